@@ -1,0 +1,98 @@
+"""Critic Loop: draft, critique, refine or search, and keep every trajectory as a tree.
+
+    import critic_loop as cl
+
+    loop = cl.Loop("refine", actor="openai:gpt-5-mini", critic="vllm:Qwen3-8B@http://gpu:8000")
+    result = await loop.run("Fix #41")
+
+A newcomer needs `Loop`, `Task`, `Result`, `Tree`, `Store`. Names load on first use, so that importing
+this package stays light: no LangGraph, HTTP client or database until something needs it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from critic_loop.assets.recipe import Recipe as Recipe
+    from critic_loop.core.errors import CriticLoopError as CriticLoopError
+    from critic_loop.core.messages import File as File
+    from critic_loop.core.messages import Image as Image
+    from critic_loop.core.messages import Message as Message
+    from critic_loop.core.messages import assistant as assistant
+    from critic_loop.core.messages import system as system
+    from critic_loop.core.messages import user as user
+    from critic_loop.core.protocols import Compare as Compare
+    from critic_loop.core.protocols import Model as Model
+    from critic_loop.core.protocols import Move as Move
+    from critic_loop.core.protocols import Pick as Pick
+    from critic_loop.core.protocols import Stop as Stop
+    from critic_loop.core.protocols import Store as Store
+    from critic_loop.core.protocols import Wait as Wait
+    from critic_loop.core.records import Attempt as Attempt
+    from critic_loop.core.records import Feedback as Feedback
+    from critic_loop.core.records import Sampling as Sampling
+    from critic_loop.core.records import Task as Task
+    from critic_loop.core.records import Verdict as Verdict
+    from critic_loop.core.stop import Accepted as Accepted
+    from critic_loop.core.stop import Elapsed as Elapsed
+    from critic_loop.core.stop import Failing as Failing
+    from critic_loop.core.stop import MaxAttempts as MaxAttempts
+    from critic_loop.core.stop import MaxRounds as MaxRounds
+    from critic_loop.core.stop import Plateau as Plateau
+    from critic_loop.core.stop import Spent as Spent
+    from critic_loop.core.stop import Verified as Verified
+    from critic_loop.core.tree import Tree as Tree
+    from critic_loop.core.value import Value as Value
+    from critic_loop.core.value import value_of as value_of
+    from critic_loop.graph.loop import Loop as Loop
+    from critic_loop.graph.result import Result as Result
+    from critic_loop.models import resolve as model
+    from critic_loop.nodes.roles import Human as Human
+    from critic_loop.nodes.roles import critic as critic
+    from critic_loop.nodes.roles import verifier as verifier
+    from critic_loop.nodes.view import View as View
+    from critic_loop.search import search as search
+    from critic_loop.store import open_store as open_store
+    from critic_loop.tools import tool as tool
+
+_HOMES = {
+    "assets.recipe": ("Recipe",),
+    "core.errors": ("CriticLoopError",),
+    "core.messages": ("File", "Image", "Message", "assistant", "system", "user"),
+    "core.protocols": ("Compare", "Model", "Move", "Pick", "Stop", "Store", "Wait"),
+    "core.records": ("Attempt", "Feedback", "Sampling", "Task", "Verdict"),
+    "core.stop": (
+        "Accepted", "Elapsed", "Failing", "MaxAttempts", "MaxRounds", "Plateau", "Spent", "Verified",
+    ),
+    "core.tree": ("Tree",),
+    "core.value": ("Value", "value_of"),
+    "graph.loop": ("Loop",),
+    "graph.result": ("Result",),
+    "models": ("model",),
+    "nodes.roles": ("Human", "critic", "verifier"),
+    "nodes.view": ("View",),
+    "search": ("search",),
+    "store": ("open_store",),
+    "tools": ("tool",),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_RENAMED = {"model": "resolve"}
+
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605  # a test holds it equal to the imports above
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its home on first use."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'critic_loop' has no attribute {name!r}")
+    value = getattr(import_module(f"critic_loop.{home}"), _RENAMED.get(name, name))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
