@@ -1,0 +1,1 @@
+"""Records, the tree, value, stop rules, budgets, errors and protocols: pydantic only, no I/O."""

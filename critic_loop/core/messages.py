@@ -1,0 +1,167 @@
+"""What actors, critics and tools say to each other: messages made of typed parts.
+
+Knows the shape of content and how it is hashed. Does not know any provider's wire format
+(`models/`), how prompts are rendered (`assets`), or where bytes are kept (`store/`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+class Frozen(BaseModel):
+    """Base of everything that is recorded: frozen, keyword-only, no unknown fields."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        ser_json_bytes="base64",
+        val_json_bytes="base64",
+        ser_json_inf_nan="strings",  # a log-probability may be -inf; JSON's null would not come back
+    )
+
+
+class _Part(Frozen):
+    """A part of a message; always serialised with its `type`, which readers dispatch on."""
+
+    @model_serializer(mode="wrap")
+    def _with_type(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {"type": self.type, **handler(self)}  # type: ignore[attr-defined]  # each part declares it
+
+
+class Text(_Part):
+    """Plain text."""
+
+    type: Literal["text"] = "text"
+    text: str
+
+
+class _Blob(_Part):
+    """Bytes known by their hash. The store keeps the bytes; `data` is filled where they are at hand."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    media_type: str
+    data: bytes | None = Field(default=None, exclude=True, repr=False)
+    """The bytes themselves: never serialised with the record, absent if nobody loaded them."""
+
+    @classmethod
+    def of(cls, data: bytes, media_type: str) -> Self:
+        """Return the part for `data`, known from then on by its SHA-256."""
+        return cls(sha256=hashlib.sha256(data).hexdigest(), media_type=media_type, data=data)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Return the part for the file at `path`; its media type is guessed from the name."""
+        guess, _ = mimetypes.guess_type(str(path))
+        return cls.of(Path(path).read_bytes(), guess or "application/octet-stream")
+
+
+class Image(_Blob):
+    """A picture."""
+
+    type: Literal["image"] = "image"
+
+
+class File(_Blob):
+    """A document of any other kind."""
+
+    type: Literal["file"] = "file"
+    name: str = ""
+
+
+class ToolCall(_Part):
+    """A model's wish to call a tool."""
+
+    type: Literal["tool_call"] = "tool_call"
+    id: str
+    name: str
+    arguments: dict[str, JsonValue] | None = None
+    """The arguments as an object; None when what the model wrote is not a JSON object."""
+    arguments_text: str = ""
+    """The arguments to the letter as the model emitted them (trainers need these)."""
+
+
+class ToolResult(_Part):
+    """What a tool answered."""
+
+    type: Literal["tool_result"] = "tool_result"
+    call_id: str
+    name: str = ""
+    text: str
+    is_error: bool = False
+
+
+class Reasoning(_Part):
+    """Thinking that the model showed beside its answer."""
+
+    type: Literal["reasoning"] = "reasoning"
+    text: str
+
+
+class Opaque(_Part):
+    """A provider's own block, returned to that provider verbatim and shown to nobody else."""
+
+    type: Literal["opaque"] = "opaque"
+    provider: str
+    data: JsonValue
+
+
+Part = Annotated[Text | Image | File | ToolCall | ToolResult | Reasoning | Opaque, Field(discriminator="type")]
+
+
+class Message(Frozen):
+    """One turn of a conversation."""
+
+    role: Role
+    parts: tuple[Part, ...]
+    sampled: bool = False
+    """True when a model really wrote it (the role alone cannot tell): only such text is trained on."""
+
+    @property
+    def text(self) -> str:
+        """The text parts joined; reasoning, tools and images are left out."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls in the order in which the model emitted them."""
+        return tuple(part for part in self.parts if isinstance(part, ToolCall))
+
+    @property
+    def blobs(self) -> tuple[Image | File, ...]:
+        """The parts that stand for bytes."""
+        return tuple(part for part in self.parts if isinstance(part, Image | File))
+
+
+def system(text: str) -> Message:
+    """Return a system message."""
+    return Message(role="system", parts=(Text(text=text),))
+
+
+def user(*content: str | Part) -> Message:
+    """Return a user message of text and other parts."""
+    return Message(role="user", parts=_parts(content))
+
+
+def assistant(*content: str | Part, sampled: bool = False) -> Message:
+    """Return an assistant message; `sampled` says that a model wrote it."""
+    return Message(role="assistant", parts=_parts(content), sampled=sampled)
+
+
+def _parts(content: Iterable[str | Part]) -> tuple[Part, ...]:
+    return tuple(Text(text=item) if isinstance(item, str) else item for item in content)

@@ -1,0 +1,260 @@
+"""The seams: one small protocol per role, which anyone may implement.
+
+`testing` ships a contract suite for each. Knows records; knows no implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from pydantic import JsonValue
+
+from critic_loop.core.messages import Message
+from critic_loop.core.records import (
+    Ask,
+    Attempt,
+    AttemptKind,
+    Choice,
+    Feedback,
+    Record,
+    Sampling,
+    Task,
+    Usage,
+)
+from critic_loop.core.tree import Tree
+
+S = TypeVar("S")
+
+
+# -- models ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpec:
+    """A tool as a model is told of it."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, JsonValue] = field(default_factory=lambda: {"type": "object", "properties": {}})
+    """JSON Schema of the arguments object."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSchema:
+    """A JSON Schema that the completion must follow, where the endpoint can be made to."""
+
+    name: str
+    schema: dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a model is asked."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    output: OutputSchema | None = None
+    sampling: Sampling = Sampling()
+    choices: int = 1
+    timeout_s: float | None = None
+    """For the whole call, retries included; None leaves it to the model's own setting."""
+    accept: Callable[[Choice], str | None] | None = None
+    """Says why a choice is of no use (None = fine), so that a fallback can act on invalid output."""
+    on_text: Callable[[str], None] | None = None
+    """Called with each piece of text as it arrives, where the model streams."""
+    tree: str = ""
+    """The tree that the call belongs to: what routes may key on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What a model answered: one choice or several."""
+
+    choices: tuple[Choice, ...]
+    usage: Usage = Usage()
+    raw_usage: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    """The usage block as the endpoint sent it; prices are applied on reading."""
+    model: str = ""
+    weight_version: str = ""
+    request_id: str = ""
+    prompt_token_ids: tuple[int, ...] | None = None
+
+    @property
+    def text(self) -> str:
+        """The first choice's text."""
+        return self.choices[0].message.text
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Anything that completes a conversation.
+
+    `complete` raises `ModelError` or one of its kinds, and nothing else; it does not retry unless it
+    is a retrying wrapper. It may be called from any event loop and many times at once.
+    """
+
+    @property
+    def spec(self) -> str:
+        """The spec string that names this model in records, without secrets."""
+        ...
+
+    async def complete(self, request: Request) -> Completion:
+        """Answer `request` with exactly `request.choices` choices."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release connections; a later `complete` may open them again."""
+        ...
+
+
+# -- search and selection ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """What to try next: attempts with these parents, by this agent."""
+
+    parents: tuple[str, ...] = ()
+    kind: AttemptKind = "answer"
+    agent: str = "actor"
+    samples: int = 1
+    """Attempts asked for with one request of so many choices."""
+    sampling: Sampling | None = None
+    """Laid over the agent's own."""
+    replaces: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to ask until something in flight settles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The search has nothing more to try."""
+
+    reason: str = "exhausted"
+    text: str = ""
+
+
+class Search(Protocol[S]):
+    """Which attempt comes next: a pure fold over the tree.
+
+    `fold` must not depend on order across siblings; replaying the log rebuilds the state exactly.
+    Moves asked for and not settled are in `tree.open`. An unknown id raises `SearchError`.
+    """
+
+    def start(self, task: Task) -> S:
+        """Return the state for a tree without attempts."""
+        ...
+
+    def fold(self, state: S, tree: Tree, record: Ask | Attempt | Feedback) -> S:
+        """Return the state after `record`, which `tree` holds already. May change `state` in place."""
+        ...
+
+    def ask(self, state: S, tree: Tree) -> Move | Wait | Stop:
+        """Return the next move. Does not change `state`; asking twice gives the same."""
+        ...
+
+
+AnySearch = Search[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """The attempt that a selection chose, and who decided."""
+
+    attempt: str | None
+    decided_by: str
+    """`verifier`, `critic`, `judge`, `vote` or `nobody`."""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """A selection cannot go on before a judge has compared these two, in this order."""
+
+    first: str
+    second: str
+
+
+Select = Callable[[Tree], Pick | Compare]
+"""Pure: which attempt wins. Called again after each comparison, which stands in the tree by then."""
+
+
+# -- stores ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeInfo:
+    """A line about a tree, for listings."""
+
+    id: str
+    task: str
+    recipe: str
+    created_at: float
+    attempts: int
+    stop: str | None
+    """None while it has no outcome."""
+
+
+class Store(Protocol):
+    """Keeps trees: append-only, the only truth.
+
+    May be used from several event loops. Records of one tree keep the order of `append` calls.
+    """
+
+    @property
+    def where(self) -> str:
+        """A person's name for the place, as in `sqlite:///trees.db`."""
+        ...
+
+    async def append(self, tree_id: str, *records: Record, durable: bool = True) -> None:
+        """Add records (a new tree's first is its head). With `durable`, return when they are on disk.
+
+        Without it, they are written in order, at the latest with the next durable append.
+
+        Raises:
+            StoreError: the tree is unknown or has a head already, or the disk refuses.
+        """
+        ...
+
+    async def load(self, tree_id: str) -> Tree:
+        """Return a tree, with the bytes of its images and files.
+
+        Raises:
+            StoreError: there is none of this id, or it was written by a newer version.
+        """
+        ...
+
+    async def has(self, tree_id: str) -> bool:
+        """Return whether there is such a tree."""
+        ...
+
+    def trees(self, *, recipe: str | None = None, task: str | None = None) -> AsyncIterator[TreeInfo]:
+        """Iterate over the trees, oldest first."""
+        ...
+
+    async def add_feedback(self, attempt_id: str, feedback: Feedback) -> Feedback:
+        """Add what somebody says of an attempt later on; return it with its id."""
+        ...
+
+    async def aclose(self) -> None:
+        """Write what is pending and release the store."""
+        ...
+
+
+# -- verifiers, tools --------------------------------------------------------------------------
+
+Judgement = Feedback | bool | float
+"""What a verifier or critic function may return: a bool is a verdict, a float a score in [0, 1]."""
+
+VerifierFn = Callable[..., Awaitable[Judgement] | Judgement]
+"""`(view) -> Judgement`, sync or async; see `critic_loop.View`."""
+
+ToolFn = Callable[..., Any]
+"""A plain function whose signature and docstring describe the tool."""
+
+Messages = Sequence[Message]

@@ -1,0 +1,429 @@
+"""The records that make up a tree. Append-only, frozen, published as JSON Schema.
+
+Knows the shape of what happened. Does not know how it came about (`nodes/`, `graph/`), how
+records are indexed (`core.tree`) or kept (`store/`).
+
+Ids: a tree's id is free text without spaces; an attempt's is `<tree id>.<n>`, n counting from 1
+in the order of asking; a feedback's is `<tree id>.f<n>`. An id therefore names its tree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, JsonValue, model_validator
+from pydantic_core import to_json
+
+from critic_loop.core.messages import Frozen, Message, user
+
+SCHEMA_VERSION = 1
+"""Raised by a change that older readers cannot read; readers refuse newer trees."""
+
+AttemptKind = Literal["answer", "step", "thought", "tests", "prompt", "action"]
+AttemptStatus = Literal["complete", "partial", "failed", "parked"]
+Source = Literal["verifier", "critic", "judge", "tool", "human", "user"]
+ParseStatus = Literal["ok", "repaired", "unparsed", "refused", "error"]
+CallStatus = Literal["ok", "error", "cancelled"]
+Unit = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+"""A number in [0, 1]."""
+
+
+class Verdict(StrEnum):
+    """Three outcomes, never a bool: ABSTAIN is neither pass nor fail. Compare, never truth-test."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    ABSTAIN = "abstain"
+
+
+class Usage(Frozen):
+    """Tokens as billed. `input_tokens` includes the cached ones, `output_tokens` the reasoning."""
+
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            cached_input_tokens=self.cached_input_tokens + other.cached_input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
+        )
+
+
+class Spend(Frozen):
+    """What a tree, a job or a call has cost so far."""
+
+    calls: int = 0
+    usage: Usage = Usage()
+    cost_usd: float | None = None
+    """None = nobody knows the price; never 0 for unknown."""
+    elapsed_s: float = 0.0
+
+
+class Sampling(Frozen):
+    """How a completion is drawn; None leaves it to the endpoint."""
+
+    temperature: float | None = Field(default=None, ge=0)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    logprobs: bool = False
+    extra: dict[str, JsonValue] = {}
+    """Fields passed to the endpoint as they are."""
+
+
+class Place(Frozen):
+    """Where a call stands. With its digest it says whether a stored answer may be used again."""
+
+    subject: tuple[str, ...]
+    """An attempt's id, an ordered tuple of them, or a feedback's id."""
+    agent: str
+    """Role, position and spec, as in `critic/0/stepwise`."""
+    turn: int = 0
+    sample: int = 0
+    repair: int = 0
+
+
+class Task(Frozen):
+    """What is to be done, and what is needed to check it."""
+
+    id: str = ""
+    """Hash of the content unless given."""
+    prompt: tuple[Message, ...] = Field(min_length=1)
+    reference: JsonValue = None
+    """The right answer where one is known; hidden from actor and critics unless a recipe says so."""
+    checks: dict[str, JsonValue] = {}
+    """What verifiers need, by verifier name."""
+    source: str = ""
+    licence: str = ""
+    tags: tuple[str, ...] = ()
+    language: str = ""
+    parent: str | None = None
+    """The attempt whose worth this task's tree measures (nested loops)."""
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if not self.id:
+            content = self.model_dump(mode="json", exclude={"id"}, exclude_defaults=True)
+            object.__setattr__(self, "id", digest_of(content))
+        return self
+
+    @classmethod
+    def of(cls, given: str | Sequence[Message] | Task, **fields: Any) -> Task:
+        """Return a task from text, messages or a task (then unchanged, or copied with `fields`)."""
+        if isinstance(given, Task):
+            return given.model_copy(update=fields) if fields else given
+        prompt = (user(given),) if isinstance(given, str) else tuple(given)
+        return cls(prompt=prompt, **fields)
+
+    @property
+    def text(self) -> str:
+        """The prompt's text, system messages left out."""
+        return "\n\n".join(message.text for message in self.prompt if message.role != "system")
+
+
+class Head(Frozen):
+    """A tree's first record: what was to be done, and by which recipe."""
+
+    type: Literal["head"] = "head"
+    tree: str = Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=128)
+    task: Task
+    recipe: str
+    recipe_digest: str
+    """Hash over `parts`: a loop made of others may not resume this tree."""
+    parts: dict[str, str] = {}
+    """Hash by name of the recipe, each spec and prompt: what a refusal to resume points at."""
+    seed: int = 0
+    key: str = Field(repr=False)
+    """What this tree's fences are made with; never shown to a model, never exported. It follows from task
+    and seed, so that two runs ask the same; a fence is safe because it also depends on the text in it."""
+    origin: str | None = None
+    """The tree or attempt that this one was forked from."""
+    created_at: float
+    """Seconds since the epoch."""
+    schema_version: int = SCHEMA_VERSION
+
+
+class Shown(Frozen):
+    """What the agent is shown, frozen when it is asked, so that a resumed ask sees the same."""
+
+    attempts: tuple[str, ...] = ()
+    feedback: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+
+
+class Ask(Frozen):
+    """A move, on disk before anything is called for it."""
+
+    type: Literal["ask"] = "ask"
+    attempt: str
+    parents: tuple[str, ...] = ()
+    kind: AttemptKind = "answer"
+    agent: str = "actor"
+    seed: int = 0
+    sampling: Sampling = Sampling()
+    view: Shown = Shown()
+    replaces: str | None = None
+    """The attempt that this one takes the place of (a rethought step)."""
+    group: str | None = None
+    """The first attempt of a group that one request with several choices answers."""
+    lane: int = 0
+
+
+class Call(Frozen):
+    """A model call as sent; on disk before it leaves."""
+
+    type: Literal["call"] = "call"
+    id: str
+    place: Place
+    digest: str
+    """Hash of messages, tools, schema and sampling, *not* of the binding: a swap keeps paid work."""
+    request: tuple[Message, ...]
+    template: str = ""
+    tools: str = ""
+    output_schema: str = ""
+    """Names with hashes of what shaped the request."""
+    binding: str
+    """The spec that the slot was bound to."""
+    revision: int = 0
+    sampling: Sampling = Sampling()
+    choices: int = 1
+    sent_at: float
+
+
+class Choice(Frozen):
+    """One completion out of those that a call asked for."""
+
+    message: Message
+    finish_reason: str = "stop"
+    token_ids: tuple[int, ...] | None = None
+    logprobs: tuple[float, ...] | None = None
+    """One per sampled token; as served, never recomputed."""
+
+
+class Reply(Frozen):
+    """How a call ended; on disk before its answer is used."""
+
+    type: Literal["reply"] = "reply"
+    call: str
+    status: CallStatus
+    choices: tuple[Choice, ...] = ()
+    usage: Usage = Usage()
+    raw_usage: dict[str, JsonValue] = {}
+    model: str = ""
+    """What the endpoint says that it is."""
+    weight_version: str = ""
+    request_id: str = ""
+    prompt_token_ids: tuple[int, ...] | None = None
+    error: str = ""
+    error_code: str = ""
+    ended_at: float
+
+
+class Attempt(Frozen):
+    """What a move became. May be written again while it is `partial` or `parked`."""
+
+    type: Literal["attempt"] = "attempt"
+    id: str
+    parents: tuple[str, ...] = ()
+    kind: AttemptKind = "answer"
+    messages: tuple[Message, ...] = ()
+    """What it added to the conversation."""
+    answer: JsonValue = None
+    """The typed answer as JSON; None when there is none."""
+    status: AttemptStatus = "complete"
+    error: str = ""
+    error_code: str = ""
+    replaces: str | None = None
+    calls: tuple[str, ...] = ()
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more will be added to it."""
+        return self.status in ("complete", "failed")
+
+
+class Locus(Frozen):
+    """A part of an attempt: a message, a part of it (a tool call, say), a step, or a span of text."""
+
+    message: int | None = None
+    part: int | None = None
+    step: int | None = None
+    start: int | None = None
+    end: int | None = None
+    """Code points, half open."""
+
+
+class Subject(Frozen):
+    """What feedback is about: an attempt or part of one, several in order, or another feedback."""
+
+    attempts: tuple[str, ...] = ()
+    part: Locus | None = None
+    feedback: str | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if bool(self.attempts) == (self.feedback is not None):
+            raise ValueError("a subject is attempts or a feedback, exactly one of them")
+        if self.part is not None and len(self.attempts) != 1:
+            raise ValueError("a part belongs to exactly one attempt")
+        return self
+
+    @classmethod
+    def of(cls, *attempts: str) -> Subject:
+        """Return the subject of one attempt, or of several in the order in which they were shown."""
+        return cls(attempts=attempts)
+
+
+class Step(Frozen):
+    """A judgement of one step; steps count from 0."""
+
+    index: int
+    verdict: Verdict | None = None
+    score: Unit | None = None
+    text: str = ""
+
+
+class Criterion(Frozen):
+    """A rubric item and how it was met."""
+
+    name: str
+    verdict: Verdict | None = None
+    score: Unit | None = None
+    weight: float = 1.0
+    text: str = ""
+
+
+class Span(Frozen):
+    """A remark on a stretch of the answer, in code points, half open."""
+
+    start: int
+    end: int
+    text: str = ""
+    label: str = ""
+
+
+class Box(Frozen):
+    """A remark on a region of an image, in fractions of its width and height."""
+
+    left: Unit
+    top: Unit
+    right: Unit
+    bottom: Unit
+    text: str = ""
+
+
+class Feedback(Frozen):
+    """Evidence or opinion about an attempt, a part of one, several, or another feedback."""
+
+    type: Literal["feedback"] = "feedback"
+    id: str = ""
+    """Given by the tree or store that it is added to."""
+    subject: Subject | None = None
+    """None only until it is added: `store.add_feedback(attempt_id, ...)` fills it in."""
+    source: Source = "critic"
+    author: str = ""
+    verdict: Verdict | None = None
+    score: Unit | None = None
+    """None = not judged, which is never 0."""
+    text: str = ""
+    preference: tuple[Unit, ...] | None = None
+    """For several attempts: the share of preference of each, in the subject's order."""
+    steps: tuple[Step, ...] = ()
+    first_error: int | None = None
+    """Index of the first wrong step; -1 = looked and found none; None = not looked."""
+    spans: tuple[Span, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    rubric: tuple[Criterion, ...] = ()
+    suggestion: str = ""
+    confidence: Unit | None = None
+    data: dict[str, JsonValue] = {}
+    """What only this author understands (per-test results, say)."""
+    parse: ParseStatus = "ok"
+    reason: str = ""
+    """Why it abstains, where it does."""
+    saw_reference: bool = False
+    obeyed: bool = True
+    """False for a shadow critic: asked and recorded, never acted upon."""
+    supersedes: str | None = None
+    calls: tuple[str, ...] = ()
+    rests_on: tuple[str, ...] = ()
+    """Feedback that this one was made from (a merged critique's critiques)."""
+    trees: tuple[str, ...] = ()
+    """Nested trees that this judgement rests on."""
+
+    @model_validator(mode="after")
+    def _fits_subject(self) -> Self:
+        shares, subject = self.preference, self.subject
+        if shares is not None and subject is not None and len(shares) != len(subject.attempts):
+            raise ValueError("a preference has one share for each attempt of its subject")
+        return self
+
+    @classmethod
+    def passed(cls, text: str = "", **fields: Any) -> Feedback:
+        """Return a PASS."""
+        return cls(verdict=Verdict.PASS, text=text, **fields)
+
+    @classmethod
+    def failed(cls, text: str = "", **fields: Any) -> Feedback:
+        """Return a FAIL."""
+        return cls(verdict=Verdict.FAIL, text=text, **fields)
+
+    @classmethod
+    def abstain(cls, reason: str, **fields: Any) -> Feedback:
+        """Return an abstention: no verdict, no score, and why."""
+        return cls(verdict=Verdict.ABSTAIN, reason=reason, **fields)
+
+    @classmethod
+    def user(cls, *, score: float | None = None, text: str = "", **fields: Any) -> Feedback:
+        """Return what a user of the answer said about it, perhaps days later."""
+        return cls(source="user", author=fields.pop("author", "user"), score=score, text=text, **fields)
+
+
+class Event(Frozen):
+    """Something that happened beside the attempts."""
+
+    type: Literal["event"] = "event"
+    kind: Literal["swap", "fallback", "stop", "budget", "error", "resume", "park"]
+    at: float
+    text: str = ""
+    data: dict[str, JsonValue] = {}
+
+
+class Outcome(Frozen):
+    """How a tree ended. A later one replaces it (after resuming with new feedback)."""
+
+    type: Literal["outcome"] = "outcome"
+    chosen: str | None = None
+    decided_by: str = ""
+    """What decided: `verifier`, `critic`, `judge`, `vote`, or `nobody`."""
+    select: str = ""
+    """The rule that chose."""
+    stop: str = ""
+    """The stop reason's name, as in `verified` or `max_rounds`."""
+    stop_text: str = ""
+    spend: Spend = Spend()
+    oracle: str | None = None
+    """The best attempt by evidence alone, where verifiers know; beside `chosen` it shows selection."""
+
+
+Record = Annotated[
+    Head | Ask | Call | Reply | Attempt | Feedback | Event | Outcome, Field(discriminator="type")
+]
+
+
+def tree_of(record_id: str) -> str:
+    """Return the id of the tree that an attempt's or feedback's id belongs to."""
+    return record_id.rpartition(".")[0]
+
+
+def digest_of(content: Any) -> str:
+    """Return a short stable hash of JSON-like content or records (24 hex digits)."""
+    return hashlib.blake2b(to_json(content), digest_size=12).hexdigest()

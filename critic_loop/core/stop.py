@@ -1,0 +1,292 @@
+"""When to stop: rules as values with an algebra, which say which one fired.
+
+    Verified() | Accepted() | MaxRounds(6) | Plateau(rounds=2, gain=0.02) | Spent(usd=0.5)
+
+A rule is asked after each attempt has been judged. Rules read `Progress`; they never change it. A
+limit that is reached is a stop reason, never an error: the loop returns the best so far.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, JsonValue, TypeAdapter, ValidationError
+
+from critic_loop.core.errors import ConfigError
+from critic_loop.core.records import Spend
+from critic_loop.core.tree import Tree
+from critic_loop.core.value import Value, value_of
+
+Count = Annotated[int, Field(ge=1)]
+Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""Checked where a rule is read from data."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopReason:
+    """Which rule ended a loop, and what a person is told."""
+
+    name: str
+    text: str = ""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What rules look at: a running summary, so that each rule costs O(1) an attempt."""
+
+    tree: Tree
+    spend: Spend = field(default_factory=Spend)
+    judged: int = 0
+    latest: str = ""
+    """The attempt judged last."""
+    value: Value = field(default_factory=Value)
+    """Its worth."""
+    best_scores: list[float] = field(default_factory=list[float])
+    """Best score so far after each judged attempt, in [0, 1]; unjudged counts as 0 here only."""
+    failures_in_a_row: int = 0
+
+    def observe(self, attempt_id: str, spend: Spend) -> None:
+        """Take note that `attempt_id` has all its feedback."""
+        self.latest, self.spend, self.judged = attempt_id, spend, self.judged + 1
+        self.value = value_of(self.tree, attempt_id)
+        score = self.value.score or 0.0
+        self.best_scores.append(max(score, self.best_scores[-1] if self.best_scores else 0.0))
+        failed = self.tree[attempt_id].status == "failed"
+        self.failures_in_a_row = self.failures_in_a_row + 1 if failed else 0
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A stop rule. Combine with `|` (either) and `&` (both)."""
+
+    name: ClassVar[str] = ""
+
+    def __call__(self, progress: Progress) -> StopReason | None:  # noqa: ARG002
+        """Return why to stop, or None to go on."""
+        raise TypeError(f"{type(self).__name__} is not a rule of its own: use one of {sorted(RULES)}")
+
+    def __or__(self, other: Rule) -> Rule:
+        return AnyOf(rules=(*_members(self, AnyOf), *_members(other, AnyOf)))
+
+    def __and__(self, other: Rule) -> Rule:
+        return AllOf(rules=(*_members(self, AllOf), *_members(other, AllOf)))
+
+    def dump(self) -> JsonValue:
+        """Return the rule as recipe data, such as `{"max_rounds": 4}`."""
+        settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        if not settings:
+            return {self.name: True}
+        if len(settings) == 1:
+            return {self.name: next(iter(settings.values()))}
+        return {self.name: {name: value for name, value in settings.items() if value is not None}}
+
+
+@dataclass(frozen=True)
+class AnyOf(Rule):
+    """Stops when one of its rules does; the first in order names the reason."""
+
+    rules: tuple[Rule, ...]
+    name: ClassVar[str] = "any"
+
+    def __call__(self, progress: Progress) -> StopReason | None:
+        """Return the first reason."""
+        return next((reason for rule in self.rules if (reason := rule(progress))), None)
+
+    def dump(self) -> JsonValue:
+        """Return the rules as a list."""
+        return [rule.dump() for rule in self.rules]
+
+
+@dataclass(frozen=True)
+class AllOf(Rule):
+    """Stops when all of its rules would."""
+
+    rules: tuple[Rule, ...]
+    name: ClassVar[str] = "all"
+
+    def __call__(self, progress: Progress) -> StopReason | None:
+        """Return all reasons as one, if each rule gives one."""
+        reasons = [rule(progress) for rule in self.rules]
+        given = [reason for reason in reasons if reason]
+        if len(given) < len(self.rules):
+            return None
+        return StopReason("+".join(r.name for r in given), "; ".join(r.text for r in given))
+
+    def dump(self) -> JsonValue:
+        """Return the rules under `all`."""
+        return {self.name: [rule.dump() for rule in self.rules]}
+
+
+@dataclass(frozen=True)
+class Verified(Rule):
+    """Stops when every verifier that judged the attempt passed it."""
+
+    name: ClassVar[str] = "verified"
+
+    def __call__(self, progress: Progress) -> StopReason | None:
+        """Look at the latest attempt's evidence."""
+        if progress.value.verified is True:
+            return StopReason(self.name, f"attempt {progress.latest} passed its verifiers")
+        return None
+
+
+@dataclass(frozen=True)
+class Accepted(Rule):
+    """Stops when every critic that judged the attempt accepted it and no verifier failed it."""
+
+    name: ClassVar[str] = "accepted"
+
+    def __call__(self, progress: Progress) -> StopReason | None:
+        """Look at the latest attempt's critics; an abstention accepts nothing."""
+        if progress.value.accepted is True and progress.value.verified is not False:
+            return StopReason(self.name, f"attempt {progress.latest} was accepted by its critics")
+        return None
+
+
+@dataclass(frozen=True)
+class MaxRounds(Rule):
+    """Stops when a path has so many attempts (a draft and its revisions)."""
+
+    rounds: Count
+    name: ClassVar[str] = "max_rounds"
+
+    def __call__(self, progress: Progress) -> StopReason | None:
+        """Look at the latest attempt's depth."""
+        if progress.tree.depth(progress.latest) + 1 >= self.rounds:
+            return StopReason(self.name, f"{self.rounds} rounds made")
+        return None
+
+
+@dataclass(frozen=True)
+class MaxAttempts(Rule):
+    """Stops when so many attempts have been judged."""
+
+    attempts: Count
+    name: ClassVar[str] = "max_attempts"
+
+    def __call__(self, progress: Progress) -> StopReason | None:
+        """Count."""
+        if progress.judged >= self.attempts:
+            return StopReason(self.name, f"{self.attempts} attempts made")
+        return None
+
+
+@dataclass(frozen=True)
+class Plateau(Rule):
+    """Stops when the best score has gained less than `gain` over the last `rounds` attempts."""
+
+    rounds: Count = 2
+    gain: Amount = 0.02
+    name: ClassVar[str] = "plateau"
+
+    def __call__(self, progress: Progress) -> StopReason | None:
+        """Compare the best score with that of `rounds` attempts ago. Silent while nobody scores."""
+        scores = progress.best_scores
+        if len(scores) <= self.rounds or progress.value.score is None:
+            return None
+        if scores[-1] - scores[-1 - self.rounds] < self.gain:
+            return StopReason(self.name, f"no gain of {self.gain} in {self.rounds} rounds")
+        return None
+
+
+@dataclass(frozen=True)
+class Failing(Rule):
+    """Stops when so many attempts in a row came to nothing (a model error, say)."""
+
+    attempts: Count = 3
+    name: ClassVar[str] = "failing"
+
+    def __call__(self, progress: Progress) -> StopReason | None:
+        """Count failures in a row."""
+        if progress.failures_in_a_row >= self.attempts:
+            error = progress.tree[progress.latest].error
+            return StopReason(self.name, f"{self.attempts} attempts failed in a row, the last with: {error}")
+        return None
+
+
+@dataclass(frozen=True)
+class Elapsed(Rule):
+    """Stops when so many seconds have passed since the loop was opened."""
+
+    s: Amount
+    name: ClassVar[str] = "elapsed"
+
+    def __call__(self, progress: Progress) -> StopReason | None:
+        """Look at the clock's reading."""
+        if progress.spend.elapsed_s >= self.s:
+            return StopReason(self.name, f"{self.s:g} s have passed")
+        return None
+
+
+@dataclass(frozen=True)
+class Spent(Rule):
+    """Stops when so much has been spent; whichever is given and reached first."""
+
+    usd: Amount | None = None
+    tokens: Count | None = None
+    calls: Count | None = None
+    name: ClassVar[str] = "spent"
+
+    def __call__(self, progress: Progress) -> StopReason | None:
+        """Compare with what has been billed."""
+        spend = progress.spend
+        tokens = spend.usage.input_tokens + spend.usage.output_tokens
+        for unit, limit, used in (
+            ("USD", self.usd, spend.cost_usd),
+            ("tokens", self.tokens, tokens),
+            ("calls", self.calls, spend.calls),
+        ):
+            if limit is not None and used is not None and used >= limit:
+                return StopReason(self.name, f"{used:g} of {limit:g} {unit} spent")
+        return None
+
+
+RULES: dict[str, type[Rule]] = {
+    rule.name: rule for rule in (Verified, Accepted, MaxRounds, MaxAttempts, Plateau, Failing, Elapsed, Spent)
+}
+
+
+def rule_of(data: JsonValue) -> Rule:
+    """Return the rule that recipe data such as `[{"verified": true}, {"max_rounds": 4}]` describes.
+
+    Raises:
+        ConfigError: a rule or one of its settings is unknown.
+    """
+    if isinstance(data, Sequence) and not isinstance(data, str) and data:
+        rules = tuple(rule_of(item) for item in data)
+        return rules[0] if len(rules) == 1 else AnyOf(rules=rules)
+    if not isinstance(data, Mapping) or len(data) != 1:
+        raise ConfigError(f"a stop rule is a table with one key, such as {{ max_rounds = 4 }}, not {data!r}.")
+    name, settings = next(iter(data.items()))
+    if name == AllOf.name and isinstance(settings, Sequence) and not isinstance(settings, str) and settings:
+        return AllOf(rules=tuple(rule_of(item) for item in settings))
+    if name not in RULES:
+        raise ConfigError(f"there is no stop rule {name!r}; there are {', '.join(sorted(RULES))}.")
+    return _built(RULES[name], settings)
+
+
+def _built(kind: type[Rule], settings: JsonValue) -> Rule:
+    names = [f.name for f in dataclasses.fields(kind)]
+    if settings is True:
+        arguments: dict[str, Any] = {}
+    elif isinstance(settings, Mapping):
+        arguments = dict(settings)
+    elif names:
+        arguments = {names[0]: settings}
+    else:
+        raise ConfigError(f"stop rule {kind.name!r} is written {{ {kind.name} = true }}, not {settings!r}.")
+    if unknown := set(arguments) - set(names):
+        known = ", ".join(names) or "none"
+        raise ConfigError(f"stop rule {kind.name!r} has no setting {min(unknown)!r}; it has {known}.")
+    try:
+        return TypeAdapter[Rule](kind).validate_python(arguments)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ConfigError(f"stop rule {kind.name!r}, setting {first['loc'][0]!r}: {first['msg']}.") from error
+
+
+def _members(rule: Rule, kind: type[AnyOf] | type[AllOf]) -> tuple[Rule, ...]:
+    return rule.rules if isinstance(rule, kind) else (rule,)

@@ -1,0 +1,248 @@
+"""The tree that a loop writes and everything else reads.
+
+Append-only: `append` is the only way in, and it refuses what does not fit. Look-ups are O(1) or
+O(depth); 10^5 attempts are normal. Knows records and their relations. Does not know who wrote them,
+what an attempt is worth (`core.value`) or how they are kept (`store/`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from critic_loop.core.errors import StoreError
+from critic_loop.core.records import (
+    Ask,
+    Attempt,
+    Call,
+    Event,
+    Feedback,
+    Head,
+    Outcome,
+    Place,
+    Record,
+    Reply,
+    Spend,
+    Task,
+    Usage,
+)
+
+
+class Tree:
+    """All records of one run of one task, in the order in which they were written."""
+
+    def __init__(self, head: Head) -> None:
+        """Start a tree with its first record."""
+        self.head = head
+        self.log: list[Record] = [head]
+        self.asks: dict[str, Ask] = {}
+        self.attempts: dict[str, Attempt] = {}
+        """Latest version of each attempt, in the order of first arrival."""
+        self.feedback: dict[str, Feedback] = {}
+        self.calls: dict[str, Call] = {}
+        self.replies: dict[str, Reply] = {}
+        self.events: list[Event] = []
+        self.outcome: Outcome | None = None
+        self.open: dict[str, Ask] = {}
+        """Asks whose attempt is not settled: the moves in flight."""
+        self._children: dict[str, list[str]] = {}
+        self._roots: list[str] = []
+        self._depth: dict[str, int] = {}
+        self._about: dict[str, list[Feedback]] = {}
+        self._superseded: set[str] = set()
+        self._by_place: dict[Place, list[Call]] = {}
+        self._usage = Usage()
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Tree:
+        """Return the tree that `records`, head first, add up to."""
+        each = iter(records)
+        head = next(each, None)
+        if not isinstance(head, Head):
+            raise StoreError("a tree begins with its head record")
+        tree = cls(head)
+        for record in each:
+            tree.append(record)
+        return tree
+
+    # -- identity ------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """The tree's id."""
+        return self.head.tree
+
+    @property
+    def task(self) -> Task:
+        """What is to be done."""
+        return self.head.task
+
+    def __len__(self) -> int:
+        """Return the number of attempts."""
+        return len(self.attempts)
+
+    def __repr__(self) -> str:
+        return f"Tree({self.id!r}, recipe={self.head.recipe!r}, attempts={len(self.attempts)})"
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def next_attempt_id(self) -> str:
+        """Return the id for the next attempt asked for."""
+        return f"{self.id}.{len(self.asks) + 1}"
+
+    def next_feedback_id(self) -> str:
+        """Return the id for the next feedback."""
+        return f"{self.id}.f{len(self.feedback) + 1}"
+
+    def append(self, record: Record) -> None:
+        """Add `record` and index it.
+
+        Raises:
+            StoreError: it names an unknown id, or settles or asks for something twice.
+        """
+        match record:
+            case Ask():
+                self._append_ask(record)
+            case Attempt():
+                self._append_attempt(record)
+            case Feedback():
+                self._append_feedback(record)
+            case Call():
+                self._require(record.id not in self.calls, f"call {record.id!r} exists already")
+                self.calls[record.id] = record
+                self._by_place.setdefault(record.place, []).append(record)
+            case Reply():
+                self._require(record.call in self.calls, f"reply to unknown call {record.call!r}")
+                self.replies[record.call] = record
+                self._usage += record.usage
+            case Event():
+                self.events.append(record)
+            case Outcome():
+                self._require(
+                    record.chosen is None or record.chosen in self.attempts,
+                    f"outcome chose unknown attempt {record.chosen!r}",
+                )
+                self.outcome = record
+            case _:  # a head
+                raise StoreError(f"tree {self.id!r} has a head already")
+        self.log.append(record)
+
+    def _append_ask(self, ask: Ask) -> None:
+        self._require(ask.attempt not in self.asks, f"attempt {ask.attempt!r} was asked for already")
+        for parent in ask.parents:
+            self._require(parent in self.asks, f"ask {ask.attempt!r} names unknown parent {parent!r}")
+        self.asks[ask.attempt] = self.open[ask.attempt] = ask
+        self._children[ask.attempt] = []
+        self._depth[ask.attempt] = 1 + max((self._depth[p] for p in ask.parents), default=-1)
+        for parent in ask.parents:
+            self._children[parent].append(ask.attempt)
+        if not ask.parents:
+            self._roots.append(ask.attempt)
+
+    def _append_attempt(self, attempt: Attempt) -> None:
+        ask = self.asks.get(attempt.id)
+        if ask is None:
+            raise StoreError(f"attempt {attempt.id!r} was never asked for")
+        self._require(attempt.parents == ask.parents, f"attempt {attempt.id!r} has other parents than its ask")
+        known = self.attempts.get(attempt.id)
+        self._require(known is None or not known.settled, f"attempt {attempt.id!r} is settled already")
+        self.attempts[attempt.id] = attempt
+        if attempt.settled:
+            del self.open[attempt.id]
+
+    def _append_feedback(self, feedback: Feedback) -> None:
+        subject = feedback.subject
+        if subject is None or not feedback.id:
+            raise StoreError("feedback in a tree has an id and a subject")
+        self._require(feedback.id not in self.feedback, f"feedback {feedback.id!r} exists already")
+        for attempt in subject.attempts:
+            self._require(
+                attempt in self.asks, f"feedback {feedback.id!r} is about unknown attempt {attempt!r}"
+            )
+        if subject.feedback is not None:
+            self._require(
+                subject.feedback in self.feedback,
+                f"feedback {feedback.id!r} is about unknown feedback {subject.feedback!r}",
+            )
+        if feedback.supersedes is not None:
+            self._require(
+                feedback.supersedes in self.feedback,
+                f"feedback {feedback.id!r} supersedes unknown feedback {feedback.supersedes!r}",
+            )
+        for earlier in feedback.rests_on:
+            self._require(
+                earlier in self.feedback, f"feedback {feedback.id!r} rests on unknown feedback {earlier!r}"
+            )
+        if feedback.supersedes is not None:
+            self._superseded.add(feedback.supersedes)
+        self.feedback[feedback.id] = feedback
+        for key in subject.attempts or (subject.feedback or "",):
+            self._about.setdefault(key, []).append(feedback)
+
+    def _require(self, holds: object, otherwise: str) -> None:
+        if not holds:
+            raise StoreError(f"tree {self.id!r}: {otherwise}")
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def __getitem__(self, attempt_id: str) -> Attempt:
+        """Return an attempt.
+
+        Raises:
+            StoreError: there is none of this id.
+        """
+        attempt = self.attempts.get(attempt_id)
+        if attempt is None:
+            raise StoreError(f"tree {self.id!r} has no attempt {attempt_id!r}")
+        return attempt
+
+    def __contains__(self, attempt_id: object) -> bool:
+        return attempt_id in self.attempts
+
+    def __iter__(self) -> Iterator[Attempt]:
+        """Iterate over the attempts in the order of first arrival."""
+        return iter(self.attempts.values())
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """Ids of the moves without parents, in the order of asking."""
+        return tuple(self._roots)
+
+    def children(self, attempt_id: str) -> tuple[str, ...]:
+        """Return the ids of the moves asked for below `attempt_id`, in the order of asking."""
+        return tuple(self._children[attempt_id])
+
+    def depth(self, attempt_id: str) -> int:
+        """Return the number of moves above `attempt_id` on its longest path."""
+        return self._depth[attempt_id]
+
+    def path(self, attempt_id: str) -> tuple[str, ...]:
+        """Return the ids from the root to `attempt_id`, along first parents."""
+        path = [attempt_id]
+        while parents := self.asks[path[-1]].parents:
+            path.append(parents[0])
+        return tuple(reversed(path))
+
+    def about(self, subject_id: str) -> tuple[Feedback, ...]:
+        """Return the feedback on an attempt (alone or among others) or on a feedback, still valid."""
+        found = self._about.get(subject_id, ())
+        return tuple(f for f in found if f.id not in self._superseded)
+
+    def judgements(self, attempt_id: str) -> tuple[Feedback, ...]:
+        """Return the valid feedback on this attempt as a whole, alone, that loops obey."""
+        return tuple(
+            f
+            for f in self._about.get(attempt_id, ())
+            if f.obeyed
+            and f.id not in self._superseded
+            and f.subject is not None
+            and len(f.subject.attempts) == 1
+            and f.subject.part is None
+        )
+
+    def calls_at(self, place: Place) -> tuple[Call, ...]:
+        """Return the calls ever sent from `place`, oldest first."""
+        return tuple(self._by_place.get(place, ()))
+
+    def spend(self) -> Spend:
+        """Return the calls sent and tokens billed so far."""
+        return Spend(calls=len(self.calls), usage=self._usage)

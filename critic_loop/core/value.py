@@ -1,0 +1,118 @@
+"""What an attempt is worth: verified first, then score. The one place where this is decided.
+
+Evidence (verifiers, tools) and opinion (critics, judges, humans) stay apart, and opinion never
+lifts a failing attempt over a passing one (rule 9 of the cross-paper rules: pass rate, then score).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import total_ordering
+
+from critic_loop.core.records import Feedback, Verdict
+from critic_loop.core.tree import Tree
+
+EVIDENCE = ("verifier", "tool")
+
+
+@total_ordering
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """An attempt's worth, ordered lexicographically: verdict, evidence score, opinion score."""
+
+    verified: bool | None = None
+    """True: every verifier that judged passed it. False: one failed it. None: none judged."""
+    evidence: float | None = None
+    """Mean of the verifiers' scores in [0, 1]."""
+    accepted: bool | None = None
+    """True: every critic that judged accepted it. False: one did not. None: none judged."""
+    opinion: float | None = None
+    """Mean of the critics' scores in [0, 1]."""
+
+    @property
+    def key(self) -> tuple[float, float, float, float]:
+        """What is compared. Not judged ranks between a fail and a pass, and below any score."""
+        return (_RANK[self.verified], _low(self.evidence), _RANK[self.accepted], _low(self.opinion))
+
+    def __lt__(self, other: Value) -> bool:
+        return self.key < other.key
+
+    @property
+    def score(self) -> float | None:
+        """One number in [0, 1] for plots and plateaus: verified is 1; else evidence, else opinion."""
+        if self.verified is True:
+            return 1.0
+        if self.evidence is not None:
+            return self.evidence
+        if self.verified is False:
+            return 0.0
+        if self.opinion is not None:
+            return self.opinion
+        return None if self.accepted is None else float(self.accepted)
+
+
+def value_of(tree: Tree, attempt_id: str) -> Value:
+    """Return the worth of an attempt by the valid feedback on it as a whole. O(its feedback)."""
+    judgements = tree.judgements(attempt_id)
+    evidence = [f for f in judgements if f.source in EVIDENCE]
+    opinion = [f for f in judgements if f.source not in EVIDENCE]
+    return Value(
+        verified=_all_pass(evidence),
+        evidence=_mean(evidence),
+        accepted=_all_pass(opinion),
+        opinion=_mean(opinion),
+    )
+
+
+def best(tree: Tree, among: tuple[str, ...] | None = None) -> str | None:
+    """Return the complete attempt of highest value; the earliest of equals; None if there is none."""
+    ids = tree.attempts if among is None else among
+    complete = [i for i in ids if tree[i].status == "complete"]
+    return max(complete, key=lambda i: value_of(tree, i).key, default=None)
+
+
+def preference(tree: Tree, first: str, second: str) -> float | None:
+    """Return how much judges prefer `first` over `second`: the mean share over the orders asked.
+
+    None until both orders have been judged (abstentions count as asked but not as a share). Judges that
+    contradict themselves when the order is swapped come out at 0.5, a tie.
+    """
+    shares: dict[tuple[str, ...], float | None] = {}
+    for feedback in tree.about(first):
+        pair = feedback.subject.attempts if feedback.subject else ()
+        if feedback.obeyed and set(pair) == {first, second} and len(pair) == 2:
+            shares[pair] = None if feedback.preference is None else feedback.preference[pair.index(first)]
+    if len(shares) < 2:
+        return None
+    given = [share for share in shares.values() if share is not None]
+    return sum(given) / len(given) if len(given) == 2 else 0.5
+
+
+def beats(tree: Tree, challenger: str, holder: str) -> bool:
+    """Whether `challenger` takes the place of `holder`: evidence first, then judges, then scores.
+
+    Verifiers decide where they know. Else the preference of judges who saw both orders; a tie keeps the
+    holder. Without judges, the higher value.
+    """
+    mine, theirs = value_of(tree, challenger), value_of(tree, holder)
+    if mine.verified != theirs.verified:
+        return mine > theirs
+    judged = preference(tree, challenger, holder)
+    return mine > theirs if judged is None else judged > 0.5
+
+
+def _all_pass(judgements: list[Feedback]) -> bool | None:
+    verdicts = {f.verdict for f in judgements} - {None, Verdict.ABSTAIN}
+    return None if not verdicts else verdicts == {Verdict.PASS}
+
+
+def _mean(judgements: list[Feedback]) -> float | None:
+    scores = [f.score for f in judgements if f.score is not None and f.verdict is not Verdict.ABSTAIN]
+    return sum(scores) / len(scores) if scores else None
+
+
+_RANK = {False: 0.0, None: 1.0, True: 2.0}
+
+
+def _low(score: float | None) -> float:
+    return -1.0 if score is None else score

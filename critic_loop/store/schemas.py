@@ -1,0 +1,68 @@
+"""The JSON Schemas of all records, as published: `python -m critic_loop.store.schemas [FOLDER]`.
+
+Knows records. The schemas describe what `model_dump_json` writes, with or without defaults.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, TypeAdapter
+
+from critic_loop.core.messages import Message
+from critic_loop.core.records import (
+    Ask,
+    Attempt,
+    Call,
+    Event,
+    Feedback,
+    Head,
+    Outcome,
+    Record,
+    Reply,
+    Task,
+)
+
+FOLDER = Path("docs/schemas")
+_PUBLISHED: tuple[type[BaseModel], ...] = (
+    Ask, Attempt, Call, Event, Feedback, Head, Message, Outcome, Reply, Task,
+)  # fmt: skip
+
+
+def schemas() -> Mapping[str, dict[str, Any]]:
+    """Return the schema of each record by name; `record` is any of them."""
+    named = {model.__name__.lower(): _clean(model.model_json_schema()) for model in _PUBLISHED}
+    union: TypeAdapter[Record] = TypeAdapter(Record)
+    return {**named, "record": {"title": "Record", **_clean(union.json_schema())}}
+
+
+def write(folder: Path = FOLDER) -> list[Path]:
+    """Write one file for each schema; return them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    for name, schema in schemas().items():
+        path = folder / f"{name}.json"
+        path.write_bytes(text_of(schema))
+        written.append(path)
+    return written
+
+
+def text_of(schema: Mapping[str, Any]) -> bytes:
+    """Return the text of a schema's file."""
+    return orjson.dumps(schema, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+
+
+def _clean(schema: dict[str, Any]) -> dict[str, Any]:
+    """Name the dialect, and drop the bytes of images and files, which are never written."""
+    for name in ("Image", "File"):
+        schema.get("$defs", {}).get(name, {"properties": {}})["properties"].pop("data", None)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+if __name__ == "__main__":
+    for path in write(*(Path(name) for name in sys.argv[1:2])):
+        sys.stdout.write(f"{path}\n")

@@ -1,0 +1,265 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from critic_loop.core.errors import ConfigError
+from critic_loop.core.records import Spend, Usage
+from critic_loop.core.stop import (
+    RULES,
+    Accepted,
+    AllOf,
+    AnyOf,
+    Elapsed,
+    Failing,
+    MaxAttempts,
+    MaxRounds,
+    Plateau,
+    Progress,
+    Rule,
+    Spent,
+    StopReason,
+    Verified,
+    rule_of,
+)
+
+
+class Always(Rule):
+    name = "always"
+
+    def __call__(self, progress):
+        return StopReason("always", "as always")
+
+
+class Never(Rule):
+    name = "never"
+
+    def __call__(self, progress):
+        return None
+
+
+def observed(grown, *attempts, spend=None):
+    progress = Progress(grown.tree)
+    for attempt in attempts or grown.tree.attempts:
+        progress.observe(attempt, spend or Spend())
+    return progress
+
+
+def fired(rule, progress):
+    reason = rule(progress)
+    return None if reason is None else reason.name
+
+
+# -- algebra -----------------------------------------------------------------------------------
+
+
+def test_either_fires_with_the_first_in_order(grown):
+    progress = Progress(grown.tree)
+    assert (Never() | Always())(progress) == StopReason("always", "as always")
+    assert (Never() | Never())(progress) is None
+    grown.verified(grown.attempt(answer="1"), "pass")
+    assert fired(Verified() | MaxRounds(1), observed(grown)) == "verified"
+    assert fired(MaxRounds(1) | Verified(), observed(grown)) == "max_rounds"
+
+
+def test_both_fire_only_together_and_say_both(grown):
+    progress = Progress(grown.tree)
+    assert (Always() & Never())(progress) is None
+    assert (Always() & Always())(progress) == StopReason("always+always", "as always; as always")
+
+
+def test_rules_of_one_kind_are_flat_and_keep_their_order():
+    a, b, c = Verified(), Accepted(), MaxRounds(3)
+    assert (a | b) | c == a | (b | c) == AnyOf(rules=(a, b, c))
+    assert (a & b) & c == a & (b & c) == AllOf(rules=(a, b, c))
+    assert (a | b) & c == AllOf(rules=(AnyOf(rules=(a, b)), c))
+
+
+def test_the_base_is_no_rule(grown):
+    with pytest.raises(TypeError, match="Rule is not a rule of its own"):
+        Rule()(Progress(grown.tree))
+
+
+# -- each rule's edge --------------------------------------------------------------------------
+
+
+def test_verified_needs_every_verifier_that_judged(grown):
+    attempt = grown.attempt(answer="1")
+    assert fired(Verified(), observed(grown)) is None
+    grown.verified(attempt, "pass")
+    grown.verified(attempt, "abstain", author="other")
+    assert Verified()(observed(grown)) == StopReason("verified", f"attempt {attempt} passed its verifiers")
+    grown.verified(attempt, "fail", author="third")
+    assert fired(Verified(), observed(grown)) is None
+
+
+def test_accepted_is_not_an_abstention_and_not_against_evidence(grown):
+    attempt = grown.attempt(answer="1")
+    grown.say(attempt, verdict="abstain")
+    assert fired(Accepted(), observed(grown)) is None
+    grown.say(attempt, verdict="pass")
+    assert fired(Accepted(), observed(grown)) == "accepted"
+    grown.verified(attempt, "fail")
+    assert fired(Accepted(), observed(grown)) is None
+
+
+def test_a_shadow_critic_accepts_nothing(grown):
+    grown.say(grown.attempt(answer="1"), verdict="pass", obeyed=False)
+    assert fired(Accepted(), observed(grown)) is None
+
+
+def test_max_rounds_counts_the_path_of_the_latest(grown):
+    first = grown.attempt(answer="1")
+    second = grown.attempt(first, answer="2")
+    other = grown.attempt(answer="3")
+    assert fired(MaxRounds(2), observed(grown, first)) is None
+    assert fired(MaxRounds(2), observed(grown, first, second)) == "max_rounds"
+    assert fired(MaxRounds(2), observed(grown, first, second, other)) is None
+
+
+def test_max_attempts_counts_all(grown):
+    for _ in range(3):
+        grown.attempt(answer="1")
+    assert fired(MaxAttempts(4), observed(grown)) is None
+    assert MaxAttempts(3)(observed(grown)) == StopReason("max_attempts", "3 attempts made")
+
+
+@pytest.mark.parametrize(
+    ("scores", "stops"),
+    [
+        ([0.5, 0.5], False),
+        ([0.5, 0.5, 0.5], True),
+        ([0.5, 0.4, 0.3], True),
+        ([0.5, 0.5, 0.75], False),
+        ([0.5, 0.75, 0.75], False),
+        ([0.5, 0.75, 0.75, 0.75], True),
+        ([0.5, 0.6, 0.7, 0.8], False),
+        ([0.2, 0.2, None], False),
+        ([None, None, None], False),
+    ],
+)
+def test_plateau_compares_the_best_with_that_of_some_rounds_ago(grown, scores, stops):
+    for score in scores:
+        attempt = grown.attempt(answer="1")
+        if score is not None:
+            grown.say(attempt, score=score)
+    assert fired(Plateau(rounds=2, gain=0.1), observed(grown)) == ("plateau" if stops else None)
+
+
+def test_failing_counts_in_a_row_and_names_the_last_error(grown):
+    grown.attempt(status="failed", error="first")
+    grown.attempt(answer="1")
+    grown.attempt(status="failed", error="second")
+    assert fired(Failing(2), observed(grown)) is None
+    grown.attempt(status="failed", error="third")
+    assert Failing(2)(observed(grown)) == StopReason(
+        "failing", "2 attempts failed in a row, the last with: third"
+    )
+
+
+def test_elapsed_and_spent_fire_at_their_limit(grown):
+    grown.attempt(answer="1")
+    spend = Spend(calls=3, usage=Usage(input_tokens=70, output_tokens=30), cost_usd=0.5, elapsed_s=20.0)
+    progress = observed(grown, spend=spend)
+    assert Elapsed(20)(progress) == StopReason("elapsed", "20 s have passed")
+    assert fired(Elapsed(20.1), progress) is None
+    assert Spent(tokens=100)(progress) == StopReason("spent", "100 of 100 tokens spent")
+    assert Spent(usd=0.5)(progress) == StopReason("spent", "0.5 of 0.5 USD spent")
+    assert Spent(usd=9, calls=3)(progress) == StopReason("spent", "3 of 3 calls spent")
+    assert fired(Spent(usd=0.6, tokens=101, calls=4), progress) is None
+
+
+def test_an_unknown_price_is_not_free_and_not_spent(grown):
+    grown.attempt(answer="1")
+    assert fired(Spent(usd=0.01), observed(grown, spend=Spend(calls=99))) is None
+
+
+def test_a_verified_attempt_counts_as_the_best_score(grown):
+    attempt = grown.attempt(answer="1")
+    grown.verified(attempt, "pass")
+    assert observed(grown).best_scores == [1.0]
+
+
+# -- data --------------------------------------------------------------------------------------
+
+counts = st.integers(1, 99)
+amounts = st.floats(0.001, 1e6)
+rules = st.one_of(
+    st.builds(Verified),
+    st.builds(Accepted),
+    st.builds(MaxRounds, counts),
+    st.builds(MaxAttempts, counts),
+    st.builds(Plateau, rounds=counts, gain=amounts),
+    st.builds(Failing, counts),
+    st.builds(Elapsed, amounts),
+    st.builds(Spent, usd=st.none() | amounts, tokens=st.none() | counts, calls=st.none() | counts),
+)
+compound = st.recursive(
+    rules,
+    lambda inner: st.builds(Rule.__or__, inner, inner) | st.builds(Rule.__and__, inner, inner),
+    max_leaves=6,
+)
+
+
+def without_null(data):
+    if isinstance(data, dict):
+        return all(without_null(value) for value in data.values())
+    return all(without_null(item) for item in data) if isinstance(data, list) else data is not None
+
+
+@given(compound)
+def test_a_dumped_rule_reads_back_the_same(rule):
+    assert rule_of(rule.dump()) == rule
+    assert without_null(rule.dump())  # TOML has no null
+
+
+def test_every_rule_is_known_by_its_name():
+    assert RULES.keys() == {
+        r.name for r in Rule.__subclasses__() if r.__module__ == "critic_loop.core.stop"
+    } - {
+        "any",
+        "all",
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "rule"),
+    [
+        ({"verified": True}, Verified()),
+        ({"max_rounds": 4}, MaxRounds(4)),
+        ([{"max_rounds": 4}], MaxRounds(4)),
+        ([{"verified": True}, {"max_rounds": 4}], Verified() | MaxRounds(4)),
+        ({"all": [{"accepted": True}, {"max_attempts": 2}]}, Accepted() & MaxAttempts(2)),
+        ({"plateau": True}, Plateau()),
+        ({"plateau": {"gain": 0.1}}, Plateau(gain=0.1)),
+        ({"plateau": 5}, Plateau(rounds=5)),
+        ({"spent": {"calls": 5}}, Spent(calls=5)),
+        ({"spent": {}}, Spent()),
+        ({"elapsed": 20}, Elapsed(20.0)),
+    ],
+)
+def test_recipe_data_is_read(data, rule):
+    assert rule_of(data) == rule
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"max_round": 4}, "there is no stop rule 'max_round'; there are accepted, elapsed, failing"),
+        ({"max_rounds": 4, "verified": True}, "a table with one key"),
+        ([], "a table with one key"),
+        ("verified", "a table with one key"),
+        ({"all": []}, "there is no stop rule 'all'"),
+        ({"all": "x"}, "there is no stop rule 'all'"),
+        ({"max_rounds": True}, "stop rule 'max_rounds', setting 'rounds': Field required"),
+        ({"max_rounds": "four"}, "stop rule 'max_rounds', setting 'rounds': .*valid integer"),
+        ({"max_rounds": 0}, "greater than or equal to 1"),
+        ({"elapsed": 0}, "stop rule 'elapsed', setting 's': .*greater than 0"),
+        ({"plateau": {"round": 2}}, r"stop rule 'plateau' has no setting 'round'; it has rounds, gain\."),
+        ({"verified": {"by": "me"}}, r"stop rule 'verified' has no setting 'by'; it has none\."),
+        ({"verified": False}, r"stop rule 'verified' is written \{ verified = true \}, not False"),
+        ({"spent": False}, "greater than 0"),
+    ],
+)
+def test_what_is_wrong_in_a_recipe_is_said(data, message):
+    with pytest.raises(ConfigError, match=message):
+        rule_of(data)
