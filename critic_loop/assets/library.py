@@ -1,0 +1,159 @@
+"""Finds, loads, validates and hashes agent specs, recipes and prompts.
+
+A library has folders, each with `agents/` and `prompts/` in it, looked through in order; the bundled
+one is last. Knows files and their errors: each names the file, the key, and what was expected.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from critic_loop.assets.recipe import AgentSpec, Recipe
+from critic_loop.assets.template import Template
+from critic_loop.core.errors import AssetError
+from critic_loop.core.messages import Frozen
+
+T = TypeVar("T", bound=Frozen)
+
+
+@cache
+def bundled() -> Path:
+    """Return the folder with the bundled assets: inside a wheel, or a checkout's root."""
+    package = Path(str(files("critic_loop")))
+    inside = package / "_assets"
+    return inside if inside.is_dir() else package.parent
+
+
+class Library:
+    """Agent specs, recipes and prompts by name."""
+
+    def __init__(self, folders: Sequence[str | Path] = ()) -> None:
+        """Look through `folders` first, then through the bundled assets."""
+        self.folders = (*(Path(folder) for folder in folders), bundled())
+        self._cache: dict[tuple[str, str], Any] = {}
+        for folder in self.folders:
+            if not folder.is_dir():
+                raise AssetError(f"{folder}: no such folder.", hint="Name one with agents/ or prompts/ in it.")
+
+    def recipe(self, name: str) -> Recipe:
+        """Return the recipe `agents/recipes/<name>.toml`, or the one in the file `name`.
+
+        Raises:
+            AssetError: there is none, or it is wrong.
+        """
+        if name.endswith(".toml"):
+            path = Path(name)
+            if not path.is_file():
+                raise AssetError(f"{name}: no such recipe file.")
+            return _load(path, Recipe).model_copy(update={"name": path.stem})
+
+        def load(path: Path) -> Recipe:
+            return _load(path, Recipe).model_copy(update={"name": name})
+
+        return self._cached("recipe", name, load)
+
+    def agent(self, name: str) -> AgentSpec:
+        """Return the spec `agents/<role>/<name>.toml`.
+
+        Raises:
+            AssetError: there is none, it is wrong, or its role is not its folder.
+        """
+
+        def load(path: Path) -> AgentSpec:
+            spec = _load(path, AgentSpec)
+            if spec.role != (folder := path.parent.name):
+                raise AssetError(f"{path}: key 'role' is {spec.role!r}, but its folder says {folder!r}.")
+            return spec
+
+        return self._cached("agent", name, load)
+
+    def prompt(self, name: str) -> Template:
+        """Return the template `prompts/<name>`.
+
+        Raises:
+            AssetError: there is none, or it is wrong.
+        """
+
+        def load(path: Path) -> Template:
+            return Template.parse(name, _text(path), str(path))
+
+        return self._cached("prompt", name, load)
+
+    def recipes(self) -> dict[str, Recipe]:
+        """Return all recipes by name, sorted."""
+        return {name: self.recipe(name) for name in self._names("recipe")}
+
+    def _cached(self, kind: str, name: str, load: Callable[[Path], Any]) -> Any:
+        if (kind, name) not in self._cache:
+            self._cache[kind, name] = load(self._find(kind, name))
+        return self._cache[kind, name]
+
+    def _find(self, kind: str, name: str) -> Path:
+        relative = _relative(kind, name)
+        if relative.is_absolute() or ".." in relative.parts:
+            raise AssetError(f"{kind} {name!r}: a name, not a path outside the library, is expected.")
+        for folder in self.folders:
+            if (path := folder / relative).is_file():
+                return path
+        known = self._names(kind)
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
+        raise AssetError(f"There is no {kind} {name!r} (no file {relative}).", hint=hint)
+
+    def _names(self, kind: str) -> list[str]:
+        base, suffix = (Path("prompts"), ".md") if kind == "prompt" else (Path("agents"), ".toml")
+        if kind == "recipe":
+            base = base / "recipes"
+        found: set[str] = set()
+        for folder in self.folders:
+            root = folder / base
+            names = (path.relative_to(root) for path in root.rglob(f"*{suffix}"))
+            found.update((n if kind == "prompt" else n.with_suffix("")).as_posix() for n in names)
+        return sorted(n for n in found if kind != "agent" or not n.startswith("recipes/"))
+
+
+def _relative(kind: str, name: str) -> Path:
+    match kind:
+        case "recipe":
+            return Path("agents", "recipes", f"{name}.toml")
+        case "agent":
+            return Path("agents", f"{name}.toml")
+        case _:
+            return Path("prompts", name)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AssetError(f"{path}: cannot be read as UTF-8 text: {error}.") from error
+
+
+def _load(path: Path, kind: type[T]) -> T:
+    try:
+        data = tomllib.loads(_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise AssetError(f"{path}: not TOML: {error}.") from error
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise AssetError(f"{path}: {explain(error)}") from error
+
+
+def explain(error: ValidationError) -> str:
+    """Return the first problem of a validation as 'key ...: what was expected'."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(step) for step in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {key!r}."
+    said = first["msg"].removeprefix("Value error, ").rstrip(".")
+    got = "" if first["type"] in ("missing", "value_error") else f", not {str(first['input'])[:60]!r}"
+    return f"key {key!r}: {said}{got}."

@@ -1,0 +1,109 @@
+"""Agent specs and recipes: who plays with whom, under which search. Data, validated.
+
+Knows the schema. Does not know where files lie (`assets.library`) or how they come to life (`graph/`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, JsonValue, field_validator
+
+from critic_loop.core.errors import ConfigError
+from critic_loop.core.messages import Frozen
+from critic_loop.core.records import Sampling, digest_of
+from critic_loop.core.stop import rule_of
+
+RoleName = Literal["actor", "critic", "judge"]
+Field_ = Literal[
+    "answer", "verdict", "score", "text", "steps", "spans", "rubric", "suggestion", "rejected", "reasoning",
+    "tools", "reference", "verifier",
+]  # fmt: skip
+"""What a role may be shown of earlier attempts and of the feedback on them."""
+
+
+class AgentSpec(Frozen):
+    """How one role speaks: its prompt, the slot that plays it, how its text is read."""
+
+    role: RoleName
+    prompt: str
+    """`role/name.md` under `prompts/`."""
+    slot: str
+    """What the switchboard binds to a model at run time; a spec names no model, URL or key."""
+    output: str = "text"
+    """A parser of `outputs/`: for actors text, json, boxed, code:LANGUAGE; for critics a critique format."""
+    sampling: Sampling = Sampling()
+    description: str = ""
+    source: str = ""
+    """The publication that it follows."""
+
+
+class CriticUse(Frozen):
+    """A critic's part in a recipe."""
+
+    agent: str
+    sees: tuple[Field_, ...] = ("answer",)
+    slot: str | None = None
+    """Instead of the spec's own slot, so that two critics of one spec can be two models."""
+    weight: float = Field(default=1.0, gt=0)
+    when: Literal["always", "unverified"] = "always"
+    """`unverified`: not asked about attempts that verifiers have passed."""
+
+
+class SearchUse(Frozen):
+    """A search and its settings."""
+
+    kind: str
+    """A built-in search's name, or `package.module:name`."""
+    settings: dict[str, JsonValue] = {}
+
+
+class Recipe(Frozen):
+    """A method as data."""
+
+    name: str = ""
+    description: str = ""
+    source: str = ""
+    search: tuple[SearchUse, ...] = Field(min_length=1)
+    """From the outermost in: `[{kind="sample", n=8}, {kind="refine"}]` refines each of eight."""
+    actor: str = "actor/solver"
+    critics: tuple[CriticUse, ...] = ()
+    verifiers: tuple[str, ...] = ()
+    judge: str | None = None
+    """A pairwise judge, asked where selection must compare."""
+    show: tuple[Field_, ...] = ("verdict", "text")
+    memory: Literal["full", "last", "rejected"] = "full"
+    """Which earlier attempts the actor is shown: its whole path, the last, or rejected answers only."""
+    select: str = "verified-first"
+    stop: tuple[dict[str, JsonValue], ...] | None = None
+    """Any of these stops the loop; None = the usual ones, empty = only the search's own end and the budget."""
+    lanes: int = Field(default=1, ge=1)
+    max_calls: int = Field(default=20, ge=1)
+    """Model calls a task, all roles together."""
+
+    @field_validator("search", mode="before")
+    @classmethod
+    def _searches(cls, given: Any) -> Any:
+        uses = [given] if isinstance(given, dict) else given
+        if not isinstance(uses, list | tuple):
+            return uses
+        return [_use(use) if isinstance(use, dict) and "settings" not in use else use for use in uses]
+
+    @field_validator("stop")
+    @classmethod
+    def _rules(cls, given: tuple[dict[str, JsonValue], ...] | None) -> tuple[dict[str, JsonValue], ...] | None:
+        for rule in given or ():
+            try:
+                rule_of(rule)
+            except ConfigError as error:
+                raise ValueError(str(error)) from error
+        return given
+
+    @property
+    def digest(self) -> str:
+        """Hash of everything but the name."""
+        return digest_of(self.model_dump(mode="json", exclude={"name"}))
+
+
+def _use(table: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": table.get("kind"), "settings": {k: v for k, v in table.items() if k != "kind"}}

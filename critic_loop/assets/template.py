@@ -1,0 +1,195 @@
+"""Prompt templates: Jinja2 files whose data is fenced, so that what a model wrote stays data.
+
+A prompt file has TOML front matter between `+++` lines that declares its variables, then Jinja2
+blocks named after the messages that they become (`system`, `user`, `feedback`). Every declared
+variable is used and every used one declared. A string that is printed is fenced:
+
+    <data 9f2c0a44b1d0e7a3 answer>
+    ... the text, to the letter ...
+    </data 9f2c0a44b1d0e7a3>
+
+The boundary is a hash of the text itself, keyed by the tree: whoever writes a text would have to put the
+text's own hash into it. It is the same on replay and for prefix caches. Only a `Word`, a short name from our own vocabulary
+(a verdict, an author), is printed as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jinja2
+import jinja2.meta
+
+from critic_loop.core.errors import AssetError
+from critic_loop.core.records import digest_of
+
+_FRONT = re.compile(r"\A\+\+\+\n(.*?)\n\+\+\+\n(.*)\Z", re.DOTALL)
+_WORD = re.compile(r"[\w.:/+-]{0,80}")
+
+
+class Word(str):
+    """A short name from our own vocabulary, printed without a fence."""
+
+    __slots__ = ()
+
+
+def word(text: str) -> str:
+    """Return `text` as a `Word` if it looks like a name, else unchanged (and so fenced)."""
+    return Word(text) if _WORD.fullmatch(text) else text
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Text from outside, with the name that its fence shows."""
+
+    name: str
+    text: str
+
+
+def fence(data: Data, key: str) -> str:
+    """Return `data` between boundaries that whoever wrote it cannot have known.
+
+    Args:
+        data: the text and its name.
+        key: the tree's key.
+    """
+    boundary = hashlib.blake2b(data.text.encode(), key=key.encode(), digest_size=8).hexdigest()
+    return f"<data {boundary} {data.name}>\n{data.text}\n</data {boundary}>"
+
+
+@dataclass(frozen=True, slots=True)
+class _Fenced:
+    """What `finalize` sees: a value with the key that fences it."""
+
+    data: Data
+    key: str
+
+    def __str__(self) -> str:
+        return fence(self.data, self.key)
+
+    def __bool__(self) -> bool:
+        return bool(self.data.text)
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701  # prompts are not HTML; data is fenced instead
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+_ENVIRONMENT = _environment()
+
+
+def _wrap(value: Any, name: str, key: str) -> Any:
+    """Fence every string inside `value`; names come from the mapping keys that lead to it.
+
+    Raises:
+        TypeError: it is something that could carry text past the fences.
+    """
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Data):
+        return _Fenced(value, key)
+    if isinstance(value, Word):
+        return value
+    if isinstance(value, str):
+        return _Fenced(Data(name, value), key)
+    if isinstance(value, Mapping):
+        return {k: _wrap(v, str(k), key) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_wrap(v, name, key) for v in value]
+    raise TypeError(
+        f"variable {name!r} is a {type(value).__name__}; text, numbers, lists and mappings are expected"
+    )
+
+
+@dataclass(frozen=True)
+class Template:
+    """A prompt file, parsed and checked."""
+
+    name: str
+    text: str
+    variables: frozenset[str]
+    where: str
+
+    @classmethod
+    def parse(cls, name: str, source: str, where: str) -> Template:
+        """Return the template in `source`.
+
+        Raises:
+            AssetError: no front matter, broken Jinja, or variables declared and used differ.
+        """
+        match = _FRONT.match(source)
+        if match is None:
+            raise AssetError(f"{where}: expected front matter between two lines '+++' with variables = [...].")
+        front, body = _front(match[1], where), match[2]
+        template = cls(name=name, text=body, variables=frozenset(front), where=where)
+        template._check()
+        return template
+
+    def _check(self) -> None:
+        try:
+            used = jinja2.meta.find_undeclared_variables(_ENVIRONMENT.parse(self.text))
+        except jinja2.TemplateSyntaxError as error:
+            raise AssetError(f"{self.where}, line {error.lineno} of the body: {error.message}.") from error
+        if missing := used - self.variables:
+            raise AssetError(f"{self.where}: key 'variables' does not declare {min(missing)!r}, which is used.")
+        if spare := self.variables - used:
+            raise AssetError(f"{self.where}: key 'variables' declares {min(spare)!r}, which is never used.")
+        if not self.blocks:
+            raise AssetError(f"{self.where}: expected blocks such as {{% block user %}}...{{% endblock %}}.")
+
+    @cached_property
+    def _compiled(self) -> jinja2.Template:
+        return _ENVIRONMENT.from_string(self.text)
+
+    @property
+    def blocks(self) -> frozenset[str]:
+        """Names of the messages that it can render."""
+        return frozenset(self._compiled.blocks)
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the body: what the model is told."""
+        return digest_of(self.text)
+
+    def render(self, block: str, values: Mapping[str, Any], key: str) -> str:
+        """Return a block with `values`, each string in it fenced under the tree's `key`.
+
+        Raises:
+            AssetError: a variable is missing, or the template fails on these values.
+        """
+        if missing := self.variables - set(values):
+            raise AssetError(f"{self.where}: nobody gives a value for variable {min(missing)!r}.")
+        if block not in self.blocks:
+            raise AssetError(
+                f"{self.where}: there is no block {block!r}; there are {', '.join(sorted(self.blocks))}."
+            )
+        try:
+            wrapped = {name: _wrap(values[name], name, key) for name in self.variables}
+            context = self._compiled.new_context(wrapped)
+            return "".join(self._compiled.blocks[block](context)).strip()
+        except (jinja2.TemplateError, ValueError, TypeError) as error:
+            raise AssetError(f"{self.where}, block {block!r}: {error}.") from error
+
+
+def _front(text: str, where: str) -> list[str]:
+    try:
+        front = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise AssetError(f"{where}: front matter is not TOML: {error}.") from error
+    variables = front.get("variables")
+    if not isinstance(variables, list) or not all(isinstance(v, str) for v in variables):
+        raise AssetError(f"{where}: key 'variables' must be a list of names.")
+    if unknown := set(front) - {"variables", "description"}:
+        raise AssetError(f"{where}: unknown key {min(unknown)!r}; there are 'variables' and 'description'.")
+    return variables
