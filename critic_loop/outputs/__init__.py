@@ -1,0 +1,29 @@
+"""What models write, read: answers and critiques, each a schema with a parser.
+
+Text goes in; a typed value, or the reason why there is none, comes out. No prompts, no models, no I/O.
+"""
+
+from critic_loop.outputs.answer import output_of
+from critic_loop.outputs.base import CritiqueOutput, Output, Parsed
+from critic_loop.outputs.critique import Critique, CritiqueJson, Rubric, critique_of
+from critic_loop.outputs.plain import BoxedOutput, ChoiceOutput, CodeOutput, TextOutput
+from critic_loop.outputs.typed import JsonOutput
+from critic_loop.outputs.verdict import PairVerdict, VerdictLine
+
+__all__ = [
+    "BoxedOutput",
+    "ChoiceOutput",
+    "CodeOutput",
+    "Critique",
+    "CritiqueJson",
+    "CritiqueOutput",
+    "JsonOutput",
+    "Output",
+    "PairVerdict",
+    "Parsed",
+    "Rubric",
+    "TextOutput",
+    "VerdictLine",
+    "critique_of",
+    "output_of",
+]

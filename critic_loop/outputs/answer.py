@@ -1,0 +1,73 @@
+"""From a setting to a parser of answers.
+
+Knows every built-in output by name. Does not know recipes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeVar, get_args, get_origin, overload
+
+from critic_loop.core import plugins
+from critic_loop.core.errors import ConfigError
+from critic_loop.outputs.base import Output
+from critic_loop.outputs.plain import BoxedOutput, ChoiceOutput, CodeOutput, TextOutput
+from critic_loop.outputs.typed import JsonOutput
+
+T = TypeVar("T")
+
+GROUP = "critic_loop.outputs"
+_NAMES = "text, json, boxed, code:LANGUAGE, choice:A|B"
+
+
+@overload
+def output_of(given: None) -> Output[str]: ...
+@overload
+def output_of(given: str) -> Output[Any]: ...
+@overload
+def output_of(given: type[T]) -> Output[T]: ...
+@overload
+def output_of(given: Output[T]) -> Output[T]: ...
+@overload
+def output_of(given: object) -> Output[Any]: ...
+def output_of(given: Any) -> Output[Any]:
+    """Return the parser that `given` asks for.
+
+    Args:
+        given: None or "text", "json", "boxed", "code:python", "choice:yes|no"; a type (pydantic model,
+            dataclass, `list[int]`, `Literal["a", "b"]`); an `Output`; or the name of a type or output
+            elsewhere, `package.module:name`.
+
+    Raises:
+        ConfigError: it names or is nothing that can be parsed.
+    """
+    if given is None or given is str:
+        return TextOutput()
+    if isinstance(given, str):
+        return _named(given)
+    if not isinstance(given, type) and isinstance(given, Output):
+        return given
+    if get_origin(given) is Literal and all(isinstance(option, str) for option in get_args(given)):
+        return ChoiceOutput(get_args(given))
+    return JsonOutput(given)
+
+
+def _named(name: str) -> Output[Any]:
+    kind, _, detail = name.partition(":")
+    match kind:
+        case "text" | "json" | "boxed" if not detail:
+            return {"text": TextOutput(), "json": JsonOutput(name="json"), "boxed": BoxedOutput()}[kind]
+        case "code" if detail:
+            return CodeOutput(detail)
+        case "choice" if detail:
+            return ChoiceOutput(tuple(option.strip() for option in detail.split("|")))
+        case _:
+            return _elsewhere(name)
+
+
+def _elsewhere(name: str) -> Output[Any]:
+    found = plugins.find(GROUP, name)
+    if found is None:
+        known = ", ".join([_NAMES, *plugins.names(GROUP)])
+        raise ConfigError(f"There is no output {name!r}; there are {known}, or 'package.module:name'.")
+    is_parser = isinstance(found, type) and all(hasattr(found, part) for part in ("parse", "dump", "load"))
+    return output_of(found() if is_parser else found)

@@ -1,0 +1,242 @@
+"""Critiques as JSON: a verdict, a score, remarks on steps and spans, a rubric.
+
+Knows the schemas that critics are asked to follow and how they become `Feedback`. Does not know
+what is judged, by whom, or in which words it was asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from critic_loop.core import plugins
+from critic_loop.core.errors import ConfigError
+from critic_loop.core.messages import Message
+from critic_loop.core.protocols import OutputSchema
+from critic_loop.core.records import Criterion, Feedback, Span, Step, Verdict
+from critic_loop.outputs.base import CritiqueOutput, Parsed, visible
+from critic_loop.outputs.jsontext import find_last
+from critic_loop.outputs.typed import JsonOutput
+from critic_loop.outputs.verdict import PairVerdict, VerdictLine, share_in, verdict_in
+
+GROUP = "critic_loop.critiques"
+
+
+def _word(given: Any) -> Any:
+    """Read `true`, "Correct." and the like as verdicts; leave the rest to be refused."""
+    if isinstance(given, bool):
+        return Verdict.PASS.value if given else Verdict.FAIL.value
+    verdict = verdict_in(given) if isinstance(given, str) else None
+    return given if verdict is None else verdict.value
+
+
+def _share(given: Any) -> Any:
+    """Read "7/10" and "70%" as numbers; leave the rest to be refused."""
+    share = share_in(given) if isinstance(given, str) else None
+    return given if share is None else share
+
+
+def _text(given: Any) -> Any:
+    """Read null as no text."""
+    return "" if given is None else given
+
+
+def _list(given: Any) -> Any:
+    """Read null as an empty list."""
+    return () if given is None else given
+
+
+Word = Annotated[Literal["pass", "fail", "abstain"], BeforeValidator(_word)]
+Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False), BeforeValidator(_share)]
+Words = Annotated[str, BeforeValidator(_text)]
+_ItemT = TypeVar("_ItemT")
+Items = Annotated[tuple[_ItemT, ...], BeforeValidator(_list)]
+
+
+class _Read(BaseModel):
+    """Base of what critics write: frozen, and unknown fields are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class StepNote(_Read):
+    """A judgement of one step; steps count from 0."""
+
+    index: int = Field(ge=0)
+    verdict: Word | None = None
+    score: Share | None = None
+    text: Words = ""
+
+
+class SpanNote(_Read):
+    """A remark on a stretch of the answer, in code points, half open."""
+
+    start: int = Field(ge=0)
+    end: int = Field(ge=0)
+    text: Words = ""
+    label: Words = ""
+
+
+class CriterionNote(_Read):
+    """How one criterion of a rubric was met."""
+
+    name: str
+    verdict: Word | None = None
+    score: Share | None = None
+    weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    text: Words = ""
+
+
+class Critique(_Read):
+    """A critique; everything is optional, but a verdict or a score must be there."""
+
+    text: Words = ""
+    steps: Items[StepNote] = ()
+    first_error: int | None = Field(default=None, ge=-1)
+    spans: Items[SpanNote] = ()
+    rubric: Items[CriterionNote] = ()
+    suggestion: Words = ""
+    score: Share | None = None
+    confidence: Share | None = None
+    verdict: Word | None = None
+
+    @model_validator(mode="after")
+    def _judges(self) -> Self:
+        if self.verdict is None and self.score is None and not _judged(self.rubric):
+            raise ValueError("expected a verdict or a score")
+        return self
+
+    def feedback(self) -> Feedback:
+        """Return this as feedback without id, subject and author."""
+        if self.verdict == "abstain":
+            return Feedback.abstain(
+                self.text or "the critic abstained", text=self.text, confidence=self.confidence
+            )
+        return Feedback(
+            verdict=Verdict(self.verdict) if self.verdict else None,
+            score=mean_of(self.rubric) if self.score is None else self.score,
+            text=self.text,
+            steps=tuple(map(_step, self.steps)),
+            first_error=self.first_error,
+            spans=tuple(Span(**span.model_dump()) for span in self.spans),
+            rubric=tuple(map(_criterion, self.rubric)),
+            suggestion=self.suggestion,
+            confidence=self.confidence,
+        )
+
+
+class Rubric(_Read):
+    """A list of criteria, each judged; the score is their weighted mean."""
+
+    criteria: tuple[CriterionNote, ...] = Field(min_length=1)
+    text: Words = ""
+    suggestion: Words = ""
+    verdict: Word | None = None
+
+    @model_validator(mode="after")
+    def _judges(self) -> Self:
+        if self.verdict is None and not _judged(self.criteria):
+            raise ValueError("expected a score or a verdict for a criterion")
+        return self
+
+    def feedback(self) -> Feedback:
+        """Return this as feedback without id, subject and author."""
+        critique = Critique(
+            text=self.text, rubric=self.criteria, suggestion=self.suggestion, verdict=self.verdict
+        )
+        return critique.feedback()
+
+
+def mean_of(criteria: tuple[CriterionNote, ...]) -> float | None:
+    """Return the weighted mean over the criteria that were judged; a verdict counts as 1 or 0."""
+    judged = _judged(criteria)
+    weight = sum(weight for _, weight in judged)
+    return min(1.0, sum(score * weight for score, weight in judged) / weight) if judged else None
+
+
+def _judged(criteria: tuple[CriterionNote, ...]) -> list[tuple[float, float]]:
+    """Return score and weight of the criteria that were judged and count."""
+    scored = ((_score(criterion), criterion.weight) for criterion in criteria)
+    return [(score, weight) for score, weight in scored if score is not None and weight > 0]
+
+
+def _score(criterion: CriterionNote) -> float | None:
+    if criterion.score is not None:
+        return criterion.score
+    return {"pass": 1.0, "fail": 0.0}.get(criterion.verdict or "")
+
+
+def _step(note: StepNote) -> Step:
+    return Step(index=note.index, verdict=_verdict(note.verdict), score=note.score, text=note.text)
+
+
+def _criterion(note: CriterionNote) -> Criterion:
+    return Criterion(
+        name=note.name, verdict=_verdict(note.verdict), score=note.score, weight=note.weight, text=note.text
+    )
+
+
+def _verdict(word: str | None) -> Verdict | None:
+    return None if word is None else Verdict(word)
+
+
+class CritiqueJson:
+    """A critique written as JSON: `critique` (everything) or `rubric` (criteria)."""
+
+    def __init__(self, name: Literal["critique", "rubric"] = "critique") -> None:
+        """Choose the schema by its name."""
+        self._name = name
+        self._json: JsonOutput[Any] = JsonOutput(
+            Critique if name == "critique" else Rubric, name=name, documented=False
+        )
+
+    @property
+    def name(self) -> str:
+        """`critique` or `rubric`."""
+        return self._name
+
+    @property
+    def schema(self) -> OutputSchema | None:
+        """The critique's JSON Schema."""
+        return self._json.schema
+
+    def describe(self) -> str:
+        """Return the JSON Schema as text."""
+        return self._json.describe()
+
+    def parse(self, message: Message) -> Feedback:
+        """Return the feedback; its text is the critique's own, the whole reply where that cannot be read.
+
+        Only the last object of the reply counts: a critic may quote an answer that poses as a critique.
+        """
+        parsed: Parsed[Critique | Rubric] = self._json.fit(find_last(visible(message.text)))
+        if parsed.value is None:
+            return Feedback.abstain(parsed.reason, text=message.text, parse="unparsed")
+        return parsed.value.feedback().model_copy(update={"parse": parsed.status})
+
+
+CRITIQUES: tuple[CritiqueOutput, ...] = (
+    CritiqueJson("critique"),
+    CritiqueJson("rubric"),
+    VerdictLine(),
+    PairVerdict(),
+)
+
+
+def critique_of(given: str | CritiqueOutput) -> CritiqueOutput:
+    """Return the critique format of a name; one from outside by its entry point or `package.module:name`.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if not isinstance(given, str):
+        return given
+    by_name = {output.name: output for output in CRITIQUES}
+    found = by_name.get(given) or plugins.find(GROUP, given)
+    if isinstance(found, type):
+        found = found()
+    if isinstance(found, CritiqueOutput):
+        return found
+    known = ", ".join([*by_name, *plugins.names(GROUP)])
+    raise ConfigError(f"There is no critique format {given!r}; there are {known}, or 'package.module:name'.")
