@@ -1,0 +1,69 @@
+"""From a recipe's data to a search."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from critic_loop.core import plugins
+from critic_loop.core.errors import ConfigError, boundary
+from critic_loop.core.protocols import AnySearch
+from critic_loop.search.base import FunctionSearch, SearchFn, search
+from critic_loop.search.nest import Nest
+from critic_loop.search.refine import Refine
+from critic_loop.search.sample import Sample
+
+SEARCHES: dict[str, type[Any]] = {"refine": Refine, "sample": Sample}
+GROUP = "critic_loop.searches"
+
+
+def build(levels: Sequence[tuple[str, dict[str, Any]]]) -> AnySearch:
+    """Return the search that `(kind, settings)` from the outermost in describe.
+
+    Raises:
+        ConfigError: a kind or a setting is unknown or wrong.
+    """
+    searches = [_one(kind, settings) for kind, settings in levels]
+    if not searches:
+        raise ConfigError("a recipe needs a search.", hint='The simplest is search = { kind = "refine" }.')
+    return reduce(lambda inner, outer: Nest(outer, inner), reversed(searches))
+
+
+def _one(kind: str, settings: dict[str, Any]) -> AnySearch:
+    built_in = SEARCHES.get(kind)
+    if built_in is not None:
+        return _from_class(kind, built_in, settings)
+    found = plugins.find(GROUP, kind)
+    if found is None:
+        known = ", ".join(sorted([*SEARCHES, *plugins.names(GROUP)]))
+        raise ConfigError(f"there is no search {kind!r}; there are {known}, or 'package.module:name'.")
+    if isinstance(found, FunctionSearch):
+        return found(**settings)
+    if isinstance(found, type):
+        return _from_class(kind, found, settings)
+    if hasattr(found, "fold"):
+        if settings:
+            raise ConfigError(f"search {kind!r} is an object, not a class: it takes no settings.")
+        return found
+    if not callable(found):
+        raise ConfigError(f"{kind!r} is no search.", hint="Name a function of the tree, a Search or its class.")
+    return search(cast("SearchFn", found))(**settings)
+
+
+def _from_class(kind: str, cls: type[Any], settings: dict[str, Any]) -> AnySearch:
+    if dataclasses.is_dataclass(cls):
+        known = [f.name for f in dataclasses.fields(cls)]
+        if unknown := set(settings) - set(known):
+            raise ConfigError(f"search {kind!r} has no setting {min(unknown)!r}; it has {', '.join(known)}.")
+        try:
+            return TypeAdapter[Any](cls).validate_python(settings)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key = ".".join(str(step) for step in first["loc"])
+            raise ConfigError(f"search {kind!r}, setting {key!r}: {first['msg']}.") from error
+    with boundary(ConfigError, f"search {kind!r}"):
+        return cls(**settings)

@@ -1,0 +1,117 @@
+"""Which answer wins: pure functions of the tree. Search proposes, selection disposes.
+
+Every rule looks at complete attempts only and breaks ties by age, so that the same tree always gives
+the same pick. A rule that needs a judge returns `Compare` and is called again with the answer in the tree.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+
+from critic_loop.core.protocols import Compare, Pick
+from critic_loop.core.records import Attempt
+from critic_loop.core.tree import Tree
+from critic_loop.core.value import beats, best, preference, value_of
+
+
+def candidates(tree: Tree) -> tuple[str, ...]:
+    """Return the attempts that may win: complete answers that no other replaced, oldest first.
+
+    Unreadable ones may win only where there is nothing else.
+    """
+    replaced = {a.replaces for a in tree if a.replaces and a.status == "complete"}
+    found = [a for a in tree if a.status == "complete" and a.kind != "tests" and a.id not in replaced]
+    readable = [a for a in found if not a.error_code]
+    return tuple(a.id for a in readable or found)
+
+
+def verified_first(tree: Tree) -> Pick:
+    """The oldest attempt that verifiers passed; else the best by value, the latest of equals.
+
+    Where nobody judged anything, the last revision wins, as in plain refinement.
+    """
+    ids = candidates(tree)
+    passed = next((i for i in ids if value_of(tree, i).verified is True), None)
+    if passed is not None:
+        return Pick(attempt=passed, decided_by="verifier")
+    top = max(reversed(ids), key=lambda i: value_of(tree, i).key, default=None)
+    return Pick(attempt=top, decided_by=who_decided(tree, top))
+
+
+def best_value(tree: Tree) -> Pick:
+    """The attempt of highest value: verdict, evidence score, acceptance, opinion score."""
+    top = best(tree, candidates(tree))
+    return Pick(attempt=top, decided_by=who_decided(tree, top))
+
+
+def majority(tree: Tree) -> Pick:
+    """The oldest attempt with the most frequent answer."""
+    return _vote(tree, candidates(tree))
+
+
+def filtered_majority(tree: Tree) -> Pick:
+    """Majority among those that no critic rejected; among all if that leaves none.
+
+    Source: self-check of CriticBench; critic-filtered majority of RefCritic. An abstention rejects
+    nothing: only an explicit rejection filters.
+    """
+    ids = candidates(tree)
+    kept = tuple(i for i in ids if value_of(tree, i).accepted is not False)
+    return _vote(tree, kept or ids)
+
+
+def keep_if_better(tree: Tree) -> Pick | Compare:
+    """Walk the attempts in order; a later one takes over only if it beats the one that holds.
+
+    Evidence decides where there is any; else a judge in both orders (a disagreement is a tie, which keeps
+    the holder).
+    """
+    ids = candidates(tree)
+    holder = ids[0] if ids else None
+    for challenger in ids[1:]:
+        if holder is None:
+            break
+        same_evidence = value_of(tree, challenger).verified == value_of(tree, holder).verified
+        if same_evidence and preference(tree, challenger, holder) is None:
+            return Compare(holder, challenger)
+        if beats(tree, challenger, holder):
+            holder = challenger
+    judged = holder is not None and any(f.source == "judge" for f in tree.about(holder))
+    return Pick(attempt=holder, decided_by="judge" if judged else who_decided(tree, holder))
+
+
+def who_decided(tree: Tree, attempt_id: str | None) -> str:
+    """Return whose word ranked this attempt: `verifier`, `critic`, or `nobody`."""
+    if attempt_id is None:
+        return "nobody"
+    value = value_of(tree, attempt_id)
+    if value.verified is not None or value.evidence is not None:
+        return "verifier"
+    return "critic" if value.accepted is not None or value.opinion is not None else "nobody"
+
+
+def answer_key(attempt: Attempt) -> str:
+    """Return what makes two answers the same vote: their JSON, text without outer white space."""
+    answer = attempt.answer
+    return json.dumps(answer.strip() if isinstance(answer, str) else answer, sort_keys=True)
+
+
+def _vote(tree: Tree, ids: Iterable[str]) -> Pick:
+    votes: dict[str, list[str]] = {}
+    for attempt_id in ids:
+        votes.setdefault(answer_key(tree[attempt_id]), []).append(attempt_id)
+    if not votes:
+        return Pick(attempt=None, decided_by="nobody")
+    winners = max(votes.values(), key=len)
+    total = sum(len(v) for v in votes.values())
+    return Pick(attempt=winners[0], decided_by="vote", text=f"{len(winners)} of {total} votes")
+
+
+RULES: dict[str, Callable[[Tree], Pick | Compare]] = {
+    "verified-first": verified_first,
+    "best-value": best_value,
+    "majority": majority,
+    "filtered-majority": filtered_majority,
+    "keep-if-better": keep_if_better,
+}

@@ -1,0 +1,95 @@
+"""Laws of the built-in searches under random outcomes, orders and numbers of lanes."""
+
+import copy
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from critic_loop.core.protocols import Move
+from critic_loop.core.value import beats
+from critic_loop.search import Nest, Refine, Sample
+from critic_loop.testing.search_contract import Drive
+
+small = st.integers(1, 6)
+refines = st.builds(Refine, rounds=small, base=st.sampled_from(["last", "kept"]))
+samples = st.builds(Sample, n=small, batch=st.integers(1, 3))
+searches = refines | samples | st.builds(Nest, samples, refines)
+drives = st.builds(Drive, searches, st.integers(0, 10**6), st.integers(1, 5))
+
+
+@given(drives)
+def test_replaying_rebuilds_the_state_and_what_is_asked_next(drive):
+    for said in drive.steps():
+        state = drive.search.start(drive.tree.task)
+        for record in drive.told:
+            state = drive.search.fold(state, drive.tree, record)
+        assert state == drive.state
+        assert drive.search.ask(state, drive.tree) == said
+
+
+@given(drives, st.randoms(use_true_random=False))
+def test_the_order_in_which_siblings_end_does_not_matter(drive, shuffle):
+    for _ in drive.steps():
+        twin = copy.deepcopy(drive)
+        parents = {twin.tree.asks[i].parents for i in twin.flying}
+        if len(twin.flying) < 2 or len(parents) > 1:
+            continue
+        ids = list(twin.flying)
+        for attempt_id in ids:
+            twin.judge(attempt_id)
+        one, other = copy.deepcopy(twin.state), copy.deepcopy(twin.state)
+        for attempt_id in ids:
+            one = twin.search.fold(one, twin.tree, twin.tree[attempt_id])
+        for attempt_id in shuffle.sample(ids, len(ids)):
+            other = twin.search.fold(other, twin.tree, twin.tree[attempt_id])
+        assert one == other
+        assert twin.search.ask(one, twin.tree) == twin.search.ask(other, twin.tree)
+
+
+@given(small, st.integers(1, 4), st.integers(0, 10**6), st.integers(1, 5))
+def test_sampling_makes_exactly_n_roots(n, batch, seed, lanes):
+    drive = Drive(Sample(n=n, batch=batch), seed, lanes).run()
+    assert len(drive.tree.roots) == len(drive.tree) == n
+
+
+@given(small, st.integers(0, 10**6), st.integers(1, 5))
+def test_refinement_is_a_chain_whatever_the_lanes(rounds, seed, lanes):
+    drive = Drive(Refine(rounds=rounds), seed, lanes)
+    for _ in drive.steps():
+        assert len(drive.flying) <= 1
+    assert len(drive.tree) == rounds
+    good = [a.id for a in drive.tree if a.status == "complete"]
+    for attempt in drive.tree:
+        before = [i for i in good if list(drive.tree.asks).index(i) < list(drive.tree.asks).index(attempt.id)]
+        assert attempt.parents == tuple(before[-1:])
+
+
+@given(small, st.integers(0, 10**6))
+def test_kept_refinement_builds_on_the_best_so_far(rounds, seed):
+    drive = Drive(Refine(rounds=rounds, base="kept"), seed, 1).run()
+    base = None
+    for attempt in drive.tree:
+        assert attempt.parents == (() if base is None else (base,))
+        if attempt.status == "complete" and (base is None or beats(drive.tree, attempt.id, base)):
+            base = attempt.id
+
+
+@given(small, small, st.integers(0, 10**6), st.integers(1, 5))
+def test_a_nest_refines_every_root_that_came_to_something(n, rounds, seed, lanes):
+    drive = Drive(Nest(Sample(n=n), Refine(rounds=rounds)), seed, lanes).run()
+    tree = drive.tree
+    assert len(tree.roots) == n
+    for root in tree.roots:
+        below = [i for i in tree.asks if tree.path(i)[0] == root]
+        assert len(below) == (1 if tree[root].status == "failed" else rounds)
+
+
+@given(drives)
+def test_with_one_lane_the_tree_does_not_depend_on_how_often_it_is_asked(drive):
+    again = Drive(drive.search, drive.seed, 1)
+    for said in again.steps():
+        for _ in range(3):
+            assert again.search.ask(again.state, again.tree) == said
+    once = Drive(drive.search, drive.seed, 1).run()
+    assert once.tree.log[1:] == again.tree.log[1:]
+    assert any(isinstance(said, Move) for said in Drive(drive.search, drive.seed).steps())

@@ -1,0 +1,47 @@
+from critic_loop.core.protocols import Move, Stop, Wait
+from critic_loop.search import Sample
+
+
+def folded(search, grown):
+    state = search.start(grown.tree.task)
+    for record in grown.tree.log[1:]:
+        state = search.fold(state, grown.tree, record)
+    return state
+
+
+def next_move(search, grown):
+    return search.ask(folded(search, grown), grown.tree)
+
+
+def test_it_asks_for_n_without_waiting(grown):
+    search = Sample(n=3, kind="tests")
+    for _ in range(3):
+        assert next_move(search, grown) == Move(kind="tests")
+        grown.ask()
+    assert next_move(search, grown) == Wait()
+
+
+def test_a_batch_is_one_move_and_the_last_is_what_is_left(grown):
+    search, sizes = Sample(n=7, batch=3), []
+    while isinstance(move := next_move(search, grown), Move):
+        sizes.append(move.samples)
+        for _ in range(move.samples):
+            grown.ask()
+    assert sizes == [3, 3, 1]
+
+
+def test_it_stops_when_all_have_ended_failed_ones_too(grown):
+    search = Sample(n=2)
+    grown.attempt(answer="1")
+    last = grown.ask()
+    assert next_move(search, grown) == Wait()
+    grown.settle(last, status="failed")
+    assert next_move(search, grown) == Stop("exhausted", "2 samples made")
+
+
+def test_only_roots_count(grown):
+    search = Sample(n=2)
+    root = grown.attempt(answer="1")
+    grown.attempt(root, answer="2")
+    grown.say(root, score=0.5)
+    assert next_move(search, grown) == Move()
