@@ -1,0 +1,151 @@
+"""What goes wrong at an endpoint, as typed errors.
+
+Knows statuses, error bodies and what to advise. Never sees a key, and removes what looks like one
+from texts that an endpoint sent. Does not know which errors are tried again (`models.retry`).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, cast
+
+import orjson
+
+from critic_loop.core.errors import (
+    AuthFailed,
+    ContextOverflow,
+    CreditExhausted,
+    ModelError,
+    RateLimited,
+    Refused,
+    Unreachable,
+)
+
+
+class EndpointError(ModelError):
+    """The endpoint answered with an error, nonsense, or broke off."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        status: int | None = None,
+        transient: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
+        """Carry the HTTP status, whether trying again may help, and the pause that was asked for."""
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.transient = transient
+        self.retry_after_s = retry_after_s
+
+
+class NoSuchModel(Unreachable):
+    """The endpoint answers, but has no model of this name or no such path."""
+
+
+_OVERFLOW = re.compile(
+    r"maximum context length|context[ _]length|context window|context size|prompt is too long"
+    r"|input is too long|longer than the maximum model length|too many tokens|max_model_len",
+    re.IGNORECASE,
+)
+_NO_CREDIT = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "payment_required"}
+_TRANSIENT = {408, 409, 425, 500, 502, 503, 504, 520, 522, 524, 529}
+_KEY_LIKE = re.compile(r"\b(?:sk|pk|key|gsk|xai|hf)[-_][A-Za-z0-9_*.-]{4,}|Bearer\s+\S+")
+
+
+def failure(
+    status: int, body: bytes, headers: Mapping[str, str], *, endpoint: str, key_env: str, secret: str = ""
+) -> ModelError:
+    """Return the error that an answer with a bad status (or an error in its body) stands for.
+
+    Args:
+        status: the HTTP status.
+        body: what came with it; JSON or anything else.
+        headers: the answer's headers, looked up by lower-case name.
+        endpoint: model and address, for the message.
+        key_env: the variable that holds the key, for the hint.
+        secret: a text to remove from the message: the key that was sent.
+    """
+    details = _details(body)
+    code = str(details.get("code") or details.get("type") or "")
+    said = _clean(str(details.get("message") or ""), secret)
+    what = f"{endpoint} answered {status}" + (f": {said}" if said else "") + _stop(said)
+    if status == 402 or _NO_CREDIT & {code, str(details.get("type"))}:
+        return CreditExhausted(what, hint="Add credit to the account, or bind the slot to another model.")
+    if status in (401, 403):
+        return AuthFailed(what, hint=_key_hint(key_env, sent=bool(secret)))
+    if status == 429:
+        pause = retry_after_s(headers)
+        return RateLimited(what, hint="Lower the calls in flight, or wait.", retry_after_s=pause)
+    return _request_failure(status, code, said, what, headers)
+
+
+def _request_failure(status: int, code: str, said: str, what: str, headers: Mapping[str, str]) -> ModelError:
+    if code == "context_length_exceeded" or (status in (400, 413, 422) and _OVERFLOW.search(said)):
+        return ContextOverflow(what, hint="Shorten the prompt, show less, or use a longer context.")
+    if code in ("content_filter", "content_policy_violation"):
+        return Refused(what, hint="The endpoint's filter declined the prompt.")
+    if status == 404:
+        return NoSuchModel(what, hint="Check the model's name and the address; /v1/models lists the names.")
+    transient = status in _TRANSIENT or status >= 500 or status == 200
+    hint = "" if transient else "The request will fail in the same way again."
+    pause = retry_after_s(headers) if transient else None
+    return EndpointError(what, hint=hint, status=status, transient=transient, retry_after_s=pause)
+
+
+def rejected_parameter(body: bytes) -> str | None:
+    """Return the body field that an endpoint says it does not support, if that is what it says."""
+    details = _details(body)
+    if details.get("code") not in ("unsupported_parameter", "unsupported_value"):
+        return None
+    param = details.get("param")
+    return param if isinstance(param, str) else None
+
+
+def _details(body: bytes) -> dict[str, Any]:
+    """Return the error object in a body; plain text becomes its message."""
+    try:
+        parsed: Any = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {"message": body[:300].decode(errors="replace").strip()}
+    error: Any = cast("dict[str, Any]", parsed).get("error", parsed) if isinstance(parsed, dict) else parsed
+    if isinstance(error, dict):
+        return cast("dict[str, Any]", error)
+    return {"message": str(error)}
+
+
+def _clean(text: str, secret: str) -> str:
+    """Return one line of text without the key, or anything that looks like one."""
+    text = " ".join(text.split())
+    if secret:
+        text = text.replace(secret, "[key]")
+    return _KEY_LIKE.sub("[key]", text)[:500]
+
+
+def _stop(said: str) -> str:
+    return "" if said.endswith((".", "!", "?")) else "."
+
+
+def _key_hint(key_env: str, *, sent: bool) -> str:
+    if not key_env:
+        return "No variable is named that holds a key for it: set key_env in the model's settings."
+    return f"Check the key in {key_env}." if sent else f"Set {key_env} to a key for this endpoint."
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return the pause that an endpoint asks for in seconds; None if it does not, or not clearly."""
+    try:
+        if (milliseconds := headers.get("retry-after-ms")) is not None:
+            return max(0.0, float(milliseconds) / 1000)
+        if (value := headers.get("retry-after")) is None:
+            return None
+        if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
+            return float(value)
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None

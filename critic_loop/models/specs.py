@@ -1,0 +1,156 @@
+"""Spec strings: `backend:NAME@URL` to a model that is ready to use.
+
+Knows which backends there are and what each needs. Does not know slots (`models.switchboard`).
+No prompt goes to a server that the user did not name: a backend with a fixed address is named by
+its own word, and `openai:` wants its key to be there.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from critic_loop.core import plugins
+from critic_loop.core.errors import ConfigError
+from critic_loop.core.protocols import Model
+from critic_loop.models.chat import ChatModel, ModelSettings
+from critic_loop.models.limit import Limited
+from critic_loop.models.profiles import GENERIC, OLLAMA, OPENAI, PROFILES, VLLM
+from critic_loop.models.retry import Retrying, RetryPolicy
+
+GROUP = "critic_loop.models"
+"""Entry points that add backends: `(name) -> Model`, called with what follows the colon."""
+_EMBEDDED = "critic_loop.demo.model:embedded"
+_FORMS = {
+    "openai": "openai:NAME",
+    "vllm": "vllm:NAME@http://HOST:8000",
+    "ollama": "ollama:NAME",
+    "chat": "chat:NAME@http://HOST:PORT/v1",
+    "embedded": "embedded:countdown",
+}
+
+
+def resolve(spec: str | Model, *, settings: ModelSettings | Mapping[str, Any] | None = None) -> Model:
+    """Return the model that a spec names, with retries and a limit around it; a model is returned as is.
+
+    Args:
+        spec: `openai:NAME`, `vllm:NAME[+ADAPTER]@URL`, `ollama:NAME[@URL]`, `chat:NAME@URL`,
+            `embedded:NAME`, or a model.
+        settings: the `[models.NAME]` table that belongs to it.
+
+    Raises:
+        ConfigError: the backend is unknown, or something that it needs is missing.
+    """
+    if not isinstance(spec, str):
+        return spec
+    backend, colon, rest = spec.partition(":")
+    if not colon or not rest:
+        raise ConfigError(f"{spec!r} names no model.", hint=f"Write {_FORMS.get(backend, 'BACKEND:NAME')}.")
+    if backend in PROFILES:
+        return _wrapped(backend, rest, _checked(settings))
+    return _plugged(backend, rest)
+
+
+def backends() -> list[str]:
+    """Return the names of all backends, those of installed packages included."""
+    return sorted({*_FORMS, *plugins.names(GROUP)})
+
+
+def _checked(settings: ModelSettings | Mapping[str, Any] | None) -> ModelSettings:
+    try:
+        return settings if isinstance(settings, ModelSettings) else ModelSettings(**(settings or {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"A model's settings: {key}: {first['msg']}.") from error
+
+
+def _wrapped(backend: str, rest: str, settings: ModelSettings) -> Model:
+    model: Model = _CHAT[backend](rest, settings)
+    if settings.in_flight is not None:
+        model = Limited(model, settings.in_flight)
+    return Retrying(model, RetryPolicy(attempts=settings.attempts))
+
+
+def _plugged(backend: str, rest: str) -> Model:
+    make = plugins.find(GROUP, backend)
+    if make is None and backend == "embedded":  # run from a checkout that is not installed
+        make = plugins.load(_EMBEDDED)
+    if make is None:
+        raise _unknown(backend)
+    model = make(rest)
+    if not isinstance(model, Model):
+        raise ConfigError(f"Backend {backend!r} made {type(model).__name__} of {rest!r}, which is no model.")
+    return model
+
+
+def _unknown(backend: str) -> ConfigError:
+    known = backends()
+    near = difflib.get_close_matches(backend, known, n=1)
+    guess = f"Did you mean {near[0]!r}? " if near else ""
+    return ConfigError(f"There is no backend {backend!r}.", hint=f"{guess}Known: {', '.join(known)}.")
+
+
+# -- chat-completions backends -----------------------------------------------------------------
+
+
+def _openai(rest: str, settings: ModelSettings) -> ChatModel:
+    name, url = _name_and_url(rest)
+    url = url or os.environ.get("OPENAI_BASE_URL", "")
+    spec = f"openai:{name}@{url}" if url else f"openai:{name}"
+    model = ChatModel(name, url=url, profile=OPENAI, settings=settings, spec=spec)
+    if not os.environ.get(model.key_env):
+        raise ConfigError(
+            f"{spec!r} needs a key, and {model.key_env or 'key_env'} is not set.",
+            hint=f"Set {model.key_env or 'key_env'}, or name another variable as key_env in its settings.",
+        )
+    return model
+
+
+def _vllm(rest: str, settings: ModelSettings) -> ChatModel:
+    name, url = _name_and_url(rest)
+    base, _, adapter = name.rpartition("+")
+    served = adapter if base else name
+    spec = f"vllm:{rest}"
+    return ChatModel(served, url=_needed(url, spec, "vllm"), profile=VLLM, settings=settings, spec=spec)
+
+
+def _ollama(rest: str, settings: ModelSettings) -> ChatModel:
+    name, url = _name_and_url(rest)
+    url = url or _ollama_host()
+    spec = f"ollama:{name}@{url}" if url else f"ollama:{name}"
+    return ChatModel(name, url=url, profile=OLLAMA, settings=settings, spec=spec)
+
+
+def _ollama_host() -> str:
+    """Return the address in OLLAMA_HOST, which may lack its scheme or be an address to listen on."""
+    host = os.environ.get("OLLAMA_HOST", "").strip().replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+    return host if not host or "://" in host else f"http://{host}"
+
+
+def _chat(rest: str, settings: ModelSettings) -> ChatModel:
+    name, url = _name_and_url(rest)
+    spec = f"chat:{rest}"
+    return ChatModel(name, url=_needed(url, spec, "chat"), profile=GENERIC, settings=settings, spec=spec)
+
+
+_CHAT: dict[str, Callable[[str, ModelSettings], ChatModel]] = {
+    "openai": _openai, "vllm": _vllm, "ollama": _ollama, "chat": _chat,
+}  # fmt: skip
+
+
+def _name_and_url(rest: str) -> tuple[str, str]:
+    """Split NAME@URL at the last `@` before a scheme; names may hold `@`, `:` and `/`."""
+    match = re.fullmatch(r"(?P<name>.+?)(?:@(?P<url>https?://.*))?", rest)
+    return (match["name"], match["url"] or "") if match else (rest, "")
+
+
+def _needed(url: str, spec: str, backend: str) -> str:
+    if not url:
+        raise ConfigError(f"{spec!r} does not say where the model is.", hint=f"Write {_FORMS[backend]}.")
+    return url

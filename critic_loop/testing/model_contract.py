@@ -1,0 +1,161 @@
+"""What every model promises, as tests that anyone can run over their own.
+
+    class TestMyModel(ModelContract):
+        @pytest.fixture
+        async def model(self):
+            async with serve() as url:
+                model = MyModel(url)
+                yield model
+                await model.aclose()
+
+Knows the `Model` protocol. Does not know any model. Needs pytest with anyio's plugin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeVar
+
+import pytest
+
+from critic_loop.core.errors import ModelError
+from critic_loop.core.messages import user
+from critic_loop.core.protocols import Completion, Model, Request
+from critic_loop.core.records import Sampling
+
+T = TypeVar("T")
+
+
+@pytest.mark.anyio
+class ModelContract:
+    """Override `model`; `broken` and `secret` too where they make sense."""
+
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        """Run under asyncio."""
+        return "asyncio"
+
+    @pytest.fixture
+    def model(self) -> Model:
+        """Return the model, which answers any prompt."""
+        raise NotImplementedError("override the fixture `model`")
+
+    @pytest.fixture
+    def broken(self) -> Model | None:
+        """Return a model of the same kind whose calls fail; None skips the test."""
+        return None
+
+    @pytest.fixture
+    def secret(self) -> str:
+        """Return a text that must not show anywhere: the model's key."""
+        return "no-such-secret"
+
+    async def test_every_choice_says_why_it_ended(self, model: Model) -> None:
+        """A finish reason is set."""
+        completion = await model.complete(_request())
+        assert all(choice.finish_reason for choice in completion.choices)
+
+    async def test_choices_are_sampled_assistant_messages(self, model: Model) -> None:
+        """What a model wrote says so: only such text is trained on."""
+        completion = await model.complete(_request())
+        for choice in completion.choices:
+            assert choice.message.role == "assistant"
+            assert choice.message.sampled
+        assert completion.text == completion.choices[0].message.text
+
+    async def test_usage_is_counted(self, model: Model) -> None:
+        """Tokens are billed, and parts are no larger than their totals."""
+        usage = (await model.complete(_request())).usage
+        assert usage.input_tokens > 0
+        assert usage.output_tokens > 0
+        assert usage.cached_input_tokens <= usage.input_tokens
+        assert usage.reasoning_tokens <= usage.output_tokens
+
+    @pytest.mark.parametrize("choices", [1, 3])
+    async def test_there_are_exactly_as_many_choices_as_asked_for(self, model: Model, choices: int) -> None:
+        """`n` is kept even where the endpoint does not know it."""
+        completion = await model.complete(_request(choices=choices))
+        assert len(completion.choices) == choices
+
+    async def test_token_ids_and_logprobs_agree(self, model: Model) -> None:
+        """One logprob for each sampled token, where both are given."""
+        request = Request(messages=_request().messages, sampling=Sampling(logprobs=True, max_tokens=16))
+        for choice in (await model.complete(request)).choices:
+            if choice.token_ids is not None and choice.logprobs is not None:
+                assert len(choice.token_ids) == len(choice.logprobs)
+
+    async def test_streamed_text_is_the_answers_text(self, model: Model) -> None:
+        """The pieces given to `on_text` add up to the first choice; a model may give one piece or none."""
+        pieces: list[str] = []
+        request = Request(messages=_request().messages, on_text=pieces.append)
+        completion = await model.complete(request)
+        assert "".join(pieces) in ("", completion.text)
+
+    async def test_concurrent_calls_are_independent(self, model: Model) -> None:
+        """Many calls at once each get their answer."""
+        completions = await asyncio.gather(*[model.complete(_request(f"count to {i}")) for i in range(20)])
+        assert all(len(completion.choices) == 1 for completion in completions)
+
+    async def test_other_event_loops_may_use_it(self, model: Model) -> None:
+        """A model belongs to no event loop, and needs no closing in each."""
+        await model.complete(_request())
+        first = asyncio.create_task(asyncio.to_thread(_run, lambda: model.complete(_request())))
+        second = asyncio.create_task(asyncio.to_thread(_run, lambda: model.complete(_request())))
+        for completion in await asyncio.gather(first, second):
+            assert len(completion.choices) == 1
+        await model.complete(_request())
+
+    async def test_cancelling_a_call_leaves_the_model_usable(self, model: Model) -> None:
+        """Cancellation passes through at once and breaks nothing."""
+        task = asyncio.create_task(model.complete(_request()))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await model.complete(_request())).choices
+
+    async def test_it_can_be_closed_and_used_again(self, model: Model) -> None:
+        """Closing twice does no harm; a later call opens connections again."""
+        await model.complete(_request())
+        await model.aclose()
+        await model.aclose()
+        assert (await model.complete(_request())).choices
+
+    async def test_no_time_is_a_model_error_or_an_answer(self, model: Model) -> None:
+        """A deadline that cannot be kept is no `TimeoutError`."""
+        request = Request(messages=_request().messages, timeout_s=1e-9)
+        with suppress(ModelError):
+            await model.complete(request)
+
+    async def test_failures_are_model_errors(self, broken: Model | None, secret: str) -> None:
+        """Whatever goes wrong is typed, and does not show the key."""
+        if broken is None:
+            pytest.skip("no `broken` fixture")
+        with pytest.raises(ModelError) as raised:
+            await broken.complete(_request())
+        await broken.aclose()
+        assert secret not in f"{raised.value!r} {raised.value}"
+
+    async def test_the_spec_is_stable_and_holds_no_secret(self, model: Model, secret: str) -> None:
+        """A spec names the model in records."""
+        assert model.spec
+        assert model.spec == model.spec
+        assert secret not in model.spec
+        assert secret not in repr(model)
+
+    async def test_it_is_a_model(self, model: Model) -> None:
+        """It has what the protocol asks for."""
+        assert isinstance(model, Model)
+
+
+def _request(text: str = "Say something.", *, choices: int = 1) -> Request:
+    return Request(messages=(user(text),), choices=choices)
+
+
+def _run(call: Callable[[], Awaitable[Completion]]) -> Completion:
+    async def main() -> Completion:
+        return await call()
+
+    return asyncio.run(main())

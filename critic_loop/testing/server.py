@@ -1,0 +1,442 @@
+"""A small OpenAI-compatible server on loopback that can fail in every way that real ones do.
+
+    async with TestServer(["first reply", Fault("rate_limit", retry_after_s=0.1), "second"]) as server:
+        model = resolve(f"chat:test@{server.url}")
+
+As a process, where replies are a function of the request's content:
+
+    python -m critic_loop.testing.server --port 0 --delay-ms 50 --reply-bytes 4096 --log requests.jsonl
+
+Knows HTTP, faults and counting. What a body looks like is in `testing.replies`. Does not know the
+client: no code is shared with `models`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hmac
+import inspect
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeAlias, cast, get_args
+
+import orjson
+from aiohttp import web
+
+from critic_loop.core.messages import Message
+from critic_loop.testing.replies import (
+    Body,
+    Reply,
+    completion_body,
+    completion_chunks,
+    content_digest,
+    hashed_replies,
+    reply_of,
+)
+
+FaultKind = Literal[
+    "auth", "broken_json", "content_filter", "context", "credit", "cut", "drop", "empty", "error_in_200",
+    "forbidden", "hang", "quota", "rate_limit", "refusal", "server_error", "slow", "unavailable",
+    "unknown_model",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One way to fail.
+
+    `cut` breaks the connection in the middle of the body and `drop` before the answer; `slow` sends
+    the body in small pieces, `hang` never answers; `credit` is a 402 and `quota` a 429 without
+    credit; `empty` has no choices; `error_in_200` is an error body with a good status.
+    """
+
+    kind: FaultKind
+    retry_after_s: float | None = None
+    """Sent as a Retry-After header with `rate_limit` and `unavailable`."""
+    pause_s: float = 0.02
+    """Between the pieces of a slow body."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the fault in a header, as in `rate_limit` or `rate_limit;0.5` (Retry-After)."""
+        kind, _, retry_after = text.partition(";")
+        if kind not in get_args(FaultKind):
+            raise ValueError(f"there is no fault {kind!r}; known: {', '.join(get_args(FaultKind))}")
+        return cls(cast("FaultKind", kind), float(retry_after) if retry_after else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A request as it arrived."""
+
+    number: int
+    """Counts from 1 over all requests for completions."""
+    body: Body
+    headers: Mapping[str, str]
+    digest: str
+    """Hash of the content; equal requests have equal digests."""
+
+    @property
+    def text(self) -> str:
+        """The last message's text, where it is plain."""
+        content = self.body["messages"][-1].get("content")
+        return content if isinstance(content, str) else ""
+
+
+Given: TypeAlias = str | Message | Reply | Fault | Sequence[str | Message | Reply]
+"""A reply, one for each choice, or a fault."""
+Handler: TypeAlias = Callable[[Received], Given | Awaitable[Given]]
+FaultPlan: TypeAlias = Sequence[Fault | None] | Callable[[Received], Fault | None]
+
+_STATUS: dict[str, tuple[int, str, str, str]] = {
+    # kind: status, type, code, message
+    "rate_limit": (429, "requests", "rate_limit_exceeded", "Rate limit reached for requests."),
+    "quota": (429, "insufficient_quota", "insufficient_quota", "You exceeded your current quota."),
+    "server_error": (500, "server_error", "server_error", "The server had an error."),
+    "unavailable": (503, "server_error", "overloaded", "The engine is overloaded."),
+    "auth": (401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided: {key}."),
+    "forbidden": (403, "invalid_request_error", "unsupported_region", "Not allowed from here."),
+    "credit": (402, "billing", "payment_required", "This account has no credit left."),
+    "context": (
+        400, "invalid_request_error", "context_length_exceeded",
+        "This model's maximum context length is 2048 tokens. However, your messages are longer.",
+    ),
+    "content_filter": (400, "invalid_request_error", "content_filter", "The prompt was filtered."),
+    "unknown_model": (404, "invalid_request_error", "model_not_found", "The model does not exist."),
+    "error_in_200": (200, "server_error", "server_error", "The upstream provider had an error."),
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Log:
+    """What was asked: kept in memory, and appended to a file that survives a kill."""
+
+    path: Path | None = None
+    requests: list[Received] = field(default_factory=list["Received"])
+    counts: Counter[str] = field(default_factory=Counter[str])
+    """How often each content was asked for, by digest."""
+    _file: int | None = None
+
+    def arrived(self, received: Received) -> None:
+        """Note a request before anything is done for it."""
+        self.requests.append(received)
+        self.counts[received.digest] += 1
+        self._write("arrived", received)
+
+    def ended(self, received: Received, how: str) -> None:
+        """Note how it ended: `completed`, `fault:KIND` or `dropped` (the client went away)."""
+        self._write(how, received)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _write(self, event: str, received: Received) -> None:
+        if self.path is None:
+            return
+        if self._file is None:
+            self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        line = {"event": event, "number": received.number, "digest": received.digest, "at": time.time()}
+        os.write(self._file, orjson.dumps(line) + b"\n")
+
+
+class TestServer:
+    """The server, in process: an async context manager with a `url`.
+
+    Replies of a list are taken in the order of arrival, one for each choice. Faults come from the
+    replies, from `faults` (one entry per request, None = none; or a function), from the header
+    `X-Fault`, or from `POST /faults {"kind", "times", "retry_after_s"}`.
+    """
+
+    __test__ = False  # pytest: not a test class
+
+    def __init__(
+        self,
+        replies: Sequence[Given] | Handler | None = None,
+        *,
+        key: str | None = None,
+        faults: FaultPlan = (),
+        delay_s: float = 0.0,
+        reply_bytes: int = 64,
+        log: str | Path | None = None,
+        models: Sequence[str] = ("test",),
+        port: int = 0,
+    ) -> None:
+        """Prepare the server.
+
+        Args:
+            replies: a list, a function of the request, or None for replies hashed from the request.
+            key: the bearer token without which requests are refused.
+            faults: a plan, one entry per request, or a function of the request.
+            delay_s: how long each request waits before its answer.
+            reply_bytes: the length of hashed replies.
+            log: a file to which requests are appended.
+            models: the names that `/v1/models` lists.
+            port: 0 takes a free one.
+        """
+        self._handler = replies if callable(replies) else None
+        self._script = None if replies is None or callable(replies) else deque(replies)
+        self._fault_for = faults if callable(faults) else None
+        self._faults: deque[Fault | None] = deque() if callable(faults) else deque(faults)
+        self._key = key
+        self._delay_s = delay_s
+        self._reply_bytes = reply_bytes
+        self._models = tuple(models)
+        self._port = port
+        self._runner: web.AppRunner | None = None
+        self._answers: _Answers = _Answers()
+        self.log = Log(Path(log) if log else None)
+
+    @property
+    def url(self) -> str:
+        """The base address, `/v1` included."""
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    @property
+    def requests(self) -> list[Received]:
+        """The requests for completions, in the order of arrival."""
+        return self.log.requests
+
+    async def start(self) -> None:
+        """Listen on loopback."""
+        app = web.Application(client_max_size=256 * 1024**2)
+        app.router.add_post("/v1/chat/completions", self._completions)
+        app.router.add_get("/v1/models", self._list_models)
+        app.router.add_post("/faults", self._add_faults)
+        app.router.add_delete("/faults", self._clear_faults)
+        app.router.add_get("/counts", self._counts)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+        self._runner = runner
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", self._port, backlog=4096).start()
+        self._port = runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Close every connection and the log."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        self.log.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    # -- endpoints -----------------------------------------------------------------------------
+
+    async def _completions(self, request: web.Request) -> web.StreamResponse:
+        if (refusal := self._unauthorised(request)) is not None:
+            return refusal
+        received = await self._received(request)
+        self.log.arrived(received)
+        how = "dropped"
+        try:
+            if self._delay_s:
+                await asyncio.sleep(self._delay_s)
+            given = self._fault(received) or await self._given(received)
+            if isinstance(given, Fault):
+                response = await self._answers.fault(given, request, received)
+                how = f"fault:{given.kind}"
+                return response
+            response = await self._answers.success(given, request, received)
+            how = "completed"
+            return response
+        finally:
+            self.log.ended(received, how)
+
+    async def _received(self, request: web.Request) -> Received:
+        body = orjson.loads(await request.read())
+        return Received(
+            number=len(self.log.requests) + 1,
+            body=body,
+            headers=dict(request.headers),
+            digest=content_digest(body),
+        )
+
+    def _unauthorised(self, request: web.Request) -> web.Response | None:
+        if self._key is None:
+            return None
+        given = request.headers.get("Authorization", "")
+        if hmac.compare_digest(given.encode(), f"Bearer {self._key}".encode()):
+            return None
+        return _error(Fault("auth"), given.removeprefix("Bearer "))
+
+    def _fault(self, received: Received) -> Fault | None:
+        header = received.headers.get("X-Fault")
+        if header:
+            return Fault.parse(header)
+        if self._fault_for is not None:
+            return self._fault_for(received)
+        return self._faults.popleft() if self._faults else None
+
+    async def _given(self, received: Received) -> Fault | list[Reply]:
+        wanted = int(received.body.get("n") or 1)
+        if self._handler is not None:
+            given = self._handler(received)
+            given = await given if inspect.isawaitable(given) else given
+        elif self._script is not None:
+            given = _take(self._script, wanted)
+        else:
+            return hashed_replies(received.body, reply_bytes=self._reply_bytes)
+        if isinstance(given, Fault):
+            return given
+        if isinstance(given, str | Message | Reply):
+            given = [given] * wanted
+        return [reply_of(one) for one in given]
+
+    async def _list_models(self, request: web.Request) -> web.Response:
+        if (refusal := self._unauthorised(request)) is not None:
+            return refusal
+        listed = [{"id": name, "object": "model", "created": 0, "owned_by": "test"} for name in self._models]
+        return _json({"object": "list", "data": listed})
+
+    async def _add_faults(self, request: web.Request) -> web.Response:
+        asked = orjson.loads(await request.read())
+        fault = replace(Fault.parse(asked["kind"]), retry_after_s=asked.get("retry_after_s"))
+        self._faults.extend([fault] * int(asked.get("times", 1)))
+        return _json({"planned": len(self._faults)})
+
+    async def _clear_faults(self, _: web.Request) -> web.Response:
+        self._faults.clear()
+        return _json({"planned": 0})
+
+    async def _counts(self, _: web.Request) -> web.Response:
+        return _json({"requests": len(self.log.requests), "counts": dict(self.log.counts)})
+
+
+def _take(script: deque[Given], wanted: int) -> Given:
+    """Take the next reply off a script, or as many as a request wants choices."""
+    if not script:
+        return Fault("server_error")
+    first = script.popleft()
+    if wanted == 1 or not isinstance(first, str | Message | Reply):
+        return first
+    rest = [script.popleft() for _ in range(min(wanted - 1, len(script)))]
+    return [first, *cast("list[str | Message | Reply]", rest)]
+
+
+class _Answers:
+    """How answers and faults go over the wire."""
+
+    async def success(
+        self, replies: Sequence[Reply], request: web.Request, received: Received, *, fault: Fault | None = None
+    ) -> web.StreamResponse:
+        number = received.number
+        if received.body.get("stream"):
+            chunks = completion_chunks(received.body, replies, number=number)
+            lines = [b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks]
+            return await self._pieces([*lines, b"data: [DONE]\n\n"], request, fault, "text/event-stream")
+        payload = orjson.dumps(completion_body(received.body, replies, number=number))
+        if fault is None:
+            headers = {"x-request-id": f"req-{number}"}
+            return web.Response(body=payload, content_type="application/json", headers=headers)
+        size = max(1, len(payload) // 8)
+        pieces = [payload[start : start + size] for start in range(0, len(payload), size)]
+        return await self._pieces(pieces, request, fault, "application/json")
+
+    async def _pieces(
+        self, pieces: Sequence[bytes], request: web.Request, fault: Fault | None, content_type: str
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": content_type})
+        if fault is not None and fault.kind == "cut":
+            response.content_length = sum(map(len, pieces))
+        await response.prepare(request)
+        for index, piece in enumerate(pieces):
+            if fault is not None and fault.kind == "cut" and index == len(pieces) // 2:
+                _abort(request)
+                return response
+            if fault is not None and fault.kind == "slow":
+                await asyncio.sleep(fault.pause_s)
+            await response.write(piece)
+        with suppress(ConnectionError):
+            await response.write_eof()
+        return response
+
+    async def fault(self, fault: Fault, request: web.Request, received: Received) -> web.StreamResponse:
+        match fault.kind:
+            case "cut" | "slow":
+                replies = hashed_replies(received.body, reply_bytes=256)
+                return await self.success(replies, request, received, fault=fault)
+            case "drop":
+                _abort(request)
+                return web.Response()
+            case "hang":
+                await asyncio.sleep(3600)
+                return web.Response()
+            case "refusal":
+                refusal = Reply(refusal="I cannot help with that.")
+                return await self.success([refusal] * int(received.body.get("n") or 1), request, received)
+            case _:
+                return _plain_fault(fault, received)
+
+
+def _plain_fault(fault: Fault, received: Received) -> web.Response:
+    if fault.kind == "broken_json":
+        return web.Response(body=b'{"choices": [{"mess', content_type="application/json")
+    if fault.kind == "empty":
+        return _json(completion_body(received.body, [], number=received.number))
+    return _error(fault, received.headers.get("Authorization", "").removeprefix("Bearer "))
+
+
+def _abort(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
+
+
+def _error(fault: Fault, key: str) -> web.Response:
+    status, kind, code, message = _STATUS[fault.kind]
+    error = {"message": message.format(key=key), "type": kind, "param": None, "code": code}
+    response = _json({"error": error}, status)
+    if fault.retry_after_s is not None:
+        response.headers["Retry-After"] = f"{fault.retry_after_s:g}"
+    return response
+
+
+def _json(content: Any, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(content), status=status, content_type="application/json")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the server as a process; its address is the first line that it prints."""
+    parser = argparse.ArgumentParser(prog="python -m critic_loop.testing.server", description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--delay-ms", type=float, default=0.0)
+    parser.add_argument("--reply-bytes", type=int, default=64)
+    parser.add_argument("--log", type=Path)
+    parser.add_argument("--key", help="bearer token to ask for")
+    parser.add_argument("--model", action="append", help="a name that /v1/models lists")
+    given = parser.parse_args(arguments)
+    server = TestServer(
+        key=given.key,
+        delay_s=given.delay_ms / 1000,
+        reply_bytes=given.reply_bytes,
+        log=given.log,
+        models=given.model or ["test"],
+        port=given.port,
+    )
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_serve(server))
+
+
+async def _serve(server: TestServer) -> None:
+    async with server:
+        print(server.url, flush=True)  # noqa: T201  # the command's output
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

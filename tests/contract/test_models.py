@@ -1,0 +1,76 @@
+"""The contract of models, over every model that needs no other machine."""
+
+import pytest
+
+from critic_loop.core.errors import RateLimited
+from critic_loop.models import VLLM, ChatModel, Limited, Retrying, RetryPolicy
+from critic_loop.testing import Fault, ScriptedModel, TestServer
+from critic_loop.testing.model_contract import ModelContract
+
+KEY = "sk-contract-0123456789"
+
+
+class TestScriptedModel(ModelContract):
+    @pytest.fixture
+    def model(self):
+        return ScriptedModel(lambda request: f"You said: {request.messages[-1].text}", latency_s=0.001)
+
+    @pytest.fixture
+    def broken(self):
+        return ScriptedModel([RateLimited("too many")])
+
+
+class TestScriptedList(ModelContract):
+    @pytest.fixture
+    def model(self):
+        return ScriptedModel(["first", "second"], cycle=True, latency_s=0.001)
+
+    @pytest.fixture
+    def broken(self):
+        return ScriptedModel([])
+
+
+class Served(ModelContract):
+    """Over a server that asks for a key."""
+
+    @pytest.fixture
+    def secret(self, monkeypatch):
+        monkeypatch.setenv("VLLM_API_KEY", KEY)
+        return KEY
+
+    @pytest.fixture
+    async def server(self, secret):
+        async with TestServer(key=secret) as server:
+            yield server
+
+    @pytest.fixture
+    async def model(self, server):
+        model = self.made(server.url)
+        yield model
+        await model.aclose()
+
+    @pytest.fixture
+    async def broken(self, secret):
+        async with TestServer(faults=lambda _: Fault("auth")) as server:
+            yield self.made(server.url)
+
+    def made(self, url):
+        raise NotImplementedError
+
+
+class TestChatModel(Served):
+    def made(self, url):
+        return ChatModel("test", url=url, profile=VLLM)
+
+
+class TestRetrying(Served):
+    def made(self, url):
+        return Retrying(ChatModel("test", url=url, profile=VLLM), RetryPolicy(first_wait_s=0.01))
+
+
+class TestLimited(Served):
+    def made(self, url):
+        return Limited(ChatModel("test", url=url, profile=VLLM), 4)
+
+
+del Served  # not a test itself

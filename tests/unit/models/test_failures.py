@@ -1,0 +1,94 @@
+"""What error bodies and headers are read as."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import orjson
+import pytest
+
+from critic_loop.core.errors import AuthFailed, ContextOverflow, CreditExhausted, RateLimited, Refused
+from critic_loop.models import EndpointError, NoSuchModel
+from critic_loop.models.failures import failure, rejected_parameter, retry_after_s
+
+
+def failed(status, error, *, secret="", key_env="KEY", headers=None):
+    body = error if isinstance(error, bytes) else orjson.dumps(error)
+    return failure(status, body, headers or {}, endpoint="Model 'm' at URL", key_env=key_env, secret=secret)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "expected"),
+    [
+        (400, {"error": {"message": "The prompt is too long: 9 tokens > 8"}}, ContextOverflow),
+        (400, {"message": "the decoder prompt is longer than the maximum model length of 8"}, ContextOverflow),
+        (400, {"error": {"message": "exceeds the available context size"}}, ContextOverflow),
+        (500, {"error": {"code": "context_length_exceeded"}}, ContextOverflow),
+        (400, {"error": {"message": "bad temperature"}}, EndpointError),
+        (400, {"error": "a plain string"}, EndpointError),
+        (400, ["odd"], EndpointError),
+        (404, b"<html>not found</html>", NoSuchModel),
+        (429, {"error": {"type": "insufficient_quota"}}, CreditExhausted),
+        (429, b"", RateLimited),
+        (403, {"error": {"code": "billing_not_active"}}, CreditExhausted),
+        (403, {"error": {"message": "no"}}, AuthFailed),
+        (400, {"error": {"code": "content_filter"}}, Refused),
+        (529, {"error": {"message": "overloaded"}}, EndpointError),
+    ],
+)
+def test_statuses_and_bodies_have_types(status, error, expected):
+    got = failed(status, error)
+    assert type(got) is expected
+    assert f"answered {status}" in str(got)
+
+
+@pytest.mark.parametrize(
+    ("status", "transient"), [(400, False), (422, False), (408, True), (500, True), (529, True)]
+)
+def test_only_some_statuses_pass(status, transient):
+    assert failed(status, b"x").transient is transient
+
+
+def test_nothing_that_looks_like_a_key_is_shown():
+    said = {"error": {"message": "bad key hunter2 or sk-abcd1234efgh or Bearer abc.def"}}
+    text = str(failed(401, said, secret="hunter2"))
+    assert "hunter2" not in text
+    assert "abcd1234" not in text
+    assert "abc.def" not in text
+    assert "Check the key in KEY" in text
+
+
+def test_advice_fits_whether_a_key_was_sent():
+    assert "Set KEY to a key" in str(failed(401, b"no"))
+    assert "key_env" in str(failed(401, b"no", key_env=""))
+
+
+def test_long_bodies_are_cut():
+    assert len(str(failed(500, b"x" * 10_000))) < 600
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, None),
+        ({"retry-after": "3"}, 3.0),
+        ({"retry-after": "0.25"}, 0.25),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after-ms": "soon"}, None),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+    ],
+)
+def test_pauses_are_read(headers, expected):
+    assert retry_after_s(headers) == expected
+
+
+def test_a_date_is_a_pause_too():
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+    assert 95 < retry_after_s({"retry-after": later}) <= 100
+
+
+def test_refused_fields_are_found_only_where_they_are_named():
+    named = {"error": {"code": "unsupported_value", "param": "temperature"}}
+    assert rejected_parameter(orjson.dumps(named)) == "temperature"
+    assert rejected_parameter(b'{"error": {"code": "unsupported_value"}}') is None
+    assert rejected_parameter(b"temperature?") is None

@@ -1,0 +1,132 @@
+"""Specs: what each names, and what is said when one is wrong."""
+
+import subprocess
+import sys
+
+import pytest
+
+from critic_loop.core import plugins
+from critic_loop.core.errors import ConfigError
+from critic_loop.core.messages import user
+from critic_loop.core.protocols import Model, Request
+from critic_loop.models import ModelSettings, resolve
+from critic_loop.testing import ScriptedModel, TestServer
+
+
+@pytest.mark.parametrize(
+    ("spec", "recorded"),
+    [
+        ("chat:m@http://h:1/v1", "chat:m@http://h:1/v1"),
+        ("vllm:Qwen/Qwen3-8B@http://h:8000", "vllm:Qwen/Qwen3-8B@http://h:8000"),
+        ("vllm:Q+critic-v3@http://h:8000", "vllm:Q+critic-v3@http://h:8000"),
+        ("ollama:qwen3:0.6b", "ollama:qwen3:0.6b"),
+        ("ollama:qwen3@http://h:1", "ollama:qwen3@http://h:1"),
+        ("openai:gpt", "openai:gpt"),
+    ],
+)
+def test_specs_name_models(spec, recorded, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x-secret")
+    model = resolve(spec)
+    assert isinstance(model, Model)
+    assert model.spec == recorded
+    assert "secret" not in repr(model)
+
+
+def test_a_model_is_returned_as_it_is():
+    model = ScriptedModel([])
+    assert resolve(model) is model
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("opnai:gpt", "Did you mean 'openai'"),
+        ("nonsense:x", "Known: chat, embedded, ollama, openai, vllm"),
+        ("gpt-5", "names no model"),
+        ("openai:", "names no model"),
+        ("openai:gpt", "Set OPENAI_API_KEY"),
+        ("vllm:Q", "where the model is"),
+        ("chat:m", "chat:NAME@"),
+        ("chat:m@ftp://h", "where the model is"),
+    ],
+)
+def test_wrong_specs_say_what_to_do(spec, says):
+    with pytest.raises(ConfigError) as raised:
+        resolve(spec)
+    assert says in str(raised.value)
+
+
+def test_another_variable_may_hold_the_key(monkeypatch):
+    with pytest.raises(ConfigError, match="TEAM_KEY"):
+        resolve("openai:gpt", settings={"key_env": "TEAM_KEY"})
+    monkeypatch.setenv("TEAM_KEY", "k")
+    assert resolve("openai:gpt", settings={"key_env": "TEAM_KEY"}).spec == "openai:gpt"
+
+
+def test_a_gateway_shows_in_the_spec(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://gateway/v1")
+    assert resolve("openai:gpt").spec == "openai:gpt@http://gateway/v1"
+
+
+@pytest.mark.parametrize("host", ["gpu:11434", "http://gpu:11434"])
+def test_ollamas_own_variable_is_read(monkeypatch, host):
+    monkeypatch.setenv("OLLAMA_HOST", host)
+    assert resolve("ollama:q").spec == "ollama:q@http://gpu:11434"
+
+
+def test_unknown_settings_are_refused():
+    with pytest.raises(ConfigError, match="timeout"):
+        resolve("ollama:q", settings={"timeout": 3})
+
+
+def test_installed_backends_are_called_with_the_rest(monkeypatch):
+    made = []
+
+    def backend(rest):
+        made.append(rest)
+        return ScriptedModel([], spec=f"mine:{rest}")
+
+    monkeypatch.setattr(plugins, "find", lambda group, name: backend if name == "mine" else None)
+    assert resolve("mine:a:b@c").spec == "mine:a:b@c"
+    assert made == ["a:b@c"]
+
+
+def test_a_backend_that_makes_no_model_is_named(monkeypatch):
+    monkeypatch.setattr(plugins, "find", lambda group, name: str)
+    with pytest.raises(ConfigError, match="made str of 'x'"):
+        resolve("mine:x")
+
+
+def test_the_embedded_backend_is_found_without_installing(monkeypatch):
+    monkeypatch.setattr(plugins, "find", lambda group, name: None)
+    monkeypatch.setattr(plugins, "load", lambda path: lambda rest: ScriptedModel([], spec=f"{path} {rest}"))
+    assert resolve("embedded:countdown").spec == "critic_loop.demo.model:embedded countdown"
+
+
+@pytest.mark.anyio
+async def test_an_adapter_is_the_models_name_on_the_wire():
+    async with TestServer(["yes"]) as server:
+        model = resolve(f"vllm:Q+critic-v3@{server.url}", settings=ModelSettings(in_flight=2, attempts=1))
+        await model.complete(Request(messages=(user("hi"),)))
+        await model.aclose()
+    assert server.requests[0].body["model"] == "critic-v3"
+    assert server.requests[0].body["return_token_ids"] is True
+
+
+@pytest.mark.anyio
+async def test_the_openai_key_goes_to_no_other_server(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-openai-secret")
+    monkeypatch.delenv("CHAT_API_KEY")
+    async with TestServer(lambda _: "yes") as server:
+        for spec in (f"chat:m@{server.url}", f"vllm:m@{server.url}", f"ollama:m@{server.url}"):
+            model = resolve(spec)
+            await model.complete(Request(messages=(user("hi"),)))
+            await model.aclose()
+    assert all("Authorization" not in received.headers for received in server.requests)
+
+
+def test_importing_models_loads_no_client():
+    code = "import sys, critic_loop.models; print([m for m in ('httpx', 'aiohttp') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
