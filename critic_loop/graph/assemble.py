@@ -1,0 +1,348 @@
+"""From a recipe and what the user brought to the parts of a loop. The only place that knows all packages."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from critic_loop.assets import AgentSpec, Library, Recipe
+from critic_loop.core.budget import Budget, LocalLedger
+from critic_loop.core.errors import ConfigError
+from critic_loop.core.protocols import AnySearch, Model, Select, Store
+from critic_loop.core.records import Head, Record, Task, digest_of
+from critic_loop.core.stop import Elapsed, Rule, rule_of
+from critic_loop.core.tree import Tree
+from critic_loop.graph.runnables import RunnableActor, is_runnable
+from critic_loop.graph.session import Session
+from critic_loop.models import Switchboard
+from critic_loop.nodes.calls import Calls
+from critic_loop.nodes.desk import Actor, Critic, Desk, HumanCritic, Judge, ToolLike
+from critic_loop.nodes.prompted import PromptedActor, PromptedCritic, PromptedJudge
+from critic_loop.nodes.roles import FunctionActor, FunctionCritic, verifier
+from critic_loop.outputs import Output, critique_of, output_of
+from critic_loop.search import SearchFn, build, search
+from critic_loop.select import selection
+from critic_loop.tools import tool
+from critic_loop.verifiers import verifier_named
+
+Bindable = str | Model
+Playable = Bindable | FunctionCritic | HumanCritic | Callable[..., Any]
+DEFAULT_STOP = ({"verified": True}, {"accepted": True}, {"plateau": {"rounds": 3}}, {"max_rounds": 4})
+
+
+class CriticLoopWarning(UserWarning):
+    """Something was left out and a default stepped in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What a user brings beside the recipe; None = as the recipe says."""
+
+    recipe: Recipe
+    library: Library
+    output: Any = None
+    actor: Any = None
+    critic: Any = None
+    judge: Bindable | None = None
+    slots: Mapping[str, Bindable] = field(default_factory=dict[str, Bindable])
+    verifiers: Sequence[Any] | None = None
+    tools: Sequence[Any] = ()
+    stop: Rule | None = None
+    search: Any = None
+    select: Any = None
+    lanes: int | None = None
+    max_calls: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """A loop's parts, shared by all its trees."""
+
+    recipe: Recipe
+    output: Output[Any]
+    actor: Actor
+    verifiers: tuple[Critic, ...]
+    critics: tuple[Critic, ...]
+    humans: tuple[HumanCritic, ...]
+    judge: Judge | None
+    tools: dict[str, ToolLike]
+    search: AnySearch
+    select: Select
+    rule: Rule | None
+    switchboard: Switchboard
+    lanes: int
+    max_calls: int
+    hashes: dict[str, str]
+
+    @property
+    def judges_revisions(self) -> bool:
+        """Whether the search builds on what the judge says of each revision."""
+        return self.judge is not None and any(u.settings.get("base") == "kept" for u in self.recipe.search)
+
+    @property
+    def digest(self) -> str:
+        """Hash over all parts that shape a tree."""
+        return digest_of(self.hashes)
+
+    def head(self, tree_id: str, task: Task, seed: int) -> Head:
+        """Return the first record of a new tree."""
+        return Head(
+            tree=tree_id,
+            task=task,
+            recipe=self.recipe.name,
+            recipe_digest=self.digest,
+            parts=self.hashes,
+            seed=seed,
+            key=digest_of(["fence", task.id, seed]),
+            created_at=round(time.time(), 3),
+        )
+
+    def session(self, tree: Tree, store: Store, notify: Callable[[Record], None]) -> Session:
+        """Return a working session over `tree`, new or stored."""
+        self.check(tree)
+        spend = tree.spend()
+        ledger = LocalLedger(Budget(calls=self.max_calls), calls=spend.calls)
+        calls = Calls(
+            tree=tree, store=store, slots=self.switchboard, ledger=ledger, notify=notify, deadline_at=self._deadline()
+        )
+        desk = Desk(
+            calls=calls,
+            actor=self.actor,
+            output=self.output,
+            verifiers=self.verifiers,
+            critics=self.critics,
+            humans=self.humans,
+            judge=self.judge,
+            judge_revisions=self.judges_revisions,
+            tools=self.tools,
+            memory=self.recipe.memory,
+        )
+        return Session(
+            desk=desk,
+            search=self.search,
+            select=self.select,
+            rule=self.rule,
+            ledger=ledger,
+            show=self.recipe.show,
+            lanes=self.lanes,
+            now=time.time,
+        )
+
+    def check(self, tree: Tree) -> None:
+        """Refuse a tree that was begun by a loop of other parts, and say which differ.
+
+        Raises:
+            ConfigError: recipe, specs, prompts, output or functions differ.
+        """
+        if tree.head.recipe_digest == self.digest:
+            return
+        then = tree.head.parts
+        differ = sorted(k for k in {*then, *self.hashes} if then.get(k) != self.hashes.get(k))
+        raise ConfigError(
+            f"tree {tree.id!r} was begun with another loop; these differ: {', '.join(differ)}.",
+            hint="Resume it with the loop that began it, or start a new tree.",
+        )
+
+    def _deadline(self) -> float | None:
+        rules = getattr(self.rule, "rules", (self.rule,))
+        seconds = [rule.s for rule in rules if isinstance(rule, Elapsed)]
+        return time.time() + min(seconds) if seconds else None
+
+
+def assemble(given: Given) -> Parts:
+    """Return the parts that `given` describes.
+
+    Raises:
+        ConfigError: something does not fit, with what to do.
+        AssetError: a file is wrong.
+    """
+    recipe, library = given.recipe, given.library
+    hashes = {"recipe": recipe.model_copy(update={"lanes": 1, "max_calls": 1}).digest}
+    spec = library.agent(recipe.actor)
+    switchboard = Switchboard(*_slots(given, spec))
+    output: Output[Any] = output_of(spec.output if given.output is None else given.output)
+    hashes["output"] = digest_of([output.name, output.describe()])
+    actor = _actor(given, spec, switchboard, hashes)
+    critics, humans = _critics(given, switchboard, hashes)
+    judge = _judge(given, switchboard, hashes)
+    for slot, model in given.slots.items():
+        switchboard.bind(slot, model)
+    _bind_missing(given, actor, critics, judge, switchboard)
+    verifiers = _verifiers(given, hashes)
+    return Parts(
+        recipe=recipe,
+        output=output,
+        actor=actor,
+        verifiers=verifiers,
+        critics=critics,
+        humans=humans,
+        judge=judge,
+        tools={t.name: t for t in (tool(f) for f in given.tools)},
+        search=_search(given, hashes),
+        select=_select(given, judge, hashes),
+        rule=given.stop or _rule(recipe),
+        switchboard=switchboard,
+        lanes=given.lanes or recipe.lanes,
+        max_calls=given.max_calls or recipe.max_calls,
+        hashes=hashes,
+    )
+
+
+def _slots(given: Given, actor: AgentSpec) -> list[str]:
+    recipe, library = given.recipe, given.library
+    used = [use.slot or library.agent(use.agent).slot for use in recipe.critics]
+    judge = [library.agent(recipe.judge).slot] if recipe.judge else []
+    return sorted({"actor", "critic", "judge", actor.slot, *used, *judge, *given.slots})
+
+
+def _rule(recipe: Recipe) -> Rule | None:
+    rules = DEFAULT_STOP if recipe.stop is None else recipe.stop
+    return rule_of(list(rules)) if rules else None
+
+
+def _actor(given: Given, spec: AgentSpec, switchboard: Switchboard, hashes: dict[str, str]) -> Actor:
+    actor = given.actor
+    if isinstance(actor, str | Model):
+        switchboard.bind(spec.slot, actor)
+    elif actor is not None:
+        name = getattr(actor, "__name__", None) or getattr(actor, "name", None) or type(actor).__name__
+        hashes["actor"] = str(name)
+        return RunnableActor(actor, str(name)) if is_runnable(actor) else FunctionActor(actor, str(name), spec.slot)
+    elif spec.slot not in given.slots:
+        raise ConfigError(
+            "no actor was given.", hint="Name a model, as in actor='openai:NAME' or actor='chat:NAME@http://localhost:8000'."
+        )
+    template = _template(given.library, spec, recipe_name=given.recipe.actor, needs="feedback", hashes=hashes)
+    return PromptedActor(spec=spec, template=template, slot=spec.slot, name=given.recipe.actor)
+
+
+def _template(library: Library, spec: AgentSpec, *, recipe_name: str, needs: str, hashes: dict[str, str]) -> Any:
+    template = library.prompt(spec.prompt)
+    if needs not in template.blocks:
+        raise ConfigError(f"{template.where}: a prompt for role {spec.role!r} needs a block {needs!r}.")
+    hashes[recipe_name] = digest_of(spec)
+    hashes[f"prompts/{spec.prompt}"] = template.digest
+    return template
+
+
+def _critics(
+    given: Given, switchboard: Switchboard, hashes: dict[str, str]
+) -> tuple[tuple[Critic, ...], tuple[HumanCritic, ...]]:
+    brought = given.critic if isinstance(given.critic, list | tuple) else [given.critic]
+    own = [c for c in brought if c is not None and not isinstance(c, str | Model)]
+    models = [c for c in brought if isinstance(c, str | Model)]
+    people = tuple(c for c in own if isinstance(c, HumanCritic))
+    functions = [c if isinstance(c, FunctionCritic) else _as_critic(c) for c in own if c not in people]
+    if len(models) > 1:
+        raise ConfigError("several critic models were given.", hint="Bind each to a slot: slots={'critic-a': ..., ...}.")
+    for model in models:
+        switchboard.bind("critic", model)
+    prompted = () if own and not models else _prompted_critics(given, hashes)
+    critics = _distinct([*prompted, *functions])
+    for critic in functions:
+        hashes[f"critic {critic.name}"] = critic.name
+    for person in people:
+        hashes[f"human {person.name}"] = digest_of([person.name, person.when])
+    return critics, people
+
+
+def _as_critic(function: Any) -> FunctionCritic:
+    from critic_loop.nodes.roles import critic
+
+    if not callable(function):
+        raise ConfigError(f"{function!r} is no critic.", hint="Give a spec, a Model, a function, or cl.Human().")
+    return critic(function)
+
+
+def _prompted_critics(given: Given, hashes: dict[str, str]) -> tuple[Critic, ...]:
+    critics: list[Critic] = []
+    for position, use in enumerate(given.recipe.critics):
+        spec = given.library.agent(use.agent)
+        name = use.agent if position == 0 or use.agent not in {c.name for c in critics} else f"{use.agent}#{position}"
+        template = _template(given.library, spec, recipe_name=use.agent, needs="user", hashes=hashes)
+        critics.append(
+            PromptedCritic(
+                spec=spec, template=template, slot=use.slot or spec.slot, name=name,
+                output=critique_of(spec.output), sees=use.sees, when=use.when,
+            )
+        )  # fmt: skip
+    return tuple(critics)
+
+
+def _judge(given: Given, switchboard: Switchboard, hashes: dict[str, str]) -> Judge | None:
+    name = given.recipe.judge
+    if name is None:
+        if given.judge is not None:
+            raise ConfigError(f"recipe {given.recipe.name!r} has no judge to bind {given.judge!r} to.")
+        return None
+    spec = given.library.agent(name)
+    if given.judge is not None:
+        switchboard.bind(spec.slot, given.judge)
+    template = _template(given.library, spec, recipe_name=name, needs="user", hashes=hashes)
+    return PromptedJudge(spec=spec, template=template, slot=spec.slot, name=name, output=critique_of(spec.output))
+
+
+def _bind_missing(
+    given: Given, actor: Actor, critics: Sequence[Critic], judge: Judge | None, switchboard: Switchboard
+) -> None:
+    """Let the actor's model play the roles that nobody was named for, and say so."""
+    wanted = {r.slot for r in (*critics, judge) if isinstance(r, PromptedCritic | PromptedJudge)}
+    missing = sorted(slot for slot in wanted if not switchboard.is_bound(slot))
+    if not missing:
+        return
+    fallback = next((m for m in (given.critic, given.actor) if isinstance(m, str | Model)), None)
+    if fallback is None and isinstance(actor, PromptedActor):
+        fallback = given.slots.get(actor.slot)
+    if fallback is None:
+        raise ConfigError(f"no model for slot {missing[0]!r} was given.", hint=f"Pass {missing[0]}='openai:NAME' or slots=.")
+    for slot in missing:
+        switchboard.bind(slot, fallback)
+    if "critic" in missing:
+        warnings.warn("no critic was given: the actor's model criticises itself.", CriticLoopWarning, stacklevel=5)
+
+
+def _verifiers(given: Given, hashes: dict[str, str]) -> tuple[Critic, ...]:
+    chosen = given.recipe.verifiers if given.verifiers is None else given.verifiers
+    found: list[FunctionCritic] = []
+    for item in chosen:
+        function = verifier_named(item) if isinstance(item, str) else item
+        if not isinstance(function, FunctionCritic):
+            function = verifier(name=item)(function) if isinstance(item, str) else verifier(function)
+        found.append(function)
+        hashes[f"verifier {function.name}"] = function.name
+    return _distinct(found)
+
+
+def _distinct(critics: Sequence[Critic]) -> tuple[Critic, ...]:
+    names = [critic.name for critic in critics]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"two critics or verifiers are called {twice!r}.", hint="Give one another name=.")
+    return tuple(critics)
+
+
+def _search(given: Given, hashes: dict[str, str]) -> AnySearch:
+    if given.search is None:
+        return build([(use.kind, dict(use.settings)) for use in given.recipe.search])
+    if isinstance(given.search, str):
+        hashes["search"] = given.search
+        return build([(given.search, {})])
+    hashes["search"] = repr(given.search) if hasattr(given.search, "fold") else given.search.__name__
+    return given.search if hasattr(given.search, "fold") else search(_callable(given.search))
+
+
+def _callable(function: Any) -> SearchFn:
+    if not callable(function):
+        raise ConfigError(f"{function!r} is no search.", hint="Give a name, a Search, or a function of the tree.")
+    return function
+
+
+def _select(given: Given, judge: Judge | None, hashes: dict[str, str]) -> Select:
+    chosen = given.recipe.select if given.select is None else given.select
+    hashes["select"] = chosen if isinstance(chosen, str) else chosen.__name__
+    if chosen == "keep-if-better" and judge is None:
+        raise ConfigError("selection 'keep-if-better' compares, but the recipe has no judge.", hint="Set judge = 'judge/pairwise'.")
+    return selection(chosen) if isinstance(chosen, str) else chosen

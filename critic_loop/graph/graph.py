@@ -1,0 +1,209 @@
+"""The LangGraph graph: dispatch and lanes. One lane graph serves every search.
+
+    dispatch ─ Send × lanes ─▶ lane:  search, actor ⇄ tool_executor ─▶ verifier ─▶ critic ─▶ judge ─┐
+      ▲ │ ▲                             ▲───────────────────────────────────────────────────────────┘
+      │ │ └───────────────────────────────┘
+      │ ├─▶ human (one interrupt for all parked attempts)
+      │ └─▶ choose, END
+
+State holds ids; nodes close over the loop's sessions. Lanes are compiled without a checkpointer: the
+store is the only truth, and the nodes look into the tree before they do anything. A lane that comes
+near its step limit hands back to dispatch, which sends it again; when dispatch itself comes near, the
+loop stops with reason `steps` and the best so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, TypedDict
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.managed import RemainingSteps
+from langgraph.runtime import Runtime
+from langgraph.types import Command, Send, interrupt
+
+from critic_loop.core.records import Ask
+from critic_loop.core.stop import StopReason
+from critic_loop.graph.people import answers_in, question
+from critic_loop.graph.session import Group, Session
+from critic_loop.nodes import stages
+from critic_loop.nodes.desk import Desk
+
+_LANE_RESERVE = 6
+"""Steps that a lane keeps for finishing what it begins: actor, verifier, critic, judge, actor again."""
+_OUTER_RESERVE = 4
+"""Steps that dispatch keeps for the lanes' last round and itself."""
+
+
+class LoopState(TypedDict, total=False):
+    """What a host sees of a loop: the task going in, ids and the answer coming out."""
+
+    task: Any
+    """Text, a list of messages, or a Task, as JSON or as objects."""
+    tree_id: str
+    answer: Any
+    attempt_id: str | None
+    decided_by: str
+    stop: str
+
+
+class _Outer(LoopState, total=False):
+    steps: RemainingSteps
+
+
+class _Lane(TypedDict, total=False):
+    tree_id: str
+    lane: int
+    asks: list[str]
+    steps: RemainingSteps
+
+
+class _Nothing(TypedDict):
+    """A lane's output: all that it did stands in the tree."""
+
+
+class Sessions(Protocol):
+    """Trees being written, by id; opened from the store when they are not in memory."""
+
+    async def open(self, state: Mapping[str, Any], runtime: Runtime[Any]) -> Session:
+        """Return the session of the tree that `state` names or implies, new or resumed."""
+        ...
+
+    async def session(self, tree_id: str) -> Session:
+        """Return the session of a tree that exists."""
+        ...
+
+    def close(self, tree_id: str) -> None:
+        """Forget a session; the tree stays in the store."""
+        ...
+
+
+Stage = Callable[[Desk, Sequence[Ask]], Awaitable[None]]
+
+
+def build_graph(sessions: Sessions, lane: CompiledStateGraph[Any]) -> CompiledStateGraph[Any]:
+    """Return the whole loop for a host: its lanes, its step limit, its interrupts."""
+
+    async def dispatch(state: _Outer, runtime: Runtime[Any]) -> Command[Any]:
+        session = await sessions.open(state, runtime)
+        known = {"tree_id": session.tree.id}
+        if session.error is not None:
+            sessions.close(session.tree.id)
+            raise session.error
+        if session.stop is None and state["steps"] <= _OUTER_RESERVE:
+            session.halt(StopReason("steps", "the caller's recursion limit is reached"))
+        if session.stop is None and session.idle() and _can_interrupt(runtime):
+            return Command(goto="human", update=known)
+        if session.stop is not None or session.idle():
+            return Command(goto=END, update=known | await _choose(sessions, session))
+        return Command(goto=[Send("lane", {**known, "lane": n}) for n in range(session.lanes)], update=known)
+
+    async def human(state: LoopState) -> None:
+        session = await sessions.session(state["tree_id"])
+        answer = interrupt(question(session))
+        for attempt_id, feedback in answers_in(answer, session.parked()).items():
+            await session.hear(attempt_id, feedback)
+
+    graph: Any = StateGraph(_Outer, input_schema=LoopState, output_schema=LoopState)
+    graph.add_node("dispatch", dispatch, destinations=("lane", "human", END))
+    graph.add_node("lane", lane)
+    graph.add_node("human", human)
+    graph.add_edge(START, "dispatch")
+    graph.add_edge("lane", "dispatch")
+    graph.add_edge("human", "dispatch")
+    return graph.compile(name="critic_loop")
+
+
+async def _choose(sessions: Sessions, session: Session) -> dict[str, Any]:
+    outcome = await session.choose()
+    sessions.close(session.tree.id)
+    chosen = None if outcome.chosen is None else session.tree[outcome.chosen]
+    return {
+        "answer": None if chosen is None else chosen.answer,
+        "attempt_id": outcome.chosen,
+        "decided_by": outcome.decided_by,
+        "stop": outcome.stop,
+    }
+
+
+def _can_interrupt(runtime: Runtime[Any]) -> bool:
+    info = runtime.execution_info
+    return info is not None and info.thread_id is not None
+
+
+def build_lane(
+    sessions: Sessions, *, tools: bool, verifier: bool, critic: bool, judge: bool
+) -> CompiledStateGraph[Any]:
+    """Return the lane; stages that a recipe does not have are left out.
+
+    Asking the search is part of the actor's node: a step of LangGraph costs as much CPU as all else in
+    a round, and the search is a pure function.
+    """
+    runs: dict[str, Stage] = {}
+    if verifier:
+        runs["verifier"] = stages.verifier
+    if critic:
+        runs["critic"] = stages.critic
+    if judge:
+        runs["judge"] = stages.judge_revisions
+    after_actor = next(iter(runs), "actor")
+
+    async def actor(state: _Lane) -> Command[Any]:
+        session = await sessions.session(state["tree_id"])
+        asks = _asks(session, state)
+        if not stages.mid_turn(session.desk, asks):
+            session.settle(asks)
+            if state["steps"] <= _LANE_RESERVE:
+                return Command(goto=END)
+            asks = await _next(session, state["lane"])
+            if asks is None:
+                return Command(goto=END)
+        if not await _caught(session, stages.actor, asks):
+            return Command(goto=END)
+        if tools and stages.mid_turn(session.desk, asks):
+            if state["steps"] <= _LANE_RESERVE:
+                session.put_back(asks)
+                return Command(goto=END)
+            return Command(update={"asks": [a.attempt for a in asks]}, goto="tool_executor")
+        return Command(update={"asks": [a.attempt for a in asks]}, goto=after_actor)
+
+    def stage(run: Stage) -> Callable[[_Lane], Awaitable[None]]:
+        async def node(state: _Lane) -> None:
+            session = await sessions.session(state["tree_id"])
+            await _caught(session, run, _asks(session, state))
+
+        return node
+
+    graph: Any = StateGraph(_Lane, output_schema=_Nothing)
+    graph.add_node("actor", actor, destinations=(*(["tool_executor"] * tools), after_actor, END))
+    graph.add_edge(START, "actor")
+    if tools:
+        graph.add_node("tool_executor", stage(stages.tool_executor))
+        graph.add_edge("tool_executor", "actor")
+    for name, following in zip(runs, [*list(runs)[1:], "actor"], strict=False):
+        graph.add_node(name, stage(runs[name]))
+        graph.add_edge(name, following)
+    return graph.compile(checkpointer=False, name="lane")
+
+
+def _asks(session: Session, state: _Lane) -> Group:
+    return tuple(session.tree.asks[i] for i in state.get("asks", ()))
+
+
+async def _next(session: Session, lane: int) -> Group | None:
+    try:
+        return await session.next(lane)
+    except Exception as error:  # noqa: BLE001  # lanes never raise: dispatch does, once all have settled
+        session.fail(error)
+        return None
+
+
+async def _caught(session: Session, run: Stage, asks: Sequence[Ask]) -> bool:
+    """Run a stage; keep what it raises for dispatch. Whether all went well."""
+    try:
+        await run(session.desk, asks)
+    except Exception as error:  # noqa: BLE001  # siblings must settle first; dispatch raises it
+        session.fail(error)
+        return False
+    return True

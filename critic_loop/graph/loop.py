@@ -1,0 +1,445 @@
+"""`Loop`: one object that runs a recipe on tasks, embedded or on its own.
+
+Knows how trees are opened, run, resumed and returned. The work itself is the graph's (`graph.graph`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import hashlib
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Generic, Literal, cast
+
+from langgraph.config import get_config
+from langgraph.runtime import Runtime, get_runtime
+from langgraph.types import interrupt
+from typing_extensions import TypeVar
+
+from critic_loop.assets import Library, Recipe
+from critic_loop.core.errors import ConfigError, CriticLoopError
+from critic_loop.core.messages import Message
+from critic_loop.core.protocols import AnySearch, Model, Select, Store
+from critic_loop.core.records import Event, Outcome, Record, Task
+from critic_loop.core.stop import Rule
+from critic_loop.core.tree import Tree
+from critic_loop.graph.assemble import Bindable, Given, assemble
+from critic_loop.graph.background import Background
+from critic_loop.graph.graph import build_graph, build_lane
+from critic_loop.graph.people import answers_in, question
+from critic_loop.graph.result import Result
+from critic_loop.graph.session import Session
+from critic_loop.outputs import Output
+from critic_loop.search import FunctionSearch
+from critic_loop.store import open_store
+
+T = TypeVar("T", default=str)
+
+TaskLike = str | Sequence[Message] | Task
+_OWN_LIMIT: Any = {"recursion_limit": 1_000_000_000}
+"""Our own runs end by stop rules and budgets, not by LangGraph's fuse."""
+
+log = logging.getLogger("critic_loop")
+
+
+class Loop(Generic[T]):
+    """A recipe with its parts bound: run it, stream it, map it over tasks, or embed it.
+
+    One loop may run many tasks at once, from one event loop at a time for each of them.
+    """
+
+    def __init__(  # noqa: PLR0913  # keyword-only: each is one part of a loop, all optional but the actor
+        self,
+        recipe: str | Path | Recipe = "refine",
+        *,
+        output: type[T] | Output[T] | str | None = None,
+        actor: Bindable | Callable[..., Any] | Any | None = None,
+        critic: Any = None,
+        judge: Bindable | None = None,
+        slots: Mapping[str, Bindable] | None = None,
+        verifiers: Sequence[Any] | None = None,
+        tools: Sequence[Callable[..., Any]] = (),
+        stop: Rule | None = None,
+        search: str | AnySearch | FunctionSearch | Callable[..., Any] | None = None,
+        select: str | Select | None = None,
+        store: str | Path | Store | None = None,
+        lanes: int | None = None,
+        max_calls: int | None = None,
+        assets: Sequence[str | Path] = (),
+    ) -> None:
+        """Put a loop together; nothing is sent and nothing written yet.
+
+        Args:
+            recipe: a bundled recipe's name, a `.toml` file, or a `Recipe`.
+            output: what an answer is: a pydantic model or any type, or text, boxed, code:LANGUAGE.
+            actor: a spec string, a Model, a LangChain runnable or compiled graph, or an async function.
+            critic: a spec string, a Model, a function, `Human()`, or a list of these; functions and people
+                take the place of the recipe's critics, a model plays them.
+            judge: the model of the recipe's pairwise judge.
+            slots: models for further slots by name.
+            verifiers: functions or names, in place of the recipe's.
+            tools: functions that the actor may call.
+            stop: a rule such as `Verified() | MaxRounds(3)`, in place of the recipe's.
+            search: a name, a Search, or a function of the tree, in place of the recipe's.
+            select: a name or a function of the tree, in place of the recipe's.
+            store: a URL, a path or a Store; None keeps trees in memory.
+            lanes: attempts that may be made at once.
+            max_calls: model calls a task, all roles together.
+            assets: folders with `agents/` and `prompts/` that are looked through first.
+
+        Raises:
+            ConfigError: something does not fit, with what to do.
+            AssetError: a recipe, spec or prompt is wrong.
+        """
+        library = Library(assets)
+        chosen = recipe if isinstance(recipe, Recipe) else library.recipe(str(recipe))
+        self.recipe = chosen
+        self.parts = assemble(
+            Given(
+                recipe=chosen, library=library, output=output, actor=actor, critic=critic, judge=judge,
+                slots=slots or {}, verifiers=verifiers, tools=tools, stop=stop, search=search, select=select,
+                lanes=lanes, max_calls=max_calls,
+            )
+        )  # fmt: skip
+        self.store: Store = open_store(store)
+        self.lane = build_lane(
+            self,
+            tools=bool(self.parts.tools),
+            verifier=bool(self.parts.verifiers),
+            critic=bool(self.parts.critics or self.parts.humans),
+            judge=self.parts.judges_revisions,
+        )
+        self.graph = build_graph(self, self.lane)
+        self._sessions: dict[str, Session] = {}
+        self._listeners: dict[str, Callable[[Record], None]] = {}
+        self._background = Background()
+
+    @property
+    def switchboard(self) -> Any:
+        """The slots and what they are bound to."""
+        return self.parts.switchboard
+
+    # -- running -------------------------------------------------------------------------------
+
+    async def run(self, task: TaskLike, *, tree_id: str | None = None, seed: int = 0) -> Result[T]:
+        """Run the loop on one task and return the best answer, whatever stopped it.
+
+        Args:
+            task: text, messages, or a Task.
+            tree_id: resume (or begin) this tree; without it a new tree is begun.
+            seed: another seed gives other random draws where models honour seeds.
+
+        Raises:
+            ConfigError: the tree was begun by another loop.
+            ModelError: a wrong key, an empty account or an unreachable actor; the tree can be resumed.
+        """
+        session = await self._open(Task.of(task), tree_id or new_tree_id(), seed)
+        try:
+            if session.stop is None:
+                await _apart(self._work(session))
+            outcome = await session.choose()
+        finally:
+            self.close(session.tree.id)
+        return self._from(session.tree, outcome)
+
+    def run_sync(self, task: TaskLike, *, tree_id: str | None = None, seed: int = 0) -> Result[T]:
+        """Run the loop from code that is not async; also where an event loop runs already."""
+        return self._background.run(self.run(task, tree_id=tree_id, seed=seed))
+
+    async def stream(
+        self, task: TaskLike, *, tree_id: str | None = None, seed: int = 0
+    ) -> AsyncIterator[Record | Result[T]]:
+        """Yield every record as it is written, and the result last."""
+        wanted = tree_id or new_tree_id()
+        queue: asyncio.Queue[Record | None] = asyncio.Queue()
+        self._listeners[wanted] = queue.put_nowait
+        running = asyncio.create_task(self.run(task, tree_id=wanted, seed=seed))
+        running.add_done_callback(lambda _: queue.put_nowait(None))
+        try:
+            while (record := await queue.get()) is not None:
+                yield record
+            yield await running
+        finally:
+            self._listeners.pop(wanted, None)
+            await _cancelled(running)
+
+    async def map(
+        self, tasks: Iterable[TaskLike], *, in_flight: int = 64, seed: int = 0
+    ) -> AsyncIterator[Result[T]]:
+        """Run the loop on many tasks, at most `in_flight` at once, and yield results as they come.
+
+        Tree ids follow from task, recipe and seed: run again over the same store, finished trees are
+        returned without a call and unfinished ones go on where they stopped. An error of scope *tree*
+        is a result with stop reason `error`; one of scope *job* (a wrong key, a full disk) ends the
+        map after the trees in flight have settled, with nothing written as failed.
+        """
+        waiting = iter(tasks)
+        running: set[asyncio.Task[Result[T]]] = set()
+        try:
+            while True:
+                while len(running) < in_flight and (task := next(waiting, None)) is not None:
+                    running.add(asyncio.create_task(self._one(Task.of(task), seed)))
+                if not running:
+                    return
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                failed = [t for t in done if t.exception() is not None]
+                for finished in done:
+                    if finished.exception() is None:
+                        yield finished.result()
+                if failed:
+                    for result in await asyncio.gather(*running, return_exceptions=True):
+                        if not isinstance(result, BaseException):
+                            yield result
+                    running = set()
+                    raise cast(BaseException, failed[0].exception())
+        finally:
+            for left in running:
+                await _cancelled(left)
+
+    async def _one(self, task: Task, seed: int) -> Result[T]:
+        tree_id = job_tree_id(task, self.parts.digest, seed)
+        try:
+            return await self.run(task, tree_id=tree_id, seed=seed)
+        except CriticLoopError as error:
+            if error.scope == "job":
+                raise
+            log.warning("tree %s ended: %s", tree_id, error)
+            tree = await self.store.load(tree_id)
+            return self._from(tree, Outcome(stop="error", stop_text=str(error)), error=str(error))
+
+    async def _work(self, session: Session) -> None:
+        """Run the lanes until the search or a rule ends them: what `graph` does, without a host's needs."""
+        given = [{"tree_id": session.tree.id, "lane": n} for n in range(session.lanes)]
+        await asyncio.gather(*(self.lane.ainvoke(lane, _OWN_LIMIT) for lane in given))
+        if session.error is not None:
+            raise session.error
+
+    def _from(self, tree: Tree, outcome: Outcome, *, error: str = "") -> Result[T]:
+        chosen = None if outcome.chosen is None else tree[outcome.chosen]
+        answer = None if chosen is None or chosen.error_code else self.parts.output.load(chosen.answer)
+        return Result(
+            answer=answer,
+            attempt_id=outcome.chosen,
+            decided_by=outcome.decided_by,
+            stop=outcome.stop,
+            stop_text=outcome.stop_text,
+            spend=outcome.spend,
+            tree=tree,
+            error=error,
+        )
+
+    # -- embedding -----------------------------------------------------------------------------
+
+    def as_node(
+        self,
+        *,
+        input: str | Callable[[Any], TaskLike] = "task",  # noqa: A002  # the word that hosts use
+        output: str | Callable[[Result[T]], Mapping[str, Any]] = "answer",
+    ) -> Callable[..., Coroutine[Any, Any, dict[str, Any]]]:
+        """Return a node for a host's own graph.
+
+        The loop runs with its own step limit, whatever the host's. In a thread of a host with a checkpointer
+        the tree belongs to this step of this thread: a resumed host goes on with it, and people are asked
+        through the host's `interrupt`.
+
+        Args:
+            input: the state's key that holds the task, or a function from state to task.
+            output: the state's key that takes the answer, or a function from result to update.
+        """
+
+        async def node(state: Any) -> dict[str, Any]:
+            task = Task.of(input(state) if callable(input) else _get(state, input))
+            tree_id = _host_tree_id(task)
+            result = await self.run(task, tree_id=tree_id)
+            for _ in range(_heard_by_host(result.tree)):
+                interrupt(None)  # LangGraph gives a resumed node its earlier answers again, in order
+            while result.stop == "parked" and tree_id is not None:
+                answer = interrupt(question(self.parts.session(result.tree, self.store, _ignore)))
+                await self._hear(result.tree.id, answer, by="host")
+                result = await self.run(task, tree_id=tree_id)
+            return dict(output(result)) if callable(output) else {output: result.answer}
+
+        return node
+
+    def as_model(self) -> Model:
+        """Return the loop as a Model, for use wherever a model is wanted."""
+        from critic_loop.graph.as_model import LoopModel
+
+        return LoopModel(self)
+
+    async def hear(self, tree_id: str, answer: Any) -> None:
+        """Add people's words to a tree whose attempts wait for them; `run` it again to go on.
+
+        Args:
+            tree_id: a tree that stopped as `parked`.
+            answer: true, false, a text, fields of a Feedback, or a mapping of these by attempt id.
+        """
+        await self._hear(tree_id, answer, by="caller")
+
+    async def _hear(self, tree_id: str, answer: Any, *, by: str) -> None:
+        session = self.parts.session(await self.store.load(tree_id), self.store, _ignore)
+        for attempt_id, feedback in answers_in(answer, session.parked()).items():
+            await session.hear(attempt_id, feedback)
+        event = Event(kind="resume", at=session.now(), data={"by": by})
+        await session.desk.calls.record(event, durable=True)
+
+    # -- swapping ------------------------------------------------------------------------------
+
+    async def swap(
+        self,
+        slot: str,
+        model: Bindable,
+        *,
+        when: Literal["call", "attempt", "tree"] = "call",
+        warm: bool = True,
+        drain: bool = False,
+    ) -> None:
+        """Bind `slot` to another model while trees are running; each running tree records the event.
+
+        Args:
+            slot: as in `critic`.
+            model: a spec string or a Model.
+            when: from the next call, attempt or tree on; what has begun keeps the old binding.
+            warm: ask the new model for one token before it takes traffic.
+            drain: return only when the calls in flight on the old model have ended.
+
+        Raises:
+            ConfigError: there is no such slot.
+            ModelError: the new model does not answer; the old binding stays.
+        """
+        swap = await self.switchboard.swap(slot, model, when=when, warm=warm, drain=drain)
+        for session in tuple(self._sessions.values()):
+            data = {"slot": slot, "old": swap.old, "new": swap.new, "revision": swap.revision, "when": when}
+            event = Event(kind="swap", at=session.now(), text=f"{slot}: {swap.old} -> {swap.new}", data=data)
+            await session.desk.calls.record(event)
+
+    # -- sessions: what the graph asks for -----------------------------------------------------
+
+    async def open(self, state: Mapping[str, Any], runtime: Runtime[Any]) -> Session:
+        """Return the session of the tree that a graph's state names, or of a new one for its task.
+
+        A thread that comes back with the same task gets the same tree; with another task, a new one.
+        """
+        tree_id, given = state.get("tree_id"), state.get("task")
+        if tree_id in self._sessions:
+            return self._sessions[tree_id]
+        if given is None:
+            if not tree_id:
+                raise ConfigError("the loop's graph was invoked without a task.", hint='Pass {"task": "..."}.')
+            return await self.session(tree_id)
+        task = task_in(given)
+        info = runtime.execution_info
+        thread = None if info is None else info.thread_id
+        return await self._open(task, new_tree_id() if thread is None else _id("thread", thread, task.id), 0)
+
+    async def session(self, tree_id: str) -> Session:
+        """Return the session of a tree, opened from the store if it is not in memory."""
+        known = self._sessions.get(tree_id)
+        return known or self._adopt(await self.store.load(tree_id))
+
+    def close(self, tree_id: str) -> None:
+        """Forget a session; its tree stays in the store."""
+        self._sessions.pop(tree_id, None)
+        self.switchboard.forget(tree_id)
+
+    async def _open(self, task: Task, tree_id: str, seed: int) -> Session:
+        if tree_id in self._sessions:
+            raise ConfigError(f"tree {tree_id!r} is being run already.", hint="Wait for it, or give another tree_id.")
+        if await self.store.has(tree_id):
+            return self._adopt(await self.store.load(tree_id))
+        head = self.parts.head(tree_id, task, seed)
+        await self.store.append(tree_id, head, durable=False)
+        return self._adopt(Tree(head))
+
+    def _adopt(self, tree: Tree) -> Session:
+        notify = self._listeners.get(tree.id, _ignore)
+        session = self._sessions[tree.id] = self.parts.session(tree, self.store, notify)
+        return session
+
+    # -- ending --------------------------------------------------------------------------------
+
+    async def aclose(self) -> None:
+        """Write what is pending; release models and store."""
+        await self.switchboard.aclose()
+        await self.store.aclose()
+        self._background.close()
+
+    async def __aenter__(self) -> Loop[T]:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"Loop({self.recipe.name!r}, slots={self.switchboard!r}, store={self.store.where!r})"
+
+
+# -- ids and hosts -----------------------------------------------------------------------------
+
+
+def new_tree_id() -> str:
+    """Return an id that no tree has."""
+    return "t" + secrets.token_hex(8)
+
+
+def job_tree_id(task: Task, parts_digest: str, seed: int) -> str:
+    """Return the id of the tree for a task, a loop's parts and a seed: the same for the same."""
+    return _id("job", task.id, parts_digest, seed)
+
+
+def task_in(given: Any) -> Task:
+    """Return the task in a host's state: text, messages or a Task, as objects or as JSON."""
+    if isinstance(given, Task | str):
+        return Task.of(given)
+    if isinstance(given, Mapping):
+        return Task.model_validate(given)
+    return Task(prompt=tuple(Message.model_validate(m) for m in given))
+
+
+def _id(*parts: object) -> str:
+    return "t" + hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).hexdigest()
+
+
+def _get(state: Any, key: str) -> Any:
+    return state[key] if isinstance(state, Mapping) else getattr(state, key)
+
+
+async def _apart(work: Coroutine[Any, Any, None]) -> None:
+    """Do `work` apart from a host's context: no foreign checkpointer, callbacks or limit."""
+    try:
+        get_config()
+    except RuntimeError:
+        return await work
+    running = asyncio.create_task(work, context=contextvars.Context())
+    try:
+        await asyncio.shield(running)
+    finally:
+        await _cancelled(running)
+
+
+def _host_tree_id(task: Task) -> str | None:
+    """Return the tree's id for this step of a host's thread; None where the host keeps no thread."""
+    try:
+        info = get_runtime().execution_info
+    except RuntimeError:
+        return None
+    return None if info is None or info.thread_id is None else _id("step", info.thread_id, info.task_id, task.id)
+
+
+def _heard_by_host(tree: Tree) -> int:
+    """Return how many of the host's interrupts have been answered in this tree."""
+    return sum(1 for event in tree.events if event.kind == "resume" and event.data.get("by") == "host")
+
+
+def _ignore(record: Record) -> None:
+    """Nobody listens."""
+
+
+async def _cancelled(task: asyncio.Task[Any]) -> None:
+    """Cancel `task` if it runs, and wait until it has ended."""
+    if not task.done():
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

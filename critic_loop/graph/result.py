@@ -1,0 +1,55 @@
+"""What a loop returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic
+
+from typing_extensions import TypeVar
+
+from critic_loop.core.records import Spend, Task, Verdict
+from critic_loop.core.tree import Tree
+from critic_loop.core.value import Value, value_of
+
+T = TypeVar("T", default=str)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(Generic[T]):
+    """The answer, who decided, why the loop stopped, what it cost, and the whole tree."""
+
+    answer: T | None
+    """The chosen attempt's typed answer; None when there is none."""
+    attempt_id: str | None
+    """The chosen attempt; feedback on the answer goes here."""
+    decided_by: str
+    """`verifier`, `critic`, `judge`, `vote` or `nobody`."""
+    stop: str
+    """Which rule ended the loop: `verified`, `accepted`, `max_rounds`, `budget`, `steps`, `parked`, ..."""
+    stop_text: str
+    spend: Spend
+    tree: Tree
+    error: str = ""
+    """What ended the tree, where `stop` is `error`."""
+
+    @property
+    def task(self) -> Task:
+        """What was to be done."""
+        return self.tree.task
+
+    @property
+    def value(self) -> Value:
+        """The chosen attempt's worth; the empty value when there is none."""
+        return Value() if self.attempt_id is None else value_of(self.tree, self.attempt_id)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Evidence if there is any, else the critics' opinion, else ABSTAIN."""
+        value = self.value
+        known = value.accepted if value.verified is None else value.verified
+        return Verdict.ABSTAIN if known is None else Verdict.PASS if known else Verdict.FAIL
+
+    @property
+    def parked(self) -> tuple[str, ...]:
+        """Attempts that wait for a person's word."""
+        return tuple(i for i, a in self.tree.attempts.items() if a.status == "parked")

@@ -1,0 +1,286 @@
+"""One tree being written: what comes next, what is in flight, when to stop.
+
+Knows search, stop rules and budget. Does not know LangGraph (`graph.graph`) nor how an attempt is made
+(`nodes`). Everything here is derived from the tree: opening a stored tree again rebuilds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from critic_loop.core.budget import Ledger
+from critic_loop.core.errors import SearchError
+from critic_loop.core.protocols import AnySearch, Compare, Move, Pick, Select, Stop, Wait
+from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Sampling, Spend, Verdict
+from critic_loop.core.stop import Progress, Rule, StopReason
+from critic_loop.core.tree import Tree
+from critic_loop.core.value import EVIDENCE, best, value_of
+from critic_loop.nodes import stages
+from critic_loop.nodes.desk import Desk, seed_of
+from critic_loop.nodes.view import shown_to_actor
+
+GOES_ON = frozenset({"budget", "steps", "elapsed", "parked", "error", "spent"})
+"""Stop reasons after which the same tree may be resumed, with more budget or new feedback."""
+
+_NO_BUDGET = StopReason("budget", "the budget has no call left")
+
+Group = tuple[Ask, ...]
+
+
+@dataclass(kw_only=True)
+class Session:
+    """A tree with the state that its records imply."""
+
+    desk: Desk
+    search: AnySearch
+    select: Select
+    rule: Rule | None
+    ledger: Ledger
+    show: tuple[str, ...] = ()
+    lanes: int = 1
+    now: Callable[[], float]
+    stop: StopReason | None = None
+    error: BaseException | None = None
+    state: Any = None
+    progress: Progress = field(init=False)
+    todo: deque[Group] = field(default_factory=deque[Group])
+    """Asks that an interrupted run left open, to be taken up first, with their frozen views."""
+    busy: set[str] = field(default_factory=set[str])
+    """Attempts that a lane works on."""
+    folded: set[str] = field(default_factory=set[str])
+    """Attempts that the search has been told of: settled, with all feedback that belongs to them."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    opened_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Replay the tree into the search's state."""
+        self.opened_at = self.now()
+        self.progress = Progress(self.tree)
+        self.state = self.search.start(self.tree.task)
+        outcome = self.tree.outcome
+        if outcome is not None and outcome.stop not in GOES_ON:
+            self.stop = StopReason(outcome.stop, outcome.stop_text)
+        for record in tuple(self.tree.log):
+            self._replay(record)
+        groups: dict[str, list[Ask]] = {}
+        for ask in self.tree.asks.values():
+            if ask.attempt not in self.folded and not self._parked(ask.attempt):
+                groups.setdefault(ask.group or ask.attempt, []).append(ask)
+        self.todo.extend(tuple(group) for group in groups.values())
+
+    @property
+    def tree(self) -> Tree:
+        """The tree that is being written."""
+        return self.desk.tree
+
+    # -- asking --------------------------------------------------------------------------------
+
+    async def next(self, lane: int) -> Group | None:
+        """Return the next asks for a lane, waiting while others may change what is next; None = no more."""
+        while self.stop is None and self.error is None:
+            if self.todo:
+                return self._take(self.todo.popleft())
+            move = self.search.ask(self.state, self.tree)
+            match move:
+                case Move():
+                    return await self._begin(move, lane)
+                case Stop():
+                    if not self.busy:
+                        self._halt(StopReason(move.reason, move.text))
+                    return None
+                case Wait():
+                    if not self.busy:
+                        return self._nothing_in_flight()
+                    await self._wait()
+        return None
+
+    def _nothing_in_flight(self) -> None:
+        if self.parked():
+            return
+        raise SearchError(
+            f"tree {self.tree.id!r}: the search waits, but nothing is in flight.",
+            hint="A search returns Wait only while an attempt that it asked for is open.",
+        )
+
+    async def _begin(self, move: Move, lane: int) -> Group | None:
+        if not self._can_spend():
+            self._halt(_NO_BUDGET)
+            return None
+        asks = self._asks(move, lane)
+        for ask in asks:
+            self.state = self._fold_ask(ask)
+        await self.desk.calls.store.append(self.tree.id, *asks, durable=False)
+        for ask in asks:
+            self.desk.calls.notify(ask)
+        return self._take(asks)
+
+    def _fold_ask(self, ask: Ask) -> Any:
+        self.tree.append(ask)
+        return self.search.fold(self.state, self.tree, ask)
+
+    def _asks(self, move: Move, lane: int) -> Group:
+        for parent in move.parents:
+            if parent not in self.tree:
+                raise SearchError(f"tree {self.tree.id!r}: the search names unknown parent {parent!r}.")
+        first = len(self.tree.asks) + 1
+        ids = [f"{self.tree.id}.{first + k}" for k in range(move.samples)]
+        view = shown_to_actor(self.tree, move.parents, self.desk.memory, self.show)
+        return tuple(
+            Ask(
+                attempt=attempt_id,
+                parents=move.parents,
+                kind=move.kind,
+                agent=self.desk.actor.name,
+                seed=seed_of(self.tree.head.seed, self.tree.task.id, first + k),
+                sampling=move.sampling or Sampling(),
+                view=view,
+                replaces=move.replaces,
+                group=ids[0] if move.samples > 1 else None,
+                lane=lane,
+            )
+            for k, attempt_id in enumerate(ids)
+        )
+
+    def _can_spend(self) -> bool:
+        lease = self.ledger.reserve()
+        if lease is not None:
+            self.ledger.settle(lease, calls=0, tokens=0)
+        return lease is not None
+
+    def put_back(self, group: Group) -> None:
+        """Take a group from a lane that must end before it is through with it; the next lane goes on."""
+        self.busy.difference_update(ask.attempt for ask in group)
+        self.todo.appendleft(group)
+
+    def idle(self) -> bool:
+        """Whether nothing but people's words could bring the tree further."""
+        waiting = isinstance(self.search.ask(self.state, self.tree), Wait)
+        return waiting and not self.todo and not self.busy and bool(self.parked())
+
+    def _take(self, group: Group) -> Group:
+        self.busy.update(ask.attempt for ask in group)
+        return group
+
+    async def _wait(self) -> None:
+        self.changed.clear()
+        await self.changed.wait()
+
+    # -- telling -------------------------------------------------------------------------------
+
+    def settle(self, group: Group) -> None:
+        """Take note that a lane is through with `group`: tell the search, ask the stop rule, wake others."""
+        for ask in group:
+            self.busy.discard(ask.attempt)
+            if ask.attempt in self.tree and self.judged(ask.attempt):
+                self._tell(self.tree[ask.attempt])
+        if self.desk.calls.spent:
+            self._halt(_NO_BUDGET)
+        self.changed.set()
+
+    def judged(self, attempt_id: str) -> bool:
+        """Whether an attempt is settled and all feedback that its loop owes it is in the tree."""
+        attempt, desk = self.tree[attempt_id], self.desk
+        if not attempt.settled:
+            return False
+        return bool(attempt.error_code) or not stages.missing(desk, attempt_id)
+
+    def _tell(self, attempt: Attempt) -> None:
+        if attempt.id in self.folded:
+            return
+        self.folded.add(attempt.id)
+        self.state = self.search.fold(self.state, self.tree, attempt)
+        self.progress.observe(attempt.id, self.spend())
+        if self.stop is None and self.rule is not None:
+            reason = self.rule(self.progress)
+            if reason is not None:
+                self._halt(reason)
+
+    def _halt(self, reason: StopReason) -> None:
+        if self.stop is None:
+            self.stop = reason
+        self.changed.set()
+
+    def halt(self, reason: StopReason) -> None:
+        """Stop from outside: out of steps, cancelled."""
+        self._halt(reason)
+
+    def fail(self, error: BaseException) -> None:
+        """Remember the first error that must end the run once all lanes have settled."""
+        self.error = self.error or error
+        self.changed.set()
+
+    def _replay(self, record: object) -> None:
+        match record:
+            case Ask():
+                self.state = self.search.fold(self.state, self.tree, record)
+            case Attempt() if self.judged(record.id):
+                self._tell(self.tree[record.id])
+            case Feedback() if record.subject is not None:
+                for attempt_id in record.subject.attempts:
+                    if attempt_id in self.tree and self.judged(attempt_id):
+                        self._tell(self.tree[attempt_id])
+            case _:
+                pass
+
+    # -- people --------------------------------------------------------------------------------
+
+    def _parked(self, attempt_id: str) -> bool:
+        known = self.tree.attempts.get(attempt_id)
+        return known is not None and known.status == "parked" and bool(stages.awaited(self.desk, attempt_id))
+
+    def parked(self) -> list[str]:
+        """Return the attempts that wait for a person."""
+        return [i for i in self.tree.open if self._parked(i)]
+
+    async def hear(self, attempt_id: str, feedback: Feedback) -> None:
+        """Add a person's word on a parked attempt and let the attempt go on."""
+        human = stages.awaited(self.desk, attempt_id)[0]
+        await stages.add(self.desk, feedback, attempt_id, "human", human.name)
+        await stages.release(self.desk, attempt_id)
+        self.settle((self.tree.asks[attempt_id],))
+
+    # -- ending --------------------------------------------------------------------------------
+
+    async def choose(self) -> Outcome:
+        """Let the selection choose, with the judge's help where it asks for it, and write the outcome."""
+        known = self.tree.outcome
+        if known is not None and known.stop not in GOES_ON and not self.busy:
+            return known
+        pick = self.select(self.tree)
+        while isinstance(pick, Compare):
+            if self.desk.judge is None:
+                raise SearchError(
+                    "the selection has two attempts to compare, but there is no judge.",
+                    hint="Give the recipe a judge, or another selection.",
+                )
+            await stages.judge(self.desk, pick.first, pick.second)
+            pick = self.select(self.tree)
+        outcome = self._outcome(pick)
+        await self.desk.calls.record(outcome, durable=True)
+        return outcome
+
+    def _outcome(self, pick: Pick) -> Outcome:
+        stop = self.stop or StopReason("parked" if self.parked() else "exhausted")
+        return Outcome(
+            chosen=pick.attempt,
+            decided_by=pick.decided_by,
+            select=getattr(self.select, "__name__", type(self.select).__name__),
+            stop=stop.name,
+            stop_text=stop.text,
+            spend=self.spend(),
+            oracle=self._oracle(),
+        )
+
+    def _oracle(self) -> str | None:
+        if not any(f.source in EVIDENCE and f.verdict is not Verdict.ABSTAIN for f in self.tree.feedback.values()):
+            return None
+        top = best(self.tree)
+        return top if top is not None and value_of(self.tree, top).verified is not None else None
+
+    def spend(self) -> Spend:
+        """Return calls, tokens and time so far."""
+        return self.tree.spend().model_copy(update={"elapsed_s": round(self.now() - self.opened_at, 3)})

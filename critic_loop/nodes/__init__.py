@@ -1,0 +1,1 @@
+"""What happens in a lane: plain async functions over protocols."""

@@ -1,0 +1,131 @@
+"""What a node is handed: the tree, the way to models and store, and who plays which role.
+
+The protocols of the roles stand here. `graph` puts a desk together; nodes only use it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Literal, Protocol
+
+from critic_loop.core.messages import Message
+from critic_loop.core.protocols import ToolSpec
+from critic_loop.core.records import Ask, Feedback
+from critic_loop.core.tree import Tree
+from critic_loop.nodes.calls import Calls
+from critic_loop.outputs import Output, Parsed
+
+When = Literal["always", "unverified"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What an actor did in one go."""
+
+    messages: tuple[Message, ...]
+    answer: Parsed[Any] | None = None
+    """None when tools are to be run before there can be one."""
+    calls: tuple[str, ...] = ()
+
+
+class Actor(Protocol):
+    """Makes attempts."""
+
+    @property
+    def name(self) -> str:
+        """How records call it."""
+        ...
+
+    async def act(self, desk: Desk, asks: tuple[Ask, ...], so_far: tuple[Message, ...]) -> list[Turn]:
+        """Return one turn for each ask; `so_far` is what a single ask has added before tools ran."""
+        ...
+
+
+class Critic(Protocol):
+    """Judges attempts: evidence (`verifier`) or opinion (`critic`)."""
+
+    @property
+    def name(self) -> str:
+        """How records call it; unique within a loop."""
+        ...
+
+    @property
+    def when(self) -> When:
+        """`unverified`: not asked about what verifiers have passed."""
+        ...
+
+    async def critique(self, desk: Desk, attempt_id: str) -> Feedback:
+        """Return what it thinks; the node fills in subject, source, author and id."""
+        ...
+
+
+class Judge(Protocol):
+    """Compares two attempts."""
+
+    @property
+    def name(self) -> str:
+        """How records call it."""
+        ...
+
+    async def compare(self, desk: Desk, first: str, second: str) -> Feedback:
+        """Return a preference over (first, second), shown in this order."""
+        ...
+
+
+class ToolLike(Protocol):
+    """A tool that an actor may call."""
+
+    @property
+    def spec(self) -> ToolSpec:
+        """What the model is told."""
+        ...
+
+    async def run(self, arguments: Mapping[str, Any]) -> str:
+        """Return what the tool says.
+
+        Raises:
+            ToolError: it failed; the text goes back to the actor.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HumanCritic:
+    """A person. Attempts wait for their word as `parked`, and the loop goes on meanwhile."""
+
+    name: str = "human"
+    _: KW_ONLY
+    when: When = "always"
+    question: str = ""
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """One tree's working place."""
+
+    calls: Calls
+    actor: Actor
+    output: Output[Any]
+    verifiers: tuple[Critic, ...] = ()
+    critics: tuple[Critic, ...] = ()
+    humans: tuple[HumanCritic, ...] = ()
+    judge: Judge | None = None
+    judge_revisions: bool = False
+    """Whether the judge compares each revision with its parent as it comes (the search builds on it)."""
+    tools: dict[str, ToolLike] = field(default_factory=dict[str, ToolLike])
+    memory: str = "full"
+    max_turns: int = 32
+    """Times an actor may speak within one attempt, tools between."""
+
+    @property
+    def tree(self) -> Tree:
+        """The tree that is being written."""
+        return self.calls.tree
+
+
+def seed_of(*parts: object) -> int:
+    """Return a seed in [0, 2^31) derived from a place: the same place, the same seed, always."""
+    text = "/".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest()) & 0x7FFFFFFF

@@ -1,0 +1,131 @@
+"""What a role is shown: the task, an attempt and what came before, masked as the recipe says.
+
+Knows masks. Does not know prompts (`nodes.prompted`) or where a question goes (`nodes.calls`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from critic_loop.core.messages import Message, Reasoning
+from critic_loop.core.records import Attempt, Feedback, Shown, Task, Verdict
+from critic_loop.core.tree import Tree
+from critic_loop.core.value import EVIDENCE
+
+T = TypeVar("T")
+
+_ALWAYS = {"type", "id", "subject", "source", "author", "obeyed", "parse", "calls", "trees", "supersedes"}
+_BY_FIELD = {
+    "verdict": {"verdict", "confidence"},
+    "score": {"score"},
+    "text": {"text", "reason", "data"},
+    "steps": {"steps", "first_error"},
+    "spans": {"spans", "boxes"},
+    "rubric": {"rubric"},
+    "suggestion": {"suggestion"},
+}
+
+
+async def _nobody(prompt: str, _output: Any) -> Any:
+    raise TypeError(f"this view cannot ask a model ({prompt[:40]!r}): only critics may.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class View(Generic[T]):
+    """What an actor, critic or verifier written as a function receives."""
+
+    task: Task
+    """For verifiers whole; for actors and critics without reference and checks, unless shown."""
+    answer: T | None = None
+    """The typed answer under judgement; for actors None."""
+    attempt: Attempt | None = None
+    """The attempt under judgement; for actors None."""
+    path: tuple[Attempt, ...] = ()
+    """Earlier attempts that are shown, oldest first; to critics those that `sees` calls `rejected`."""
+    feedback: tuple[Feedback, ...] = ()
+    """What is shown with masked fields at their defaults: to actors the feedback on the path, to critics
+    the evidence on the attempt, to verifiers nothing (they stand beside each other)."""
+    seed: int = 0
+    """Derived from the attempt's place: use it for anything random, so that a resumed run agrees."""
+    _ask: Callable[[str, Any], Awaitable[Any]] = _nobody
+
+    async def ask(self, prompt: str, *, output: Any = None) -> Any:
+        """Ask the model behind the role's slot; the call is recorded, budgeted and resumable.
+
+        Args:
+            prompt: the user message.
+            output: a type or output name to parse the reply into; None returns its text.
+
+        Raises:
+            OutputError: the reply does not fit `output`.
+            ModelError: the call failed.
+        """
+        return await self._ask(prompt, output)
+
+
+def masked_task(task: Task, fields: Iterable[str]) -> Task:
+    """Return `task` without its checks, and without its reference unless `fields` shows it."""
+    hidden: dict[str, Any] = {"checks": {}}
+    if "reference" not in fields:
+        hidden["reference"] = None
+    return task.model_copy(update=hidden)
+
+
+def masked_feedback(feedback: Iterable[Feedback], fields: Iterable[str]) -> tuple[Feedback, ...]:
+    """Return the feedback that `fields` shows, each with only the fields that are shown.
+
+    Verifiers' feedback is shown only with the field `verifier`; a shadow critic's never, an
+    abstention only if it has a text.
+    """
+    shown = set(fields)
+    keep = _ALWAYS.union(*(names for field, names in _BY_FIELD.items() if field in shown))
+    return tuple(
+        Feedback.model_construct(**{name: value for name, value in f if name in keep})
+        for f in feedback
+        if f.obeyed
+        and (f.text or f.verdict is not Verdict.ABSTAIN)
+        and (f.source not in EVIDENCE or "verifier" in shown)
+    )
+
+
+def masked_messages(messages: Iterable[Message], fields: Iterable[str]) -> tuple[Message, ...]:
+    """Return an attempt's messages as later prompts repeat them: reasoning only if `fields` shows it."""
+    if "reasoning" in fields:
+        return tuple(messages)
+    return tuple(
+        m.model_copy(update={"parts": tuple(p for p in m.parts if not isinstance(p, Reasoning))})
+        if any(isinstance(p, Reasoning) for p in m.parts)
+        else m
+        for m in messages
+    )
+
+
+def masked_attempts(attempts: Iterable[Attempt], fields: Iterable[str]) -> tuple[Attempt, ...]:
+    """Return attempts with their messages masked."""
+    return tuple(a.model_copy(update={"messages": masked_messages(a.messages, fields)}) for a in attempts)
+
+
+def evidence_on(tree: Tree, attempt_id: str, fields: Iterable[str]) -> tuple[Feedback, ...]:
+    """Return what a critic is shown of the feedback on its attempt: evidence alone.
+
+    Critics speak at the same time: were they shown each other's words, a question would depend on who
+    was quicker, and a resumed loop would ask it again.
+    """
+    return masked_feedback((f for f in tree.judgements(attempt_id) if f.source in EVIDENCE), fields)
+
+
+def earlier(tree: Tree, attempt_id: str) -> tuple[Attempt, ...]:
+    """Return the attempts on the path before this one, oldest first."""
+    return tuple(tree[i] for i in tree.path(attempt_id)[:-1] if i in tree)
+
+
+def shown_to_actor(tree: Tree, parents: tuple[str, ...], memory: str, fields: tuple[str, ...]) -> Shown:
+    """Return what the actor will be shown for a move with these parents, to be frozen in its ask."""
+    if not parents:
+        return Shown(fields=fields)
+    path = [i for i in tree.path(parents[0]) if i in tree and tree[i].status != "failed"]
+    attempts = tuple(dict.fromkeys((*(path[-1:] if memory == "last" else path), *parents[1:])))
+    feedback = tuple(f.id for i in attempts for f in tree.judgements(i))
+    return Shown(attempts=attempts, feedback=feedback, fields=fields)
