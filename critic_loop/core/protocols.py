@@ -62,6 +62,8 @@ class Request:
     """For the whole call, retries included; None leaves it to the model's own setting."""
     accept: Callable[[Choice], str | None] | None = None
     """Says why a choice is of no use (None = fine), so that a fallback can act on invalid output."""
+    may_retry: Callable[[], bool] | None = None
+    """Asked before the request is sent once more (a retry is a call, too); False ends it with the last error."""
     on_text: Callable[[str], None] | None = None
     """Called with each piece of text as it arrives, where the model streams."""
     tree: str = ""

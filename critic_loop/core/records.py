@@ -138,8 +138,8 @@ class Head(Frozen):
     recipe: str
     recipe_digest: str
     """Hash over `parts`: a loop made of others may not resume this tree."""
-    parts: dict[str, str] = {}
-    """Hash by name of the recipe, each spec and prompt: what a refusal to resume points at."""
+    parts: str = ""
+    """A line `name hash` for the recipe, each spec and prompt: what a refusal to resume points at."""
     seed: int = 0
     key: str = Field(repr=False)
     """What this tree's fences are made with; never shown to a model, never exported. It follows from task
@@ -187,9 +187,11 @@ class Call(Frozen):
     """Hash of messages, tools, schema and sampling, *not* of the binding: a swap keeps paid work."""
     request: tuple[Message, ...]
     template: str = ""
+    """The prompt's name and hash."""
     tools: str = ""
+    """JSON list of the tools that were offered: name, description, parameters (kept once by the store)."""
     output_schema: str = ""
-    """Names with hashes of what shaped the request."""
+    """The name of the schema that the reply was to follow."""
     binding: str
     """The spec that the slot was bound to."""
     revision: int = 0

@@ -50,7 +50,7 @@ class Tree:
         self._about: dict[str, list[Feedback]] = {}
         self._superseded: set[str] = set()
         self._by_place: dict[Place, list[Call]] = {}
-        self._usage = Usage()
+        self._billed = [0, 0, 0, 0]
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> Tree:
@@ -113,7 +113,7 @@ class Tree:
             case Reply():
                 self._require(record.call in self.calls, f"reply to unknown call {record.call!r}")
                 self.replies[record.call] = record
-                self._usage += record.usage
+                self._bill(record.usage)
             case Event():
                 self.events.append(record)
             case Outcome():
@@ -245,4 +245,14 @@ class Tree:
 
     def spend(self) -> Spend:
         """Return the calls sent and tokens billed so far."""
-        return Spend(calls=len(self.calls), usage=self._usage)
+        given, cached, made, thought = self._billed
+        usage = Usage(
+            input_tokens=given, cached_input_tokens=cached, output_tokens=made, reasoning_tokens=thought
+        )
+        return Spend(calls=len(self.calls), usage=usage)
+
+    def _bill(self, usage: Usage) -> None:
+        self._billed[0] += usage.input_tokens
+        self._billed[1] += usage.cached_input_tokens
+        self._billed[2] += usage.output_tokens
+        self._billed[3] += usage.reasoning_tokens

@@ -257,6 +257,8 @@ class Slice:
     """The stretch is the inside of a JSON string that spells this text."""
 
 
+_UNCLOSED = 100
+"""After so many fences that nothing closes, the rest of a text is taken as it is."""
 _OPEN = re.compile(r"<data ([0-9a-f]{16}) ([^\n>]*)>\n")
 
 
@@ -267,13 +269,15 @@ def split(text: str, put: Callable[[str], int]) -> str | None:
     empty boundary stands for the one before.
     """
     pieces: list[Any] = []
-    done = at = 0
+    done = at = unclosed = 0
     last = ""
     while opening := _OPEN.search(text, at):
         boundary, name = opening.groups()
         end = text.find(f"\n</data {boundary}>", opening.end())
         if end < 0:
-            at = opening.end()
+            at, unclosed = opening.end(), unclosed + 1
+            if unclosed > _UNCLOSED:
+                break
             continue
         if opening.start() > done:
             pieces.append(_piece(text[done : opening.start()], put))

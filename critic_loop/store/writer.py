@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from critic_loop.core.errors import StoreError
 from critic_loop.core.records import Attempt, Head, Outcome, Record
@@ -24,6 +25,8 @@ from critic_loop.store import codec, layout
 from critic_loop.store.rebuild import LATE, UNSETTLED, blobs_of, check_heads, fields_of, letter_of
 
 _RECENT_TEXTS = 4
+_FENCES_DEEP = 16
+"""Fences within fences are taken apart so far; a model may write any number of them."""
 _ROW_CHARS = 1024
 _TREES_AT_HAND = 1024
 _HASHES_AT_HAND = 50_000
@@ -110,7 +113,8 @@ class Writer:
     def write(self, jobs: Sequence[Job]) -> StoreError | None:
         """Write all jobs in one transaction; what is wrong with one of them is left in its `error`.
 
-        Returns what keeps the file from being written at all; then none of the jobs was.
+        Returns what keeps the file from being written at all; then none of the jobs was, and this writer
+        is of no more use.
         """
         if not any(job.records for job in jobs):
             return None
@@ -122,10 +126,10 @@ class Writer:
             self._flush()
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
-            self._forget()
+            self._undo()
             return layout.cannot(f"write {self._path}", error)
         except BaseException:
-            self._forget()
+            self._undo()
             raise
         return None
 
@@ -176,7 +180,7 @@ class Writer:
             self._claim(state, job.seen)
         lines = self._packed(job, recent)
         if state is None:
-            state = self._begin(job.tree, job.records[0])
+            state = self._begin(job.tree, cast("Head", job.records[0]))  # as `check_heads` made sure
             state.recent = recent
         row = self._rows.get(state.ref)
         if row is None:
@@ -211,13 +215,9 @@ class Writer:
         while len(self._trees) > _TREES_AT_HAND:
             self._trees.popitem(last=False)
 
-    def _forget(self) -> None:
+    def _undo(self) -> None:
         with suppress(sqlite3.Error):
             self._db.execute("ROLLBACK")
-        self._rows.clear()
-        self._trees.clear()
-        self._texts = _Texts(self._db)
-        self._data_version = -1
 
     def _keep_bytes(self, record: Record) -> None:
         for blob in blobs_of(record):
@@ -274,9 +274,7 @@ class Writer:
             if kind == UNSETTLED
         }
 
-    def _begin(self, tree: str, head: Record) -> _TreeState:
-        if not isinstance(head, Head):  # checked before
-            raise StoreError(f"there is no tree {tree!r}")
+    def _begin(self, tree: str, head: Head) -> _TreeState:
         cursor = self._db.execute(
             "INSERT INTO trees (tree, task, recipe, created_at, owner) VALUES (?, ?, ?, ?, ?)",
             (tree, head.task.id, head.recipe, head.created_at, self._token),
@@ -303,14 +301,14 @@ class Writer:
         if state.owner == self._token:
             return
         if state.ours or (seen is not None and self._grew(state.ref, seen)):
-            del self._trees[state.name]
+            state.ours = False
             raise StoreError(
                 f"tree {state.name!r} is being written by another process.",
                 hint="Let only one run it; to go on here, end the other and run again.",
             )
-        fresh = self._read_state(state.name)
-        if fresh is not None:
-            state.attempts, state.unsettled, state.stop = fresh.attempts, fresh.unsettled, fresh.stop
+        query = "SELECT attempts, stop FROM trees WHERE id = ?"
+        state.attempts, state.stop = self._db.execute(query, (state.ref,)).fetchone()
+        state.unsettled = self._unsettled(state.ref, state.name)
         state.owner, state.ours, state.changed = self._token, True, True
 
     def _grew(self, ref: int, seen: int) -> bool:
@@ -340,6 +338,7 @@ class _Texts:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._next = 1
+        self._depth = 0
         self._numbers: dict[bytes, int] = {}
         self._recent = _recent()
         self._rows: list[tuple[int, int, int, str]] = []
@@ -363,7 +362,9 @@ class _Texts:
         return number
 
     def _new(self, text: str, digest: bytes) -> int:
-        pieces = codec.split(text, self.put)
+        self._depth += 1
+        pieces = codec.split(text, self.put) if self._depth < _FENCES_DEEP else None
+        self._depth -= 1
         if pieces is not None:  # small, and seldom met again by another process: not worth a hash
             return self._store(1, pieces)
         cut = self._cut(text)

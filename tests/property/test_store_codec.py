@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from typing import Any
 
 import orjson
@@ -71,7 +72,7 @@ def same(one: Any, other: Any) -> bool:
     {"": 1, "^": 2, "^!s": 3, "\ud800": 4, "model": "\ud800" * 20, "agent": "^1" * 20, "tools": "t.1234567890"}
 )
 @example([2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, math.inf, -math.inf, math.nan, -0.0])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_json_comes_back(value: Any) -> None:
     kept = Kept()
     body = codec.dumps(value, "t", kept.put)
@@ -107,7 +108,7 @@ prompts = st.lists(
 @example(
     "<data 0123456789abcdef x>\nno end" + "<data fedcba9876543210 y>\nin\n</data fedcba9876543210> tail" * 2
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_texts_are_joined_from_their_pieces(text: str) -> None:
     try:
         text.encode()
@@ -138,6 +139,16 @@ def test_slices_restore_what_was_cut_out(before: str, text: str, after: str, esc
     found = codec.slice_of(text, 7, source)
     assert found is not None
     assert codec.join(codec.slice_body(found), {7: source}.__getitem__) == text
+
+
+def test_fences_that_nothing_closes_do_not_cost_more_and_more() -> None:
+    text = "".join(f"<data {n:016x} x>\n" for n in range(20_000))
+    begun = time.process_time()
+    assert codec.split(text, Kept().put) is None
+    closed = "<data 0123456789abcdef x>\nin\n</data 0123456789abcdef>" + text
+    kept = Kept()
+    assert codec.join(codec.split(closed, kept.put) or "", kept.get) == closed
+    assert time.process_time() - begun < 1
 
 
 def test_what_is_no_slice() -> None:

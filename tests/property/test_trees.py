@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import random
 import time
@@ -77,13 +78,13 @@ def indexes(tree: Tree) -> tuple[object, ...]:
 
 
 @given(trees())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_tree_is_its_log(tree: Tree) -> None:
     assert indexes(Tree.of(tree.log)) == indexes(tree)
 
 
 @given(trees())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_relations_agree(tree: Tree) -> None:
     for attempt, ask in tree.asks.items():
         assert all(attempt in tree.children(parent) for parent in ask.parents)
@@ -102,7 +103,7 @@ def test_relations_agree(tree: Tree) -> None:
 
 
 @given(trees())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_feedback_is_found_where_it_belongs(tree: Tree) -> None:
     dead = {f.supersedes for f in tree.feedback.values()}
     for attempt in tree.asks:
@@ -158,7 +159,7 @@ def test_verified_beats_unverified_whatever_opinion_says(a: Value, b: Value) -> 
 
 
 @given(trees())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_best_is_beaten_by_none(tree: Tree) -> None:
     complete = [a.id for a in tree if a.status == "complete"]
     winner = best(tree)
@@ -168,19 +169,24 @@ def test_the_best_is_beaten_by_none(tree: Tree) -> None:
 
 
 def test_a_hundred_thousand_attempts() -> None:
-    """They are added in seconds, and no look-up grows with their number."""
+    """The last tenth costs no more than the first: nothing grows with the size of a tree."""
     count, rng, tree = 100_000, random.Random(0), Tree(HEAD)
-    begun = time.process_time()
-    for number in range(1, count + 1):
-        parents = (f"t.{rng.randint(max(1, number - 500), number - 1)}",) if number > 1 else ()
-        attempt = f"t.{number}"
-        tree.append(Ask.model_construct(attempt=attempt, parents=parents))
-        tree.append(Attempt.model_construct(id=attempt, parents=parents))
-    assert time.process_time() - begun < 8
-    begun = time.process_time()
-    for number in range(1, count, 10):
-        tree.children(f"t.{number}"), tree.depth(f"t.{number}"), tree[f"t.{number}"], tree.about(f"t.{number}")
-        tree.next_attempt_id(), tree.next_feedback_id(), tree.spend(), tree.judgements(f"t.{number}")
-    assert time.process_time() - begun < 2
+    ids = [f"t.{number}" for number in range(count)]
+    above = [(ids[rng.randint(max(0, n - 500), n - 1)],) if n else () for n in range(count)]
+    took: list[float] = []
+    gc.disable()
+    try:
+        for begin in range(0, count, count // 10):
+            begun = time.process_time()
+            for attempt, parents in zip(ids[begin : begin + count // 10], above[begin:], strict=False):
+                _ = tree.next_attempt_id(), tree.next_feedback_id()
+                tree.append(Ask.model_construct(attempt=attempt, parents=parents))
+                tree.append(Attempt.model_construct(id=attempt, parents=parents))
+                _ = tree.children(attempt), tree.depth(attempt), tree[attempt], tree.about(attempt)
+                _ = tree.judgements(attempt)
+            took.append(time.process_time() - begun)
+    finally:
+        gc.enable()
+    assert took[-1] < 5 * min(took)
     assert len(tree) == count
-    assert len(tree.path(f"t.{count}")) == tree.depth(f"t.{count}") + 1
+    assert len(tree.path(ids[-1])) == tree.depth(ids[-1]) + 1

@@ -86,7 +86,8 @@ def test_order() -> None:
         Value(verified=True, evidence=0.5, accepted=False),
         Value(verified=True, evidence=0.5, accepted=True),
     ]
-    assert sorted(ordered[::-1]) == ordered
+    shuffled = [*ordered[5:], *ordered[:5]]
+    assert sorted(shuffled) == ordered
     assert Value() <= Value()
     assert Value(opinion=0.0) > Value()
     assert Value(verified=True) >= Value(verified=False)

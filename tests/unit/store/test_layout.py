@@ -55,6 +55,15 @@ def connection(path: Path) -> sqlite3.Connection:
     return layout.connect(path, create=True)
 
 
+def test_a_commit_is_on_disk(tmp_path: Path) -> None:
+    for create in (True, False):
+        db = layout.connect(tmp_path / "x.db", create=create)
+        settings = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+        assert settings == ["wal", 2], "2 is FULL: the log is synchronised at each commit"
+        assert db.execute("PRAGMA page_size").fetchone() == (layout.PAGE_BYTES,)
+        db.close()
+
+
 def test_migrations_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     db = connection(tmp_path / "x.db")
     layout.migrate(db)
@@ -92,13 +101,28 @@ def test_a_file_without_version_is_refused(tmp_path: Path) -> None:
 def test_switching_to_the_log_waits_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
     lock.execute("CREATE TABLE t (a)")
-    lock.execute("BEGIN EXCLUSIVE")
+    lock.execute("BEGIN")
+    lock.execute("SELECT * FROM t")
     monkeypatch.setattr(layout, "BUSY_TIMEOUT_S", 0.1)
     with pytest.raises(StoreError, match="locked"):
         connection(tmp_path / "x.db")
     lock.execute("COMMIT")
     lock.close()
     connection(tmp_path / "x.db").close()
+
+
+@pytest.mark.anyio
+async def test_a_file_that_stays_locked_while_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "BUSY_TIMEOUT_S", 0.05)
+    lock = connection(tmp_path / "x.db")
+    lock.execute("BEGIN IMMEDIATE")
+    store = SqliteStore(tmp_path / "x.db")
+    with pytest.raises(StoreError, match=r"cannot open .*Another process keeps the file locked"):
+        await store.append("t", *move("t", 1))
+    await store.aclose()
+    lock.close()
 
 
 def test_unknown_errors_still_say_what_is_safe() -> None:

@@ -252,6 +252,35 @@ async def test_counts_survive_a_change_of_writer(store: SqliteStore, other: Sqli
     assert (info.attempts, info.stop) == (2, "parked")
 
 
+async def test_refusals_and_late_feedback_in_one_group(store: SqliteStore, other: SqliteStore) -> None:
+    """A writer who is refused does not disturb feedback that is written beside it."""
+    await store.append("t", head("t"), *move("t", 1))
+    await other.load("t")
+    await store.append("t", *move("t", 2))
+    for _ in range(3):
+        outcomes = await asyncio.gather(
+            other.add_feedback("t.1", Feedback.user(score=0.0)),
+            other.append("t", *move("t", 3)),
+            other.add_feedback("t.1", Feedback.user(score=1.0)),
+            return_exceptions=True,
+        )
+        assert [isinstance(o, StoreError) for o in outcomes] == [False, True, False]
+    await store.append("t", *move("t", 3))
+    tree = await store.load("t")
+    assert (len(tree), len(tree.about("t.1"))) == (3, 6)
+
+
+async def test_nested_fences(store: SqliteStore) -> None:
+    """However deep a model nests them."""
+    text = "core " * 50
+    for level in range(400):
+        text = f"<data {level:016x} x>\n{text}\n</data {level:016x}>"
+    await store.append("t", head("t", text=text), *move("t", 1, text=text[:-7]))
+    tree = await store.load("t")
+    assert tree.task.text == text
+    assert tree["t.1"].messages[0].text == text[:-7]
+
+
 async def test_texts_of_another_writer_are_shared(store: SqliteStore, other: SqliteStore, path: Path) -> None:
     long = "the same text " * 100
     for number in range(3):
@@ -335,6 +364,17 @@ async def test_a_full_disk_reaches_everybody(path: Path) -> None:
     written = 1 + sum(o is None for o in (outcomes[0], outcomes[2]))
     assert len(await again.load("a")) == written
     await again.aclose()
+
+
+@pytest.mark.usefixtures("small_disk")
+async def test_bytes_fill_a_disk_too(path: Path) -> None:
+    store = SqliteStore(path, page_bytes=1024)
+    await store.append("a", head("a"), Ask(attempt="a.1"))
+    big = user(Image.of(bytes(100_000), "image/png"))
+    with pytest.raises(StoreError, match="Free space"):
+        await store.append("a", Attempt(id="a.1", messages=(big,)))
+    assert len((await store.load("a")).log) == 2
+    await store.aclose()
 
 
 @pytest.mark.usefixtures("small_disk")
