@@ -84,6 +84,10 @@ def test_any_json_has_no_schema_but_is_still_json():
     assert not output.parse(assistant("[" * 100_000 + "]" * 100_000)).found
 
 
+def test_it_shows_as_its_type():
+    assert repr(PATCH) == "JsonOutput(Patch)"
+
+
 def test_null_can_be_a_value():
     parsed = JsonOutput[Any](int | None).parse(assistant("null"))
     assert parsed.value is None

@@ -1,0 +1,84 @@
+"""The dataset card of an export: `README.md` with the header that dataset hubs read.
+
+Knows the header's fields. Does not know trees: it is made from the manifest.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+_COLUMNS = {
+    "messages": "the conversation",
+    "prompt": "what was asked",
+    "completion": "what was written",
+    "chosen": "the better answer",
+    "rejected": "the worse answer",
+    "tools": "JSON Schemas of the tools",
+    "images": 'the pictures that `{"type": "image"}` parts stand for, in order',
+    "provenance": "tree, attempts, feedback, recipe, task, source, licence, models, who decided",
+    "weight": "rows of one tree share a weight of 1",
+}
+
+
+def card(manifest: dict[str, Any], languages: list[str], columns: list[str]) -> str:
+    """Return the card of the export that `manifest` describes."""
+    return "\n".join([*_header(manifest, languages), "", *_body(manifest, columns), ""])
+
+
+def _header(manifest: dict[str, Any], languages: list[str]) -> list[str]:
+    suffix = ".parquet" if any(path.endswith(".parquet") for path in manifest["files"]) else ".jsonl"
+    licences = sorted(manifest["licences"])
+    licence = licences[0] if len(licences) == 1 and licences[0] else "other"
+    lines = [
+        "---",
+        f"pretty_name: {_quoted('Critic Loop ' + manifest['export'])}",
+        f"license: {_quoted(licence)}",
+        *(["language:", *(f"- {_quoted(language)}" for language in languages)] if languages else []),
+        "tags:",
+        "- critic_loop",
+        "- synthetic",
+        "size_categories:",
+        f"- {_size(sum(manifest['rows'].values()))}",
+        "configs:",
+        f"- config_name: {_quoted(manifest['export'])}",
+        "  data_files:",
+    ]
+    for split in manifest["rows"]:
+        lines += [f"  - split: {split}", f"    path: data/{split}{suffix}"]
+    return [*lines, "---"]
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _size(rows: int) -> str:
+    bounds = [(1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")]
+    return next((name for bound, name in bounds if rows < bound), "n>1M")
+
+
+def _body(manifest: dict[str, Any], columns: list[str]) -> list[str]:
+    made = f"{sum(manifest['rows'].values())} rows from {manifest['trees']} trees"
+    lines = [
+        f"# {manifest['export']}",
+        "",
+        f"{made}, written by Critic Loop {manifest['critic_loop']}.",
+        "Settings, hashes and what was left out stand in `manifest.json`.",
+        "",
+        "| column | holds |",
+        "|---|---|",
+        *(f"| `{name}` | {_COLUMNS.get(name, '')} |" for name in columns),
+    ]
+    for title, counts in (("Left out", manifest["skipped"]), ("Notes", manifest["notes"])):
+        if counts:
+            lines += ["", f"| {title.lower()} | count |", "|---|---|"]
+            lines += [f"| {reason} | {count} |" for reason, count in counts.items()]
+    licences = {name or "(none given)": count for name, count in manifest["licences"].items()}
+    lines += [
+        "",
+        "| licence of the tasks | rows |",
+        "|---|---|",
+        *(f"| {n} | {c} |" for n, c in licences.items()),
+    ]
+    return lines

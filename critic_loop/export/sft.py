@@ -1,0 +1,115 @@
+"""Supervised fine-tuning on answers: TRL's conversational `messages`, or `prompt` and `completion`.
+
+Knows which attempts are worth imitating. Does not know critiques (`export.critique_sft`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from critic_loop.core.protocols import ToolSpec
+from critic_loop.core.records import Attempt, AttemptKind, digest_of
+from critic_loop.core.tree import Tree
+from critic_loop.core.value import value_of
+from critic_loop.export.base import Columns, Row, Skip, provenance, weighted
+from critic_loop.export.chat import ChatFormat, Unfit, images_column, images_in, tool_columns, tools_offered
+from critic_loop.export.conversation import Exchange, of_attempt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sft:
+    """Rows of conversations that end in a good answer."""
+
+    only: Literal["chosen", "passed", "all"] = "chosen"
+    """The attempt that won its tree; each that verifiers passed; each that is complete."""
+    verified: bool = True
+    """Whether a chosen attempt must have passed a verifier; without, it must not have failed one."""
+    context: Literal["shown", "task"] = "shown"
+    """The conversation before the answer: what the actor was really shown (system prompt, earlier drafts,
+    feedback), or the task's prompt alone (the answer of the last round, learnt for the first)."""
+    columns: Literal["messages", "prompt_completion"] = "messages"
+    """One conversation, or two columns so that trainers learn the answer and not the drafts before it."""
+    kinds: tuple[AttemptKind, ...] = ("answer",)
+    sampled: bool = True
+    """Whether only text counts that a model wrote."""
+    thinking: bool = False
+    tools: tuple[ToolSpec, ...] = ()
+    """Schemas for the `tools` column, in place of those that the tree recorded."""
+
+    @property
+    def name(self) -> str:
+        """`sft`."""
+        return "sft"
+
+    @property
+    def when_empty(self) -> str:
+        """What no tree had."""
+        return {
+            "chosen": "no tree has a chosen attempt" + (" that a verifier passed" if self.verified else ""),
+            "passed": "no attempt passed a verifier",
+            "all": "no attempt is complete",
+        }[self.only]
+
+    def rows(self, trees: Iterable[Tree]) -> Iterator[Row | Skip]:
+        """Yield a row for each attempt worth imitating; `weight` shares 1 among the rows of a tree."""
+        for tree in trees:
+            yield from weighted(self._of(tree))
+
+    def _of(self, tree: Tree) -> Iterator[Row | Skip]:
+        seen: set[str] = set()
+        for attempt in self._candidates(tree):
+            reason = self._unwanted(tree, attempt)
+            made = Skip(tree=tree.id, reason=reason) if reason else self._row(tree, attempt)
+            if isinstance(made, Row):
+                content = digest_of({key: value for key, value in made.columns.items() if key != "provenance"})
+                if content in seen:
+                    made = Skip(tree=tree.id, reason="the same text as another attempt of its tree")
+                seen.add(content)
+            yield made
+
+    def _candidates(self, tree: Tree) -> list[Attempt]:
+        if self.only != "chosen":
+            return [attempt for attempt in tree if attempt.kind in self.kinds]
+        chosen = tree.outcome.chosen if tree.outcome else None
+        return [tree[chosen]] if chosen is not None else []
+
+    def _unwanted(self, tree: Tree, attempt: Attempt) -> str:
+        if attempt.status != "complete":
+            return "not complete"
+        verified = value_of(tree, attempt.id).verified
+        if self.only == "chosen":
+            return self._unproven(verified=verified)
+        return "did not pass a verifier" if self.only == "passed" and verified is not True else ""
+
+    def _unproven(self, *, verified: bool | None) -> str:
+        if verified is False:
+            return "chosen, but failed a verifier"
+        return "chosen, but no verifier passed it" if self.verified and verified is None else ""
+
+    def _row(self, tree: Tree, attempt: Attempt) -> Row | Skip:
+        exchange = of_attempt(tree, attempt)
+        if self.context == "task":
+            exchange = Exchange(prompt=tree.task.prompt, written=attempt.messages)
+        if self.sampled and not exchange.sampled:
+            return Skip(tree=tree.id, reason="not written by a model")
+        try:
+            return self._fit(tree, attempt, exchange)
+        except Unfit as unfit:
+            return Skip(tree=tree.id, reason=str(unfit))
+
+    def _fit(self, tree: Tree, attempt: Attempt, exchange: Exchange) -> Row:
+        everything = (*exchange.prompt, *exchange.written)
+        images = images_in(everything)
+        chat = ChatFormat(thinking=self.thinking, parts=bool(images))
+        tools, notes = tool_columns(everything, self.tools or tools_offered(tree, [attempt]))
+        if self.columns == "messages":
+            columns: Columns = {"messages": chat.write(everything)}
+        else:
+            columns = {"prompt": chat.write(exchange.prompt), "completion": chat.write(exchange.written)}
+        columns |= tools
+        if images:
+            columns["images"] = images_column(images)
+        columns["provenance"] = provenance(tree, [attempt], tree.judgements(attempt.id))
+        return Row(columns=columns, images=images, notes=notes)

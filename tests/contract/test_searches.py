@@ -1,0 +1,134 @@
+"""The contract of searches, over the built-in ones and a plain function."""
+
+import pytest
+
+from critic_loop.core.protocols import Move, Stop, Wait
+from critic_loop.core.value import value_of
+from critic_loop.search import Nest, Refine, Sample, build, search
+from critic_loop.testing.search_contract import Drive, SearchContract
+
+
+class TestRefine(SearchContract):
+    @pytest.fixture
+    def search(self):
+        return Refine(rounds=5)
+
+
+class TestRefineKept(SearchContract):
+    @pytest.fixture
+    def search(self):
+        return Refine(rounds=8, base="kept")
+
+
+class TestSample(SearchContract):
+    @pytest.fixture
+    def search(self):
+        return Sample(n=9)
+
+
+class TestSampleInBatches(SearchContract):
+    @pytest.fixture
+    def search(self):
+        return Sample(n=7, batch=3)
+
+
+class TestNest(SearchContract):
+    @pytest.fixture
+    def search(self):
+        return build([("sample", {"n": 4, "batch": 2}), ("refine", {"rounds": 4, "base": "kept"})])
+
+
+class TestNestOfThree(SearchContract):
+    @pytest.fixture
+    def search(self):
+        return Nest(Sample(n=3), Nest(Sample(n=1), Refine(rounds=3)))
+
+
+@search
+def widen(tree, *, width=3):
+    """Two levels: roots, then one child below the best of them."""
+    if len(tree.roots) < width:
+        return Move()
+    if tree.open:
+        return Wait()
+    complete = [i for i in tree.roots if tree[i].status == "complete"]
+    if len(tree.asks) > width or not complete:
+        return Stop()
+    return Move(parents=(max(complete, key=lambda i: value_of(tree, i).key),))
+
+
+class TestFunction(SearchContract):
+    @pytest.fixture
+    def search(self):
+        return widen(width=4)
+
+
+class _Broken:
+    """A search with one fault, to see that the contract finds it."""
+
+    def __init__(self, fault):
+        self.fault, self.inner = fault, Sample(n=3)
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def start(self, task):
+        return self.inner.start(task)
+
+    def fold(self, state, tree, record):
+        if self.fault == "unknown" and getattr(record, "id", "").startswith("elsewhere"):
+            return state
+        if self.fault == "order" and getattr(record, "id", "") != "":
+            state.judged += 1 if state.judged == 0 or record.answer != 0 else 0
+            state.asked = int(record.id.rpartition(".")[2])
+            return state
+        state = self.inner.fold(state, tree, record)
+        if self.fault == "forgets" and len(tree.attempts) == 2:
+            state.asked += 1
+        return state
+
+    def ask(self, state, tree):
+        said = self.inner.ask(state, tree)
+        match self.fault:
+            case "impure":
+                state.judged += isinstance(said, Wait)
+            case "endless" if isinstance(said, Stop):
+                return Move()
+            case "idle" if isinstance(said, Stop):
+                return Wait()
+            case "stranger" if isinstance(said, Move) and state.asked:
+                return Move(parents=("drive-0.99",))
+            case "hasty" if isinstance(said, Move) and state.asked:
+                return Move(parents=(next(iter(tree.asks)),))
+            case "empty" if isinstance(said, Stop) and state.asked == 3:
+                return Move(samples=0) if tree.attempts else said
+            case _:
+                pass
+        return said
+
+
+@pytest.mark.parametrize(
+    ("fault", "test"),
+    [
+        ("impure", "test_asking_changes_nothing"),
+        ("endless", "test_it_ends"),
+        ("idle", "test_it_does_not_wait_for_nothing"),
+        ("stranger", "test_moves_build_on_attempts_that_have_ended"),
+        ("hasty", "test_moves_build_on_attempts_that_have_ended"),
+        ("empty", "test_moves_build_on_attempts_that_have_ended"),
+        ("forgets", "test_replaying_the_log_rebuilds_the_state"),
+        ("order", "test_siblings_may_end_in_any_order"),
+        ("unknown", "test_an_unknown_attempt_is_refused"),
+    ],
+)
+def test_the_contract_finds_a_broken_search(fault, test):
+    contract = SearchContract()
+    getattr(contract, test)(Sample(n=3))
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        getattr(contract, test)(_Broken(fault))
+
+
+def test_drives_differ_by_seed_and_agree_for_the_same_one():
+    outlines = [[r.type for r in Drive(Sample(n=6), seed).run().tree.log] for seed in (1, 1, 2, 3)]
+    assert outlines[0] == outlines[1]
+    assert len({tuple(o) for o in outlines}) > 1
