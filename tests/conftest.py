@@ -17,7 +17,11 @@ from critic_loop.core.records import Ask, Attempt, Feedback, Head, Shown, Subjec
 from critic_loop.core.tree import Tree
 
 settings.register_profile(
-    "critic_loop", derandomize=True, deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
+    "critic_loop",
+    derandomize=True,
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("critic_loop")
 
@@ -66,15 +70,27 @@ def _guarded(connect: Any) -> Any:
 class Grown:
     """A tree that a test writes by hand."""
 
-    def __init__(self, task: str | Task = "What is 6 * 7?", *, tree: str = "t", key: str = "secret", **head: Any) -> None:
+    def __init__(
+        self, task: str | Task = "What is 6 * 7?", *, tree: str = "t", key: str = "secret", **head: Any
+    ) -> None:
         self.tree = Tree(
-            Head(tree=tree, task=Task.of(task), recipe="by hand", recipe_digest="", key=key, created_at=0.0, **head)
+            Head(
+                tree=tree,
+                task=Task.of(task),
+                recipe="by hand",
+                recipe_digest="",
+                key=key,
+                created_at=0.0,
+                **head,
+            )
         )
 
     def ask(self, *parents: str, **fields: Any) -> str:
         """Ask for an attempt that stays open."""
         attempt = self.tree.next_attempt_id()
-        fields.setdefault("view", Shown(attempts=parents, feedback=self._told(parents), fields=fields.pop("show", ())))
+        fields.setdefault(
+            "view", Shown(attempts=parents, feedback=self._told(parents), fields=fields.pop("show", ()))
+        )
         self.tree.append(Ask(attempt=attempt, parents=parents, **fields))
         return attempt
 

@@ -63,14 +63,14 @@ def fence(data: Data, key: str) -> str:
     return f"<data {boundary} {data.name}>\n{data.text}\n</data {boundary}>"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Fenced:
-    """What `finalize` sees: a value with the key that fences it."""
+    """Text as templates see it: printed, alone or within a list, it stands in its fence."""
 
     data: Data
     key: str
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return fence(self.data, self.key)
 
     def __bool__(self) -> bool:

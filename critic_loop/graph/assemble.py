@@ -13,7 +13,7 @@ from critic_loop.core.budget import Budget, LocalLedger
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import AnySearch, Model, Select, Store
 from critic_loop.core.records import Head, Record, Task, digest_of
-from critic_loop.core.stop import Elapsed, Rule, rule_of
+from critic_loop.core.stop import Elapsed, Failing, Rule, rule_of
 from critic_loop.core.tree import Tree
 from critic_loop.graph.runnables import RunnableActor, is_runnable
 from critic_loop.graph.session import Session
@@ -71,7 +71,7 @@ class Parts:
     tools: dict[str, ToolLike]
     search: AnySearch
     select: Select
-    rule: Rule | None
+    rule: Rule
     switchboard: Switchboard
     lanes: int
     max_calls: int
@@ -94,7 +94,7 @@ class Parts:
             task=task,
             recipe=self.recipe.name,
             recipe_digest=self.digest,
-            parts=self.hashes,
+            parts="\n".join(f"{name} {digest}" for name, digest in sorted(self.hashes.items())),
             seed=seed,
             key=digest_of(["fence", task.id, seed]),
             created_at=round(time.time(), 3),
@@ -127,6 +127,7 @@ class Parts:
             rule=self.rule,
             ledger=ledger,
             show=self.recipe.show,
+            max_attempts=self.max_calls,
             lanes=self.lanes,
             now=time.time,
         )
@@ -139,7 +140,7 @@ class Parts:
         """
         if tree.head.recipe_digest == self.digest:
             return
-        then = tree.head.parts
+        then = dict(line.rsplit(" ", 1) for line in tree.head.parts.splitlines())
         differ = sorted(k for k in {*then, *self.hashes} if then.get(k) != self.hashes.get(k))
         raise ConfigError(
             f"tree {tree.id!r} was begun with another loop; these differ: {', '.join(differ)}.",
@@ -183,7 +184,7 @@ def assemble(given: Given) -> Parts:
         tools={t.name: t for t in (tool(f) for f in given.tools)},
         search=_search(given, hashes),
         select=_select(given, judge, hashes),
-        rule=given.stop or _rule(recipe),
+        rule=_guarded(given.stop or _rule(recipe)),
         switchboard=switchboard,
         lanes=given.lanes or recipe.lanes,
         max_calls=given.max_calls or recipe.max_calls,
@@ -196,6 +197,14 @@ def _slots(given: Given, actor: AgentSpec) -> list[str]:
     used = [use.slot or library.agent(use.agent).slot for use in recipe.critics]
     judge = [library.agent(recipe.judge).slot] if recipe.judge else []
     return sorted({"actor", "critic", "judge", actor.slot, *used, *judge, *given.slots})
+
+
+def _guarded(rule: Rule | None) -> Rule:
+    """Let three attempts in a row that come to nothing end any loop, unless its rules say otherwise."""
+    rules = getattr(rule, "rules", (rule,))
+    if rule is not None and any(isinstance(r, Failing) for r in rules):
+        return rule
+    return Failing() if rule is None else rule | Failing()
 
 
 def _rule(recipe: Recipe) -> Rule | None:

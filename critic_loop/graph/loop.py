@@ -12,7 +12,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, Literal, cast
+from typing import Any, Generic, Literal
 
 from langgraph.config import get_config
 from langgraph.runtime import Runtime, get_runtime
@@ -177,27 +177,30 @@ class Loop(Generic[T]):
         map after the trees in flight have settled, with nothing written as failed.
         """
         waiting = iter(tasks)
-        running: set[asyncio.Task[Result[T]]] = set()
+        finished: asyncio.Queue[Result[T] | None] = asyncio.Queue()
+        failed: list[BaseException] = []
+
+        async def work() -> None:
+            try:
+                for task in waiting:
+                    finished.put_nowait(await self._one(Task.of(task), seed))
+                    if failed:
+                        break
+            except Exception as error:  # noqa: BLE001  # raised below, once the others have settled
+                failed.append(error)
+            finally:
+                finished.put_nowait(None)
+
+        workers = [asyncio.create_task(work()) for _ in range(in_flight)]
         try:
-            while True:
-                while len(running) < in_flight and (task := next(waiting, None)) is not None:
-                    running.add(asyncio.create_task(self._one(Task.of(task), seed)))
-                if not running:
-                    return
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                failed = [t for t in done if t.exception() is not None]
-                for finished in done:
-                    if finished.exception() is None:
-                        yield finished.result()
-                if failed:
-                    for result in await asyncio.gather(*running, return_exceptions=True):
-                        if not isinstance(result, BaseException):
-                            yield result
-                    running = set()
-                    raise cast(BaseException, failed[0].exception())
+            for _ in workers:
+                while (result := await finished.get()) is not None:
+                    yield result
+            if failed:
+                raise failed[0]
         finally:
-            for left in running:
-                await _cancelled(left)
+            for worker in workers:
+                await _cancelled(worker)
 
     async def _one(self, task: Task, seed: int) -> Result[T]:
         tree_id = job_tree_id(task, self.parts.digest, seed)

@@ -41,6 +41,8 @@ class Session:
     rule: Rule | None
     ledger: Ledger
     show: tuple[str, ...] = ()
+    max_attempts: int | None = None
+    """An attempt counts as a call here even if a function made it without asking a model."""
     lanes: int = 1
     now: Callable[[], float]
     stop: StopReason | None = None
@@ -146,6 +148,8 @@ class Session:
         )
 
     def _can_spend(self) -> bool:
+        if self.max_attempts is not None and len(self.tree.asks) >= self.max_attempts:
+            return False
         lease = self.ledger.reserve()
         if lease is not None:
             self.ledger.settle(lease, calls=0, tokens=0)

@@ -81,22 +81,33 @@ class Retrying:
 
     async def _again(self, request: Request, course: _Course, first: ModelError) -> Completion:
         """Go on after a first failure. Most calls have none, and need not pay for tenacity (0.06 ms)."""
-        failed = [first]
+        failed, last = [first], first
 
         async def attempt() -> Completion:
             if failed:
                 raise failed.pop()
+            if request.may_retry is not None and not request.may_retry():
+                raise _NotAgain
             return await self._send(request, course)
+
+        def note(state: RetryCallState) -> None:
+            nonlocal last
+            error = _error(state)
+            last = error if isinstance(error, ModelError) else last
+            self._note(state)
 
         retrying = AsyncRetrying(
             sleep=asyncio.sleep,
             retry=course.may_pass,
             wait=course.wait_s,
             stop=course.over,
-            before_sleep=self._note,
+            before_sleep=note,
             reraise=True,
         )
-        return await retrying(attempt)
+        try:
+            return await retrying(attempt)
+        except _NotAgain:
+            raise last from None
 
     async def _send(self, request: Request, course: _Course) -> Completion:
         left_s = course.left_s()
@@ -112,6 +123,10 @@ class Retrying:
             "%s: attempt %d failed (%s); next in %.2f s",
             self.spec, state.attempt_number, _error(state), wait_s,
         )  # fmt: skip
+
+
+class _NotAgain(Exception):
+    """Whoever asked has no budget for another attempt; never leaves this module."""
 
 
 class _Course:

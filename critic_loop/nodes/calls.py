@@ -12,7 +12,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 from pydantic_core import to_json
@@ -21,7 +21,7 @@ from critic_loop.core.budget import Ledger
 from critic_loop.core.errors import CriticLoopError, ModelError, boundary
 from critic_loop.core.messages import Text
 from critic_loop.core.protocols import Completion, Model, Request, Store
-from critic_loop.core.records import Call, Place, Record, Reply, digest_of
+from critic_loop.core.records import Call, Place, Record, Reply
 from critic_loop.core.tree import Tree
 
 
@@ -100,12 +100,16 @@ class Calls:
             self.spent = True
             raise BudgetSpent("the budget has no call left.", hint="Raise max_calls to go on.")
         sent, tokens = 0, 0
+
+        def may_retry() -> bool:
+            return self.ledger.reserve() is not None
+
         try:
             async with self.slots.lease(slot, tree=self.tree.id, attempt=place.subject[0]) as bound:
                 call = self._call(place, digest, request, template, bound)
                 await self.record(call, durable=True)
                 sent = 1
-                completion = await self._send(call, request, bound.model)
+                completion = await self._send(call, replace(request, may_retry=may_retry), bound.model)
                 tokens = completion.usage.input_tokens + completion.usage.output_tokens
                 return call.id, completion
         finally:
@@ -125,7 +129,7 @@ class Calls:
             digest=digest,
             request=request.messages,
             template=template,
-            tools=digest_of([t.name for t in request.tools]) if request.tools else "",
+            tools=to_json([asdict(t) for t in request.tools]).decode() if request.tools else "",
             output_schema=request.output.name if request.output else "",
             binding=bound.spec,
             revision=bound.revision,

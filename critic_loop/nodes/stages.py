@@ -214,8 +214,8 @@ def _wanted(tree: Tree, attempt_id: str, critic: Critic | HumanCritic) -> bool:
 
 
 def said(tree: Tree, attempt_id: str, source: str, author: str) -> bool:
-    """Whether this author's judgement of the attempt is in the tree."""
-    return any(f.source == source and f.author == author for f in tree.judgements(attempt_id))
+    """Whether this author's word on the attempt, or on a part of it, is in the tree; a shadow's, too."""
+    return any(f.source == source and f.author == author for f in tree.about(attempt_id))
 
 
 async def _judge(desk: Desk, attempt_id: str, critic: Critic, source: Source) -> None:

@@ -26,6 +26,7 @@ _LINE = re.compile(
 _WHOLE = r"(?:\d{1,3}(?:,\d{3})+|\d+)"
 _NUMBER = re.compile(rf"([+-]?)\s*({_WHOLE}(?:\.\d+)?|\.\d+)(?:\s*/\s*({_WHOLE}))?\s*(%?)")
 _SIGNS = str.maketrans("\u2212\u2010\u2011\u2013", "----")
+_AROUND = " \t\r\n$*`\"'"
 _KEPT = ("<super>", "<sub>", "<fraction>")
 """Characters that compatibility folding would turn into other numbers: 10² is not 102."""
 
@@ -68,8 +69,7 @@ def final_part(text: str) -> str:
 
 def normalised(text: str) -> str | Fraction:
     """Return a number as an exact fraction, other text folded to what matters."""
-    folded = _folded(text).strip().strip("$").strip().rstrip(".。").strip()
-    folded = folded.strip("*` \"'").casefold()
+    folded = _folded(text).lstrip(_AROUND).rstrip(_AROUND + ".。").casefold()
     number = _NUMBER.fullmatch(folded.translate(_SIGNS))
     if number is None:
         return " ".join(folded.split())

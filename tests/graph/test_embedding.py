@@ -51,7 +51,8 @@ def long_loop(attempts: int, store: str | None = None) -> cl.Loop[str]:
 async def test_a_host_with_its_own_limit_gets_all_400_attempts() -> None:
     loop = long_loop(400)
     node = loop.as_node(
-        input=lambda state: state["issue"], output=lambda r: {"patch": r.answer, "stop": f"{r.stop} {len(r.tree)}"}
+        input=lambda state: state["issue"],
+        output=lambda r: {"patch": r.answer, "stop": f"{r.stop} {len(r.tree)}"},
     )
     config = {"recursion_limit": 25, "configurable": {"thread_id": "1"}}
     graph = host(node, InMemorySaver())
@@ -109,10 +110,18 @@ def asking(store: str, log: Path) -> cl.Loop[str]:
             file.write("paid\n")
         return "41" if len(request.messages) < 4 else "42"
 
-    return cl.Loop("refine", actor=ScriptedModel(reply), critic=cl.Human("ann", question="Right?"), verifiers=[], store=store)
+    return cl.Loop(
+        "refine",
+        actor=ScriptedModel(reply),
+        critic=cl.Human("ann", question="Right?"),
+        verifiers=[],
+        store=store,
+    )
 
 
-async def test_outside_a_host_a_person_parks_the_tree_and_hear_lets_it_go_on(store: str, tmp_path: Path) -> None:
+async def test_outside_a_host_a_person_parks_the_tree_and_hear_lets_it_go_on(
+    store: str, tmp_path: Path
+) -> None:
     async with asking(store, tmp_path / "log") as loop:
         result = await loop.run("What is 6*7?", tree_id="t")
         assert result.stop == "parked"
@@ -134,7 +143,10 @@ async def test_an_interrupt_survives_a_restart_and_repeats_no_paid_call(
 
     async def session(given: Any) -> Any:
         """What one process does: everything is opened anew."""
-        async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "host.db")) as saver, asking(store, log) as loop:
+        async with (
+            AsyncSqliteSaver.from_conn_string(str(tmp_path / "host.db")) as saver,
+            asking(store, log) as loop,
+        ):
             if embedded == "as_node":
                 graph = host(loop.as_node(input="issue", output="patch"), saver)
             else:

@@ -60,11 +60,15 @@ async def test_three_failures_in_a_row_are_a_stop_reason() -> None:
 
 
 async def test_the_budget_is_a_stop_reason_with_the_best_so_far(store: str) -> None:
-    async with cl.Loop("refine", actor=counting(), critic=disagree(), max_calls=5, store=store, stop=cl.MaxAttempts(4)) as loop:
+    async with cl.Loop(
+        "refine", actor=counting(), critic=disagree(), max_calls=5, store=store, stop=cl.MaxAttempts(4)
+    ) as loop:
         result = await loop.run("x", tree_id="t")
         assert (result.stop, result.answer) == ("budget", "answer 3"), "not judged ranks above rejected"
         assert result.spend.calls == 5
-    more = cl.Loop("refine", actor=counting(), critic=disagree(), max_calls=50, store=store, stop=cl.MaxAttempts(4))
+    more = cl.Loop(
+        "refine", actor=counting(), critic=disagree(), max_calls=50, store=store, stop=cl.MaxAttempts(4)
+    )
     async with more:
         again = await more.run("x", tree_id="t")
     assert again.stop == "max_attempts"
@@ -81,7 +85,9 @@ async def test_lanes_share_the_tree_and_make_each_attempt_once() -> None:
 
 async def test_one_request_answers_a_group_of_samples() -> None:
     actor = counting()
-    search = cl.search(lambda tree: cl.Stop() if len(tree) else (cl.Wait() if tree.asks else cl.Move(samples=3)))
+    search = cl.search(
+        lambda tree: cl.Stop() if len(tree) else (cl.Wait() if tree.asks else cl.Move(samples=3))
+    )
     result = await cl.Loop("best-of-n", actor=actor, verifiers=[], search=search).run("x")
     assert [r.choices for r in actor.requests] == [3]
     assert len(result.tree) == 3
@@ -97,7 +103,9 @@ async def test_nested_searches_refine_each_draft() -> None:
 
 async def test_self_check_votes_among_what_the_critic_accepts() -> None:
     answers = ["7", "7", "7", "8", "8", "9", "9", "9"]
-    critic = ScriptedModel(lambda r: WRONG if "\n7\n" in r.messages[-1].text or "\n9\n" in r.messages[-1].text else RIGHT)
+    critic = ScriptedModel(
+        lambda r: WRONG if "\n7\n" in r.messages[-1].text or "\n9\n" in r.messages[-1].text else RIGHT
+    )
     loop = cl.Loop("self-check", actor=ScriptedModel(answers), critic=critic, lanes=1)
     result = await loop.run("x")
     assert (result.answer, result.decided_by) == ("8", "vote")
@@ -108,7 +116,11 @@ async def test_a_revision_stays_only_if_it_beats_its_parent_in_both_orders() -> 
     verdicts = iter(["Better: A", "Better: A", "Better: B", "Better: A"])
     judge = ScriptedModel(lambda request: next(verdicts))
     loop = cl.Loop(
-        "refine-rubric", actor=counting(), critic=ScriptedModel(lambda r: rubric), judge=judge, stop=cl.MaxAttempts(3)
+        "refine-rubric",
+        actor=counting(),
+        critic=ScriptedModel(lambda r: rubric),
+        judge=judge,
+        stop=cl.MaxAttempts(3),
     )
     result = await loop.run("Write a haiku.")
     ids = [a.id for a in result.tree]
@@ -136,7 +148,13 @@ async def test_an_answer_that_does_not_fit_its_schema_is_feedback_for_the_next_r
 
 
 async def test_an_unreadable_answer_is_never_returned_as_an_answer() -> None:
-    loop = cl.Loop("refine", actor=ScriptedModel(lambda r: "not json"), critic=disagree(), output=Patch, stop=cl.MaxRounds(2))
+    loop = cl.Loop(
+        "refine",
+        actor=ScriptedModel(lambda r: "not json"),
+        critic=disagree(),
+        output=Patch,
+        stop=cl.MaxRounds(2),
+    )
     result = await loop.run("Fix it.")
     assert result.answer is None
     assert result.stop == "max_rounds"
@@ -194,7 +212,9 @@ async def test_stream_yields_every_record_and_the_result_last() -> None:
     loop = cl.Loop("refine", actor=ScriptedModel(["42"]), critic=ScriptedModel([RIGHT]))
     seen = [item async for item in loop.stream("x")]
     kinds = [type(item) for item in seen[:-1]]
-    assert kinds.index(Ask) < kinds.index(Call) < kinds.index(Reply) < kinds.index(Feedback) < kinds.index(Outcome)
+    assert (
+        kinds.index(Ask) < kinds.index(Call) < kinds.index(Reply) < kinds.index(Feedback) < kinds.index(Outcome)
+    )
     assert isinstance(seen[-1], cl.Result)
     assert [r for r in seen[-1].tree.log[1:]] == seen[:-1]
 
@@ -301,7 +321,9 @@ async def test_elapsed_bounds_a_hanging_call() -> None:
         seen.append(request.timeout_s)
         return "x"
 
-    await cl.Loop("refine", actor=ScriptedModel(reply), critic=disagree(), stop=cl.Elapsed(20) | cl.MaxRounds(1)).run("x")
+    await cl.Loop(
+        "refine", actor=ScriptedModel(reply), critic=disagree(), stop=cl.Elapsed(20) | cl.MaxRounds(1)
+    ).run("x")
     assert seen[0] is not None
     assert 0 < seen[0] <= 20
 
@@ -340,10 +362,67 @@ async def test_images_and_chinese_go_through_unharmed(store: str) -> None:
 
 
 async def test_late_feedback_reaches_the_stored_tree(store: str) -> None:
-    async with cl.Loop("refine", actor=ScriptedModel(["42"]), critic=ScriptedModel([RIGHT]), store=store) as loop:
+    async with cl.Loop(
+        "refine", actor=ScriptedModel(["42"]), critic=ScriptedModel([RIGHT]), store=store
+    ) as loop:
         result = await loop.run("x")
         assert result.attempt_id is not None
         await loop.store.add_feedback(result.attempt_id, cl.Feedback.user(score=0.0, text="wrong file"))
         tree = await loop.store.load(result.tree.id)
     late = [f for f in tree.about(result.attempt_id) if f.source == "user"]
     assert [(f.score, f.text) for f in late] == [(0.0, "wrong file")]
+
+
+async def test_retries_count_against_the_budget() -> None:
+    from critic_loop.models import RetryPolicy, Retrying, resolve
+    from critic_loop.testing import Fault, TestServer
+
+    async with TestServer(["unused"], faults=lambda request: Fault("server_error")) as server:
+        model = resolve(f"chat:test@{server.url}", settings={"attempts": 9})
+        assert isinstance(model, Retrying)
+        hasty = Retrying(model._model, RetryPolicy(attempts=9, same_error=9, first_wait_s=0.001))
+        loop = cl.Loop("try-again", actor=hasty, verifiers=[never], max_calls=3)
+        result = await loop.run("x")
+        assert len(server.requests) == 3
+        assert result.stop == "budget"
+        await loop.aclose()
+        await hasty.aclose()
+
+
+async def test_the_tools_that_were_offered_stand_in_the_tree_and_in_the_rows() -> None:
+    from critic_loop.export import FORMATS, Row
+
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
+
+    call = cl.Message.model_validate(
+        {
+            "role": "assistant",
+            "sampled": True,
+            "parts": [{"type": "tool_call", "id": "c1", "name": "add", "arguments": {"a": 40, "b": 2}}],
+        }
+    )
+    final = cl.assistant("42", sampled=True)
+    loop = cl.Loop("try-again", actor=ScriptedModel([call, final]), verifiers=[is_42], tools=[add])
+    result = await loop.run("x")
+    rows = [row for row in FORMATS["sft"]().rows([result.tree]) if isinstance(row, Row)]
+    function = rows[0].columns["tools"][0]["function"]  # type: ignore[index,call-overload]
+    assert function["name"] == "add"  # type: ignore[index,call-overload]
+    assert set(function["parameters"]["properties"]) == {"a", "b"}  # type: ignore[index,call-overload]
+
+
+async def test_an_actor_that_always_fails_ends_the_loop_whatever_its_rules() -> None:
+    async def broken(view: cl.View[str]) -> str:
+        raise ValueError("oops")
+
+    result = await cl.Loop("try-again", actor=broken, verifiers=[never], stop=cl.Verified()).run("x")
+    assert (result.stop, len(result.tree)) == ("failing", 3)
+
+
+async def test_function_actors_are_bounded_by_the_cap_on_calls() -> None:
+    async def tireless(view: cl.View[str]) -> str:
+        return "no"
+
+    result = await cl.Loop("try-again", actor=tireless, verifiers=[never], stop=cl.Verified(), max_calls=7).run("x")
+    assert (result.stop, len(result.tree)) == ("budget", 7)

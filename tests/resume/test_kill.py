@@ -30,7 +30,15 @@ class Server:
 
     def __init__(self, log: Path) -> None:
         self.log = log
-        command = [sys.executable, "-m", "critic_loop.testing.server", "--delay-ms", str(DELAY_MS), "--log", str(log)]
+        command = [
+            sys.executable,
+            "-m",
+            "critic_loop.testing.server",
+            "--delay-ms",
+            str(DELAY_MS),
+            "--log",
+            str(log),
+        ]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().split()[-1]
@@ -78,12 +86,16 @@ def in_flight(trees: list[Tree]) -> Counter[str]:
     """The calls that are on disk as sent but not as answered, by the digest that the server gives them."""
     open_calls = [call for tree in trees for call in tree.calls.values() if call.id not in tree.replies]
     return Counter(
-        content_digest(to_wire(Request(messages=c.request, sampling=c.sampling, choices=c.choices), name="test"))
+        content_digest(
+            to_wire(Request(messages=c.request, sampling=c.sampling, choices=c.choices), name="test")
+        )
         for c in open_calls
     )
 
 
-def kill_and_resume(server: Server, store: str, *, tasks: int, lanes: int, kills: int) -> tuple[Counter[str], list[Tree]]:
+def kill_and_resume(
+    server: Server, store: str, *, tasks: int, lanes: int, kills: int
+) -> tuple[Counter[str], list[Tree]]:
     """Run the job, killed at random moments, to its end; return what was in flight at the kills."""
     rng, lost = random.Random(7), Counter[str]()
     for _ in range(kills):
@@ -129,7 +141,9 @@ def undisturbed(server: Server, store: str, *, tasks: int, lanes: int) -> dict[s
 @pytest.mark.parametrize(("lanes", "kills"), [(1, 4), (4, 3)])
 def test_killed_jobs_go_on_where_they_were(server: Server, tmp_path: Path, lanes: int, kills: int) -> None:
     tasks = 24
-    lost, trees = kill_and_resume(server, f"sqlite:///{tmp_path}/killed.db", tasks=tasks, lanes=lanes, kills=kills)
+    lost, trees = kill_and_resume(
+        server, f"sqlite:///{tmp_path}/killed.db", tasks=tasks, lanes=lanes, kills=kills
+    )
     check(server, lost, trees, tasks=tasks)
     if lanes == 1:
         whole = undisturbed(server, f"sqlite:///{tmp_path}/whole.db", tasks=tasks, lanes=lanes)
@@ -150,7 +164,9 @@ def main() -> None:
             whole = undisturbed(running, f"sqlite:///{folder}/whole.db", tasks=64, lanes=1)
             assert {tree.task.id: outline(tree) for tree in trees} == whole
             repeats = sum(count - 1 for count in arrived.values())
-            print(f"64 tasks, 20 kills: {sum(arrived.values())} calls, {repeats} repeated, all in flight at a kill")
+            print(
+                f"64 tasks, 20 kills: {sum(arrived.values())} calls, {repeats} repeated, all in flight at a kill"
+            )
         finally:
             running.close()
 

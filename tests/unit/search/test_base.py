@@ -27,7 +27,9 @@ def test_the_package_itself_is_the_decorator():
     assert critic_loop.search(widen) == search(widen)
 
 
-@pytest.mark.parametrize("first", ["import critic_loop.search", "from critic_loop.search import Refine", "cl.Tree"])
+@pytest.mark.parametrize(
+    "first", ["import critic_loop.search", "from critic_loop.search import Refine", "cl.Tree"]
+)
 def test_the_decorator_works_whatever_was_imported_before(first):
     code = f"import critic_loop as cl; {first}; s = cl.search(lambda tree: cl.Wait()); print(s.ask(None, None))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -56,7 +56,11 @@ def test_kept_goes_back_to_the_parent_that_was_not_beaten(grown):
 
 @pytest.mark.parametrize(
     ("first", "second", "kept"),
-    [((1.0, 0.0), (0.0, 1.0), "draft"), ((0.0, 1.0), (1.0, 0.0), "revision"), ((1.0, 0.0), (1.0, 0.0), "draft")],
+    [
+        ((1.0, 0.0), (0.0, 1.0), "draft"),
+        ((0.0, 1.0), (1.0, 0.0), "revision"),
+        ((1.0, 0.0), (1.0, 0.0), "draft"),
+    ],
 )
 def test_kept_asks_the_judge_of_both_orders(grown, first, second, kept):
     draft = grown.attempt(answer="1")
@@ -64,7 +68,9 @@ def test_kept_asks_the_judge_of_both_orders(grown, first, second, kept):
     revision = grown.attempt(draft, answer="2")
     grown.say(draft, revision, source="judge", preference=first)
     grown.say(revision, draft, source="judge", preference=second)
-    assert next_move(Refine(base="kept"), grown) == Move(parents=({"draft": draft, "revision": revision}[kept],))
+    assert next_move(Refine(base="kept"), grown) == Move(
+        parents=({"draft": draft, "revision": revision}[kept],)
+    )
 
 
 def test_it_ends_after_its_rounds_and_counts_failures(grown):

@@ -1,0 +1,129 @@
+"""A desk by hand: what nodes need, without a graph."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from critic_loop.assets import Library
+from critic_loop.core.budget import Budget, LocalLedger
+from critic_loop.core.errors import StoreError
+from critic_loop.core.messages import Message, ToolCall, assistant
+from critic_loop.core.protocols import Model
+from critic_loop.core.records import Record
+from critic_loop.nodes.calls import Calls
+from critic_loop.nodes.desk import Desk
+from critic_loop.nodes.prompted import PromptedActor, PromptedCritic, PromptedJudge
+from critic_loop.outputs import critique_of, output_of
+from critic_loop.store.memory import MemoryStore
+from critic_loop.testing import ScriptedModel
+from tests.conftest import Grown
+
+RIGHT, WRONG = "Yes.\nVerdict: correct", "No.\nVerdict: wrong"
+
+
+@dataclass
+class Journal(MemoryStore):
+    """A store that remembers in which order things happened, and can fail."""
+
+    events: list[str] = field(default_factory=list)
+    fails: Callable[[Record], bool] = lambda record: False
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    async def append(self, tree_id: str, *records: Record, durable: bool = True) -> None:
+        if any(self.fails(record) for record in records):
+            raise StoreError("the disk is full")
+        await super().append(tree_id, *records, durable=durable)
+        self.events += [f"{record.type}{' on disk' * durable}" for record in records]
+
+
+@dataclass(frozen=True)
+class Bound:
+    spec: str
+    model: Model
+    revision: int = 0
+
+
+@dataclass
+class Slots:
+    """One model for each slot, or one for all."""
+
+    models: dict[str, Model]
+    leases: list[tuple[str, str, str]] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def lease(self, slot: str, *, tree: str = "", attempt: str = "") -> AsyncIterator[Bound]:
+        self.leases.append((slot, tree, attempt))
+        model = self.models.get(slot) or self.models["*"]
+        yield Bound(model.spec, model)
+
+
+class Nobody:
+    """An actor for desks that need none."""
+
+    name = "nobody"
+
+    async def act(self, desk: Desk, asks: Any, so_far: Any) -> list[Any]:
+        raise AssertionError("nobody was to act")
+
+
+async def desk_of(
+    grown: Grown,
+    model: Model | dict[str, Model] | None = None,
+    *,
+    calls: int = 99,
+    store: Journal | None = None,
+    **parts: Any,
+) -> Desk:
+    """Return a desk over a tree that is in the store already."""
+    models = model if isinstance(model, dict) else {"*": model or ScriptedModel([])}
+    store = store or Journal()
+    await store.append(grown.tree.id, *grown.tree.log)
+    store.events.clear()
+    ledger = LocalLedger(Budget(calls=calls))
+    made = Calls(tree=grown.tree, store=store, slots=Slots(models), ledger=ledger, now=lambda: 1000.0)
+    parts = {"actor": Nobody(), "output": output_of(None), **parts}
+    return Desk(calls=made, **parts)
+
+
+def prompted_actor(name: str = "actor/solver") -> PromptedActor:
+    library = Library()
+    spec = library.agent(name)
+    return PromptedActor(spec=spec, template=library.prompt(spec.prompt), slot=spec.slot, name=name)
+
+
+def prompted_critic(name: str = "critic/stepwise", **fields: Any) -> PromptedCritic:
+    library = Library()
+    spec = library.agent(name)
+    fields = {"name": name, "slot": spec.slot, "output": critique_of(spec.output), **fields}
+    return PromptedCritic(spec=spec, template=library.prompt(spec.prompt), **fields)
+
+
+def prompted_judge(name: str = "judge/pairwise") -> PromptedJudge:
+    library = Library()
+    spec = library.agent(name)
+    return PromptedJudge(
+        spec=spec,
+        template=library.prompt(spec.prompt),
+        slot=spec.slot,
+        name=name,
+        output=critique_of(spec.output),
+    )
+
+
+def calling(*calls: ToolCall | tuple[str, dict[str, Any]]) -> Message:
+    """An assistant message that calls tools."""
+    parts = [
+        c if isinstance(c, ToolCall) else ToolCall(id=f"call-{n}", name=c[0], arguments=c[1])
+        for n, c in enumerate(calls)
+    ]
+    return assistant(*parts, sampled=True)
+
+
+def texts(request: Any) -> list[str]:
+    """The texts of a request's messages."""
+    return [message.text for message in request.messages]

@@ -1,0 +1,496 @@
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+import critic_loop as cl
+from critic_loop.core.errors import (
+    AuthFailed,
+    ModelError,
+    OutputError,
+    RateLimited,
+    Refused,
+    SearchError,
+    ToolError,
+    Unreachable,
+)
+from critic_loop.core.messages import ToolCall, ToolResult
+from critic_loop.core.protocols import ToolSpec
+from critic_loop.core.records import Feedback, Locus, Subject
+from critic_loop.nodes import stages
+from critic_loop.nodes.desk import HumanCritic
+from critic_loop.outputs import output_of
+from critic_loop.testing import ScriptedModel
+from critic_loop.tools import tool
+from tests.unit.nodes.conftest import (
+    RIGHT,
+    WRONG,
+    Journal,
+    calling,
+    desk_of,
+    prompted_actor,
+    prompted_critic,
+    prompted_judge,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass
+class Says:
+    """A critic that says what it is told to, or raises it."""
+
+    words: Any
+    name: str = "says"
+    when: str = "always"
+    asked: list[str] = field(default_factory=list)
+
+    async def critique(self, desk, attempt_id):
+        self.asked.append(attempt_id)
+        if isinstance(self.words, BaseException):
+            raise self.words
+        return self.words
+
+
+async def acting(grown, replies, **parts):
+    model = replies if isinstance(replies, ScriptedModel) else ScriptedModel(replies)
+    return await desk_of(grown, model, actor=prompted_actor(), **parts), model
+
+
+def asks(grown, *ids):
+    return tuple(grown.tree.asks[i] for i in ids)
+
+
+def outline(tree):
+    return [(a.id, a.status, a.answer) for a in tree], [f.model_dump() for f in tree.feedback.values()]
+
+
+# -- actor -----------------------------------------------------------------------------------------
+
+
+async def test_an_attempt_is_made_and_in_the_store(grown):
+    desk, model = await acting(grown, ["42"])
+    one = grown.ask()
+    await desk.calls.store.append("t", *asks(grown, one))
+    await stages.actor(desk, asks(grown, one))
+    attempt = grown.tree[one]
+    assert (attempt.status, attempt.answer, attempt.messages[0].text) == ("complete", "42", "42")
+    assert attempt.calls == tuple(grown.tree.calls)
+    assert (await desk.calls.store.load("t"))[one] == attempt
+    await stages.actor(desk, asks(grown, one))
+    assert len(model.requests) == 1
+
+
+async def test_a_group_of_samples_is_one_request(grown):
+    desk, model = await acting(grown, ["a", "b", "c"])
+    group = asks(grown, *(grown.ask() for _ in range(3)))
+    await stages.actor(desk, group)
+    assert [r.choices for r in model.requests] == [3]
+    assert [grown.tree[a.attempt].answer for a in group] == ["a", "b", "c"]
+    assert len({grown.tree[a.attempt].calls for a in group}) == 1
+
+
+async def test_an_unreadable_answer_is_evidence_written_with_it(grown):
+    store = Journal()
+    desk, _ = await acting(grown, ["no number", "7", "none"], output=output_of(int), store=store)
+    group = asks(grown, *(grown.ask() for _ in range(3)))
+    await stages.actor(desk, group)
+    assert [(a.status, a.answer, a.error_code) for a in grown.tree] == [
+        ("complete", None, "output"), ("complete", 7, ""), ("complete", None, "output"),
+    ]  # fmt: skip
+    said = list(grown.tree.feedback.values())
+    assert [(f.id, f.subject.attempts, f.source, f.author, f.verdict, f.parse) for f in said] == [
+        ("t.f1", ("t.1",), "verifier", "output", "fail", "unparsed"),
+        ("t.f2", ("t.3",), "verifier", "output", "fail", "unparsed"),
+    ]
+    assert "no JSON found" in said[0].text
+    assert store.events[-5:] == ["attempt", "attempt", "attempt", "feedback", "feedback"]
+    before = outline(grown.tree)
+    await stages.actor(desk, group)
+    await stages.verifier(desk, group)
+    assert outline(grown.tree) == before
+
+
+@pytest.mark.parametrize("error", [RateLimited("slow"), Refused("no"), OutputError("?"), Unreachable("x")])
+async def test_errors_of_an_attempt_are_records_and_others_pass(grown, error):
+    desk, _ = await acting(grown, [error])
+    group = asks(grown, grown.ask())
+    if error.scope == "attempt":
+        await stages.actor(desk, group)
+        attempt = grown.tree["t.1"]
+        assert (attempt.status, attempt.error, attempt.error_code) == ("failed", str(error), error.code)
+    else:
+        with pytest.raises(type(error)):
+            await stages.actor(desk, group)
+        assert "t.1" not in grown.tree
+
+
+@pytest.mark.parametrize("error", [AuthFailed("wrong key"), SearchError("nested"), ZeroDivisionError()])
+async def test_a_wrong_key_and_programming_errors_write_no_failures(grown, error):
+    class Broken:
+        name = "broken"
+
+        async def act(self, desk, asks, so_far):
+            raise error
+
+    desk = await desk_of(grown, actor=Broken())
+    with pytest.raises(type(error)):
+        await stages.actor(desk, asks(grown, grown.ask()))
+    assert not grown.tree.attempts
+
+
+async def test_without_budget_an_ask_stays_open(grown):
+    desk, model = await acting(grown, ["42"], calls=0)
+    await stages.actor(desk, asks(grown, grown.ask()))
+    assert list(grown.tree.open) == ["t.1"]
+    assert desk.calls.spent
+    assert not model.requests
+
+
+async def test_an_actor_speaks_a_limited_number_of_times(grown):
+    desk, _ = await acting(grown, [calling(("add", {}))], tools={"add": Loose("add")}, max_turns=1)
+    group = asks(grown, grown.ask())
+    await stages.actor(desk, group)
+    await stages.tool_executor(desk, group)
+    await stages.actor(desk, group)
+    attempt = grown.tree["t.1"]
+    assert (attempt.status, attempt.error) == ("failed", "the actor took 1 turns without an answer.")
+    assert len(attempt.messages) == 2
+    assert len(attempt.calls) == 1
+
+
+# -- tools -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Loose:
+    """A tool of somebody else's, with plain errors."""
+
+    name: str
+    raises: Exception | None = None
+    given: list[Any] = field(default_factory=list)
+
+    @property
+    def spec(self):
+        return ToolSpec(name=self.name)
+
+    async def run(self, arguments):
+        self.given.append(arguments)
+        if self.raises:
+            raise self.raises
+        return "done"
+
+
+def results(grown, attempt="t.1"):
+    return [p for m in grown.tree[attempt].messages for p in m.parts if isinstance(p, ToolResult)]
+
+
+async def test_tools_run_between_turns_and_results_go_back(grown):
+    def add(a: int, b: int) -> int:
+        """Add."""
+        return a + b
+
+    desk, model = await acting(grown, [calling(("add", {"a": 40, "b": 2})), "42"], tools={"add": tool(add)})
+    group = asks(grown, grown.ask())
+    await stages.actor(desk, group)
+    assert grown.tree["t.1"].status == "partial"
+    assert stages.mid_turn(desk, group)
+    await stages.tool_executor(desk, group)
+    assert results(grown) == [ToolResult(call_id="call-0", name="add", text="42")]
+    await stages.tool_executor(desk, group)
+    assert len(results(grown)) == 1
+    assert stages.mid_turn(desk, group)
+    await stages.actor(desk, group)
+    assert not stages.mid_turn(desk, group)
+    attempt = grown.tree["t.1"]
+    assert [m.role for m in attempt.messages] == ["assistant", "tool", "assistant"]
+    assert (attempt.status, attempt.answer, len(attempt.calls)) == ("complete", "42", 2)
+    assert model.requests[1].messages[-2:] == attempt.messages[:2]
+    assert [spec.name for spec in model.requests[0].tools] == ["add"]
+
+
+async def test_tool_errors_go_back_to_the_actor(grown):
+    def typed(n: int) -> int:
+        """Take a number."""
+        return n
+
+    tools = {
+        "typed": tool(typed),
+        "plain": Loose("plain", ValueError("odd")),
+        "own": Loose("own", ToolError("my word")),
+    }
+    wishes = calling(
+        ("typed", {"n": "x"}),
+        ("plain", {}),
+        ("own", {}),
+        ("missing", {}),
+        ToolCall(id="c", name="typed", arguments_text="{broken"),
+        ("typed", {"n": 3}),
+    )
+    desk, _ = await acting(grown, [wishes], tools=tools)
+    group = asks(grown, grown.ask())
+    await stages.actor(desk, group)
+    await stages.tool_executor(desk, group)
+    assert [(r.text, r.is_error) for r in results(grown)] == [
+        ("argument 'n': Input should be a valid integer, unable to parse string as an integer.", True),
+        ("tool 'plain': ValueError: odd", True),
+        ("my word", True),
+        ("there is no tool 'missing'; there are own, plain, typed.", True),
+        ("the arguments are not a JSON object: {broken", True),
+        ("3", False),
+    ]
+    assert [r.call_id for r in results(grown)] == ["call-0", "call-1", "call-2", "call-3", "c", "call-5"]
+
+
+async def test_a_job_error_in_a_tool_passes_after_its_siblings(grown):
+    slow = Loose("slow")
+    desk, _ = await acting(
+        grown, [calling(("key", {}), ("slow", {}))], tools={"key": Loose("key", AuthFailed("x")), "slow": slow}
+    )
+    group = asks(grown, grown.ask())
+    await stages.actor(desk, group)
+    with pytest.raises(AuthFailed):
+        await stages.tool_executor(desk, group)
+    assert slow.given == [{}]
+
+
+async def test_without_tools_a_tool_call_is_no_answer(grown):
+    desk, _ = await acting(grown, [calling(("add", {}))])
+    await stages.actor(desk, asks(grown, grown.ask()))
+    assert (grown.tree["t.1"].status, grown.tree["t.1"].error_code) == ("complete", "output")
+
+
+# -- verifiers and critics -------------------------------------------------------------------------
+
+
+async def test_each_verifier_and_critic_speaks_once_whatever_is_run_again(grown):
+    verifiers = (Says(Feedback(score=0.2), "v1"), Says(Feedback.passed(), "v2"))
+    critics = (Says(Feedback.failed("no"), "c1"), Says(Feedback.abstain("?"), "c2"))
+    attempt = grown.attempt(answer="1")
+    desk = await desk_of(grown, verifiers=verifiers, critics=critics)
+    assert stages.missing(desk, attempt)
+    for _ in range(2):
+        await stages.verifier(desk, asks(grown, attempt))
+        await stages.critic(desk, asks(grown, attempt))
+    said = [(f.source, f.author, f.verdict, f.score, f.subject.attempts) for f in grown.tree.feedback.values()]
+    assert said == [
+        ("verifier", "v1", None, 0.2, (attempt,)),
+        ("verifier", "v2", "pass", None, (attempt,)),
+        ("critic", "c1", "fail", None, (attempt,)),
+        ("critic", "c2", "abstain", None, (attempt,)),
+    ]
+    assert not stages.missing(desk, attempt)
+    assert len((await desk.calls.store.load("t")).feedback) == 4
+
+
+@pytest.mark.parametrize(
+    "words",
+    [Feedback.failed(obeyed=False), Feedback.failed(subject=Subject(attempts=("t.1",), part=Locus(step=2)))],
+)
+async def test_a_shadow_or_a_word_on_a_part_counts_as_said(grown, words):
+    attempt, critic = grown.attempt(answer="1"), Says(words)
+    desk = await desk_of(grown, critics=(critic,))
+    for _ in range(2):
+        await stages.critic(desk, asks(grown, attempt))
+    assert critic.asked == [attempt]
+    assert not stages.missing(desk, attempt)
+
+
+async def test_only_readable_answers_are_judged(grown):
+    critic = Says(Feedback.passed())
+    unreadable = grown.attempt(text="?", error="x", error_code="output")
+    ids = [grown.ask(), grown.attempt(status="failed"), grown.attempt(status="partial"), unreadable]
+    good = grown.attempt(answer="1")
+    desk = await desk_of(grown, critics=(critic,), verifiers=(critic,))
+    for stage in (stages.verifier, stages.critic):
+        await stage(desk, asks(grown, *ids, good))
+    assert critic.asked == [good, good]
+
+
+async def test_an_unverified_critic_is_not_asked_about_what_passed(grown):
+    critic = Says(Feedback.passed(), when="unverified")
+    ids = {verdict: grown.attempt(answer="1") for verdict in ("pass", "fail", "abstain")}
+    for verdict, attempt in ids.items():
+        grown.verified(attempt, verdict)
+    desk = await desk_of(grown, critics=(critic,))
+    assert not stages.missing(desk, ids["pass"])
+    await stages.critic(desk, asks(grown, *ids.values()))
+    assert critic.asked == [ids["fail"], ids["abstain"]]
+
+
+@pytest.mark.parametrize(
+    ("error", "parse"),
+    [(Unreachable("nobody there"), "error"), (RateLimited("slow"), "error"), (Refused("no"), "refused")],
+)
+async def test_a_critic_that_fails_abstains_with_the_reason(grown, error, parse):
+    attempt = grown.attempt(answer="1")
+    desk = await desk_of(grown, ScriptedModel([error]), critics=(prompted_critic(),))
+    await stages.critic(desk, asks(grown, attempt))
+    (said,) = grown.tree.feedback.values()
+    assert (said.verdict, said.score, said.reason, said.parse) == ("abstain", None, str(error), parse)
+    assert not stages.missing(desk, attempt)
+
+
+async def test_a_verifier_that_raises_abstains(grown):
+    @cl.verifier
+    def broken(view):
+        raise KeyError("tests")
+
+    attempt = grown.attempt(answer="1")
+    await stages.verifier(await desk_of(grown, verifiers=(broken,)), asks(grown, attempt))
+    (said,) = grown.tree.feedback.values()
+    assert (said.verdict, said.reason) == ("abstain", "verifier 'broken': KeyError: 'tests'")
+
+
+async def test_a_wrong_key_passes_after_the_other_critics_were_heard(grown):
+    attempt = grown.attempt(answer="1")
+    desk = await desk_of(grown, critics=(Says(AuthFailed("wrong key"), "a"), Says(Feedback.passed(), "b")))
+    with pytest.raises(AuthFailed, match="wrong key"):
+        await stages.critic(desk, asks(grown, attempt))
+    assert [f.author for f in grown.tree.feedback.values()] == ["b"]
+
+
+async def test_without_budget_a_critics_word_stays_missing(grown):
+    attempt = grown.attempt(answer="1")
+    desk = await desk_of(grown, ScriptedModel([RIGHT]), critics=(prompted_critic(),), calls=0)
+    await stages.critic(desk, asks(grown, attempt))
+    assert not grown.tree.feedback
+    assert stages.missing(desk, attempt)
+
+
+async def test_what_a_critic_is_asked_does_not_depend_on_who_was_quicker(grown):
+    critics = (prompted_critic("critic/stepwise", sees=("answer", "text", "verdict", "verifier")), prompted_critic("critic/verdict"))
+    attempt = grown.attempt(answer="1")
+    together = ScriptedModel([WRONG, RIGHT])
+    await stages.critic(await desk_of(grown, together, critics=critics), asks(grown, attempt))
+    alone = ScriptedModel([WRONG])
+    grown.tree.calls.clear()
+    grown.tree._by_place.clear()
+    await critics[0].critique(await desk_of(grown, alone, store=Journal()), attempt)
+    assert alone.requests[0].messages == together.requests[0].messages
+
+
+# -- people ----------------------------------------------------------------------------------------
+
+
+async def test_an_attempt_waits_for_its_people_and_is_released_by_their_word(grown):
+    people = (HumanCritic(name="ann"), HumanCritic(name="bob", when="unverified"))
+    desk, _ = await acting(grown, ["42"], humans=people)
+    group = asks(grown, grown.ask())
+    await stages.actor(desk, group)
+    await stages.critic(desk, group)
+    assert grown.tree["t.1"].status == "parked"
+    assert stages.awaited(desk, "t.1") == people
+    grown.verified("t.1", "pass")
+    assert stages.awaited(desk, "t.1") == people[:1]
+    await stages.add(desk, Feedback.passed("good"), "t.1", "human", "ann")
+    for _ in range(2):
+        await stages.release(desk, "t.1")
+    assert grown.tree["t.1"].status == "complete"
+
+
+async def test_nobody_is_asked_about_what_cannot_be_read(grown):
+    desk, _ = await acting(grown, ["no number"], humans=(HumanCritic(),), output=output_of(int))
+    group = asks(grown, grown.ask())
+    await stages.actor(desk, group)
+    assert grown.tree["t.1"].status == "parked"
+    await stages.critic(desk, group)
+    assert grown.tree["t.1"].status == "complete"
+    await stages.release(desk, "t.9")
+
+
+# -- judge -----------------------------------------------------------------------------------------
+
+
+async def judging(grown, replies, **parts):
+    model = ScriptedModel(replies)
+    return await desk_of(grown, model, judge=prompted_judge(), judge_revisions=True, **parts), model
+
+
+def pairs(grown):
+    return {f.subject.attempts: f.preference for f in grown.tree.feedback.values() if f.source == "judge"}
+
+
+async def test_two_attempts_are_compared_in_both_orders_once(grown):
+    one, two = grown.attempt(answer="1"), grown.attempt(answer="2")
+    desk, model = await judging(grown, lambda r: "Better: A" if "answer A>\n2" in r.messages[-1].text else "Better: B")
+    for _ in range(2):
+        await stages.judge(desk, one, two)
+    assert pairs(grown) == {(one, two): (0.0, 1.0), (two, one): (1.0, 0.0)}
+    assert len(model.requests) == 2
+    assert all(f.calls for f in grown.tree.feedback.values())
+
+
+async def test_a_missing_order_is_made_up_for(grown):
+    one, two = grown.attempt(answer="1"), grown.attempt(answer="2")
+    grown.say(one, two, source="judge", preference=(1.0, 0.0))
+    desk, model = await judging(grown, ["Better: B"])
+    await stages.judge(desk, one, two)
+    assert pairs(grown) == {(one, two): (1.0, 0.0), (two, one): (0.0, 1.0)}
+
+
+async def test_revisions_are_compared_where_evidence_does_not_decide(grown):
+    draft = grown.attempt(answer="1")
+    revision = grown.attempt(draft, answer="2")
+    known, broken = grown.attempt(draft, answer="3"), grown.attempt(draft, status="failed")
+    grown.verified(known, "fail")
+    desk, model = await judging(grown, ["Better: tie"] * 2)
+    assert stages.missing(desk, revision)
+    for _ in range(2):
+        await stages.judge_revisions(desk, asks(grown, draft, revision, known, broken))
+    assert set(pairs(grown)) == {(draft, revision), (revision, draft)}
+    assert len(model.requests) == 2
+    assert not any(stages.missing(desk, i) for i in (draft, revision, known))
+
+
+async def test_a_judge_that_fails_abstains_and_a_wrong_key_passes(grown):
+    one, two = grown.attempt(answer="1"), grown.attempt(answer="2")
+    desk, _ = await judging(grown, [ModelError("broken"), AuthFailed("key")])
+    with pytest.raises(AuthFailed):
+        await stages.judge(desk, one, two)
+    assert [(f.subject.attempts, f.verdict, f.reason) for f in grown.tree.feedback.values()] == [
+        ((one, two), "abstain", "broken")
+    ]
+
+
+async def test_without_budget_selection_ends_and_a_resumed_loop_asks_again(grown):
+    draft = grown.attempt(answer="1")
+    revision = grown.attempt(draft, answer="2")
+    poor, _ = await judging(grown, [], calls=0)
+    await stages.judge_revisions(poor, asks(grown, revision))
+    assert pairs(grown) == {}
+    await stages.judge(poor, draft, revision)
+    assert pairs(grown) == {(draft, revision): None, (revision, draft): None}
+    assert cl.Tree and stages.missing(poor, revision)
+    rich, model = await judging(grown, ["Better: A", "Better: B"], store=Journal())
+    await stages.judge_revisions(rich, asks(grown, revision))
+    assert len(model.requests) == 2
+    assert not stages.missing(rich, revision)
+
+
+async def test_without_a_judge_nothing_is_compared(grown):
+    one, two = grown.attempt(answer="1"), grown.attempt(answer="2")
+    await stages.judge(await desk_of(grown), one, two)
+    assert not grown.tree.feedback
+
+
+# -- gather ----------------------------------------------------------------------------------------
+
+
+async def test_all_settle_before_the_first_error_passes():
+    done, gate = [], asyncio.Event()
+
+    async def fails():
+        gate.set()
+        raise KeyError("first")
+
+    async def works():
+        await gate.wait()
+        done.append("worked")
+
+    with pytest.raises(KeyError):
+        await stages.gather([fails(), works()])
+    assert done == ["worked"]
+    assert await stages.gather(asyncio.sleep(0, n) for n in range(3)) == [0, 1, 2]
+    assert await stages.gather([asyncio.sleep(0, "one")]) == ["one"]
