@@ -211,7 +211,7 @@ class Choice(Frozen):
 
 
 class Reply(Frozen):
-    """How a call ended; on disk before its answer is used."""
+    """How a call ended; on disk before anything that rests on it leaves."""
 
     type: Literal["reply"] = "reply"
     call: str

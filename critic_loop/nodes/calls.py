@@ -1,8 +1,9 @@
 """The one way from a node to a model: looked up, budgeted, written down, sent, written down.
 
 A call stands at a place. If the tree holds an answered call of the same place and digest, its answer
-is used and nothing is sent. Otherwise the call is on disk before it leaves and its reply before it is
-used, so that a crash loses calls in flight and nothing else.
+is used and nothing is sent. Otherwise the call is on disk before it leaves, and its reply before anything
+that rests on it leaves: a further call, a tool, a question to a person, the result. So a crash loses
+calls in flight and nothing else.
 """
 
 from __future__ import annotations
@@ -152,8 +153,12 @@ class Calls:
         except CriticLoopError as error:
             await self.record(self._failure(call, error))
             raise
-        await self.record(self._reply(call, completion), durable=True)
+        await self.record(self._reply(call, completion))
         return completion
+
+    async def on_disk(self) -> None:
+        """Return when all that was recorded is on disk: before a tool acts or a person is asked."""
+        await self.store.append(self.tree.id, durable=True)
 
     def _within_deadline(self, request: Request) -> Request:
         left = None if self.deadline_at is None else max(0.001, self.deadline_at - self.now())

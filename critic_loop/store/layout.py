@@ -32,13 +32,15 @@ CREATE TABLE records (
 CREATE UNIQUE INDEX place ON records (tree, seq);
 CREATE TABLE texts (id INTEGER PRIMARY KEY, made INTEGER NOT NULL, more INTEGER NOT NULL, body TEXT NOT NULL);
 CREATE TABLE hashes (hash BLOB PRIMARY KEY, text INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE blobs (id INTEGER PRIMARY KEY, sha256 TEXT NOT NULL UNIQUE, data BLOB NOT NULL);
+CREATE TABLE blobs (sha256 TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
 """
 
 MIGRATIONS = (V1,)
 """The n-th turns a file of version n into one of version n + 1. Append only."""
 
 VERSION = len(MIGRATIONS)
+APPLICATION_ID = 0x43726C70
+"""Tells a file of ours from any other database ('Crlp'); the version stands in `user_version`."""
 PAGE_BYTES = 32_768
 """Texts of a few thousand characters fill large pages well and small ones badly."""
 WAL_BYTES = 16_000_000
@@ -97,12 +99,13 @@ def version_of(connection: sqlite3.Connection) -> int:
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:
         return 0
-    row = None
-    if "meta" in tables:
-        row = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
-    if row is None:
+    if _pragma(connection, "application_id") != APPLICATION_ID:
         raise StoreError("the file is a database, but not one of critic_loop.", hint="Choose another path.")
-    return int(row[0])
+    return _pragma(connection, "user_version")
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -116,11 +119,11 @@ def migrate(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = require_readable(version_of(connection))
-        connection.execute("CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
         for script in MIGRATIONS[version:]:
             for statement in filter(str.strip, script.split(";")):
                 connection.execute(statement)
-        connection.execute("INSERT OR REPLACE INTO meta VALUES ('schema_version', ?)", (str(VERSION),))
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
     except BaseException:
         with suppress(sqlite3.Error):

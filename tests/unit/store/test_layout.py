@@ -92,7 +92,7 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyt
 
 def test_a_file_without_version_is_refused(tmp_path: Path) -> None:
     db = connection(tmp_path / "x.db")
-    db.execute("CREATE TABLE meta (key TEXT, value TEXT)")
+    db.execute("CREATE TABLE trees (key TEXT, value TEXT)")
     with pytest.raises(StoreError, match="not one of critic_loop"):
         layout.migrate(db)
     db.close()

@@ -416,7 +416,7 @@ async def test_reading_creates_nothing(path: Path) -> None:
 
 async def test_a_newer_file_is_refused(store: SqliteStore, path: Path) -> None:
     await store.append("t", head("t"))
-    damage(path, "UPDATE meta SET value = '2'")
+    damage(path, "PRAGMA user_version = 2")
     newer = SqliteStore(path)
     says = r"trees.db: written by a newer critic_loop \(schema 2\); this one reads up to 1: upgrade"
     for _ in range(2):
@@ -425,7 +425,7 @@ async def test_a_newer_file_is_refused(store: SqliteStore, path: Path) -> None:
     with pytest.raises(StoreError, match=says):
         await newer.append("t", *move("t", 1))
     await newer.aclose()
-    damage(path, "UPDATE meta SET value = '1'")
+    damage(path, "PRAGMA user_version = 1")
 
 
 @pytest.mark.parametrize(
