@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from critic_loop.core.value import value_of as value_of
     from critic_loop.graph.loop import Loop as Loop
     from critic_loop.graph.result import Result as Result
-    from critic_loop.models import resolve as model
+    from critic_loop.models import model as model
     from critic_loop.nodes.roles import Human as Human
     from critic_loop.nodes.roles import critic as critic
     from critic_loop.nodes.roles import verifier as verifier
@@ -78,9 +78,49 @@ _HOMES = {
     "tools": ("tool",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_RENAMED = {"model": "resolve"}
-
-__all__ = sorted(_HOME_OF)  # noqa: PLE0605  # a test holds it equal to the imports above
+__all__ = [
+    "Accepted",
+    "Attempt",
+    "Compare",
+    "CriticLoopError",
+    "Elapsed",
+    "Failing",
+    "Feedback",
+    "File",
+    "Human",
+    "Image",
+    "Loop",
+    "MaxAttempts",
+    "MaxRounds",
+    "Message",
+    "Model",
+    "Move",
+    "Pick",
+    "Plateau",
+    "Recipe",
+    "Result",
+    "Sampling",
+    "Spent",
+    "Stop",
+    "Store",
+    "Task",
+    "Tree",
+    "Value",
+    "Verdict",
+    "Verified",
+    "View",
+    "Wait",
+    "assistant",
+    "critic",
+    "model",
+    "open_store",
+    "search",
+    "system",
+    "tool",
+    "user",
+    "value_of",
+    "verifier",
+]
 __version__ = "0.1.0"
 
 
@@ -89,7 +129,7 @@ def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module 'critic_loop' has no attribute {name!r}")
-    value = getattr(import_module(f"critic_loop.{home}"), _RENAMED.get(name, name))
+    value = getattr(import_module(f"critic_loop.{home}"), name)
     globals()[name] = value
     return value
 

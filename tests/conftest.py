@@ -20,7 +20,7 @@ settings.register_profile(
     "critic_loop",
     derandomize=True,
     deadline=None,
-    max_examples=60,
+    max_examples=50,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("critic_loop")

@@ -17,7 +17,7 @@ from critic_loop.core.stop import rule_of
 RoleName = Literal["actor", "critic", "judge"]
 Field_ = Literal[
     "answer", "verdict", "score", "text", "steps", "spans", "rubric", "suggestion", "rejected", "reasoning",
-    "tools", "reference", "verifier",
+    "reference", "verifier",
 ]  # fmt: skip
 """What a role may be shown of earlier attempts and of the feedback on them."""
 
@@ -73,7 +73,10 @@ class Recipe(Frozen):
     """A pairwise judge, asked where selection must compare."""
     show: tuple[Field_, ...] = ("verdict", "text")
     memory: Literal["full", "last", "rejected"] = "full"
-    """Which earlier attempts the actor is shown: its whole path, the last, or rejected answers only."""
+    """Which earlier attempts the actor is shown: its whole path, the last, or rejected answers only.
+
+    `rejected` needs a prompt that declares the variable `rejected`, as `actor/anti-repeat` does.
+    """
     select: str = "verified-first"
     stop: tuple[dict[str, JsonValue], ...] | None = None
     """Any of these stops the loop; None = the usual ones, empty = only the search's own end and the budget."""

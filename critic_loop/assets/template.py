@@ -9,8 +9,8 @@ variable is used and every used one declared. A string that is printed is fenced
     </data 9f2c0a44b1d0e7a3>
 
 The boundary is a hash of the text itself, keyed by the tree: whoever writes a text would have to put the
-text's own hash into it. It is the same on replay and for prefix caches. Only a `Word`, a short name from our own vocabulary
-(a verdict, an author), is printed as it is.
+text's own hash into it. It is the same on replay and for prefix caches. Only a `Word`, which is the
+loop's own (a verdict, an author's name, the JSON Schema of its output), is printed as it is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ _WORD = re.compile(r"[\w.:/+-]{0,80}")
 
 
 class Word(str):
-    """A short name from our own vocabulary, printed without a fence."""
+    """Text of the loop's own, printed without a fence.
+
+    Build one of what no model, task or person wrote: our vocabulary, or the developer's output type. A name
+    that somebody chose goes through `word`, which checks it.
+    """
 
     __slots__ = ()
 

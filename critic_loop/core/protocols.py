@@ -63,7 +63,7 @@ class Request:
     accept: Callable[[Choice], str | None] | None = None
     """Says why a choice is of no use (None = fine), so that a fallback can act on invalid output."""
     may_retry: Callable[[], bool] | None = None
-    """Asked before the request is sent once more (a retry is a call, too); False ends it with the last error."""
+    """Asked before the request is sent once more: a retry is a call, too. False raises the last error."""
     on_text: Callable[[str], None] | None = None
     """Called with each piece of text as it arrives, where the model streams."""
     tree: str = ""
@@ -152,8 +152,12 @@ class Search(Protocol[S]):
         """Return the state for a tree without attempts."""
         ...
 
-    def fold(self, state: S, tree: Tree, record: Ask | Attempt | Feedback) -> S:
-        """Return the state after `record`, which `tree` holds already. May change `state` in place."""
+    def fold(self, state: S, tree: Tree, record: Ask | Attempt) -> S:
+        """Return the state after `record`, which `tree` holds already. May change `state` in place.
+
+        Each attempt is folded once, when all feedback that its loop owes it is in the tree. Feedback itself is
+        never folded: a search reads it there.
+        """
         ...
 
     def ask(self, state: S, tree: Tree) -> Move | Wait | Stop:

@@ -43,7 +43,9 @@ class LoopModel:
             except CriticLoopError as error:
                 raise ModelError(f"{self.spec}: {error}") from error
             if result.attempt_id is None or result.answer is None:
-                raise ModelError(f"{self.spec}: stopped ({result.stop}) without an answer; tree {result.tree.id}.")
+                raise ModelError(
+                    f"{self.spec}: stopped ({result.stop}) without an answer; tree {result.tree.id}."
+                )
             text = plain_text(self._loop.parts.output.dump(result.answer))
             choices.append(Choice(message=assistant(text, sampled=True)))
             usage += result.spend.usage

@@ -6,9 +6,11 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
-from critic_loop.assets import AgentSpec, Library, Recipe
+from pydantic import JsonValue
+
+from critic_loop.assets import AgentSpec, Library, Recipe, Template
 from critic_loop.core.budget import Budget, LocalLedger
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import AnySearch, Model, Select, Store
@@ -30,7 +32,12 @@ from critic_loop.verifiers import verifier_named
 
 Bindable = str | Model
 Playable = Bindable | FunctionCritic | HumanCritic | Callable[..., Any]
-DEFAULT_STOP = ({"verified": True}, {"accepted": True}, {"plateau": {"rounds": 3}}, {"max_rounds": 4})
+DEFAULT_STOP: tuple[dict[str, JsonValue], ...] = (
+    {"verified": True},
+    {"accepted": True},
+    {"plateau": {"rounds": 3}},
+    {"max_rounds": 4},
+)
 
 
 class CriticLoopWarning(UserWarning):
@@ -106,7 +113,12 @@ class Parts:
         spend = tree.spend()
         ledger = LocalLedger(Budget(calls=self.max_calls), calls=spend.calls)
         calls = Calls(
-            tree=tree, store=store, slots=self.switchboard, ledger=ledger, notify=notify, deadline_at=self._deadline()
+            tree=tree,
+            store=store,
+            slots=self.switchboard,
+            ledger=ledger,
+            notify=notify,
+            deadline_at=self._deadline(),
         )
         desk = Desk(
             calls=calls,
@@ -181,7 +193,7 @@ def assemble(given: Given) -> Parts:
         critics=critics,
         humans=humans,
         judge=judge,
-        tools={t.name: t for t in (tool(f) for f in given.tools)},
+        tools=_tools(given),
         search=_search(given, hashes),
         select=_select(given, judge, hashes),
         rule=_guarded(given.stop or _rule(recipe)),
@@ -199,6 +211,11 @@ def _slots(given: Given, actor: AgentSpec) -> list[str]:
     return sorted({"actor", "critic", "judge", actor.slot, *used, *judge, *given.slots})
 
 
+def _tools(given: Given) -> dict[str, ToolLike]:
+    tools: list[ToolLike] = [tool(function) for function in given.tools]
+    return {made.spec.name: made for made in tools}
+
+
 def _guarded(rule: Rule | None) -> Rule:
     """Let three attempts in a row that come to nothing end any loop, unless its rules say otherwise."""
     rules = getattr(rule, "rules", (rule,))
@@ -209,7 +226,7 @@ def _guarded(rule: Rule | None) -> Rule:
 
 def _rule(recipe: Recipe) -> Rule | None:
     rules = DEFAULT_STOP if recipe.stop is None else recipe.stop
-    return rule_of(list(rules)) if rules else None
+    return rule_of([*rules]) if rules else None
 
 
 def _actor(given: Given, spec: AgentSpec, switchboard: Switchboard, hashes: dict[str, str]) -> Actor:
@@ -219,16 +236,33 @@ def _actor(given: Given, spec: AgentSpec, switchboard: Switchboard, hashes: dict
     elif actor is not None:
         name = getattr(actor, "__name__", None) or getattr(actor, "name", None) or type(actor).__name__
         hashes["actor"] = str(name)
-        return RunnableActor(actor, str(name)) if is_runnable(actor) else FunctionActor(actor, str(name), spec.slot)
+        return (
+            RunnableActor(actor, str(name))
+            if is_runnable(actor)
+            else FunctionActor(actor, str(name), spec.slot)
+        )
     elif spec.slot not in given.slots:
         raise ConfigError(
-            "no actor was given.", hint="Name a model, as in actor='openai:NAME' or actor='chat:NAME@http://localhost:8000'."
+            "no actor was given.",
+            hint="Name a model, as in actor='openai:NAME' or actor='chat:NAME@http://localhost:8000'.",
         )
     template = _template(given.library, spec, recipe_name=given.recipe.actor, needs="feedback", hashes=hashes)
+    _check_memory(given.recipe, template)
     return PromptedActor(spec=spec, template=template, slot=spec.slot, name=given.recipe.actor)
 
 
-def _template(library: Library, spec: AgentSpec, *, recipe_name: str, needs: str, hashes: dict[str, str]) -> Any:
+def _check_memory(recipe: Recipe, template: Template) -> None:
+    if recipe.memory == "rejected" and "rejected" not in template.variables:
+        raise ConfigError(
+            f"recipe {recipe.name!r}, key 'memory', is 'rejected', but {template.where}, key 'variables', "
+            "does not declare 'rejected'.",
+            hint="Let the actor's prompt list the rejected answers, as actor/anti-repeat does.",
+        )
+
+
+def _template(
+    library: Library, spec: AgentSpec, *, recipe_name: str, needs: str, hashes: dict[str, str]
+) -> Template:
     template = library.prompt(spec.prompt)
     if needs not in template.blocks:
         raise ConfigError(f"{template.where}: a prompt for role {spec.role!r} needs a block {needs!r}.")
@@ -246,7 +280,9 @@ def _critics(
     people = tuple(c for c in own if isinstance(c, HumanCritic))
     functions = [c if isinstance(c, FunctionCritic) else _as_critic(c) for c in own if c not in people]
     if len(models) > 1:
-        raise ConfigError("several critic models were given.", hint="Bind each to a slot: slots={'critic-a': ..., ...}.")
+        raise ConfigError(
+            "several critic models were given.", hint="Bind each to a slot: slots={'critic-a': ..., ...}."
+        )
     for model in models:
         switchboard.bind("critic", model)
     prompted = () if own and not models else _prompted_critics(given, hashes)
@@ -262,7 +298,9 @@ def _as_critic(function: Any) -> FunctionCritic:
     from critic_loop.nodes.roles import critic
 
     if not callable(function):
-        raise ConfigError(f"{function!r} is no critic.", hint="Give a spec, a Model, a function, or cl.Human().")
+        raise ConfigError(
+            f"{function!r} is no critic.", hint="Give a spec, a Model, a function, or cl.Human()."
+        )
     return critic(function)
 
 
@@ -270,7 +308,11 @@ def _prompted_critics(given: Given, hashes: dict[str, str]) -> tuple[Critic, ...
     critics: list[Critic] = []
     for position, use in enumerate(given.recipe.critics):
         spec = given.library.agent(use.agent)
-        name = use.agent if position == 0 or use.agent not in {c.name for c in critics} else f"{use.agent}#{position}"
+        name = (
+            use.agent
+            if position == 0 or use.agent not in {c.name for c in critics}
+            else f"{use.agent}#{position}"
+        )
         template = _template(given.library, spec, recipe_name=use.agent, needs="user", hashes=hashes)
         critics.append(
             PromptedCritic(
@@ -291,7 +333,9 @@ def _judge(given: Given, switchboard: Switchboard, hashes: dict[str, str]) -> Ju
     if given.judge is not None:
         switchboard.bind(spec.slot, given.judge)
     template = _template(given.library, spec, recipe_name=name, needs="user", hashes=hashes)
-    return PromptedJudge(spec=spec, template=template, slot=spec.slot, name=name, output=critique_of(spec.output))
+    return PromptedJudge(
+        spec=spec, template=template, slot=spec.slot, name=name, output=critique_of(spec.output)
+    )
 
 
 def _bind_missing(
@@ -306,11 +350,15 @@ def _bind_missing(
     if fallback is None and isinstance(actor, PromptedActor):
         fallback = given.slots.get(actor.slot)
     if fallback is None:
-        raise ConfigError(f"no model for slot {missing[0]!r} was given.", hint=f"Pass {missing[0]}='openai:NAME' or slots=.")
+        raise ConfigError(
+            f"no model for slot {missing[0]!r} was given.", hint=f"Pass {missing[0]}='openai:NAME' or slots=."
+        )
     for slot in missing:
         switchboard.bind(slot, fallback)
     if "critic" in missing:
-        warnings.warn("no critic was given: the actor's model criticises itself.", CriticLoopWarning, stacklevel=5)
+        warnings.warn(
+            "no critic was given: the actor's model criticises itself.", CriticLoopWarning, stacklevel=5
+        )
 
 
 def _verifiers(given: Given, hashes: dict[str, str]) -> tuple[Critic, ...]:
@@ -345,13 +393,18 @@ def _search(given: Given, hashes: dict[str, str]) -> AnySearch:
 
 def _callable(function: Any) -> SearchFn:
     if not callable(function):
-        raise ConfigError(f"{function!r} is no search.", hint="Give a name, a Search, or a function of the tree.")
-    return function
+        raise ConfigError(
+            f"{function!r} is no search.", hint="Give a name, a Search, or a function of the tree."
+        )
+    return cast("SearchFn", function)
 
 
 def _select(given: Given, judge: Judge | None, hashes: dict[str, str]) -> Select:
     chosen = given.recipe.select if given.select is None else given.select
     hashes["select"] = chosen if isinstance(chosen, str) else chosen.__name__
     if chosen == "keep-if-better" and judge is None:
-        raise ConfigError("selection 'keep-if-better' compares, but the recipe has no judge.", hint="Set judge = 'judge/pairwise'.")
+        raise ConfigError(
+            "selection 'keep-if-better' compares, but the recipe has no judge.",
+            hint="Set judge = 'judge/pairwise'.",
+        )
     return selection(chosen) if isinstance(chosen, str) else chosen

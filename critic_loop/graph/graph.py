@@ -1,6 +1,6 @@
 """The LangGraph graph: dispatch and lanes. One lane graph serves every search.
 
-    dispatch ─ Send × lanes ─▶ lane:  search, actor ⇄ tool_executor ─▶ verifier ─▶ critic ─▶ judge ─┐
+    dispatch ─ Send per lane ─▶ lane:  search, actor ⇄ tool_executor ─▶ verifier ─▶ critic ─▶ judge ─┐
       ▲ │ ▲                             ▲───────────────────────────────────────────────────────────┘
       │ │ └───────────────────────────────┘
       │ ├─▶ human (one interrupt for all parked attempts)
@@ -15,13 +15,14 @@ loop stops with reason `steps` and the best so far.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.managed import RemainingSteps
 from langgraph.runtime import Runtime
 from langgraph.types import Command, Send, interrupt
+from structlog.contextvars import bound_contextvars
 
 from critic_loop.core.records import Ask
 from critic_loop.core.stop import StopReason
@@ -31,7 +32,7 @@ from critic_loop.nodes import stages
 from critic_loop.nodes.desk import Desk
 
 _LANE_RESERVE = 6
-"""Steps that a lane keeps for finishing what it begins: actor, verifier, critic, judge, actor again."""
+"""Steps that a lane keeps for finishing what it begins: actor, tools, actor, verifier, critic, judge."""
 _OUTER_RESERVE = 4
 """Steps that dispatch keeps for the lanes' last round and itself."""
 
@@ -48,14 +49,14 @@ class LoopState(TypedDict, total=False):
     stop: str
 
 
-class _Outer(LoopState, total=False):
+class _Outer(LoopState):
     steps: RemainingSteps
 
 
-class _Lane(TypedDict, total=False):
+class _Lane(TypedDict):
     tree_id: str
     lane: int
-    asks: list[str]
+    asks: NotRequired[list[str]]
     steps: RemainingSteps
 
 
@@ -100,7 +101,8 @@ def build_graph(sessions: Sessions, lane: CompiledStateGraph[Any]) -> CompiledSt
         return Command(goto=[Send("lane", {**known, "lane": n}) for n in range(session.lanes)], update=known)
 
     async def human(state: LoopState) -> None:
-        session = await sessions.session(state["tree_id"])
+        session = await sessions.session(state.get("tree_id", ""))
+        await session.desk.calls.on_disk()
         answer = interrupt(question(session))
         for attempt_id, feedback in answers_in(answer, session.parked()).items():
             await session.hear(attempt_id, feedback)
@@ -140,60 +142,84 @@ def build_lane(
     Asking the search is part of the actor's node: a step of LangGraph costs as much CPU as all else in
     a round, and the search is a pure function.
     """
-    runs: dict[str, Stage] = {}
-    if verifier:
-        runs["verifier"] = stages.verifier
-    if critic:
-        runs["critic"] = stages.critic
-    if judge:
-        runs["judge"] = stages.judge_revisions
+    wanted: tuple[tuple[str, Stage, bool], ...] = (
+        ("verifier", stages.verifier, verifier),
+        ("critic", stages.critic, critic),
+        ("judge", stages.judge_revisions, judge),
+    )
+    runs: dict[str, Stage] = {name: run for name, run, has in wanted if has}
     after_actor = next(iter(runs), "actor")
+    graph: Any = StateGraph(_Lane, output_schema=_Nothing)
+    ways = (*(["tool_executor"] * tools), after_actor, END)
+    graph.add_node("actor", _actor(sessions, after_actor), destinations=ways)
+    graph.add_edge(START, "actor")
+    if tools:
+        graph.add_node("tool_executor", _stage(sessions, stages.tool_executor))
+        graph.add_edge("tool_executor", "actor")
+    *between, last = runs or [""]
+    for name, following in zip(between, [*between[1:], last], strict=False):
+        graph.add_node(name, _stage(sessions, runs[name]))
+        graph.add_edge(name, following)
+    if last:
+        graph.add_node(last, _last_stage(sessions, runs[last]), destinations=("actor", END))
+    return graph.compile(checkpointer=False, name="lane")
 
+
+def _actor(sessions: Sessions, after_actor: str) -> Callable[[_Lane], Awaitable[Command[Any]]]:
     async def actor(state: _Lane) -> Command[Any]:
         session = await sessions.session(state["tree_id"])
         asks = _asks(session, state)
         if not stages.mid_turn(session.desk, asks):
-            session.settle(asks)
-            if state["steps"] <= _LANE_RESERVE:
-                return Command(goto=END)
-            asks = await _next(session, state["lane"])
-            if asks is None:
-                return Command(goto=END)
-        if not await _caught(session, stages.actor, asks):
+            asks = await _next(session, state) or ()
+        if not asks or not await _caught(session, stages.actor, asks):
             return Command(goto=END)
-        if tools and stages.mid_turn(session.desk, asks):
-            if state["steps"] <= _LANE_RESERVE:
-                session.put_back(asks)
-                return Command(goto=END)
-            return Command(update={"asks": [a.attempt for a in asks]}, goto="tool_executor")
-        return Command(update={"asks": [a.attempt for a in asks]}, goto=after_actor)
+        known = {"asks": [ask.attempt for ask in asks]}
+        if stages.mid_turn(session.desk, asks):
+            if state["steps"] > _LANE_RESERVE:
+                return Command(update=known, goto="tool_executor")
+            session.put_back(asks)
+            return Command(goto=END)
+        if after_actor == "actor":
+            return _settled(session, asks)
+        return Command(update=known, goto=after_actor)
 
-    def stage(run: Stage) -> Callable[[_Lane], Awaitable[None]]:
-        async def node(state: _Lane) -> None:
-            session = await sessions.session(state["tree_id"])
-            await _caught(session, run, _asks(session, state))
+    return actor
 
-        return node
 
-    graph: Any = StateGraph(_Lane, output_schema=_Nothing)
-    graph.add_node("actor", actor, destinations=(*(["tool_executor"] * tools), after_actor, END))
-    graph.add_edge(START, "actor")
-    if tools:
-        graph.add_node("tool_executor", stage(stages.tool_executor))
-        graph.add_edge("tool_executor", "actor")
-    for name, following in zip(runs, [*list(runs)[1:], "actor"], strict=False):
-        graph.add_node(name, stage(runs[name]))
-        graph.add_edge(name, following)
-    return graph.compile(checkpointer=False, name="lane")
+def _stage(sessions: Sessions, run: Stage) -> Callable[[_Lane], Awaitable[None]]:
+    async def stage(state: _Lane) -> None:
+        session = await sessions.session(state["tree_id"])
+        await _caught(session, run, _asks(session, state))
+
+    return stage
+
+
+def _last_stage(sessions: Sessions, run: Stage) -> Callable[[_Lane], Awaitable[Command[Any]]]:
+    async def stage(state: _Lane) -> Command[Any]:
+        session = await sessions.session(state["tree_id"])
+        asks = _asks(session, state)
+        await _caught(session, run, asks)
+        return _settled(session, asks)
+
+    return stage
+
+
+def _settled(session: Session, asks: Group) -> Command[Any]:
+    """Tell the session that the lane is through with `asks`, and go on unless that ended the loop."""
+    session.settle(asks)
+    return Command(update={"asks": []}, goto=END if session.ended else "actor")
 
 
 def _asks(session: Session, state: _Lane) -> Group:
     return tuple(session.tree.asks[i] for i in state.get("asks", ()))
 
 
-async def _next(session: Session, lane: int) -> Group | None:
+async def _next(session: Session, state: _Lane) -> Group | None:
+    """Return the search's next asks; None ends the lane: nothing more to do, or no steps to finish it in."""
+    if state["steps"] <= _LANE_RESERVE:
+        return None
     try:
-        return await session.next(lane)
+        return await session.next(state["lane"])
     except Exception as error:  # noqa: BLE001  # lanes never raise: dispatch does, once all have settled
         session.fail(error)
         return None
@@ -202,7 +228,8 @@ async def _next(session: Session, lane: int) -> Group | None:
 async def _caught(session: Session, run: Stage, asks: Sequence[Ask]) -> bool:
     """Run a stage; keep what it raises for dispatch. Whether all went well."""
     try:
-        await run(session.desk, asks)
+        with bound_contextvars(tree=session.tree.id, attempt=" ".join(ask.attempt for ask in asks)):
+            await run(session.desk, asks)
     except Exception as error:  # noqa: BLE001  # siblings must settle first; dispatch raises it
         session.fail(error)
         return False

@@ -10,7 +10,7 @@ import contextvars
 import hashlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, Literal
 
@@ -116,6 +116,7 @@ class Loop(Generic[T]):
         self._sessions: dict[str, Session] = {}
         self._listeners: dict[str, Callable[[Record], None]] = {}
         self._background = Background()
+        self._announced = False
 
     @property
     def switchboard(self) -> Any:
@@ -137,12 +138,20 @@ class Loop(Generic[T]):
             ModelError: a wrong key, an empty account or an unreachable actor; the tree can be resumed.
         """
         session = await self._open(Task.of(task), tree_id or new_tree_id(), seed)
+        self._announce()
         try:
             if session.stop is None:
                 await _apart(self._work(session))
             outcome = await session.choose()
         finally:
             self.close(session.tree.id)
+        log.info(
+            "tree %s: %s, decided by %s, %d calls",
+            session.tree.id,
+            outcome.stop,
+            outcome.decided_by,
+            outcome.spend.calls,
+        )
         return self._from(session.tree, outcome)
 
     def run_sync(self, task: TaskLike, *, tree_id: str | None = None, seed: int = 0) -> Result[T]:
@@ -151,7 +160,7 @@ class Loop(Generic[T]):
 
     async def stream(
         self, task: TaskLike, *, tree_id: str | None = None, seed: int = 0
-    ) -> AsyncIterator[Record | Result[T]]:
+    ) -> AsyncGenerator[Record | Result[T], None]:
         """Yield every record as it is written, and the result last."""
         wanted = tree_id or new_tree_id()
         queue: asyncio.Queue[Record | None] = asyncio.Queue()
@@ -168,7 +177,7 @@ class Loop(Generic[T]):
 
     async def map(
         self, tasks: Iterable[TaskLike], *, in_flight: int = 64, seed: int = 0
-    ) -> AsyncIterator[Result[T]]:
+    ) -> AsyncGenerator[Result[T], None]:
         """Run the loop on many tasks, at most `in_flight` at once, and yield results as they come.
 
         Tree ids follow from task, recipe and seed: run again over the same store, finished trees are
@@ -213,10 +222,26 @@ class Loop(Generic[T]):
             tree = await self.store.load(tree_id)
             return self._from(tree, Outcome(stop="error", stop_text=str(error)), error=str(error))
 
+    def _announce(self) -> None:
+        """Say once, before the first call, who is asked, by which recipe, up to which cap, kept where."""
+        if not self._announced:
+            self._announced = True
+            where, cap = self.store.where, self.parts.max_calls
+            log.info(
+                "recipe %s, %r, at most %d calls a task, trees in %s",
+                self.recipe.name,
+                self.switchboard,
+                cap,
+                where,
+            )
+
     async def _work(self, session: Session) -> None:
         """Run the lanes until the search or a rule ends them: what `graph` does, without a host's needs."""
-        given = [{"tree_id": session.tree.id, "lane": n} for n in range(session.lanes)]
-        await asyncio.gather(*(self.lane.ainvoke(lane, _OWN_LIMIT) for lane in given))
+        given: list[Any] = [{"tree_id": session.tree.id, "lane": n} for n in range(session.lanes)]
+        if len(given) == 1:
+            await self.lane.ainvoke(given[0], _OWN_LIMIT)
+        else:
+            await asyncio.gather(*(self.lane.ainvoke(lane, _OWN_LIMIT) for lane in given))
         if session.error is not None:
             raise session.error
 
@@ -350,9 +375,18 @@ class Loop(Generic[T]):
 
     async def _open(self, task: Task, tree_id: str, seed: int) -> Session:
         if tree_id in self._sessions:
-            raise ConfigError(f"tree {tree_id!r} is being run already.", hint="Wait for it, or give another tree_id.")
+            raise ConfigError(
+                f"tree {tree_id!r} is being run already.", hint="Wait for it, or give another tree_id."
+            )
         if await self.store.has(tree_id):
-            return self._adopt(await self.store.load(tree_id))
+            tree = await self.store.load(tree_id)
+            if tree.task != task:
+                differing = _differing(tree.task, task)
+                raise ConfigError(
+                    f"tree {tree_id!r} was begun with another task (id {tree.task.id!r}): {differing}.",
+                    hint="Give the changed task another id, or none.",
+                )
+            return self._adopt(tree)
         head = self.parts.head(tree_id, task, seed)
         await self.store.append(tree_id, head, durable=False)
         return self._adopt(Tree(head))
@@ -410,11 +444,17 @@ def _get(state: Any, key: str) -> Any:
     return state[key] if isinstance(state, Mapping) else getattr(state, key)
 
 
-async def _apart(work: Coroutine[Any, Any, None]) -> None:
-    """Do `work` apart from a host's context: no foreign checkpointer, callbacks or limit."""
+def _inside_a_host() -> bool:
     try:
         get_config()
     except RuntimeError:
+        return False
+    return True
+
+
+async def _apart(work: Coroutine[Any, Any, None]) -> None:
+    """Do `work` apart from a host's context: no foreign checkpointer, callbacks or limit."""
+    if not _inside_a_host():
         return await work
     running = asyncio.create_task(work, context=contextvars.Context())
     try:
@@ -429,7 +469,14 @@ def _host_tree_id(task: Task) -> str | None:
         info = get_runtime().execution_info
     except RuntimeError:
         return None
-    return None if info is None or info.thread_id is None else _id("step", info.thread_id, info.task_id, task.id)
+    return (
+        None if info is None or info.thread_id is None else _id("step", info.thread_id, info.task_id, task.id)
+    )
+
+
+def _differing(stored: Task, given: Task) -> str:
+    names = [name for name in Task.model_fields if getattr(stored, name) != getattr(given, name)]
+    return f"its {', '.join(names)} differ{'s' if len(names) == 1 else ''}"
 
 
 def _heard_by_host(tree: Tree) -> int:

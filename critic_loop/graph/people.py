@@ -57,5 +57,5 @@ def one_answer(answer: Any) -> Feedback:
     except (ValidationError, ValueError) as error:
         raise ConfigError(
             f"a person's answer cannot be read: {error}.",
-            hint="Resume with true, false, a text, or fields of a Feedback such as {'verdict': 'pass', 'text': ...}.",
+            hint="Resume with true, false, a text, or fields of a Feedback, as in {'verdict': 'pass'}.",
         ) from error

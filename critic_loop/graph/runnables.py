@@ -30,7 +30,7 @@ class RunnableActor:
     runnable: Any
     name: str
 
-    async def act(self, desk: Desk, asks: tuple[Ask, ...], so_far: tuple[Message, ...]) -> list[Turn]:
+    async def act(self, desk: Desk, asks: tuple[Ask, ...], so_far: tuple[Message, ...]) -> list[Turn]:  # noqa: ARG002
         """Invoke it once for each ask."""
         return [await self._one(desk, ask) for ask in asks]
 
@@ -68,7 +68,8 @@ def _answer_in(given: Any) -> Any:
             if key in given:
                 return given[key]
         raise OutputError(
-            f"the actor's graph returned {sorted(given)}.", hint="Give it a 'messages', 'answer' or 'output' channel."
+            f"the actor's graph returned {sorted(given)}.",
+            hint="Give it a 'messages', 'answer' or 'output' channel.",
         )
     content = getattr(given, "content", None)
     if content is not None:

@@ -81,9 +81,14 @@ class Session:
 
     # -- asking --------------------------------------------------------------------------------
 
+    @property
+    def ended(self) -> bool:
+        """Whether a rule, the search or an error has ended the loop."""
+        return self.stop is not None or self.error is not None
+
     async def next(self, lane: int) -> Group | None:
         """Return the next asks for a lane, waiting while others may change what is next; None = no more."""
-        while self.stop is None and self.error is None:
+        while not self.ended:
             if self.todo:
                 return self._take(self.todo.popleft())
             move = self.search.ask(self.state, self.tree)
@@ -280,7 +285,9 @@ class Session:
         )
 
     def _oracle(self) -> str | None:
-        if not any(f.source in EVIDENCE and f.verdict is not Verdict.ABSTAIN for f in self.tree.feedback.values()):
+        if not any(
+            f.source in EVIDENCE and f.verdict is not Verdict.ABSTAIN for f in self.tree.feedback.values()
+        ):
             return None
         top = best(self.tree)
         return top if top is not None and value_of(self.tree, top).verified is not None else None

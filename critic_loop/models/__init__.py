@@ -9,6 +9,7 @@ from critic_loop.models.limit import Limited
 from critic_loop.models.profiles import GENERIC, OLLAMA, OPENAI, PROFILES, VLLM, Profile
 from critic_loop.models.retry import Retrying, RetryPolicy
 from critic_loop.models.specs import backends, resolve
+from critic_loop.models.specs import resolve as model
 from critic_loop.models.switchboard import Binding, Swap, Switchboard
 from critic_loop.models.wire import from_wire, messages_from_wire, messages_to_wire, to_wire
 
@@ -33,6 +34,7 @@ __all__ = [
     "from_wire",
     "messages_from_wire",
     "messages_to_wire",
+    "model",
     "resolve",
     "to_wire",
 ]

@@ -82,7 +82,8 @@ class PromptedActor(Prompted):
         """Return task, earlier attempts and feedback as messages."""
         tree, key = desk.tree, desk.tree.head.key
         shown = [tree[i] for i in ask.view.attempts]
-        values: dict[str, Any] = {"schema": desk.output.describe(), "feedback": [], "rejected": [], "round": 0}
+        schema = Word(desk.output.describe())
+        values: dict[str, Any] = {"schema": schema, "feedback": [], "rejected": [], "round": 0}
         opening = tree.task.prompt
         if "system" in self.template.blocks:
             opening = (system(self.template.render("system", values, key)), *opening)
@@ -120,7 +121,7 @@ class PromptedCritic(Prompted):
     async def critique(self, desk: Desk, attempt_id: str) -> Feedback:
         """Ask once; a reply without a verdict or score is an abstention."""
         tree = desk.tree
-        values = critic_values(desk, attempt_id, self.sees) | {"schema": self.output.describe()}
+        values = critic_values(desk, attempt_id, self.sees) | {"schema": Word(self.output.describe())}
         messages = self.messages("user", values, tree.head.key)
         messages = (*messages[:-1], with_blobs(messages[-1], tree.task))
         call, completion = await self._ask(desk, attempt_id, messages)

@@ -109,6 +109,8 @@ def _record(
 async def tool_executor(desk: Desk, asks: Sequence[Ask]) -> None:
     """Run the tools that the actor's last message of each ask calls for."""
     waiting = [desk.tree[ask.attempt] for ask in asks if _awaits(desk.tree, ask) == "tools"]
+    if waiting:
+        await desk.calls.on_disk()
     await gather(_run_tools(desk, attempt) for attempt in waiting)
 
 

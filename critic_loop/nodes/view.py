@@ -125,7 +125,10 @@ def shown_to_actor(tree: Tree, parents: tuple[str, ...], memory: str, fields: tu
     """Return what the actor will be shown for a move with these parents, to be frozen in its ask."""
     if not parents:
         return Shown(fields=fields)
-    path = [i for i in tree.path(parents[0]) if i in tree and tree[i].status != "failed"]
-    attempts = tuple(dict.fromkeys((*(path[-1:] if memory == "last" else path), *parents[1:])))
+    path, others = (
+        [i for i in ids if i in tree and tree[i].status != "failed"]
+        for ids in (tree.path(parents[0]), parents[1:])
+    )
+    attempts = tuple(dict.fromkeys((*(path[-1:] if memory == "last" else path), *others)))
     feedback = tuple(f.id for i in attempts for f in tree.judgements(i))
     return Shown(attempts=attempts, feedback=feedback, fields=fields)

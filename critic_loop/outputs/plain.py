@@ -86,7 +86,7 @@ class BoxedOutput(_TextValued):
         content = _last_boxed(visible(message.text))
         if content is None:
             return Parsed.unparsed(r"no \boxed{...} found: expected the final answer in one")
-        answer = normalised(content)
+        answer = _without_spacing(content)
         if not answer:
             return Parsed.unparsed(r"the last \boxed{...} is empty")
         return Parsed(answer)
@@ -111,7 +111,7 @@ def _last_boxed(text: str) -> str | None:
 _SPACING = re.compile(r"\\[!,;:]|\\(?:left|right|displaystyle)(?![A-Za-z])|[$~]")
 
 
-def normalised(latex: str) -> str:
+def _without_spacing(latex: str) -> str:
     r"""Return a mathematical answer without what does not change it: spacing, `$`, `\left`, a final stop."""
     kept = latex.replace(r"\$", "")
     kept = _SPACING.sub(" ", kept)

@@ -18,25 +18,19 @@ from typing import Any, cast
 
 from critic_loop.core.errors import ConfigError, SearchError, boundary
 from critic_loop.core.protocols import Move, Stop, Wait
-from critic_loop.core.records import Ask, Attempt, Feedback, Task
+from critic_loop.core.records import Ask, Attempt, Task
 from critic_loop.core.tree import Tree
 
 SearchFn = Callable[..., Move | Wait | Stop]
 
 
-def require_known(tree: Tree, record: Ask | Attempt | Feedback) -> None:
+def require_known(tree: Tree, record: Ask | Attempt) -> None:
     """Refuse a record about an attempt that the tree never asked for.
 
     Raises:
         SearchError: its id is unknown.
     """
-    match record:
-        case Ask():
-            ids = (record.attempt, *record.parents)
-        case Attempt():
-            ids = (record.id,)
-        case Feedback():
-            ids = record.subject.attempts if record.subject else ()
+    ids = (record.attempt, *record.parents) if isinstance(record, Ask) else (record.id,)
     for attempt_id in ids:
         if attempt_id not in tree.asks:
             raise SearchError(f"attempt {attempt_id!r} is unknown to tree {tree.id!r}.")
@@ -74,7 +68,7 @@ class FunctionSearch:
     def start(self, task: Task) -> None:
         """Keep nothing."""
 
-    def fold(self, state: None, tree: Tree, record: Ask | Attempt | Feedback) -> None:  # noqa: ARG002
+    def fold(self, state: None, tree: Tree, record: Ask | Attempt) -> None:  # noqa: ARG002
         """Keep nothing."""
         require_known(tree, record)
 

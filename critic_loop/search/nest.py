@@ -11,7 +11,7 @@ from typing import Any
 
 from critic_loop.core.errors import SearchError
 from critic_loop.core.protocols import AnySearch, Move, Stop, Wait
-from critic_loop.core.records import Ask, Attempt, Feedback, Task
+from critic_loop.core.records import Ask, Attempt, Task
 from critic_loop.core.tree import Tree
 from critic_loop.search.base import require_known
 
@@ -37,30 +37,20 @@ class Nest:
         """Start the outer search; inner ones start with their roots."""
         return NestState(task, self.outer.start(task))
 
-    def fold(self, state: NestState, tree: Tree, record: Ask | Attempt | Feedback) -> NestState:
+    def fold(self, state: NestState, tree: Tree, record: Ask | Attempt) -> NestState:
         """Tell the outer search of its roots, and each inner one of all below its root."""
         require_known(tree, record)
-        match record:
-            case Ask():
-                root = state.root_of[record.parents[0]] if record.parents else record.attempt
-                state.root_of[record.attempt] = root
-                if not record.parents:
-                    state.inner[root] = self.inner.start(state.task)
-                self._tell(state, tree, record, root, is_root=not record.parents)
-            case Attempt():
-                self._tell(state, tree, record, state.root_of[record.id], is_root=not record.parents)
-            case Feedback():
-                about = record.subject.attempts if record.subject else ()
-                for root in dict.fromkeys(state.root_of[attempt] for attempt in about):
-                    self._tell(state, tree, record, root, is_root=root in about)
-        return state
-
-    def _tell(
-        self, state: NestState, tree: Tree, record: Ask | Attempt | Feedback, root: str, *, is_root: bool
-    ) -> None:
-        if is_root:
+        if isinstance(record, Ask):
+            root = state.root_of[record.parents[0]] if record.parents else record.attempt
+            state.root_of[record.attempt] = root
+            if not record.parents:
+                state.inner[root] = self.inner.start(state.task)
+        else:
+            root = state.root_of[record.id]
+        if not record.parents:
             state.outer = self.outer.fold(state.outer, tree, record)
         state.inner[root] = self.inner.fold(state.inner[root], tree, record)
+        return state
 
     def ask(self, state: NestState, tree: Tree) -> Move | Wait | Stop:
         """Go on below the roots there are, oldest first; else ask for another root.

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from critic_loop.core.protocols import Move, Stop, Wait
-from critic_loop.core.records import Ask, Attempt, AttemptKind, Feedback, Task
+from critic_loop.core.records import Ask, Attempt, AttemptKind, Task
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import beats
 from critic_loop.search.base import require_known
@@ -42,13 +42,13 @@ class Refine:
         """Return the state before the draft."""
         return RefineState()
 
-    def fold(self, state: RefineState, tree: Tree, record: Ask | Attempt | Feedback) -> RefineState:
+    def fold(self, state: RefineState, tree: Tree, record: Ask | Attempt) -> RefineState:
         """Move the base along."""
         require_known(tree, record)
         if isinstance(record, Ask):
             state.in_flight = True
             state.made += 1
-        elif isinstance(record, Attempt):
+        else:
             state.in_flight = False
             if record.status != "failed" and self._replaces(tree, state.base, record.id):
                 state.base = record.id

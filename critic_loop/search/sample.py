@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from critic_loop.core.protocols import Move, Stop, Wait
-from critic_loop.core.records import Ask, Attempt, AttemptKind, Feedback, Task
+from critic_loop.core.records import Ask, Attempt, AttemptKind, Task
 from critic_loop.core.tree import Tree
 from critic_loop.search.base import require_known
 
@@ -36,12 +36,14 @@ class Sample:
         """Return an empty count."""
         return SampleState()
 
-    def fold(self, state: SampleState, tree: Tree, record: Ask | Attempt | Feedback) -> SampleState:
+    def fold(self, state: SampleState, tree: Tree, record: Ask | Attempt) -> SampleState:
         """Count roots."""
         require_known(tree, record)
-        if isinstance(record, Ask) and not record.parents:
+        if record.parents:
+            return state
+        if isinstance(record, Ask):
             state.asked += 1
-        elif isinstance(record, Attempt) and not record.parents:
+        else:
             state.judged += 1
         return state
 

@@ -13,6 +13,7 @@ from critic_loop.core.protocols import Compare, Pick
 from critic_loop.core.records import Attempt
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import beats, best, preference, value_of
+from critic_loop.outputs import final_part, normalised
 
 
 def candidates(tree: Tree) -> tuple[str, ...]:
@@ -68,16 +69,16 @@ def keep_if_better(tree: Tree) -> Pick | Compare:
     the holder).
     """
     ids = candidates(tree)
-    holder = ids[0] if ids else None
+    if not ids:
+        return Pick(attempt=None, decided_by="nobody")
+    holder = ids[0]
     for challenger in ids[1:]:
-        if holder is None:
-            break
         same_evidence = value_of(tree, challenger).verified == value_of(tree, holder).verified
         if same_evidence and preference(tree, challenger, holder) is None:
             return Compare(holder, challenger)
         if beats(tree, challenger, holder):
             holder = challenger
-    judged = holder is not None and any(f.source == "judge" for f in tree.about(holder))
+    judged = any(f.source == "judge" for f in tree.about(holder))
     return Pick(attempt=holder, decided_by="judge" if judged else who_decided(tree, holder))
 
 
@@ -92,9 +93,10 @@ def who_decided(tree: Tree, attempt_id: str | None) -> str:
 
 
 def answer_key(attempt: Attempt) -> str:
-    """Return what makes two answers the same vote: their JSON, text without outer white space."""
+    """Return what makes two answers the same vote: the final part of a text, normalised; of others the JSON."""
     answer = attempt.answer
-    return json.dumps(answer.strip() if isinstance(answer, str) else answer, sort_keys=True)
+    vote = str(normalised(final_part(answer))) if isinstance(answer, str) else answer
+    return json.dumps(vote, sort_keys=True)
 
 
 def _vote(tree: Tree, ids: Iterable[str]) -> Pick:

@@ -32,6 +32,13 @@ T = TypeVar("T")
 class ModelContract:
     """Override `model`; `broken` and `secret` too where they make sense."""
 
+    prompt = "Say something."
+    """What every test asks; override it for a model that answers only some questions."""
+
+    def request(self, text: str = "", *, choices: int = 1) -> Request:
+        """Return a request for `text`, or for the prompt."""
+        return Request(messages=(user(text or self.prompt),), choices=choices)
+
     @pytest.fixture
     def anyio_backend(self) -> str:
         """Run under asyncio."""
@@ -54,12 +61,12 @@ class ModelContract:
 
     async def test_every_choice_says_why_it_ended(self, model: Model) -> None:
         """A finish reason is set."""
-        completion = await model.complete(_request())
+        completion = await model.complete(self.request())
         assert all(choice.finish_reason for choice in completion.choices)
 
     async def test_choices_are_sampled_assistant_messages(self, model: Model) -> None:
         """What a model wrote says so: only such text is trained on."""
-        completion = await model.complete(_request())
+        completion = await model.complete(self.request())
         for choice in completion.choices:
             assert choice.message.role == "assistant"
             assert choice.message.sampled
@@ -67,7 +74,7 @@ class ModelContract:
 
     async def test_usage_is_counted(self, model: Model) -> None:
         """Tokens are billed, and parts are no larger than their totals."""
-        usage = (await model.complete(_request())).usage
+        usage = (await model.complete(self.request())).usage
         assert usage.input_tokens > 0
         assert usage.output_tokens > 0
         assert usage.cached_input_tokens <= usage.input_tokens
@@ -76,12 +83,12 @@ class ModelContract:
     @pytest.mark.parametrize("choices", [1, 3])
     async def test_there_are_exactly_as_many_choices_as_asked_for(self, model: Model, choices: int) -> None:
         """`n` is kept even where the endpoint does not know it."""
-        completion = await model.complete(_request(choices=choices))
+        completion = await model.complete(self.request(choices=choices))
         assert len(completion.choices) == choices
 
     async def test_token_ids_and_logprobs_agree(self, model: Model) -> None:
         """One logprob for each sampled token, where both are given."""
-        request = Request(messages=_request().messages, sampling=Sampling(logprobs=True, max_tokens=16))
+        request = Request(messages=self.request().messages, sampling=Sampling(logprobs=True, max_tokens=16))
         for choice in (await model.complete(request)).choices:
             if choice.token_ids is not None and choice.logprobs is not None:
                 assert len(choice.token_ids) == len(choice.logprobs)
@@ -89,43 +96,45 @@ class ModelContract:
     async def test_streamed_text_is_the_answers_text(self, model: Model) -> None:
         """The pieces given to `on_text` add up to the first choice; a model may give one piece or none."""
         pieces: list[str] = []
-        request = Request(messages=_request().messages, on_text=pieces.append)
+        request = Request(messages=self.request().messages, on_text=pieces.append)
         completion = await model.complete(request)
         assert "".join(pieces) in ("", completion.text)
 
     async def test_concurrent_calls_are_independent(self, model: Model) -> None:
         """Many calls at once each get their answer."""
-        completions = await asyncio.gather(*[model.complete(_request(f"count to {i}")) for i in range(20)])
+        completions = await asyncio.gather(
+            *[model.complete(self.request(f"{self.prompt} " * (i % 3 + 1))) for i in range(20)]
+        )
         assert all(len(completion.choices) == 1 for completion in completions)
 
     async def test_other_event_loops_may_use_it(self, model: Model) -> None:
         """A model belongs to no event loop, and needs no closing in each."""
-        await model.complete(_request())
-        first = asyncio.create_task(asyncio.to_thread(_run, lambda: model.complete(_request())))
-        second = asyncio.create_task(asyncio.to_thread(_run, lambda: model.complete(_request())))
+        await model.complete(self.request())
+        first = asyncio.create_task(asyncio.to_thread(_run, lambda: model.complete(self.request())))
+        second = asyncio.create_task(asyncio.to_thread(_run, lambda: model.complete(self.request())))
         for completion in await asyncio.gather(first, second):
             assert len(completion.choices) == 1
-        await model.complete(_request())
+        await model.complete(self.request())
 
     async def test_cancelling_a_call_leaves_the_model_usable(self, model: Model) -> None:
         """Cancellation passes through at once and breaks nothing."""
-        task = asyncio.create_task(model.complete(_request()))
+        task = asyncio.create_task(model.complete(self.request()))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert (await model.complete(_request())).choices
+        assert (await model.complete(self.request())).choices
 
     async def test_it_can_be_closed_and_used_again(self, model: Model) -> None:
         """Closing twice does no harm; a later call opens connections again."""
-        await model.complete(_request())
+        await model.complete(self.request())
         await model.aclose()
         await model.aclose()
-        assert (await model.complete(_request())).choices
+        assert (await model.complete(self.request())).choices
 
     async def test_no_time_is_a_model_error_or_an_answer(self, model: Model) -> None:
         """A deadline that cannot be kept is no `TimeoutError`."""
-        request = Request(messages=_request().messages, timeout_s=1e-9)
+        request = Request(messages=self.request().messages, timeout_s=1e-9)
         with suppress(ModelError):
             await model.complete(request)
 
@@ -134,7 +143,7 @@ class ModelContract:
         if broken is None:
             pytest.skip("no `broken` fixture")
         with pytest.raises(ModelError) as raised:
-            await broken.complete(_request())
+            await broken.complete(self.request())
         await broken.aclose()
         assert secret not in f"{raised.value!r} {raised.value}"
 
@@ -148,10 +157,6 @@ class ModelContract:
     async def test_it_is_a_model(self, model: Model) -> None:
         """It has what the protocol asks for."""
         assert isinstance(model, Model)
-
-
-def _request(text: str = "Say something.", *, choices: int = 1) -> Request:
-    return Request(messages=(user(text),), choices=choices)
 
 
 def _run(call: Callable[[], Awaitable[Completion]]) -> Completion:

@@ -44,7 +44,9 @@ class Drive:
     def __post_init__(self) -> None:
         """Begin a tree."""
         task = Task(prompt=(user("Name a prime."),))
-        head = Head(tree=f"drive-{self.seed}", task=task, recipe="", recipe_digest="", key="key", created_at=0.0)
+        head = Head(
+            tree=f"drive-{self.seed}", task=task, recipe="", recipe_digest="", key="key", created_at=0.0
+        )
         self.tree, self.state = Tree(head), self.search.start(task)
         self._random = random.Random(self.seed)
 
@@ -75,7 +77,12 @@ class Drive:
     def begin(self, move: Move) -> None:
         """Ask for the attempts of a move."""
         for _ in range(move.samples):
-            ask = Ask(attempt=self.tree.next_attempt_id(), parents=move.parents, kind=move.kind, replaces=move.replaces)
+            ask = Ask(
+                attempt=self.tree.next_attempt_id(),
+                parents=move.parents,
+                kind=move.kind,
+                replaces=move.replaces,
+            )
             self.tree.append(ask)
             self.tell(ask)
             self.flying.append(ask.attempt)
@@ -93,7 +100,8 @@ class Drive:
         status, answer = ("failed", None) if failed else ("complete", chance.randrange(5))
         self.tree.append(
             Attempt(
-                id=attempt_id, parents=ask.parents, kind=ask.kind, replaces=ask.replaces, status=status, answer=answer
+                id=attempt_id, parents=ask.parents, kind=ask.kind, replaces=ask.replaces,
+                status=status, answer=answer,
             )
         )  # fmt: skip
         self.flying.remove(attempt_id)
@@ -181,7 +189,11 @@ class SearchContract:
             drive = Drive(search, seed, lanes=4)
             for _ in drive.steps(self.limit):
                 other = copy.deepcopy(drive)
-                siblings = [i for i in other.flying if other.tree.asks[i].parents == other.tree.asks[other.flying[0]].parents]
+                siblings = [
+                    i
+                    for i in other.flying
+                    if other.tree.asks[i].parents == other.tree.asks[other.flying[0]].parents
+                ]
                 if len(siblings) < 2:
                     continue
                 for attempt_id in siblings:

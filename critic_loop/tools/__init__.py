@@ -62,11 +62,15 @@ class FunctionTool:
         return create_model(f"{self.name}_arguments", __config__=ConfigDict(extra="forbid"), **fields)
 
     @cached_property
-    def spec(self) -> ToolSpec:
-        """What the model is told: name, docstring, JSON Schema of the arguments."""
+    def _schema(self) -> dict[str, Any]:
         schema = self._arguments.model_json_schema()
         schema.pop("title", None)
-        return ToolSpec(name=self.name, description=self.description, parameters=schema)
+        return schema
+
+    @property
+    def spec(self) -> ToolSpec:
+        """What the model is told: name, docstring, JSON Schema of the arguments."""
+        return ToolSpec(name=self.name, description=self.description, parameters=self._schema)
 
     async def run(self, arguments: Mapping[str, Any]) -> str:
         """Check `arguments`, call the function, and return its result as text.

@@ -3,6 +3,7 @@
 import pytest
 
 from critic_loop.core.errors import RateLimited
+from critic_loop.demo.model import embedded
 from critic_loop.models import VLLM, ChatModel, Limited, Retrying, RetryPolicy
 from critic_loop.testing import Fault, ScriptedModel, TestServer
 from critic_loop.testing.model_contract import ModelContract
@@ -28,6 +29,17 @@ class TestScriptedList(ModelContract):
     @pytest.fixture
     def broken(self):
         return ScriptedModel([])
+
+
+class TestEmbeddedModel(ModelContract):
+    prompt = "Countdown 24: 3 5 7 8"
+
+    @pytest.fixture
+    async def model(self):
+        pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'critic-loop[demo]'")
+        model = embedded("countdown")
+        yield model
+        await model.aclose()
 
 
 class Served(ModelContract):

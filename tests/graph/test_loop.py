@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from pydantic import BaseModel
 import critic_loop as cl
 from critic_loop.core.errors import AuthFailed, ConfigError, ModelError, SearchError, Unreachable
 from critic_loop.core.records import Ask, Call, Feedback, Outcome, Reply
-from critic_loop.testing import ScriptedModel
+from critic_loop.models import Retrying, RetryPolicy, resolve
+from critic_loop.testing import Fault, ScriptedModel, TestServer
 from tests.graph.conftest import RIGHT, WRONG, by_seed, counting, disagree, is_42, never, outline
 
 pytestmark = pytest.mark.anyio
@@ -216,7 +218,7 @@ async def test_stream_yields_every_record_and_the_result_last() -> None:
         kinds.index(Ask) < kinds.index(Call) < kinds.index(Reply) < kinds.index(Feedback) < kinds.index(Outcome)
     )
     assert isinstance(seen[-1], cl.Result)
-    assert [r for r in seen[-1].tree.log[1:]] == seen[:-1]
+    assert seen[-1].tree.log[1:] == seen[:-1]
 
 
 def test_run_sync_works_with_and_without_a_running_event_loop() -> None:
@@ -374,9 +376,6 @@ async def test_late_feedback_reaches_the_stored_tree(store: str) -> None:
 
 
 async def test_retries_count_against_the_budget() -> None:
-    from critic_loop.models import RetryPolicy, Retrying, resolve
-    from critic_loop.testing import Fault, TestServer
-
     async with TestServer(["unused"], faults=lambda request: Fault("server_error")) as server:
         model = resolve(f"chat:test@{server.url}", settings={"attempts": 9})
         assert isinstance(model, Retrying)
@@ -424,5 +423,66 @@ async def test_function_actors_are_bounded_by_the_cap_on_calls() -> None:
     async def tireless(view: cl.View[str]) -> str:
         return "no"
 
-    result = await cl.Loop("try-again", actor=tireless, verifiers=[never], stop=cl.Verified(), max_calls=7).run("x")
+    result = await cl.Loop("try-again", actor=tireless, verifiers=[never], stop=cl.Verified(), max_calls=7).run(
+        "x"
+    )
     assert (result.stop, len(result.tree)) == ("budget", 7)
+
+
+async def test_a_known_task_id_with_another_prompt_is_refused(store: str) -> None:
+    async with cl.Loop(
+        "try-again", actor=ScriptedModel(lambda r: "42"), verifiers=[is_42], store=store
+    ) as loop:
+        first = cl.Task.of("6*7?", id="q1")
+        assert [r.answer async for r in loop.map([first])] == ["42"]
+        with pytest.raises(ConfigError, match=r"another task .*its prompt differs"):
+            async for _ in loop.map([cl.Task.of("7*7?", id="q1")]):
+                pass
+
+
+def rejecting(**fields: Any) -> cl.Recipe:
+    given = {"actor": "actor/anti-repeat", "memory": "rejected", "stop": [{"max_rounds": 3}], **fields}
+    return cl.Recipe.model_validate({"name": "anti-repeat", "search": {"kind": "refine"}, **given})
+
+
+async def test_rejected_answers_are_shown_together_in_one_message() -> None:
+    actor = counting()
+    result = await cl.Loop(rejecting(), actor=actor, verifiers=[never]).run("x")
+    assert len(result.tree) == 3
+    system, task, told = actor.requests[2].messages
+    assert (system.role, task.text, told.role) == ("system", "x", "user")
+    assert re.findall(r"<data \w+ rejected>\n(.*)\n</data", told.text) == ["answer 1", "answer 2"]
+    assert told.text.endswith("Do not give any of them again. Think anew, and give another answer.")
+
+
+async def test_rejected_answers_need_a_prompt_that_lists_them() -> None:
+    expected = r"recipe 'anti-repeat', key 'memory', .*solver\.md, key 'variables', does not declare 'rejected'"
+    with pytest.raises(ConfigError, match=expected):
+        cl.Loop(rejecting(actor="actor/solver"), actor=counting())
+
+    async def own(view: cl.View[str]) -> str:
+        return f"{len(view.path)} before"
+
+    result = await cl.Loop(rejecting(actor="actor/solver"), actor=own, verifiers=[never]).run("x")
+    assert [a.answer for a in result.tree] == ["0 before", "1 before", "2 before"]
+
+
+async def test_a_search_is_told_of_each_attempt_once_when_it_has_been_judged() -> None:
+    class Listening:
+        told: list[tuple[str, int]]
+
+        def start(self, task: cl.Task) -> int:
+            self.told = []
+            return 0
+
+        def fold(self, state: int, tree: cl.Tree, record: Ask | cl.Attempt) -> int:
+            about = 0 if isinstance(record, Ask) else len(tree.judgements(record.id))
+            self.told.append((record.type, about))
+            return state + 1
+
+        def ask(self, state: int, tree: cl.Tree) -> cl.Move | cl.Wait | cl.Stop:
+            return cl.Wait() if state % 2 else cl.Move() if state < 4 else cl.Stop()
+
+    search = Listening()
+    await cl.Loop("refine", actor=counting(), critic=disagree(), verifiers=[never], search=search).run("x")
+    assert search.told == [("ask", 0), ("attempt", 2)] * 2

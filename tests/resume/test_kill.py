@@ -164,9 +164,7 @@ def main() -> None:
             whole = undisturbed(running, f"sqlite:///{folder}/whole.db", tasks=64, lanes=1)
             assert {tree.task.id: outline(tree) for tree in trees} == whole
             repeats = sum(count - 1 for count in arrived.values())
-            print(
-                f"64 tasks, 20 kills: {sum(arrived.values())} calls, {repeats} repeated, all in flight at a kill"
-            )
+            print(f"64 tasks, 20 kills: {sum(arrived.values())} calls, {repeats} repeated, all in flight")
         finally:
             running.close()
 

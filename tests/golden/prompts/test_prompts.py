@@ -46,13 +46,13 @@ FULL = {
     "answer": "6 + 7 = 13\nThe answer is 13.",
     "first": Data("answer A", "42"),
     "second": Data("answer B", "13"),
-    "schema": '{"type": "object", "properties": {"answer": {"type": "integer"}}}',
+    "schema": Word('{"type": "object", "properties": {"answer": {"type": "integer"}}}'),
     "reference": "42",
     "rejected": ["12", "13"],
     "round": 2,
     "feedback": [ITEM, BARE],
 }
-EMPTY = {**FULL, "schema": "", "reference": "", "rejected": [], "round": 0, "feedback": []}
+EMPTY = {**FULL, "schema": Word(""), "reference": "", "rejected": [], "round": 0, "feedback": []}
 
 
 def rendered(name: str) -> str:

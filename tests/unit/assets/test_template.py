@@ -95,6 +95,11 @@ def test_numbers_and_words_are_printed_bare():
     assert shown("{{ a }} {{ b }} {{ c }} {{ d }}", a=3, b=0.5, c=True, d=Word("pass")) == "3 0.5 True pass"
 
 
+def test_a_word_that_we_built_is_printed_whatever_it_holds():
+    schema = '{"title": "{{ b }}", "type": "object"}'
+    assert shown("{{ a }}", a=Word(schema)) == schema
+
+
 def test_text_can_be_tested_for_being_there():
     body = "{% if a %}yes{% else %}no{% endif %}"
     assert shown(body, a="x") == "yes"
@@ -104,7 +109,7 @@ def test_text_can_be_tested_for_being_there():
 @pytest.mark.parametrize("value", [{"a"}, object(), b"bytes", iter("ab")])
 def test_what_could_carry_text_past_the_fences_is_refused(value):
     with pytest.raises(
-        AssetError, match="variable 'a' is a .*; text, numbers, lists and mappings are expected"
+        AssetError, match=r"variable 'a' is a .*; text, numbers, lists and mappings are expected"
     ):
         shown("{{ a }}", a=value)
 

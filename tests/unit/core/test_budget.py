@@ -41,6 +41,12 @@ def test_spent_tokens_end_it_even_where_a_call_reserves_none():
     assert ledger.reserve() is None
 
 
+def test_the_last_token_ends_it():
+    ledger = LocalLedger(Budget(tokens=50), tokens=49)
+    ledger.settle(ledger.reserve(), calls=1, tokens=1)
+    assert ledger.reserve() is None
+
+
 def test_without_bounds_nothing_ends_and_all_is_counted():
     ledger = LocalLedger(Budget())
     for _ in range(100):

@@ -360,7 +360,10 @@ async def test_without_budget_a_critics_word_stays_missing(grown):
 
 
 async def test_what_a_critic_is_asked_does_not_depend_on_who_was_quicker(grown):
-    critics = (prompted_critic("critic/stepwise", sees=("answer", "text", "verdict", "verifier")), prompted_critic("critic/verdict"))
+    critics = (
+        prompted_critic("critic/stepwise", sees=("answer", "text", "verdict", "verifier")),
+        prompted_critic("critic/verdict"),
+    )
     attempt = grown.attempt(answer="1")
     together = ScriptedModel([WRONG, RIGHT])
     await stages.critic(await desk_of(grown, together, critics=critics), asks(grown, attempt))
@@ -414,7 +417,9 @@ def pairs(grown):
 
 async def test_two_attempts_are_compared_in_both_orders_once(grown):
     one, two = grown.attempt(answer="1"), grown.attempt(answer="2")
-    desk, model = await judging(grown, lambda r: "Better: A" if "answer A>\n2" in r.messages[-1].text else "Better: B")
+    desk, model = await judging(
+        grown, lambda r: "Better: A" if "answer A>\n2" in r.messages[-1].text else "Better: B"
+    )
     for _ in range(2):
         await stages.judge(desk, one, two)
     assert pairs(grown) == {(one, two): (0.0, 1.0), (two, one): (1.0, 0.0)}
@@ -425,7 +430,7 @@ async def test_two_attempts_are_compared_in_both_orders_once(grown):
 async def test_a_missing_order_is_made_up_for(grown):
     one, two = grown.attempt(answer="1"), grown.attempt(answer="2")
     grown.say(one, two, source="judge", preference=(1.0, 0.0))
-    desk, model = await judging(grown, ["Better: B"])
+    desk, _ = await judging(grown, ["Better: B"])
     await stages.judge(desk, one, two)
     assert pairs(grown) == {(one, two): (1.0, 0.0), (two, one): (0.0, 1.0)}
 
@@ -462,7 +467,7 @@ async def test_without_budget_selection_ends_and_a_resumed_loop_asks_again(grown
     assert pairs(grown) == {}
     await stages.judge(poor, draft, revision)
     assert pairs(grown) == {(draft, revision): None, (revision, draft): None}
-    assert cl.Tree and stages.missing(poor, revision)
+    assert stages.missing(poor, revision)
     rich, model = await judging(grown, ["Better: A", "Better: B"], store=Journal())
     await stages.judge_revisions(rich, asks(grown, revision))
     assert len(model.requests) == 2

@@ -155,6 +155,14 @@ def test_only_the_last_one(chain):
     assert (shown.attempts, shown.feedback) == ((last,), (said[1],))
 
 
+def test_a_parent_that_failed_is_not_shown(chain):
+    grown, draft, last, _ = chain
+    broken = grown.tree.asks[last].parents[0]
+    for memory in ("full", "last"):
+        assert shown_to_actor(grown.tree, (broken,), memory, ()).attempts == (draft,)
+    assert shown_to_actor(grown.tree, (draft, broken, last), "full", ()).attempts == (draft, last)
+
+
 def test_further_parents_come_behind_once_each(chain):
     grown, draft, last, _ = chain
     other = grown.attempt(answer="3")

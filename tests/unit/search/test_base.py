@@ -83,7 +83,7 @@ def test_records_of_another_tree_are_refused(grown):
     made = search(widen)
     known = grown.attempt(answer="1")
     made.fold(None, grown.tree, grown.tree.asks[known])
-    with pytest.raises(SearchError, match="'x.1' is unknown"):
+    with pytest.raises(SearchError, match=r"'x\.1' is unknown"):
         made.fold(None, grown.tree, Attempt(id="x.1"))
-    with pytest.raises(SearchError, match="'x.1' is unknown"):
+    with pytest.raises(SearchError, match=r"'x\.1' is unknown"):
         made.fold(None, grown.tree, Ask(attempt=known, parents=("x.1",)))

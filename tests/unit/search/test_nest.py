@@ -2,7 +2,7 @@ import pytest
 
 from critic_loop.core.errors import SearchError
 from critic_loop.core.protocols import Move, Stop, Wait
-from critic_loop.core.records import Attempt, Feedback, Subject
+from critic_loop.core.records import Ask, Attempt
 from critic_loop.search import Nest, Refine, Sample
 
 
@@ -13,7 +13,7 @@ class Recording(Refine):
         return []
 
     def fold(self, state, tree, record):
-        return [*state, (record.type, getattr(record, "attempt", None) or record.id)]
+        return [*state, (record.type, record.attempt if isinstance(record, Ask) else record.id)]
 
     def ask(self, state, tree):
         return Stop("told", str(len(state)))
@@ -22,7 +22,8 @@ class Recording(Refine):
 def folded(search, grown):
     state = search.start(grown.tree.task)
     for record in grown.tree.log[1:]:
-        state = search.fold(state, grown.tree, record)
+        if isinstance(record, Ask | Attempt):
+            state = search.fold(state, grown.tree, record)
     return state
 
 
@@ -64,12 +65,10 @@ def test_each_inner_search_hears_of_its_own_root_only(grown):
     search = Nest(Recording(), Recording())
     one, two = grown.attempt(answer="1"), grown.attempt(answer="2")
     below = grown.attempt(one, answer="3")
-    about_both = grown.say(one, two, source="judge", preference=(1.0, 0.0))
-    about_below = grown.say(below, one, source="judge", preference=(1.0, 0.0))
     state = folded(search, grown)
-    assert state.inner[two] == [("ask", two), ("attempt", two), ("feedback", about_both)]
-    assert [name for _, name in state.inner[one]] == [one, one, below, below, about_both, about_below]
-    assert [name for _, name in state.outer] == [one, one, two, two, about_both, about_both, about_below]
+    assert state.inner[two] == [("ask", two), ("attempt", two)]
+    assert [name for _, name in state.inner[one]] == [one, one, below, below]
+    assert [name for _, name in state.outer] == [one, one, two, two]
 
 
 def test_an_outer_search_that_builds_on_its_roots_is_refused(grown):
@@ -79,18 +78,8 @@ def test_an_outer_search_that_builds_on_its_roots_is_refused(grown):
         next_move(search, grown)
 
 
-@pytest.mark.parametrize(
-    "record",
-    [Attempt(id="x.1"), Feedback(id="f", subject=Subject.of("x.1"), score=1.0)],
-)
+@pytest.mark.parametrize("record", [Attempt(id="x.1"), Ask(attempt="x.1")])
 def test_unknown_attempts_are_refused(grown, record):
     search = Nest(Sample(), Refine())
     with pytest.raises(SearchError, match="unknown"):
         search.fold(search.start(grown.tree.task), grown.tree, record)
-
-
-def test_feedback_without_attempts_is_nobody_elses_business(grown):
-    search = Nest(Recording(), Recording())
-    state = search.start(grown.tree.task)
-    assert search.fold(state, grown.tree, Feedback(subject=Subject(feedback="t.f1"))).outer == []
-    assert search.fold(state, grown.tree, Feedback()).outer == []

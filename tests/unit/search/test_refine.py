@@ -2,14 +2,14 @@ import pytest
 
 from critic_loop.core.errors import SearchError
 from critic_loop.core.protocols import Move, Stop, Wait
-from critic_loop.core.records import Attempt
+from critic_loop.core.records import Ask, Attempt
 from critic_loop.search import Refine
 
 
 def folded(search, grown):
     state = search.start(grown.tree.task)
     for record in grown.tree.log[1:]:
-        if record.type in ("ask", "attempt"):
+        if isinstance(record, Ask | Attempt):
             state = search.fold(state, grown.tree, record)
     return state
 
@@ -79,14 +79,6 @@ def test_it_ends_after_its_rounds_and_counts_failures(grown):
     assert isinstance(next_move(search, grown), Move)
     grown.attempt(answer="1")
     assert next_move(search, grown) == Stop("exhausted", "2 rounds made")
-
-
-def test_feedback_changes_nothing(grown):
-    search = Refine()
-    draft = grown.attempt(answer="1")
-    state = folded(search, grown)
-    grown.say(draft, score=0.1)
-    assert search.fold(state, grown.tree, grown.tree.log[-1]) == folded(search, grown)
 
 
 def test_an_unknown_attempt_is_refused(grown):

@@ -1,11 +1,13 @@
 from critic_loop.core.protocols import Move, Stop, Wait
+from critic_loop.core.records import Ask, Attempt
 from critic_loop.search import Sample
 
 
 def folded(search, grown):
     state = search.start(grown.tree.task)
     for record in grown.tree.log[1:]:
-        state = search.fold(state, grown.tree, record)
+        if isinstance(record, Ask | Attempt):
+            state = search.fold(state, grown.tree, record)
     return state
 
 

@@ -149,6 +149,23 @@ def test_typed_answers_vote_by_value_whatever_the_order_of_their_keys(grown):
     assert majority(grown.tree).attempt == ids[1]
 
 
+def test_texts_vote_by_their_final_part(grown):
+    solutions = (
+        "6 * 7 = 41.\nAnswer: 41",
+        "Six sevens.\nAnswer: 42",
+        "So it is \\boxed{42}",
+        "42.",
+        "**New York**",
+    )
+    ids = [grown.attempt(answer=a) for a in solutions]
+    assert majority(grown.tree) == Pick(attempt=ids[1], decided_by="vote", text="3 of 5 votes")
+
+
+def test_a_text_and_a_number_are_different_answers(grown):
+    ids = [grown.attempt(answer=a) for a in ("42", 42, 42)]
+    assert majority(grown.tree) == Pick(attempt=ids[1], decided_by="vote", text="2 of 3 votes")
+
+
 def test_unreadable_answers_have_no_vote(grown):
     for _ in range(3):
         grown.attempt(text="?", error="no JSON found", error_code="output")

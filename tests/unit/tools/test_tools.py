@@ -170,7 +170,7 @@ async def test_methods_partials_and_callable_objects():
     assert json.loads(await tool(functools.partial(search, limit=1)).run({"pattern": "p"})) == ["code: p"]
 
 
-def unresolved(x: "NoSuchType") -> None:  # noqa: F821  # pyright: ignore
+def unresolved(x: "NoSuchType") -> None:  # noqa: F821
     """Do nothing."""
 
 

@@ -1,5 +1,4 @@
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from pydantic import BaseModel
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.records import Task, Verdict
 from critic_loop.verifiers import VERIFIERS, answer, verifier_named
-from critic_loop.verifiers.answer import equal, final_part, normalised
+from critic_loop.verifiers.answer import equal
 
 
 @dataclass
@@ -48,10 +47,12 @@ def test_pass_fail_and_no_reference():
         ("\u22125", "-5"), (".5", "0.5"), ("1 / 2", "0.5"), ("42.", "42"), ("$42$", "42"), ("007", "7"),
         ("1,234,567.50", "1234567.5"), ("２４", "24"), ("3/4%", "0.0075"),
         # typed answers and references
-        (42, "42"), ("42", 42), (0.5, "1/2"), (1, 1.0), ("0.1", 0.1), (True, "true"), ([1, 2], [1, 2]), ({"x": 1}, {"x": 1}),
+        (42, "42"), ("42", 42), (0.5, "1/2"), (1, 1.0), ("0.1", 0.1), (True, "true"), ([1, 2], [1, 2]),
+        ({"x": 1}, {"x": 1}),
         (Point(x=1, y=2), {"x": 1, "y": 2}), ((1, 2), [1, 2]),
         # text
-        ("Paris", "paris"), ("  **Paris**. ", "Paris"), ("New   York", "new york"), ("“", "“"), ("答案。", "答案"),
+        ("Paris", "paris"), ("  **Paris**. ", "Paris"), ("New   York", "new york"), ("“", "“"),
+        ("答案。", "答案"),
         ("10²", "10²"), ("\\frac{1}{2}", "\\frac{1}{2}"),
         # any of several
         ("b", ["a", "B"]), ("0.5", ["1/3", "50%"]),
@@ -59,7 +60,8 @@ def test_pass_fail_and_no_reference():
         ("So it is.\n\\boxed{42}", "42"), ("\\boxed{41} no, \\boxed{42}", "42"), ("\\boxed{42}", "\\boxed{42}"),
         ("\\boxed{\\frac{\\sqrt{2}}{2}}", "\\frac{\\sqrt{2}}{2}"),
         ("It is 6*7.\nAnswer: 42", "42"), ("**Final answer:** 42.", "42"), ("**Answer**: 42", "42"),
-        ("先算。\n答案：42", "42"), ("答案: 四十二。", "四十二"), ("Answer:\n42", "42"), ("Answer: 1\nAnswer: 2", "2"),
+        ("先算。\n答案：42", "42"), ("答案: 四十二。", "四十二"), ("Answer:\n42", "42"),
+        ("Answer: 1\nAnswer: 2", "2"),
         ("  answer : yes", "Yes"),
     ],
 )  # fmt: skip
@@ -74,7 +76,8 @@ def test_these_agree(given, reference):
         ("1/0", "0"), ("1.5/2.5", "0.6"), ("-5", "5"), ("3.14", "3.1415"),
         ("10²", "102"), ("½", "12"), ("x₂", "x2"),
         ("The answer is 42", "42"), ("42 because", "42"), ("", "42"), ("nan", "0"), ("1e3", "1000"),
-        ("c", ["a", "b"]), ("a", []), ([1, 2], [2, 1]), ({"x": 1}, {"x": 2}), ("1", {"x": 1}), (True, 1), (1, True),
+        ("c", ["a", "b"]), ("a", []), ([1, 2], [2, 1]), ({"x": 1}, {"x": 2}), ("1", {"x": 1}),
+        (True, 1), (1, True),
         ("\\boxed{41", "41"), ("No answer: none", "none"),
     ],
 )  # fmt: skip
@@ -82,21 +85,9 @@ def test_these_do_not(given, reference):
     assert judged(given, reference).verdict is Verdict.FAIL
 
 
-numbers = st.fractions(max_denominator=1000)
-
-
-@given(numbers)
-def test_a_number_is_equal_to_itself_however_it_is_written(number):
-    assert normalised(str(number)) == number
-    assert normalised(f"${number}$.") == number
-    assert normalised(f"{number.numerator:,}/{number.denominator}") == number
+@given(st.fractions(max_denominator=1000))
+def test_a_boxed_number_is_equal_to_itself(number):
     assert equal(f"\\boxed{{{number}}}", str(number))
-
-
-@given(st.decimals(allow_nan=False, allow_infinity=False, places=4))
-def test_decimals_and_percents_are_exact(number):
-    assert normalised(f"{number:f}") == Fraction(number)
-    assert normalised(f"{number:f} %") == Fraction(number) / 100
 
 
 @given(st.text(), st.text())
@@ -113,13 +104,10 @@ def test_long_text_is_read_in_reasonable_time():
         "Answer" + " " * 100_000,
         "\\boxed{" * 20_000,
         "* " * 50_000,
+        "7" * 100_000,
+        "1/" + "7" * 100_000,
     ):
         assert not equal(text, "42")
-
-
-def test_the_last_part_counts_and_a_box_before_a_line():
-    assert final_part("\\boxed{1}\nAnswer: 2") == "1"
-    assert final_part("just text") == "just text"
 
 
 def test_verifiers_are_found_by_name():

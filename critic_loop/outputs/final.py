@@ -1,0 +1,56 @@
+"""The part of a text that states its answer, and when two such parts say the same.
+
+Knows boxes, answer lines and numbers. Does not know what the right answer is (`verifiers/`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from fractions import Fraction
+
+from critic_loop.core.messages import assistant
+from critic_loop.outputs.plain import BoxedOutput
+
+_LINE = re.compile(
+    r"^[ \t]*(?:\*+[ \t]*)?(?:final answer|answer|答案)[ \t]*(?:\*+[ \t]*)?[:\uff1a]\s*(.+)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_WHOLE = r"(?:\d{1,3}(?:,\d{3})+|\d+)"
+_NUMBER = re.compile(rf"([+-]?)\s*({_WHOLE}(?:\.\d+)?|\.\d+)(?:\s*/\s*({_WHOLE}))?\s*(%?)")
+_SIGNS = str.maketrans("\u2212\u2010\u2011\u2013", "----")
+_AROUND = " \t\r\n$*`\"'"
+_KEPT = ("<super>", "<sub>", "<fraction>")
+"""Characters that compatibility folding would turn into other numbers: 10² is not 102."""
+_LONGEST = 1000
+"""Characters of a number; Python refuses to read or print one of 4300 digits."""
+
+
+def final_part(text: str) -> str:
+    """Return the part of `text` that states the answer: last box, last `Answer:` line, or all of it."""
+    boxed = BoxedOutput().parse(assistant(text))
+    if boxed.value is not None:
+        return boxed.value
+    lines = _LINE.findall(text)
+    return lines[-1] if lines else text
+
+
+def normalised(text: str) -> str | Fraction:
+    """Return a number as an exact fraction, other text folded to what matters."""
+    folded = _folded(text).lstrip(_AROUND).rstrip(_AROUND + ".。").casefold()
+    number = _NUMBER.fullmatch(folded.translate(_SIGNS)) if len(folded) <= _LONGEST else None
+    if number is None:
+        return " ".join(folded.split())
+    sign, above, below, percent = number.groups(default="1")
+    over = int(below.replace(",", "")) * (100 if percent else 1)
+    if over == 0:
+        return folded
+    return Fraction(sign.replace("1", "") + above.replace(",", "")) / over
+
+
+def _folded(text: str) -> str:
+    """Return `text` with full-width and other compatibility forms made plain, exponents and fractions kept."""
+    return "".join(
+        c if unicodedata.decomposition(c).startswith(_KEPT) else unicodedata.normalize("NFKC", c)
+        for c in unicodedata.normalize("NFC", text)
+    )
