@@ -73,6 +73,11 @@ def test_the_same_seed_gives_the_same_puzzles():
     assert len(set(cd.sample_puzzles(5, 50))) == 50
 
 
+def test_asking_for_more_puzzles_than_there_are_is_refused():
+    with pytest.raises(ValueError, match="found only"):
+        cd.sample_puzzles(1, 400, size=3)
+
+
 @pytest.mark.parametrize("size", [3, 4, 5, 6])
 def test_generated_puzzles_are_solvable_at_every_size(size):
     for puzzle in islice(cd.generate(1, size=size), 5):

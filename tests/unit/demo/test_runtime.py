@@ -56,7 +56,11 @@ def test_rejected_attempts_are_shortened_and_the_oldest_dropped_first():
     shown = char_prompt(cd.Puzzle(24, (3, 5, 7, 8)), ["1+1=2", *[WRONG] * 5, "hm"])
     assert shown == "24:3,5,7,8" + "!8+7,15+5,20+3=23" * 5 + "\n"
     long = "\n".join(["999+999=999"] * 9)
-    assert len(char_prompt(cd.Puzzle(24, (100, 200, 300, 400, 500, 600)), [long] * 9)) < CONTEXT_TOKENS - 64
+    assert len(char_prompt(cd.Puzzle(24, (100, 200, 300, 400)), [long] * 9)) < CONTEXT_TOKENS - 64
+
+
+def test_only_puzzles_of_four_numbers_show_rejected_attempts():
+    assert char_prompt(cd.Puzzle(24, (3, 5, 8)), [WRONG]) == "24:3,5,8\n"
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.9])

@@ -1,0 +1,160 @@
+"""The embedded model as a `Model`: a chat template for a model that knows one game.
+
+Knows how a conversation becomes the small model's prompt and a sample becomes a
+`Completion`. Does not know how text is sampled (`runtime`, loaded on first use)
+or whether an answer is right (`countdown.check`).
+
+The template reads two things: the first puzzle in a user message, and every
+assistant message after it, each an earlier attempt that was rejected. System
+messages and all other text of the user, critiques included, are not read: a
+model of a million parameters that learnt one game from traces cannot use them.
+Of the sampling it obeys temperature, max_tokens, stop and seed; tools, schemas
+and top_p mean nothing to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from critic_loop.core.errors import ConfigError, DeadlineExceeded, ModelError, boundary
+from critic_loop.core.messages import Message, assistant
+from critic_loop.core.protocols import Completion, Request
+from critic_loop.core.records import Choice, Usage
+from critic_loop.demo.chars import char_prompt, encode
+from critic_loop.demo.countdown import puzzle_of
+from critic_loop.demo.seeds import seed_of
+
+if TYPE_CHECKING:
+    from critic_loop.demo.runtime import Runtime, Sample
+
+DEFAULT_TEMPERATURE = 0.8
+DEFAULT_MAX_TOKENS = 96
+_NEEDED = ("numpy", "onnxruntime")
+
+
+def embedded(name: str) -> EmbeddedModel:
+    """Returns the model that `embedded:NAME` names.
+
+    Raises:
+        ConfigError: there is no such model, or its runtime is not installed.
+    """
+    if name != "countdown":
+        raise ConfigError(f"There is no embedded model {name!r}.", hint="Write embedded:countdown.")
+    return EmbeddedModel()
+
+
+def char_prompt_of(messages: Sequence[Message]) -> str | None:
+    """Returns the small model's prompt for a conversation, or None if it holds no puzzle."""
+    for index, message in enumerate(messages):
+        puzzle = puzzle_of(message.text) if message.role == "user" else None
+        if puzzle is not None:
+            rejected = [later.text for later in messages[index + 1 :] if later.role == "assistant"]
+            return char_prompt(puzzle, rejected)
+    return None
+
+
+class EmbeddedModel:
+    """The Countdown model of the package; needs no key, no server and no GPU.
+
+    Calls from any event loop share batches. The same request with the same seed
+    gives the same text, whatever else is asked at the time.
+    """
+
+    def __init__(self) -> None:
+        """Checks that the runtime is installed; the weights load with the first call.
+
+        Raises:
+            ConfigError: onnxruntime or numpy is missing.
+        """
+        missing = [name for name in _NEEDED if find_spec(name) is None]
+        if missing:
+            raise ConfigError(
+                f"embedded:countdown needs {' and '.join(missing)}.",
+                hint="Install them with: pip install 'critic-loop[demo]'",
+            )
+        self._lock = threading.Lock()
+        self._runtime: Runtime | None = None
+
+    @property
+    def spec(self) -> str:
+        """The spec string."""
+        return "embedded:countdown"
+
+    async def complete(self, request: Request) -> Completion:
+        """Samples `request.choices` answers to the puzzle of the conversation.
+
+        Raises:
+            ModelError: no user message holds a puzzle, or the runtime failed.
+            DeadlineExceeded: `request.timeout_s` passed.
+        """
+        prompt = char_prompt_of(request.messages)
+        if prompt is None:
+            raise ModelError(
+                "embedded:countdown plays Countdown only, and no user message holds a puzzle.",
+                hint="Send one like 'Countdown 24: 3 5 7 8' (3 to 6 numbers).",
+            )
+        with boundary(ModelError, "running the embedded model"):
+            try:
+                async with asyncio.timeout(request.timeout_s):
+                    return await self._complete(request, prompt)
+            except TimeoutError:
+                raise DeadlineExceeded(
+                    f"embedded:countdown took longer than {request.timeout_s} s.",
+                    hint="Give it a longer timeout_s, or fewer calls at a time.",
+                ) from None
+
+    async def aclose(self) -> None:
+        """Ends the worker thread and frees the weights; a later call loads them again."""
+        with self._lock:
+            runtime, self._runtime = self._runtime, None
+        if runtime is not None:
+            await asyncio.to_thread(runtime.close)
+
+    def _open(self) -> Runtime:
+        from critic_loop.demo.runtime import Runtime
+
+        with self._lock:
+            if self._runtime is None:
+                self._runtime = Runtime()
+            return self._runtime
+
+    async def _complete(self, request: Request, prompt: str) -> Completion:
+        runtime = self._runtime or await asyncio.to_thread(self._open)
+        sampling = request.sampling
+        seed = secrets.randbits(64) if sampling.seed is None else sampling.seed
+        temperature = DEFAULT_TEMPERATURE if sampling.temperature is None else sampling.temperature
+        calls = (
+            runtime.sample(
+                prompt,
+                temperature=temperature,
+                seed=seed_of("choice", seed, index),
+                max_tokens=sampling.max_tokens or DEFAULT_MAX_TOKENS,
+                stop=sampling.stop,
+            )
+            for index in range(request.choices)
+        )
+        samples = await asyncio.gather(*calls)
+        if request.on_text is not None:
+            for sample in samples:
+                request.on_text(sample.text)
+        return Completion(
+            choices=tuple(_choice(sample) for sample in samples),
+            usage=Usage(input_tokens=len(prompt), output_tokens=sum(len(s.token_ids) for s in samples)),
+            model="countdown",
+            weight_version=f"sha256:{runtime.weights_sha256[:16]}",
+            prompt_token_ids=tuple(encode(prompt)),
+        )
+
+
+def _choice(sample: Sample) -> Choice:
+    return Choice(
+        message=assistant(sample.text, sampled=True),
+        finish_reason=sample.finish_reason,
+        token_ids=sample.token_ids,
+        logprobs=sample.logprobs,
+    )

@@ -1,0 +1,236 @@
+"""Asynchronous sampling from the small model; concurrent requests share batches.
+
+Knows threads, event loops and characters. Does not know puzzles, chat messages
+(`model`) or what happens inside a batch (`engine`).
+
+One worker thread owns the engine. Requests of any thread or event loop go into
+its queue, join between two decode steps, and are answered one by one as they
+end, so an event loop never waits for arithmetic.
+
+The same (prompt, temperature, seed, max_tokens, stop) gives the same text on
+the same machine, alone or in any company. This was checked with texts and
+log-probabilities compared for equality on an x86-64 machine with AVX-512;
+another processor or release of ONNX Runtime may round otherwise, and so may
+now and then choose another token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import hashlib
+import queue
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self, TypeAlias
+
+from critic_loop.demo.chars import END_ID, decode, encode
+from critic_loop.demo.engine import Engine, Row
+
+FinishReason: TypeAlias = Literal["stop", "length"]
+
+_CLOSED = "this runtime is closed"
+_PREFILL_AT_ONCE = 64
+"""Most rows that join between two steps, so that live rows are not kept waiting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One text that the model wrote."""
+
+    text: str
+    """Without the end token, and cut before the first stop string."""
+    token_ids: tuple[int, ...]
+    """Everything drawn, the end token included."""
+    logprobs: tuple[float, ...]
+    """One a token, at temperature 1."""
+    finish_reason: FinishReason
+    prompt_tokens: int
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    row: Row
+    stop: Sequence[str]
+    future: Future[Sample] = field(default_factory=Future[Sample])
+
+    def text(self) -> str:
+        """The text so far, cut before the first stop string."""
+        text = decode(self.row.token_ids)
+        ends = [at for stop in self.stop if stop and (at := text.find(stop)) >= 0]
+        return text[: min(ends)] if ends else text
+
+    def stopped(self) -> bool:
+        """Whether a stop string was written."""
+        return bool(self.stop) and len(self.text()) < len(decode(self.row.token_ids))
+
+    def answer(self) -> None:
+        """Hands the sample to whoever waits, if anybody still does."""
+        row, stopped = self.row, self.stopped()
+        sample = Sample(
+            text=self.text(),
+            token_ids=tuple(row.token_ids),
+            logprobs=tuple(row.logprobs),
+            finish_reason="stop" if row.ended or stopped else "length",
+            prompt_tokens=len(row.prompt_ids),
+        )
+        with suppress(InvalidStateError):  # cancelled a moment ago
+            self.future.set_result(sample)
+
+    def fail(self, error: Exception) -> None:
+        """Hands an error to whoever waits."""
+        with suppress(InvalidStateError):
+            self.future.set_exception(error)
+
+
+def _bundled() -> bytes:
+    return (files("critic_loop.demo") / "weights" / "countdown.onnx").read_bytes()
+
+
+class Runtime:
+    """A loaded model and its worker thread; close it when done, or use it in `with`."""
+
+    def __init__(self, weights: Path | None = None, *, slots: int = 128, threads: int = 1) -> None:
+        """Loads the weights (those of the package unless given) and starts the thread.
+
+        Args:
+            weights: an ONNX file written by `onnx_graph`.
+            slots: most sequences that are advanced together; more wait their turn.
+            threads: intra-op threads of ONNX Runtime, at most 2.
+        """
+        data = _bundled() if weights is None else weights.read_bytes()
+        self.weights_sha256 = hashlib.sha256(data).hexdigest()
+        self._engine = Engine(data, slots=slots, threads=min(threads, 2))
+        self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._lock, self._closed = threading.Lock(), False
+        self._thread = threading.Thread(target=self._work, name="critic-loop-demo", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    @property
+    def context(self) -> int:
+        """Most tokens of prompt and answer together."""
+        return self._engine.context
+
+    async def sample(
+        self,
+        prompt: str,
+        *,
+        temperature: float = 0.0,
+        seed: int = 0,
+        max_tokens: int = 96,
+        stop: Sequence[str] = (),
+    ) -> Sample:
+        """Writes one continuation of a prompt; cancelling the call frees its place.
+
+        Args:
+            prompt: text in the model's alphabet.
+            temperature: 0 takes the most probable token each time.
+            seed: of this request alone.
+            max_tokens: cut to what the context leaves room for.
+            stop: strings before which the text ends.
+
+        Raises:
+            ValueError: the prompt is empty, too long, or uses another alphabet.
+            RuntimeError: the runtime is closed.
+        """
+        request = _Request(self._row(prompt, temperature, seed, max_tokens), tuple(stop))
+        with self._lock:
+            if self._closed:
+                raise RuntimeError(_CLOSED)
+            self._queue.put(request)
+        return await asyncio.wrap_future(request.future)
+
+    def close(self) -> None:
+        """Ends the worker thread; calls still waiting raise RuntimeError. May be called twice."""
+        with self._lock:
+            already, self._closed = self._closed, True
+        if not already:
+            atexit.unregister(self.close)
+            self._queue.put(None)
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        """Returns the runtime itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes the runtime."""
+        self.close()
+
+    def _row(self, prompt: str, temperature: float, seed: int, max_tokens: int) -> Row:
+        try:
+            prompt_ids = encode(prompt)
+        except KeyError as error:
+            raise ValueError(f"the model's alphabet has no {error.args[0]!r}") from None
+        if not 0 < len(prompt_ids) < self.context:
+            raise ValueError(f"a prompt has 1 to {self.context - 1} characters, not {len(prompt_ids)}")
+        if max_tokens < 1 or temperature < 0:
+            raise ValueError("max_tokens is at least 1 and temperature at least 0")
+        return Row(
+            prompt_ids=prompt_ids,
+            temperature=temperature,
+            seed=seed % 2**64,
+            max_tokens=min(max_tokens, self.context - len(prompt_ids)),
+            end_id=END_ID,
+        )
+
+    def _work(self) -> None:
+        """Runs the engine until the end marker comes; every request gets an end."""
+        waiting, live = list[_Request](), list[_Request]()
+        try:
+            while self._receive(waiting, idle=not (waiting or live)):
+                self._advance(waiting, live)
+        except Exception as error:  # noqa: BLE001  # passed on to every caller
+            self._fail([*waiting, *live], error)
+        else:
+            self._fail([*waiting, *live], RuntimeError(_CLOSED))
+
+    def _receive(self, waiting: list[_Request], *, idle: bool) -> bool:
+        """Takes what has come in, waiting for it if idle; False at the end marker."""
+        try:
+            request = self._queue.get(block=idle)
+            while request is not None:
+                waiting.append(request)
+                request = self._queue.get_nowait()
+        except queue.Empty:
+            return True
+        return False
+
+    def _advance(self, waiting: list[_Request], live: list[_Request]) -> None:
+        """Lets requests join, draws a token for all, and answers those that end."""
+        waiting[:] = [request for request in waiting if not request.future.cancelled()]
+        joining = waiting[: min(self._engine.free, _PREFILL_AT_ONCE)]
+        del waiting[: len(joining)]
+        self._engine.join([request.row for request in joining])
+        live.extend(joining)
+        self._settle(live)
+        self._engine.step()
+        self._settle(live)
+
+    def _settle(self, live: list[_Request]) -> None:
+        gone = [r for r in live if r.row.done or r.future.cancelled() or r.stopped()]
+        if gone:
+            self._engine.leave([request.row for request in gone])
+            live[:] = [request for request in live if request not in gone]
+        for request in gone:
+            request.answer()
+
+    def _fail(self, requests: Sequence[_Request], error: Exception) -> None:
+        """Ends all requests, also those that came in meanwhile; no more are taken."""
+        with self._lock:
+            self._closed = True
+        late = list[_Request]()
+        while not self._queue.empty():
+            request = self._queue.get()
+            late.extend([request] if request is not None else [])
+        for request in (*requests, *late):
+            request.fail(error)
