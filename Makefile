@@ -1,0 +1,66 @@
+# The habits of this project. Only Python and pip are needed beforehand; VENV=DIR chooses another venv.
+VENV   ?= .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-real check fmt bench clean
+
+help:
+	@sed -n 's/^## //p' Makefile
+
+## make demo       install into $(VENV) and run the embedded experiment
+demo: $(VENV)/.installed-demo
+	$(BIN)/critic-loop demo
+
+## make test       install what tests need and run everything but tests/real
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -q --ignore=tests/real $(ARGS)
+
+## make test-real  install the real counterparts and run tests/real
+test-real: $(VENV)/.installed-real
+	$(BIN)/python -m pytest -q -rs tests/real $(ARGS)
+
+## make check      linter, formatter, type checker, import contracts
+check: $(VENV)/.installed-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+## make fmt        format and mend what the linter can
+fmt: $(VENV)/.installed-check
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+## make bench      measure orchestration, transport and store
+bench: $(VENV)/.installed-test
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV)/.installed-* .coverage dist build
+
+# A stamp stands for an installation; pyproject.toml is all that it depends on, since it is editable.
+# Dependency groups need pip 25.1 or newer.
+$(VENV)/.venv-made:
+	@echo "making $(VENV), installing: a minute or two, the first time"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade "pip>=25.1"
+	touch $@
+
+$(VENV)/.installed-demo: pyproject.toml $(VENV)/.venv-made
+	$(PIP) --editable ".[demo,export]"
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml $(VENV)/.installed-demo
+	$(PIP) --group test
+	touch $@
+
+$(VENV)/.installed-check: pyproject.toml $(VENV)/.installed-test
+	$(PIP) --group check
+	touch $@
+
+$(VENV)/.installed-real: pyproject.toml $(VENV)/.installed-test
+	$(PIP) --group real
+	touch $@

@@ -1,0 +1,122 @@
+"""`critic-loop recipes`: what there is to run, and what a recipe consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from critic_loop.assets import Library, Recipe, SearchUse
+from critic_loop.cli.terminal import Terminal
+
+
+def recipes(name: str | None, assets: Sequence[Path], terminal: Terminal, *, as_json: bool) -> None:
+    """List all recipes, or show one."""
+    library = Library(assets)
+    chosen = library.recipes() if name is None else {name: library.recipe(name)}
+    if as_json:
+        terminal.document({"recipes": [row(library, recipe) for recipe in chosen.values()]})
+    elif name is None:
+        terminal.out.print(_table(list(chosen.values())))
+        terminal.note("critic-loop recipes NAME shows one.")
+    else:
+        terminal.out.print(_page(library, chosen[name]))
+
+
+def row(library: Library, recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as a JSON object, with the specs of the agents that it names."""
+    data = recipe.model_dump(mode="json", exclude={"search"})
+    search = [{"kind": use.kind, **use.settings} for use in recipe.search]
+    agents = {name: library.agent(name).model_dump(mode="json") for name in agents_of(recipe)}
+    return data | {"search": search, "agents": agents}
+
+
+def agents_of(recipe: Recipe) -> list[str]:
+    """Return the names of the specs that a recipe uses, without repetition."""
+    names = [recipe.actor, *(use.agent for use in recipe.critics), *([recipe.judge] if recipe.judge else [])]
+    return list(dict.fromkeys(names))
+
+
+def _table(found: Sequence[Recipe]) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column()
+    for recipe in found:
+        searches = ", each: ".join(searching(use) for use in recipe.search)
+        text = Text.assemble(recipe.description, (f"\n{searches}; {', '.join(roles(recipe))}", "cyan"))
+        if recipe.source:
+            text.append(f"\n{recipe.source}", style="dim")
+        table.add_row(recipe.name, text)
+    return table
+
+
+def roles(recipe: Recipe) -> list[str]:
+    """Return which roles a recipe has."""
+    present = {
+        "actor": True,
+        "verifier": bool(recipe.verifiers),
+        "critic": bool(recipe.critics),
+        "judge": bool(recipe.judge),
+    }
+    return [role for role, there in present.items() if there]
+
+
+def searching(use: SearchUse) -> str:
+    """Return a search as `sample n=4`."""
+    return " ".join([use.kind, *(f"{key}={value}" for key, value in use.settings.items())])
+
+
+def _page(library: Library, recipe: Recipe) -> RenderableType:
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, value in _facts(library, recipe):
+        if value:
+            facts.add_row(name, escape(value))
+    return Group(Text(recipe.name, style="bold"), Text(recipe.description), Text(), facts)
+
+
+def _facts(library: Library, recipe: Recipe) -> list[tuple[str, str]]:
+    critics = [_agent(library, use.agent, f"sees {', '.join(use.sees)}; {use.when}") for use in recipe.critics]
+    return [
+        ("after", recipe.source),
+        ("search", ", each of these: ".join(searching(use) for use in recipe.search)),
+        (
+            "actor",
+            _agent(
+                library, recipe.actor, f"shown {', '.join(recipe.show) or 'nothing'}; memory {recipe.memory}"
+            ),
+        ),
+        ("verifiers", ", ".join(recipe.verifiers)),
+        *(("critic", critic) for critic in critics),
+        ("judge", _agent(library, recipe.judge, "both orders") if recipe.judge else ""),
+        ("select", recipe.select),
+        ("stop", _stop(recipe)),
+        ("lanes", str(recipe.lanes)),
+        ("cap", f"{recipe.max_calls} calls a task"),
+    ]
+
+
+def _agent(library: Library, name: str, manner: str) -> str:
+    spec = library.agent(name)
+    return f"{name}: {spec.description} (slot {spec.slot}, prompt {spec.prompt}; {manner})"
+
+
+def _stop(recipe: Recipe) -> str:
+    if recipe.stop is None:
+        return "the usual rules"
+    rules = [", ".join(_rule(name, setting) for name, setting in rule.items()) for rule in recipe.stop]
+    return " | ".join(rules) or "when the search ends"
+
+
+def _rule(name: str, setting: Any) -> str:
+    if setting is True:
+        return name
+    if isinstance(setting, dict):
+        return f"{name} " + " ".join(f"{key}={value}" for key, value in setting.items())
+    return f"{name} {setting}"

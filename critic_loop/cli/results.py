@@ -1,0 +1,137 @@
+"""Results as JSON rows and as tables.
+
+The rows' keys are public: they are what `run --json` and `run --out` give. Knows results. Does not
+know how they came about.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_jsonable_python
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from critic_loop.core.records import Verdict
+
+if TYPE_CHECKING:
+    from critic_loop.graph.result import Result
+
+VERDICT_STYLES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.ABSTAIN: "yellow"}
+VERDICT_WORDS = {Verdict.PASS: "accepted", Verdict.FAIL: "rejected", Verdict.ABSTAIN: "not judged"}
+
+
+def row(result: Result[Any], *, reused: bool = False) -> dict[str, Any]:
+    """Return a result as a JSON object."""
+    usage = result.spend.usage
+    return {
+        "task": result.task.id,
+        "tree": result.tree.id,
+        "attempt": result.attempt_id,
+        "answer": to_jsonable_python(result.answer),
+        "verdict": str(result.verdict),
+        "score": result.value.score,
+        "decided_by": result.decided_by,
+        "stop": result.stop,
+        "stop_text": result.stop_text,
+        "attempts": len(result.tree),
+        "calls": result.spend.calls,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cost_usd": result.spend.cost_usd,
+        "elapsed_s": result.spend.elapsed_s,
+        "reused": reused,
+        "error": problem(result),
+    }
+
+
+def problem(result: Result[Any]) -> str:
+    """Return why there is no answer; empty where there is one."""
+    if result.answer is not None:
+        return ""
+    if result.error:
+        return result.error
+    errors = [attempt.error for attempt in result.tree if attempt.error]
+    return errors[-1] if errors else result.stop_text or "the loop stopped before its first answer"
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the totals of rows as a JSON object."""
+    verdicts = Counter(r["verdict"] for r in rows)
+    return {
+        "tasks": len(rows),
+        "answered": sum(not r["error"] for r in rows),
+        **{str(verdict): verdicts[str(verdict)] for verdict in Verdict},
+        **{key: sum(r[key] for r in rows) for key in ("calls", "input_tokens", "output_tokens")},
+        "reused": sum(r["reused"] for r in rows),
+    }
+
+
+def one(result: Result[Any], *, reused: bool) -> RenderableType:
+    """Return one result for a person: the answer, then the facts about it."""
+    shown = row(result, reused=reused)
+    answer = Text(problem(result), style="red") if shown["error"] else Text(_text(shown["answer"]))
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, value in _facts(result, shown):
+        facts.add_row(name, value)
+    return Group(answer, Text(), facts)
+
+
+def _facts(result: Result[Any], shown: dict[str, Any]) -> list[tuple[str, Text]]:
+    verdict = Text(VERDICT_WORDS[result.verdict], style=VERDICT_STYLES[result.verdict])
+    verdict.append(f" (decided by {result.decided_by or 'nobody'})", style="default")
+    if result.verdict is not Verdict.ABSTAIN and shown["score"] is not None:
+        verdict.append(f", score {shown['score']:.2f}", style="default")
+    stop = f"{result.stop}: {result.stop_text}" if result.stop_text else result.stop
+    spend = ", ".join(
+        [
+            count(shown["attempts"], "attempt"), count(shown["calls"], "call"),
+            f"{shown['input_tokens']:,} tokens in", f"{shown['output_tokens']:,} out",
+            f"{shown['elapsed_s']:.1f} s",
+        ]
+    )  # fmt: skip
+    tree = result.tree.id + (" (finished earlier; --new begins another)" if shown["reused"] else "")
+    return [("verdict", verdict), ("stopped", Text(stop)), ("spent", Text(spend)), ("tree", Text(tree))]
+
+
+def many(rows: Sequence[dict[str, Any]]) -> RenderableType:
+    """Return the totals over many results for a person."""
+    total = summary(rows)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in (
+        "tasks",
+        "accepted",
+        "rejected",
+        "not judged",
+        "no answer",
+        "calls",
+        "tokens in",
+        "tokens out",
+    ):
+        table.add_column(name, justify="right")
+    numbers = [
+        total["tasks"], total["pass"], total["fail"], total["abstain"], total["tasks"] - total["answered"],
+        total["calls"], total["input_tokens"], total["output_tokens"],
+    ]  # fmt: skip
+    table.add_row(*(f"{number:,}" for number in numbers))
+    stops = Counter(r["stop"] for r in rows)
+    reasons = ", ".join(f"{name} {number}" for name, number in stops.most_common())
+    return Group(table, Text.assemble(("stopped by  ", "dim"), reasons))
+
+
+def _text(answer: Any) -> str:
+    if isinstance(answer, str):
+        return answer.strip()
+    import orjson
+
+    return orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode()
+
+
+def count(number: int, noun: str) -> str:
+    """Return `1 call`, `2 calls`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

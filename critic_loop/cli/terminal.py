@@ -1,0 +1,124 @@
+"""Where a command writes: results to stdout, everything else to stderr.
+
+With `--json`, stdout holds one JSON document and nothing else, also when the command fails. Knows
+consoles and exit codes. Does not know what is printed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from critic_loop.core.errors import AssetError, ConfigError, CriticLoopError
+
+FAILURE = 1
+USAGE = 2
+INTERRUPTED = 130
+
+
+class UsageProblem(ConfigError):
+    """What was typed cannot be done; `details` has a line for each thing that is wrong."""
+
+    def __init__(self, message: str, *, hint: str = "", details: Sequence[str] = ()) -> None:
+        """Say what is wrong, one line for each place where it is."""
+        super().__init__(message, hint=hint)
+        self.details = tuple(details)
+
+
+def _stdout() -> Console:
+    return Console(highlight=False)
+
+
+def _stderr() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terminal:
+    """What a command may write to, and how it ends when something is wrong."""
+
+    out: Console = field(default_factory=_stdout)
+    err: Console = field(default_factory=_stderr)
+    traceback: bool = False
+
+    def note(self, text: str, *, style: str = "dim") -> None:
+        """Tell a person something beside the result."""
+        self.err.print(Text(text, style=style), soft_wrap=True)
+
+    def fact(self, name: str, text: str) -> None:
+        """Tell a person a setting, before work begins."""
+        self.err.print(Text.assemble((f"{name:<8}", "dim"), " ", text), soft_wrap=True)
+
+    def document(self, data: Any) -> None:
+        """Write the JSON document."""
+        import orjson
+
+        options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+        text = orjson.dumps(data, option=options)
+        sys.stdout.buffer.write(text) if hasattr(sys.stdout, "buffer") else sys.stdout.write(text.decode())
+        sys.stdout.flush()
+
+    def progress(self) -> Progress:
+        """Return a progress display on stderr; silent where stderr is no terminal."""
+        return Progress(
+            SpinnerColumn(finished_text="✓"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self.err,
+            disable=not self.err.is_terminal,
+        )
+
+    @contextmanager
+    def failing(self, *, as_json: bool, resume: str = "") -> Generator[None]:
+        """Turn errors into one clear message and an exit code.
+
+        Args:
+            as_json: whether stdout gets a document about the error.
+            resume: what a person does after an interruption to go on.
+        """
+        try:
+            yield
+        except CriticLoopError as error:
+            self._explain(error, as_json=as_json)
+            raise typer.Exit(USAGE if isinstance(error, ConfigError | AssetError) else FAILURE) from None
+        except KeyboardInterrupt:
+            self.note(f"Interrupted. {resume}".rstrip(), style="yellow")
+            raise typer.Exit(INTERRUPTED) from None
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise
+        except OSError as error:
+            self._explain(_of_the_system(error), as_json=as_json)
+            raise typer.Exit(FAILURE) from None
+        except Exception as error:  # noqa: BLE001  # the last stop: no traceback unless asked for
+            hint = "This is a defect in Critic Loop or in code that it was given; --traceback shows where."
+            self._explain(CriticLoopError(f"{type(error).__name__}: {error}", hint=hint), as_json=as_json)
+            raise typer.Exit(FAILURE) from None
+
+    def _explain(self, error: CriticLoopError, *, as_json: bool) -> None:
+        details = error.details if isinstance(error, UsageProblem) else ()
+        if self.traceback:
+            self.err.print_exception()
+        self.err.print(Text.assemble(("error: ", "bold red"), error.message), soft_wrap=True)
+        for line in details:
+            self.err.print(Text(f"  {line}"), soft_wrap=True)
+        if error.hint:
+            self.err.print(Text.assemble(("hint: ", "bold cyan"), error.hint), soft_wrap=True)
+        if as_json:
+            problem = {"code": error.code, "message": error.message, "hint": error.hint}
+            self.document({"error": problem | ({"details": list(details)} if details else {})})
+
+
+def _of_the_system(error: OSError) -> CriticLoopError:
+    """Return what the operating system refused as an error with a hint."""
+    what = f"{error.filename}: {error.strerror}." if error.filename else f"{error}."
+    return CriticLoopError(what, hint="Check the path, its permissions and the space that is left.")

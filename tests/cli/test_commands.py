@@ -1,0 +1,242 @@
+"""What the commands do when all is well, and the shapes that `--json` keeps."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import structlog
+from rich.console import Console
+
+from critic_loop import __version__
+from critic_loop.cli.logs import LogFormat, LogLevel, configure
+from critic_loop.testing import Fault
+from tests.cli.conftest import Cli, Serve, plays_countdown, reviewed, spec
+
+RESULT_KEYS = {
+    "task", "tree", "attempt", "answer", "verdict", "score", "decided_by", "stop", "stop_text", "attempts",
+    "calls", "input_tokens", "output_tokens", "cost_usd", "elapsed_s", "reused", "error",
+}  # fmt: skip
+
+
+def test_version(cli: Cli) -> None:
+    assert cli("--version").out == f"critic-loop {__version__}\n"
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, contextlib\n"
+        "from critic_loop.cli import app\n"
+        "with contextlib.suppress(SystemExit): app(['--help'])\n"
+        "heavy = {'langgraph', 'langchain_core', 'httpx', 'aiohttp', 'onnxruntime', 'pyarrow', 'sqlite3'}\n"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)\n"
+    )
+    root = Path(__file__).parents[2]
+    ended = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_every_command_is_explained(cli: Cli) -> None:
+    for command in ("demo", "run", "export", "recipes"):
+        ended = cli(command, "--help")
+        assert ended.code == 0
+        assert "--json" in ended.out
+
+
+def test_one_task(cli: Cli, serve: Serve) -> None:
+    server = serve(reviewed)
+    ended = cli("run", "What is 6 * 7?", "--actor", spec(server))
+    assert ended.code == 0
+    first, rest = ended.out.split("\n", 1)
+    assert first == "answer 42"
+    for said in ("accepted (decided by critic)", "accepted: attempt", "2 attempts, 4 calls", "tree "):
+        assert said in rest
+    for said in ("recipe   refine", "actor    chat:test@", "store    sqlite:///", "cap      at most 20 calls"):
+        assert said in ended.err
+    assert "the actor's model criticises itself" in ended.err
+
+
+def test_what_is_shown_comes_before_the_first_call(cli: Cli, serve: Serve) -> None:
+    ended = cli("run", "x", "--actor", spec(serve(lambda _: Fault("auth"))))
+    assert ended.err.index("cap      at most") < ended.err.index("error: ")
+
+
+def test_the_same_again_costs_nothing_and_new_begins_anew(cli: Cli, serve: Serve) -> None:
+    server = serve(reviewed)
+    command = ("run", "What is 6 * 7?", "--actor", spec(server), "--json")
+    first = cli(*command).json["results"][0]
+    again = cli(*command).json["results"][0]
+    assert len(server.requests) == 4
+    assert again == first | {"reused": True}
+    assert "finished earlier; --new begins another" in cli(*command[:-1]).out
+    new = cli(*command, "--new")
+    assert new.json["results"][0]["tree"] != first["tree"]
+    assert f"seed {new.json['seed']}" in new.err
+    assert len(server.requests) == 8
+    assert cli(*command, "--seed", str(new.json["seed"])).json["summary"]["reused"] == 1
+
+
+def test_tasks_from_standard_input(cli: Cli, serve: Serve) -> None:
+    server = serve(reviewed)
+    assert cli("run", "-", "--actor", spec(server), stdin="What is 6 * 7?\n").code == 0
+    assert server.requests[0].body["messages"][-1]["content"] == "What is 6 * 7?"
+
+
+def test_many_tasks(cli: Cli, serve: Serve, tmp_path: Path) -> None:
+    tasks = [
+        {"prompt": "one", "id": "a"},
+        {"prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "two"}]},
+        {
+            "prompt": [{"role": "user", "parts": [{"type": "text", "text": "三"}]}],
+            "language": "zh",
+            "tags": ["t"],
+        },
+        {"prompt": "same"},
+        {"prompt": "same"},
+    ]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(task) + "\n" for task in tasks), encoding="utf-8")
+    ended = cli("run", "-f", "t.jsonl", "--actor", spec(serve(reviewed)), "--out", "out/r.jsonl")
+    assert ended.code == 0
+    assert "at most 20 calls a task, 100 in all; 16 tasks at once" in ended.err
+    assert "5 results in out/r.jsonl" in ended.err
+    assert "stopped by  accepted 5" in ended.out
+    rows = [json.loads(line) for line in (tmp_path / "out" / "r.jsonl").read_text().splitlines()]
+    assert len({row["tree"] for row in rows}) == 5
+    assert {row["answer"] for row in rows} == {"answer 42"}
+    assert all(set(row) == RESULT_KEYS for row in rows)
+
+
+def test_the_shape_of_run(cli: Cli, serve: Serve) -> None:
+    lines = '{"prompt": "one"}\n{"prompt": "two"}\n'
+    document = cli("run", "-f", "-", "--actor", spec(serve(reviewed)), "--json", stdin=lines).json
+    assert set(document) == {"recipe", "models", "store", "seed", "results", "summary"}
+    assert all(set(row) == RESULT_KEYS for row in document["results"])
+    assert document["summary"] == {
+        "tasks": 2, "answered": 2, "pass": 2, "fail": 0, "abstain": 0, "calls": 8,
+        "input_tokens": sum(r["input_tokens"] for r in document["results"]), "output_tokens": 24, "reused": 0,
+    }  # fmt: skip
+
+
+def test_a_project_of_its_own(cli: Cli, serve: Serve, tmp_path: Path) -> None:
+    recipes = tmp_path / "mine" / "agents" / "recipes"
+    recipes.mkdir(parents=True)
+    (recipes / "twice.toml").write_text(
+        'description = "Two samples."\nsearch = { kind = "sample", n = 2 }\nverifiers = ["countdown"]\n'
+    )
+    assert (
+        cli("recipes", "twice", "--assets", "mine", "--json").json["recipes"][0]["description"]
+        == "Two samples."
+    )
+    server = serve(plays_countdown)
+    task = "Countdown 24: 3 5 7 8"
+    ended = cli("run", task, "--recipe", "twice", "--assets", "mine", "--actor", spec(server), "--json").json
+    assert ended["results"][0]["attempts"] == 2
+    assert ended["results"][0]["decided_by"] == "verifier"
+
+
+def test_recipes(cli: Cli) -> None:
+    listed = cli("recipes", "--json").json["recipes"]
+    assert {r["name"] for r in listed} >= {"refine", "best-of-n", "self-check", "try-again", "parallel-refine"}
+    assert set(listed[0]) == {
+        "name", "description", "source", "search", "actor", "critics", "verifiers", "judge", "show", "memory",
+        "select", "stop", "lanes", "max_calls", "agents",
+    }  # fmt: skip
+    table = cli("recipes").out
+    assert all(r["name"] in table for r in listed)
+    page = cli("recipes", "refine").out
+    assert "critic/stepwise" in page
+    assert "max_rounds 4" in page
+
+
+def test_demo(cli: Cli, serve: Serve, tmp_path: Path) -> None:
+    command = ("demo", "--puzzles", "20", "--calls", "3", "--actor", spec(serve(plays_countdown)))
+    shown = cli(*command)
+    assert shown.code == 0, shown.err
+    for said in ("draft", "retry", "try-again", "95 % interval", "McNemar", "A tree in which feedback worked"):
+        assert said in shown.out
+    assert " export --to preference --recipe try-again --store .critic_loop/demo.db --out pairs" in shown.out
+    document = cli(*command, "--json").json
+    assert document["store"].endswith("demo-2.db"), "a second run does not mix with the first"
+    assert document["reused_trees"] == 0
+    assert document["tasks"] == 20
+    names = [strategy["name"] for strategy in document["strategies"]]
+    assert names == ["draft", "retry", "try-again"]
+    for strategy in document["strategies"]:
+        low, high = strategy["ci95"]
+        assert 0 <= low <= strategy["rate"] == strategy["solved"] / 20 <= high <= 1
+        assert strategy["tokens"] > 0
+    draft, retry, again = document["strategies"]
+    assert draft["calls"] == 20
+    assert again["solved"] == 20
+    assert again["calls"] <= 60 >= retry["calls"]
+    assert (tmp_path / ".critic_loop" / "demo.db").exists()
+
+
+def test_the_demo_goes_on_where_it_was(cli: Cli, serve: Serve) -> None:
+    server = serve(plays_countdown)
+    command = ("demo", "--puzzles", "5", "--actor", spec(server), "--store", "d.db", "--json")
+    first = cli(*command).json
+    sent = len(server.requests)
+    again = cli(*command).json
+    assert len(server.requests) == sent
+    assert again["reused_trees"] == 15
+    assert [s["solved"] for s in again["strategies"]] == [s["solved"] for s in first["strategies"]]
+
+
+def test_a_demo_that_nobody_answers_is_no_result(cli: Cli, serve: Serve) -> None:
+    ended = cli("demo", "--puzzles", "2", "--actor", spec(serve(lambda _: Fault("context"))))
+    assert ended.code == 1
+    assert "no call was answered" in ended.clean
+
+
+def test_export(cli: Cli, serve: Serve, tmp_path: Path) -> None:
+    assert cli("demo", "--puzzles", "8", "--actor", spec(serve(plays_countdown)), "--store", "d.db").code == 0
+    document = cli(
+        "export", "--to", "preference", "--store", "d.db", "--recipe", "try-again", "--out", "pairs", "--json"
+    ).json
+    assert document["out"] == "pairs"
+    assert document["export"] == "preference"
+    rows = (tmp_path / "pairs" / "data" / "train.jsonl").read_text().splitlines()
+    assert len(rows) == document["rows"]["train"] > 0
+    shown = cli("export", "--to", "sft", "--store", "d.db", "--out", "sft")
+    assert shown.code == 0
+    assert "data/train.jsonl" in shown.out
+    assert "digest" in shown.out
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_logs_go_to_stderr_with_what_was_bound(cli: Cli, serve: Serve, form: str) -> None:
+    server = serve(lambda received: Fault("unavailable", retry_after_s=0.01) if received.number == 1 else "42")
+    arguments = ("--log-level", "info", "--log-format", form, "run", "x", "--recipe", "best-of-n", "--json")
+    ended = cli(*arguments, "--actor", spec(server))
+    assert ended.json["summary"]["answered"] == 1
+    lines = [line for line in ended.err.splitlines() if "critic_loop.models.retry" in line]
+    assert lines
+    if form == "json":
+        assert json.loads(lines[0])["level"] in ("info", "warning")
+
+
+@pytest.mark.parametrize("form", list(LogFormat))
+def test_what_is_bound_is_in_every_line(cli: Cli, capsys: pytest.CaptureFixture[str], form: LogFormat) -> None:
+    configure(LogLevel.INFO, form, Console(stderr=True, width=40))
+    with structlog.contextvars.bound_contextvars(tree="t41c0", attempt="t41c0.3"):
+        logging.getLogger("critic_loop.models").info("waiting %s s", 3)
+        logging.getLogger("critic_loop.models").debug("not shown")
+    logged = capsys.readouterr().err
+    assert logged.count("\n") == 1, "long lines are not wrapped"
+    for said in ("waiting 3 s", "t41c0", "t41c0.3", "critic_loop.models"):
+        assert said in logged
+    if form is LogFormat.JSON:
+        assert json.loads(logged)["attempt"] == "t41c0.3"
+
+
+def test_as_a_module(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "critic_loop", "--version"]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout == f"critic-loop {__version__}\n"

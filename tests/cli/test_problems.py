@@ -1,0 +1,227 @@
+"""Whatever is wrong gets one clear message with what to do, the right exit code, and no traceback."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from critic_loop.assets import bundled
+from critic_loop.store import layout
+from critic_loop.testing import Fault
+from tests.cli.conftest import Cli, Serve, reviewed, spec
+
+NOBODY = "chat:test@http://127.0.0.1:9/v1"
+RIGHT_KEY, WRONG_KEY = "sk-right-31415926", "sk-wrong-27182818"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "x", "--actor", NOBODY, "--recipe", "refin"], "Did you mean 'refine'?"),
+        (["run", "x", "--actor", NOBODY, "--recipe", "mine.toml"], "mine.toml: no such recipe file"),
+        (["run", "x", "--actor", "foo:bar"], "There is no backend 'foo'"),
+        (["run", "x", "--actor", "chat:test"], "does not say where the model is"),
+        (["run", "x", "--actor", "openai:gpt"], "Set OPENAI_API_KEY"),
+        (["run", "x", "--actor", NOBODY, "--judge", NOBODY], "has no judge"),
+        (["run", "x", "--actor", NOBODY, "--verifier", "nobody"], "there is no verifier 'nobody'"),
+        (["run", "x", "--actor", NOBODY, "--store", "pg://x"], "names no store"),
+        (["run", "x", "--actor", NOBODY, "--assets", "nowhere"], "nowhere: no such folder"),
+        (["run", "x", "--actor", NOBODY, "--new", "--seed", "1"], "contradict each other"),
+        (["run", "x"], "no model was named"),
+        (["run", "--actor", NOBODY], "no task was given"),
+        (["run", " ", "--actor", NOBODY], "the task is empty"),
+        (["run", "x", "--file", "t.jsonl", "--actor", NOBODY], "give one of them"),
+        (["run", "--file", "t.jsonl", "--actor", NOBODY], "t.jsonl: cannot be read: No such file"),
+        (["run", "x", "--actor", NOBODY, "--out", "/proc/out.jsonl"], "/proc/out.jsonl: cannot be written"),
+        (["recipes", "refin"], "Did you mean 'refine'?"),
+        (["export", "--to", "sft", "--out", "o"], "there is no store ./.critic_loop/trees.db"),
+        (["demo", "--actor", "embedded:chess"], "There is no embedded model 'chess'"),
+    ],
+)
+def test_usage_is_2(cli: Cli, arguments: list[str], said: str) -> None:
+    ended = cli(*arguments)
+    assert ended.code == 2
+    assert said in ended.clean
+    assert ended.clean.count("error: ") == 1
+    assert ended.out == ""
+
+
+@pytest.mark.parametrize("arguments", [["run", "x", "--lanes", "0"], ["demo", "--puzzles", "none"], ["fly"]])
+def test_an_option_that_does_not_parse_is_usage(cli: Cli, arguments: list[str]) -> None:
+    ended = cli(*arguments)
+    assert ended.code == 2
+    assert "Usage:" in ended.clean
+
+
+def test_a_prompt_without_its_variable_names_file_and_variable(cli: Cli, tmp_path: Path) -> None:
+    prompts = tmp_path / "mine" / "prompts" / "actor"
+    prompts.mkdir(parents=True)
+    text = (bundled() / "prompts" / "actor" / "solver.md").read_text()
+    (prompts / "solver.md").write_text(text.replace("{{ schema }}", "{{ shema }}"))
+    ended = cli("run", "x", "--actor", NOBODY, "--assets", "mine")
+    assert ended.code == 2
+    assert "mine/prompts/actor/solver.md" in ended.clean
+    assert "'shema'" in ended.clean
+
+
+def test_a_broken_recipe_names_file_key_and_what_was_expected(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('search = { kind = "refine" }\nmemory = "all"\n')
+    ended = cli("run", "x", "--actor", NOBODY, "--recipe", "mine.toml")
+    assert ended.code == 2
+    assert "mine.toml: key 'memory': Input should be 'full', 'last' or 'rejected', not 'all'" in ended.clean
+
+
+LINES = [
+    ('{"prompt": "What is 6 * 7?", "reference": "42"}', ""),
+    ("", ""),
+    ('{"prompt": ""}', "t.jsonl:3: key 'prompt': expected a text or a list of messages, not ''."),
+    ('{"promt": "x"}', "t.jsonl:4: unknown key 'promt'; did you mean 'prompt'?"),
+    ("{", "t.jsonl:5: not JSON:"),
+    ("[1]", "t.jsonl:6: expected an object with a key 'prompt', not list."),
+    ('{"prompt": [{"content": "x"}]}', "t.jsonl:7: key 'prompt.0': expected {"),
+    ('{"prompt": "x", "tags": 3}', "t.jsonl:8: key 'tags':"),
+    ('{"reference": "42"}', "t.jsonl:9: key 'prompt': expected a text or a list of messages, not nothing."),
+]
+
+
+def test_all_lines_are_checked_before_anything_is_sent(cli: Cli, serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    (tmp_path / "t.jsonl").write_text("\n".join(line for line, _ in LINES))
+    ended = cli("run", "--file", "t.jsonl", "--actor", spec(server))
+    assert ended.code == 2
+    assert "7 of 9 lines cannot be used; nothing was sent." in ended.clean
+    for _, said in LINES:
+        assert said in ended.clean
+    assert 'Each line is like {"prompt":' in ended.clean
+    assert server.requests == []
+    assert not (tmp_path / ".critic_loop").exists()
+
+
+def test_two_tasks_of_one_id_are_refused(cli: Cli) -> None:
+    lines = '{"prompt": "a", "id": "one"}\n{"prompt": "b", "id": "one"}\n'
+    ended = cli("run", "--file", "-", "--actor", NOBODY, stdin=lines)
+    assert ended.code == 2
+    assert "'one' is the id of two different tasks" in ended.clean
+
+
+def test_nobody_answers(cli: Cli) -> None:
+    ended = cli("run", "x", "--actor", NOBODY)
+    assert ended.code == 1
+    assert "Nothing answers" in ended.clean
+    assert "hint: Check the address, and that the server is up." in ended.clean
+
+
+def test_a_wrong_key_is_told_and_never_shown(cli: Cli, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve(key=RIGHT_KEY)
+    monkeypatch.setenv("CHAT_API_KEY", WRONG_KEY)
+    for arguments in (
+        ["run", "x"],
+        ["run", "x", "--json"],
+        ["--traceback", "--log-level", "debug", "run", "x"],
+    ):
+        ended = cli(*arguments, "--actor", spec(server))
+        assert ended.code == 1
+        assert "Check the key in CHAT_API_KEY" in ended.err
+        assert WRONG_KEY not in ended.out + ended.err
+    stored = b"".join(path.read_bytes() for path in Path(".critic_loop").iterdir())
+    assert WRONG_KEY.encode() not in stored
+
+
+def test_a_missing_key_names_its_variable(cli: Cli, serve: Serve) -> None:
+    ended = cli("run", "x", "--actor", spec(serve(key=RIGHT_KEY)))
+    assert ended.code == 1
+    assert "hint: Set CHAT_API_KEY to a key for this endpoint." in ended.clean
+
+
+def test_a_job_that_ends_early_says_how_far_it_came(cli: Cli, serve: Serve) -> None:
+    server = serve(lambda received: Fault("credit") if received.number > 5 else reviewed(received))
+    lines = "".join(json.dumps({"prompt": f"task {n}"}) + "\n" for n in range(4))
+    ended = cli("run", "--file", "-", "--actor", spec(server), "--in-flight", "1", stdin=lines)
+    assert ended.code == 1
+    assert "1 of 4 tasks done. Run the same command again to go on" in ended.clean
+    assert "Add credit to the account" in ended.clean
+
+
+def test_a_task_without_an_answer_is_a_failure(cli: Cli, serve: Serve) -> None:
+    server = serve(lambda _: Fault("context"))
+    ended = cli("run", "x", "--actor", spec(server), "--max-calls", "2")
+    assert ended.code == 1
+    assert "maximum context length" in ended.out
+    many = cli("run", "--file", "-", "--actor", spec(server), "--max-calls", "2", stdin='{"prompt": "y"}\n')
+    assert many.code == 1
+    assert "maximum context length" in many.clean
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no folder that takes no files")
+def test_a_place_that_cannot_be_written(cli: Cli, serve: Serve) -> None:
+    ended = cli("run", "x", "--actor", spec(serve()), "--store", "/proc/trees.db")
+    assert ended.code == 1
+    assert "/proc/trees.db" in ended.clean
+    assert "hint: " in ended.clean
+
+
+def test_a_full_disk(cli: Cli, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = layout.connect
+
+    def limited(path: Path, *, create: bool, page_bytes: int = 4096) -> sqlite3.Connection:
+        connection = connect(path, create=create, page_bytes=page_bytes)
+        connection.execute(f"PRAGMA max_page_count = {2_000_000 // page_bytes}")
+        return connection
+
+    monkeypatch.setattr(layout, "connect", limited)
+    long = "".join(map(str, range(400_000)))
+    ended = cli("run", "x", "--actor", spec(serve(lambda _: long)))
+    assert ended.code == 1
+    assert "hint: Free space, then run again: what was committed is safe." in ended.clean
+
+
+def test_nothing_to_export_says_why(cli: Cli, serve: Serve) -> None:
+    assert cli("run", "x", "--actor", spec(serve(reviewed))).code == 0
+    ended = cli("export", "--to", "sft", "--out", "rows")
+    assert ended.code == 1
+    assert "a verifier passed" in ended.clean
+    unknown = cli("export", "--to", "gguf", "--out", "rows")
+    assert unknown.code == 2
+    assert "There is no export format 'gguf'" in unknown.clean
+    other = cli("export", "--to", "sft", "--out", "rows", "--recipe", "self-check")
+    assert other.code == 2
+    assert "holds no tree of recipe 'self-check'" in other.clean
+
+
+def test_a_file_that_is_no_store(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "notes.db").write_text("not a database, by far")
+    ended = cli("export", "--to", "sft", "--out", "rows", "--store", "notes.db")
+    assert ended.code == 1
+    assert "notes.db" in ended.clean
+
+
+def test_a_defect_shows_its_place_only_if_asked(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a wire came loose")
+
+    monkeypatch.setattr("critic_loop.cli.recipes.recipes", broken)
+    ended = cli("recipes", "--json")
+    assert ended.code == 1
+    assert "RuntimeError: a wire came loose" in ended.clean
+    assert ended.json["error"]["code"] == "error"
+    assert "Traceback" in cli("--traceback", "recipes").err
+
+
+def test_with_json_a_problem_is_a_document_too(cli: Cli) -> None:
+    ended = cli("run", "--file", "-", "--actor", NOBODY, "--json", stdin="{}\n")
+    assert ended.code == 2
+    assert ended.json["error"]["code"] == "config"
+    assert ended.json["error"]["details"][0].startswith("standard input:1: key 'prompt'")
+
+
+def test_rows_for_a_folder_that_cannot_be_made(cli: Cli, serve: Serve, tmp_path: Path) -> None:
+    assert cli("run", "x", "--actor", spec(serve(reviewed))).code == 0
+    (tmp_path / "rows").write_text("a file")
+    ended = cli("export", "--to", "preference", "--out", "rows")
+    assert ended.code == 1
+    assert "rows: File exists." in ended.clean
+    shutil.rmtree(tmp_path / ".critic_loop")

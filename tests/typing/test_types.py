@@ -1,0 +1,53 @@
+"""Types are behaviour: what pyright must infer. Checked, and run as far as that costs nothing."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+from pydantic import BaseModel
+
+import critic_loop as cl
+
+
+class Patch(BaseModel):
+    """An answer with a schema."""
+
+    file: str
+    diff: str
+
+
+async def typed_output() -> None:
+    """A pydantic class as output types the result."""
+    loop = cl.Loop("refine", output=Patch, actor="embedded:countdown")
+    assert_type(loop, cl.Loop[Patch])
+    r = await loop.run("Fix #41")
+    assert_type(r, cl.Result[Patch])
+    assert_type(r.answer, Patch | None)
+    async for result in loop.map(["a", "b"]):
+        assert_type(result.answer, Patch | None)
+
+
+async def no_output() -> None:
+    """Without an output, answers are text."""
+    loop = cl.Loop("refine", actor="embedded:countdown")
+    r = await loop.run("Fix #41")
+    assert_type(r.answer, str | None)
+    assert_type(loop.run_sync("Fix #41").answer, str | None)
+
+
+async def builtin_output() -> None:
+    """Any type will do."""
+    r = await cl.Loop("refine", output=int, actor="embedded:countdown").run("What is 6 * 7?")
+    assert_type(r.answer, int | None)
+
+
+@cl.verifier
+def applies(view: cl.View[Patch]) -> cl.Feedback | bool | float:
+    """A view's answer is typed, too."""
+    assert_type(view.answer, Patch | None)
+    return view.answer is not None
+
+
+def test_rules_combine() -> None:
+    """Rules are values with an algebra."""
+    assert str(cl.Verified() | cl.MaxRounds(3))
