@@ -94,8 +94,10 @@ def summary(name: str, found: list[dict[str, float]], delay_ms: int, ideal_s: fl
 
 def table(rows: list[dict[str, Any]]) -> str:
     lines = [
-        (f"{'system':<20}{'reply ms':>9}{'CPU ms/call':>13}{'vs dspy':>9}{'wall s':>8}{'/ ideal':>9}"
-        f"{'stored / new text':>19}")
+        (
+            f"{'system':<20}{'reply ms':>9}{'CPU ms/call':>13}{'vs dspy':>9}{'wall s':>8}{'/ ideal':>9}"
+            f"{'stored / new text':>19}"
+        )
     ]
     for row in rows:
         peer = [r for r in rows if r["system"] == "dspy" and r["delay_ms"] == row["delay_ms"]]
