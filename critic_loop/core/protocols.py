@@ -220,7 +220,8 @@ class Store(Protocol):
     async def append(self, tree_id: str, *records: Record, durable: bool = True) -> None:
         """Add records (a new tree's first is its head). With `durable`, return when they are on disk.
 
-        Without it, they are written in order, at the latest with the next durable append.
+        Without it, they are written in order, at the latest with the next durable append. A durable append
+        of no records waits for all that came before.
 
         Raises:
             StoreError: the tree is unknown or has a head already, or the disk refuses.

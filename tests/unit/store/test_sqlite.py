@@ -619,3 +619,21 @@ async def test_names(tmp_path: Path) -> None:
     await store.append("t", head("t"))
     assert exists(tmp_path / "new" / "trees.db")
     await store.aclose()
+
+
+async def test_a_durable_append_of_nothing_waits_for_all_before_it(store: SqliteStore, path: Path) -> None:
+    await store.append("t", head("t"), durable=False)
+    await store.append("t", *move("t", 1), durable=False)
+    await store.append("t", durable=True)
+    other = SqliteStore(path)
+    assert len((await other.load("t")).log) == 1 + len(move("t", 1))
+    await other.aclose()
+
+
+async def test_what_nobody_waits_for_is_written_soon_all_the_same(store: SqliteStore, path: Path) -> None:
+    await store.append("t", head("t"))
+    await store.append("t", *move("t", 1), durable=False)
+    await asyncio.sleep(0.1)
+    db = sqlite3.connect(path)
+    assert db.execute("SELECT count(*) FROM records").fetchone()[0] > 1
+    db.close()
