@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +18,7 @@ from critic_loop.demo.chars import compact
 from critic_loop.demo.countdown import sample_puzzles
 from critic_loop.demo.rollouts import Plan, Rollout, roll_all
 from critic_loop.demo.runtime import Runtime
-
-_Z = 1.959963984540054
+from critic_loop.demo.shares import mcnemar, wilson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +31,7 @@ class Rate:
     @property
     def interval(self) -> tuple[float, float]:
         """Lower and upper end."""
-        share, n = self.hits / self.total, self.total
-        middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-        half = _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
-        return middle - half, middle + half
+        return wilson(self.hits, self.total)
 
     def __str__(self) -> str:
         """Writes `41.2 % [37.5, 45.0] of 700`."""
@@ -61,9 +56,7 @@ def sign_test(ours: Sequence[Rollout], theirs: Sequence[Rollout]) -> tuple[int, 
     """Returns puzzles that only ours solved, only theirs, and the two-sided exact p."""
     pairs = Counter((a.solved, b.solved) for a, b in zip(ours, theirs, strict=True))
     wins, losses = pairs[True, False], pairs[False, True]
-    n, extreme = wins + losses, min(wins, losses)
-    tail = sum(math.comb(n, k) for k in range(extreme + 1)) / 2**n
-    return wins, losses, min(1.0, 2 * tail)
+    return wins, losses, mcnemar(wins, losses)
 
 
 def measure(

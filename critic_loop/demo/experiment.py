@@ -10,7 +10,6 @@ Knows the comparison and its statistics. Does not know how it is printed (`cli/`
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,12 +22,12 @@ from critic_loop.core.stop import MaxRounds, Verified
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import value_of
 from critic_loop.demo.countdown import sample_puzzles
+from critic_loop.demo.shares import mcnemar, wilson
 from critic_loop.demo.verifier import countdown, task_of
 from critic_loop.graph.loop import Loop
 from critic_loop.graph.result import Result
 
 STRATEGIES = ("draft", "retry", "try-again")
-_Z = 1.959963984540054
 _IN_FLIGHT = 256
 
 Progress = Callable[[str, int, int], None]
@@ -188,14 +187,6 @@ def shortest_mended(trees: Sequence[Tree]) -> Tree | None:
 # -- statistics --------------------------------------------------------------------------------
 
 
-def wilson(hits: int, total: int) -> tuple[float, float]:
-    """Return the 95 % Wilson score interval of a share."""
-    share = hits / total
-    middle = (share + _Z**2 / (2 * total)) / (1 + _Z**2 / total)
-    half = _Z * math.sqrt(share * (1 - share) / total + _Z**2 / (4 * total**2)) / (1 + _Z**2 / total)
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def paired(ours: Strategy, theirs: Strategy) -> Paired:
     """Compare two strategies puzzle by puzzle."""
     pairs = list(zip(ours.solved_B, theirs.solved_B, strict=True))
@@ -207,12 +198,6 @@ def paired(ours: Strategy, theirs: Strategy) -> Paired:
         only_theirs=only_theirs,
         p_value=mcnemar(only_ours, only_theirs),
     )
-
-
-def mcnemar(wins: int, losses: int) -> float:
-    """Return the two-sided exact p-value of McNemar's test: a fair coin over the discordant pairs."""
-    n, fewer = wins + losses, min(wins, losses)
-    return min(1.0, 2 * sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n)
 
 
 def _silent(name: str, done: int, total: int) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from critic_loop.core.value import value_of
 from critic_loop.demo.countdown import puzzle_of, sample_puzzles, solve, trace_text, traces
-from critic_loop.demo.experiment import experiment, mcnemar, strategy_loop, wilson
+from critic_loop.demo.experiment import experiment, strategy_loop
+from critic_loop.demo.shares import mcnemar, wilson
 from critic_loop.demo.verifier import task_of
 from critic_loop.store import open_store
 from critic_loop.testing import ScriptedModel
