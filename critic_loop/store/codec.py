@@ -95,6 +95,12 @@ def loads(body: str, tree: str, get: Callable[[int], str]) -> Any:
     return _Unpacker(tree, get).unpack(orjson.loads(body))
 
 
+def pick(body: str, tree: str, get: Callable[[int], str], *names: str) -> dict[str, Any]:
+    """Return some fields of what `dumps` was given, without unpacking, or asking for, the rest."""
+    packed, unpacker = orjson.loads(body), _Unpacker(tree, get)
+    return {name: unpacker.unpack(packed[_CODE[name]]) for name in names if _CODE[name] in packed}
+
+
 class _Packer:
     """Replaces long strings; raises later, in orjson, at what only `_CarefulPacker` can write."""
 

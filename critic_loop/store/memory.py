@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from critic_loop.core.errors import StoreError
 from critic_loop.core.protocols import TreeInfo
-from critic_loop.core.records import Ask, Attempt, Feedback, Head, Outcome, Record, tree_of
+from critic_loop.core.records import Feedback, Head, Outcome, Record, tree_of
 from critic_loop.core.tree import Tree
+from critic_loop.store.known import Known, go_on
 from critic_loop.store.rebuild import (
     blobs_of,
     check_heads,
@@ -27,25 +29,17 @@ from critic_loop.store.rebuild import (
 @dataclass(slots=True)
 class _Kept:
     head: Head
-    log: list[Record]
-    asked: set[str] = field(default_factory=set[str])
-    arrived: set[str] = field(default_factory=set[str])
-    said: set[str] = field(default_factory=set[str])
+    log: list[Record] = field(default_factory=list[Record])
+    known: Known = field(default_factory=Known)
     stop: str | None = None
 
-    def add(self, record: Record) -> None:
-        self.log.append(record)
-        match record:
-            case Ask():
-                self.asked.add(record.attempt)
-            case Attempt():
-                self.arrived.add(record.id)
-            case Feedback():
-                self.said.add(record.id)
-            case Outcome():
+    def add(self, tree_id: str, records: Sequence[Record]) -> None:
+        """Add all of `records` or none."""
+        go_on(self.known, tree_id, records)
+        self.log += records
+        for record in records:
+            if isinstance(record, Outcome):
                 self.stop = record.stop
-            case _:
-                pass
 
 
 class MemoryStore:
@@ -69,24 +63,19 @@ class MemoryStore:
         """Add records; memory makes no difference between durable and not.
 
         Raises:
-            StoreError: the tree is unknown or has a head already.
+            StoreError: the tree is unknown or has a head already, or a record does not go on with it.
         """
         with self._lock:
-            kept = self._opened(tree_id, records)
+            kept = self._trees.get(tree_id)
+            check_heads(tree_id, records, exists=kept is not None)
+            if kept is None:
+                kept = _Kept(cast("Head", records[0]))  # as `check_heads` made sure
+            kept.add(tree_id, records)
+            self._trees[tree_id] = kept
             for record in records:
-                if record is not kept.head:
-                    kept.add(record)
                 for blob in blobs_of(record):
                     if blob.data is not None:
                         self._blobs[blob.sha256] = blob.data
-
-    def _opened(self, tree_id: str, records: tuple[Record, ...]) -> _Kept:
-        kept = self._trees.get(tree_id)
-        heads = [record for record in records if isinstance(record, Head)]
-        check_heads(tree_id, records, exists=kept is not None)
-        if kept is None:
-            kept = self._trees[tree_id] = _Kept(heads[0], [heads[0]])
-        return kept
 
     async def load(self, tree_id: str) -> Tree:
         """Return a tree of its own, which later appends do not change.
@@ -118,7 +107,7 @@ class MemoryStore:
                     task=head.task.id,
                     recipe=head.recipe,
                     created_at=head.created_at,
-                    attempts=len(kept.arrived),
+                    attempts=len(kept.known.arrived),
                     stop=kept.stop,
                 )
 
@@ -131,8 +120,8 @@ class MemoryStore:
         kept = self._known(tree_of(attempt_id))
         added = late_feedback(attempt_id, feedback, secrets.token_hex(4))
         with self._lock:
-            require_known(added, kept.asked, kept.said)
-            kept.add(added)
+            require_known(added, kept.known)
+            kept.add(kept.head.tree, (added,))
         return added
 
     async def aclose(self) -> None:

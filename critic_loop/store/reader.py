@@ -6,17 +6,32 @@ Knows tables and the codec. Never writes, and never waits for a writer.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from critic_loop.core.errors import StoreError
 from critic_loop.core.protocols import TreeInfo
-from critic_loop.core.records import Ask, Feedback, Record
+from critic_loop.core.records import Ask, Attempt, Call, Feedback, Record
 from critic_loop.store import codec, layout
-from critic_loop.store.rebuild import KIND_OF, record_of, with_bytes
+from critic_loop.store.known import Known
+from critic_loop.store.rebuild import KIND_OF, LATE, UNSETTLED, record_of, with_bytes
 
 _PAGE = 500
+
+
+class Begun(NamedTuple):
+    """A tree as it is in the file."""
+
+    known: Known
+    length: int
+    """How many records it has."""
+    grown: int
+    """How many of them there are up to the last that is not late feedback."""
+    owner: str
+    """Which store object writes it."""
 
 
 class Reader:
@@ -39,24 +54,19 @@ class Reader:
                 for kind, line in _lines(db, ref)
             ]
 
-    def known(self, tree: str) -> tuple[set[str], set[str]] | None:
-        """Return the ids of the attempts asked for and of the feedback of a tree; None if there is none."""
+    def known(self, tree: str) -> Begun | None:
+        """Return what a tree has, by ids, and who writes it; None if there is none."""
         with self._snapshot() as db:
-            ref = _ref(db, tree)
-            if ref is None:
+            row = db.execute("SELECT id, owner FROM trees WHERE tree = ?", (tree,)).fetchone()
+            if row is None:
                 return None
-            texts = _Texts(db)
-            asked: set[str] = set()
-            said: set[str] = set()
+            ref, owner = row
+            get, known, length, grown = _Texts(db).get, Known(), 0, 0
             for kind, line in _lines(db, ref):
-                match KIND_OF.get(kind):
-                    case cls if cls is Ask:
-                        asked.add(codec.loads(line, tree, texts.get)["attempt"])
-                    case cls if cls is Feedback:
-                        said.add(codec.loads(line, tree, texts.get)["id"])
-                    case _:
-                        pass
-            return asked, said
+                length += 1
+                grown = grown if kind == LATE else length
+                _take_up(known, kind, partial(codec.pick, line, tree, get))
+            return Begun(known, length, grown, owner)
 
     def has(self, tree: str) -> bool:
         """Return whether there is such a tree."""
@@ -125,6 +135,20 @@ class _Texts:
     def blob(self, sha256: str) -> bytes | None:
         row = self._db.execute("SELECT data FROM blobs WHERE sha256 = ?", (sha256,)).fetchone()
         return None if row is None else row[0]
+
+
+def _take_up(known: Known, kind: str, pick: Callable[..., dict[str, Any]]) -> None:
+    match KIND_OF.get(kind):
+        case cls if cls is Ask:
+            known.asked.add(pick("attempt")["attempt"])
+        case cls if cls is Attempt:
+            known.arrived[pick("id")["id"]] = kind != UNSETTLED
+        case cls if cls is Feedback:
+            known.said.add(pick("id")["id"])
+        case cls if cls is Call:
+            known.calls.add(pick("id")["id"])
+        case _:
+            pass
 
 
 def _ref(db: sqlite3.Connection, tree: str) -> int | None:

@@ -26,6 +26,7 @@ from critic_loop.core.records import (
     Subject,
     tree_of,
 )
+from critic_loop.store.known import Known
 
 Kind: TypeAlias = (
     type[Head]
@@ -170,16 +171,13 @@ def late_feedback(attempt_id: str, feedback: Feedback, suffix: str) -> Feedback:
     return Feedback.model_validate(feedback.model_copy(update=update).model_dump())
 
 
-def require_known(feedback: Feedback, asked: set[str], said: set[str]) -> None:
-    """Check that a tree with these asks and this feedback can take `feedback`.
+def require_known(feedback: Feedback, known: Known) -> None:
+    """Check that a tree can take `feedback`.
 
     Raises:
         StoreError: it names something that the tree does not have.
     """
-    subject = feedback.subject
-    about = {*subject.attempts, *filter(None, (subject.feedback,))} if subject else set[str]()
-    earlier = {*feedback.rests_on, *filter(None, (feedback.supersedes,))}
-    missing = sorted((about - asked - said) | (earlier - said))
+    missing = known.missing(feedback)
     if missing:
         raise StoreError(f"tree {tree_of(feedback.id)!r} has no {', '.join(map(repr, missing))}")
 

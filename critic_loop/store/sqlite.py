@@ -14,6 +14,7 @@ import queue
 import secrets
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -27,7 +28,8 @@ from critic_loop.core.protocols import TreeInfo
 from critic_loop.core.records import Feedback, Record, tree_of
 from critic_loop.core.tree import Tree
 from critic_loop.store import layout
-from critic_loop.store.reader import Reader
+from critic_loop.store.known import Known, go_on
+from critic_loop.store.reader import Begun, Reader
 from critic_loop.store.rebuild import late_feedback, require_known
 from critic_loop.store.writer import Job, Writer
 
@@ -37,6 +39,8 @@ _GROUP = 4096
 """Jobs in one transaction at most."""
 _LINGER_S = 0.005
 """How long what nobody waits for stays off the disk, at most."""
+_TREES_AT_HAND = 16_384
+"""Of so many trees being written it is known what they have; of others, it is read first."""
 _BACKLOG = 10_000
 """With more jobs queued, appends wait even if they need not be durable."""
 
@@ -56,6 +60,7 @@ class SqliteStore:
             path: a path, or `sqlite:///relative/path`, `sqlite:////absolute/path`.
             page_bytes: size of a page of a new file.
         """
+        self._token = secrets.token_hex(4)
         self._path = Path(str(path).removeprefix("sqlite:///")).expanduser()
         self._page_bytes = page_bytes
         self._reader = Reader(self._path)
@@ -65,6 +70,10 @@ class SqliteStore:
         self._lock = threading.Lock()
         self._closed = False
         self._put_count = self._done_count = 0
+        self._known: OrderedDict[str, Known] = OrderedDict()
+        """What is in the trees that are being written, queued records counted in."""
+        self._learning: dict[str, int] = {}
+        """How many are reading the ids of a tree: what is known of it is not dropped meanwhile."""
         self._seen: dict[str, int] = {}
         """How many records of a tree were loaded, until it is appended to."""
         self._failed: dict[str, StoreError] = {}
@@ -89,8 +98,9 @@ class SqliteStore:
         """Add records; with `durable`, return when they are on disk.
 
         Raises:
-            StoreError: the tree is unknown, has a head already or is written by another process; or the
-                disk refused this or an earlier append. Then what was committed is safe.
+            StoreError: the tree is unknown, has a head already or is written by another process; a record
+                does not go on with it (then nothing of this append is written, and the tree takes others);
+                or the disk refused this or an earlier append. Then what was committed is safe.
         """
         failed = self._broken or self._failed.get(tree_id)
         if failed is not None:
@@ -100,7 +110,9 @@ class SqliteStore:
             if durable:
                 await self._written(_Queued(""))
             return
-        job = _Queued(tree_id, records, seen=self._seen.pop(tree_id, None))
+        if tree_id not in self._known and records[0].type != "head":
+            await self._learn(tree_id)
+        job = _Queued(tree_id, records)
         if durable or self._queue.qsize() > _BACKLOG:
             await self._written(job)
         else:
@@ -117,11 +129,13 @@ class SqliteStore:
         """
         tree_id = tree_of(attempt_id)
         added = late_feedback(attempt_id, feedback, secrets.token_hex(4))
-        known = await self._read(lambda: self._reader.known(tree_id))
-        if known is None:
+        begun = await self._read(lambda: self._reader.known(tree_id))
+        if begun is None:
             raise self._missing(tree_id)
-        require_known(added, *known)
+        require_known(added, begun.known)
         await self._written(_Queued(tree_id, (added,), late=True))
+        if tree_id in self._known:
+            self._known[tree_id].said.add(added.id)
         return added
 
     async def aclose(self) -> None:
@@ -161,12 +175,63 @@ class SqliteStore:
         with self._lock:
             if self._closed:
                 raise StoreError(f"{self.where} is closed.", hint="Open the store again.")
+            if job.records and not job.late:
+                self._check(job)
             if self._writing is None:
                 self._writing = threading.Thread(target=self._write, name="critic-loop-write", daemon=True)
                 self._writing.start()
                 atexit.register(self._at_exit)
             self._put_count += 1
             self._queue.put(job)
+
+    async def _learn(self, tree_id: str) -> None:
+        """Read what an existing tree has that is appended to for the first time, or again after its outcome.
+
+        Where another process went on with a tree that was loaded here before, nothing is known: the writer
+        refuses what is appended.
+        """
+        with self._lock:
+            self._learning[tree_id] = self._learning.get(tree_id, 0) + 1
+        begun: Begun | None = None
+        try:
+            begun = await self._read(lambda: self._reader.known(tree_id))
+        finally:
+            with self._lock:
+                self._learned(tree_id, begun)
+
+    def _learned(self, tree_id: str, begun: Begun | None) -> None:
+        self._learning[tree_id] -= 1
+        if not self._learning[tree_id]:
+            del self._learning[tree_id]
+        if begun is not None:
+            seen = self._seen.setdefault(tree_id, begun.length)
+            if begun.owner == self._token or begun.grown <= seen:
+                self._known.setdefault(tree_id, begun.known)
+
+    def _check(self, job: _Queued) -> None:
+        """Refuse records that do not go on with their tree, as far as it is known.
+
+        Raises:
+            StoreError: they do not.
+        """
+        tree_id, begins = job.tree, job.records[0].type == "head"
+        known = self._known.get(tree_id)
+        if known is None and begins:
+            known = self._known[tree_id] = Known()
+        elif begins:
+            known = None  # the writer refuses a second head
+        if known is not None:
+            go_on(known, tree_id, job.records)
+            self._known.move_to_end(tree_id)
+            if job.records[-1].type == "outcome":
+                self._forget(tree_id)
+            elif len(self._known) > _TREES_AT_HAND:
+                self._forget(next(iter(self._known)))
+        job.seen = self._seen.pop(tree_id, None)
+
+    def _forget(self, tree_id: str) -> None:
+        if tree_id not in self._learning:
+            self._known.pop(tree_id, None)
 
     def _write(self) -> None:
         """Write group after group until told to end: the body of the writer thread."""
@@ -176,7 +241,9 @@ class SqliteStore:
             jobs, going = self._take()
             if self._broken is None:
                 try:
-                    writer = writer or Writer(self._path, self._failed, page_bytes=self._page_bytes)
+                    writer = writer or Writer(
+                        self._path, self._token, self._failed, page_bytes=self._page_bytes
+                    )
                     self._opened = True
                     self._broken = writer.write(jobs)
                 except StoreError as error:
@@ -226,6 +293,9 @@ class SqliteStore:
                 waiting.setdefault(loop, []).append((future, job.error))
             if job.error is not None and not job.waited:
                 self._untold = job.error
+            if job.error is not None and not job.late:
+                with self._lock:
+                    self._known.pop(job.tree, None)
         self._done_count += len(jobs)
         for loop, futures in waiting.items():
             with suppress(RuntimeError):  # the loop was closed: nobody waits any more
@@ -244,6 +314,8 @@ class SqliteStore:
             raise self._missing(tree_id)
         self._failed.pop(tree_id, None)
         self._seen[tree_id] = len(tree.log)
+        if tree_id in self._known:
+            self._known[tree_id].said.update(tree.feedback)
         return tree
 
     def _tree(self, tree_id: str) -> Tree | None:
@@ -268,10 +340,8 @@ class SqliteStore:
             raise StoreError(f"{self.where} is closed.", hint="Open the store again.")
         if self._writing is None and not self._path.exists():
             return None
-        if self._writing is None or self._done_count < self._put_count:
-            await self._written(_Queued(""))
-        elif not self._opened and self._broken is not None:
-            raise _again(self._broken)
+        if not self._opened or self._done_count < self._put_count:
+            await self._written(_Queued(""))  # says why, if the file cannot be opened
         return await asyncio.get_running_loop().run_in_executor(self._reading, read)
 
     def _missing(self, tree_id: str) -> StoreError:

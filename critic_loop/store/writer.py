@@ -10,7 +10,6 @@ itself fenced off and gets a `StoreError`. Late feedback needs no ownership.
 from __future__ import annotations
 
 import hashlib
-import secrets
 import sqlite3
 from collections import OrderedDict, deque
 from collections.abc import Sequence
@@ -80,12 +79,13 @@ class Writer:
     """The one writer of a store object."""
 
     def __init__(
-        self, path: Path, failed: dict[str, StoreError], *, page_bytes: int = layout.PAGE_BYTES
+        self, path: Path, token: str, failed: dict[str, StoreError], *, page_bytes: int = layout.PAGE_BYTES
     ) -> None:
         """Open the file at `path`, create or migrate it.
 
         Args:
             path: the file.
+            token: what the store object that this is the writer of is called in the file.
             failed: trees that take no more records, for the reason given; added to here.
             page_bytes: size of a page of a new file.
 
@@ -94,7 +94,7 @@ class Writer:
         """
         self._path = path
         self._failed = failed
-        self._token = secrets.token_hex(4)
+        self._token = token
         self._trees: OrderedDict[str, _TreeState] = OrderedDict()
         self._epoch = 0
         self._data_version = -1

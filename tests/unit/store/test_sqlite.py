@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from critic_loop.core.messages import Image, user
 from critic_loop.core.records import Ask, Attempt, Event, Feedback, Outcome, Record, Subject
 from critic_loop.store import layout, sqlite, writer
 from critic_loop.store.sqlite import SqliteStore
-from critic_loop.testing.store_contract import head, listed, move
+from critic_loop.testing.store_contract import elsewhere, head, listed, move
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[3]
@@ -637,3 +638,64 @@ async def test_what_nobody_waits_for_is_written_soon_all_the_same(store: SqliteS
     db = sqlite3.connect(path)
     assert db.execute("SELECT count(*) FROM records").fetchone()[0] > 1
     db.close()
+
+
+async def test_first_use_from_several_threads(tmp_path: Path) -> None:
+    """Whoever reads while another thread's append is still creating the file waits for it."""
+    for number in range(20):
+        store = SqliteStore(tmp_path / f"{number}.db")
+
+        async def use(name: str, store: SqliteStore = store) -> bool:
+            found = await store.has(name)
+            await store.append(name, head(name))
+            return not found and await store.has(name)
+
+        works = (elsewhere(lambda name=name: use(name)) for name in "abcdefgh")
+        assert all(await asyncio.gather(*works))
+        await store.aclose()
+
+
+async def test_a_writer_that_has_begun_but_not_opened_is_waited_for(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The moment between the thread's start and its first job is no time to read the file."""
+    store = SqliteStore(path)
+    began = threading.Thread.start
+    found: list[object] = []
+
+    def start(thread: threading.Thread) -> None:
+        began(thread)
+        if thread.name == "critic-loop-write":
+            time.sleep(0.2)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    writing = elsewhere(lambda: store.append("t", head("t")))
+
+    async def later() -> None:
+        await asyncio.sleep(0.1)
+        found.append(await store.has("u"))
+
+    await asyncio.gather(writing, elsewhere(later))
+    assert found == [False]
+    await store.aclose()
+
+
+async def test_what_is_known_of_trees_is_bounded(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "_TREES_AT_HAND", 3)
+    for number in range(9):
+        await store.append(f"t{number}", head(f"t{number}"))
+    assert [*store._known] == ["t6", "t7", "t8"]
+    await store.append("t8", Outcome(stop="done"))
+    assert [*store._known] == ["t6", "t7"]
+    await store.append("t0", *move("t0", 1))
+    with pytest.raises(StoreError, match=r"'t0\.1' was asked for already"):
+        await store.append("t0", *move("t0", 1))
+
+
+async def test_ids_may_be_long(path: Path) -> None:
+    tree = "x" * 128
+    store = SqliteStore(path)
+    await store.append(tree, head(tree), *move(tree, 1), Outcome())
+    with pytest.raises(StoreError, match="was asked for already"):
+        await store.append(tree, *move(tree, 1))
+    await store.aclose()
