@@ -19,7 +19,11 @@ Field_ = Literal[
     "answer", "verdict", "score", "text", "steps", "spans", "rubric", "suggestion", "rejected", "reasoning",
     "reference", "verifier",
 ]  # fmt: skip
-"""What a role may be shown of earlier attempts and of the feedback on them."""
+"""What a critic may be shown of an attempt, of those before it, and of the evidence on it."""
+Shown_ = Literal[
+    "verdict", "score", "text", "steps", "spans", "rubric", "suggestion", "reasoning", "reference", "verifier",
+]  # fmt: skip
+"""What an actor may be shown of the feedback on its earlier attempts; which of these it sees, `memory` says."""
 
 
 class AgentSpec(Frozen):
@@ -45,7 +49,6 @@ class CriticUse(Frozen):
     sees: tuple[Field_, ...] = ("answer",)
     slot: str | None = None
     """Instead of the spec's own slot, so that two critics of one spec can be two models."""
-    weight: float = Field(default=1.0, gt=0)
     when: Literal["always", "unverified"] = "always"
     """`unverified`: not asked about attempts that verifiers have passed."""
 
@@ -71,7 +74,8 @@ class Recipe(Frozen):
     verifiers: tuple[str, ...] = ()
     judge: str | None = None
     """A pairwise judge, asked where selection must compare."""
-    show: tuple[Field_, ...] = ("verdict", "text")
+    show: tuple[Shown_, ...] = ("verdict", "text")
+    """What the actor is shown; `spans` reach actors that are functions."""
     memory: Literal["full", "last", "rejected"] = "full"
     """Which earlier attempts the actor is shown: its whole path, the last, or rejected answers only.
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -60,8 +60,6 @@ class Request:
     choices: int = 1
     timeout_s: float | None = None
     """For the whole call, retries included; None leaves it to the model's own setting."""
-    accept: Callable[[Choice], str | None] | None = None
-    """Says why a choice is of no use (None = fine), so that a fallback can act on invalid output."""
     may_retry: Callable[[], bool] | None = None
     """Asked before the request is sent once more: a retry is a call, too. False raises the last error."""
     on_text: Callable[[str], None] | None = None
@@ -93,8 +91,9 @@ class Completion:
 class Model(Protocol):
     """Anything that completes a conversation.
 
-    `complete` raises `ModelError` or one of its kinds, and nothing else; it does not retry unless it
-    is a retrying wrapper. It may be called from any event loop and many times at once.
+    `complete` raises `ModelError` or one of its kinds, and nothing else (a loop as a model also passes on
+    what must end the job); it does not retry unless it is a retrying wrapper. It may be called from any
+    event loop and many times at once.
     """
 
     @property
@@ -251,17 +250,3 @@ class Store(Protocol):
     async def aclose(self) -> None:
         """Write what is pending and release the store."""
         ...
-
-
-# -- verifiers, tools --------------------------------------------------------------------------
-
-Judgement = Feedback | bool | float
-"""What a verifier or critic function may return: a bool is a verdict, a float a score in [0, 1]."""
-
-VerifierFn = Callable[..., Awaitable[Judgement] | Judgement]
-"""`(view) -> Judgement`, sync or async; see `critic_loop.View`."""
-
-ToolFn = Callable[..., Any]
-"""A plain function whose signature and docstring describe the tool."""
-
-Messages = Sequence[Message]

@@ -1,6 +1,6 @@
 """When to stop: rules as values with an algebra, which say which one fired.
 
-    Verified() | Accepted() | MaxRounds(6) | Plateau(rounds=2, gain=0.02) | Spent(usd=0.5)
+    Verified() | Accepted() | MaxRounds(6) | Plateau(rounds=2, gain=0.02) | Spent(tokens=50_000)
 
 A rule is asked after each attempt has been judged. Rules read `Progress`; they never change it. A
 limit that is reached is a stop reason, never an error: the loop returns the best so far.
@@ -47,6 +47,7 @@ class Progress:
     best_scores: list[float] = field(default_factory=list[float])
     """Best score so far after each judged attempt, in [0, 1]; unjudged counts as 0 here only."""
     failures_in_a_row: int = 0
+    failed_group: str | None = None
 
     def observe(self, attempt_id: str, spend: Spend) -> None:
         """Take note that `attempt_id` has all its feedback."""
@@ -54,8 +55,15 @@ class Progress:
         self.value = value_of(self.tree, attempt_id)
         score = self.value.score or 0.0
         self.best_scores.append(max(score, self.best_scores[-1] if self.best_scores else 0.0))
-        failed = self.tree[attempt_id].status == "failed"
-        self.failures_in_a_row = self.failures_in_a_row + 1 if failed else 0
+        self._count_failure(attempt_id)
+
+    def _count_failure(self, attempt_id: str) -> None:
+        """Count failures in a row; attempts that one request was to answer fail as one."""
+        ask = self.tree.asks[attempt_id]
+        if self.tree[attempt_id].status != "failed":
+            self.failures_in_a_row, self.failed_group = 0, None
+        elif ask.group is None or ask.group != self.failed_group:
+            self.failures_in_a_row, self.failed_group = self.failures_in_a_row + 1, ask.group
 
 
 @dataclass(frozen=True)
@@ -226,6 +234,7 @@ class Spent(Rule):
     """Stops when so much has been spent; whichever is given and reached first."""
 
     usd: Amount | None = None
+    """Refused by loops (`require_countable`) until prices are known."""
     tokens: Count | None = None
     calls: Count | None = None
     name: ClassVar[str] = "spent"
@@ -249,11 +258,27 @@ RULES: dict[str, type[Rule]] = {
 }
 
 
+def require_countable(rule: Rule) -> None:
+    """Refuse a rule that could never fire, because nothing counts what it waits for.
+
+    Raises:
+        ConfigError: it waits for money to be spent.
+    """
+    if isinstance(rule, AnyOf | AllOf):
+        for member in rule.rules:
+            require_countable(member)
+    if isinstance(rule, Spent) and rule.usd is not None:
+        raise ConfigError(
+            "stop rule 'spent', setting 'usd': money cannot be counted until prices are known.",
+            hint="Use tokens= or calls= instead.",
+        )
+
+
 def rule_of(data: JsonValue) -> Rule:
     """Return the rule that recipe data such as `[{"verified": true}, {"max_rounds": 4}]` describes.
 
     Raises:
-        ConfigError: a rule or one of its settings is unknown.
+        ConfigError: a rule or one of its settings is unknown, or could never fire.
     """
     if isinstance(data, Sequence) and not isinstance(data, str) and data:
         rules = tuple(rule_of(item) for item in data)
@@ -282,10 +307,12 @@ def _built(kind: type[Rule], settings: JsonValue) -> Rule:
         known = ", ".join(names) or "none"
         raise ConfigError(f"stop rule {kind.name!r} has no setting {min(unknown)!r}; it has {known}.")
     try:
-        return TypeAdapter[Rule](kind).validate_python(arguments)
+        rule = TypeAdapter[Rule](kind).validate_python(arguments)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ConfigError(f"stop rule {kind.name!r}, setting {first['loc'][0]!r}: {first['msg']}.") from error
+    require_countable(rule)
+    return rule
 
 
 def _members(rule: Rule, kind: type[AnyOf] | type[AllOf]) -> tuple[Rule, ...]:

@@ -51,9 +51,14 @@ class Value:
         return None if self.accepted is None else float(self.accepted)
 
 
+NOT_JUDGED = Value()
+
+
 def value_of(tree: Tree, attempt_id: str) -> Value:
     """Return the worth of an attempt by the valid feedback on it as a whole. O(its feedback)."""
     judgements = tree.judgements(attempt_id)
+    if not judgements:
+        return NOT_JUDGED
     evidence = [f for f in judgements if f.source in EVIDENCE]
     opinion = [f for f in judgements if f.source not in EVIDENCE]
     return Value(
@@ -72,20 +77,34 @@ def best(tree: Tree, among: tuple[str, ...] | None = None) -> str | None:
 
 
 def preference(tree: Tree, first: str, second: str) -> float | None:
-    """Return how much judges prefer `first` over `second`: the mean share over the orders asked.
+    """Return how much judges prefer `first` over `second`: the mean share over both orders.
 
-    None until both orders have been judged (abstentions count as asked but not as a share). Judges that
-    contradict themselves when the order is swapped come out at 0.5, a tie.
+    None until both orders have been asked, and where judges only abstained. Judges that contradict
+    themselves when the order is swapped, or speak in one order alone, come out at 0.5, a tie.
     """
+    return preferred(shares_of(tree, first, second))
+
+
+def preferred(shares: dict[tuple[str, ...], float | None]) -> float | None:
+    """Return what the shares of both orders (`shares_of`) come to; None as in `preference`."""
+    given = [share for share in shares.values() if share is not None]
+    if len(shares) < 2 or not given:
+        return None
+    return sum(given) / len(given) if len(given) == 2 else 0.5
+
+
+def shares_of(tree: Tree, first: str, second: str) -> dict[tuple[str, ...], float | None]:
+    """Return the share of `first` by the order in which the two were shown; None = an abstention.
+
+    O(the feedback about `first`): of two, name the one that was compared less often first.
+    """
+    orders = ((first, second), (second, first))
     shares: dict[tuple[str, ...], float | None] = {}
     for feedback in tree.about(first):
         pair = feedback.subject.attempts if feedback.subject else ()
-        if feedback.obeyed and set(pair) == {first, second} and len(pair) == 2:
+        if pair in orders and feedback.obeyed:
             shares[pair] = None if feedback.preference is None else feedback.preference[pair.index(first)]
-    if len(shares) < 2:
-        return None
-    given = [share for share in shares.values() if share is not None]
-    return sum(given) / len(given) if len(given) == 2 else 0.5
+    return shares
 
 
 def beats(tree: Tree, challenger: str, holder: str) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
-from critic_loop.core.errors import CriticLoopError, ModelError
+from critic_loop.core.errors import CriticLoopError, DeadlineExceeded, ModelError
 from critic_loop.core.messages import assistant
 from critic_loop.core.protocols import Completion, Request
 from critic_loop.core.records import Choice, Usage
@@ -27,22 +28,34 @@ class LoopModel:
         return f"loop:{self._loop.recipe.name}"
 
     async def complete(self, request: Request) -> Completion:
-        """Run once for each choice.
+        """Run once for each choice, all within the request's `timeout_s`.
 
         Raises:
             ModelError: a run failed or came to no answer.
+            DeadlineExceeded: the time was up first; the tree begun last stays open in the store.
+            CriticLoopError: an error that ends the inner loop's job ends the outer one's, too.
         """
+        limit = asyncio.timeout(request.timeout_s)
+        try:
+            async with limit:
+                return await self._runs(request)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise DeadlineExceeded(f"{self.spec}: no answer within {request.timeout_s:g} s.") from error
+
+    async def _runs(self, request: Request) -> Completion:
         seed = request.sampling.seed or 0
         choices: list[Choice] = []
         usage = Usage()
         for number in range(request.choices):
             try:
                 result = await self._loop.run(request.messages, seed=seed + number)
-            except ModelError:
-                raise
             except CriticLoopError as error:
+                if isinstance(error, ModelError) or error.scope == "job":
+                    raise
                 raise ModelError(f"{self.spec}: {error}") from error
-            if result.attempt_id is None or result.answer is None:
+            if result.attempt_id is None or result.tree[result.attempt_id].error_code:
                 raise ModelError(
                     f"{self.spec}: stopped ({result.stop}) without an answer; tree {result.tree.id}."
                 )

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import inspect
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, cast
 
 from pydantic import JsonValue
+from pydantic_core import to_json
 
 from critic_loop.assets import AgentSpec, Library, Recipe, Template
 from critic_loop.core.budget import Budget, LocalLedger
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import AnySearch, Model, Select, Store
 from critic_loop.core.records import Head, Record, Task, digest_of
-from critic_loop.core.stop import Elapsed, Failing, Rule, rule_of
+from critic_loop.core.stop import AnyOf, Elapsed, Failing, Rule, require_countable, rule_of
 from critic_loop.core.tree import Tree
 from critic_loop.graph.runnables import RunnableActor, is_runnable
 from critic_loop.graph.session import Session
@@ -25,13 +31,12 @@ from critic_loop.nodes.desk import Actor, Critic, Desk, HumanCritic, Judge, Tool
 from critic_loop.nodes.prompted import PromptedActor, PromptedCritic, PromptedJudge
 from critic_loop.nodes.roles import FunctionActor, FunctionCritic, verifier
 from critic_loop.outputs import Output, critique_of, output_of
-from critic_loop.search import SearchFn, build, search
+from critic_loop.search import FunctionSearch, SearchFn, build, search
 from critic_loop.select import selection
 from critic_loop.tools import tool
 from critic_loop.verifiers import verifier_named
 
 Bindable = str | Model
-Playable = Bindable | FunctionCritic | HumanCritic | Callable[..., Any]
 DEFAULT_STOP: tuple[dict[str, JsonValue], ...] = (
     {"verified": True},
     {"accepted": True},
@@ -87,7 +92,7 @@ class Parts:
     @property
     def judges_revisions(self) -> bool:
         """Whether the search builds on what the judge says of each revision."""
-        return self.judge is not None and any(u.settings.get("base") == "kept" for u in self.recipe.search)
+        return self.judge is not None and any(_base(s) == "kept" for s in _with_inner(self.search))
 
     @property
     def digest(self) -> str:
@@ -139,7 +144,7 @@ class Parts:
             rule=self.rule,
             ledger=ledger,
             show=self.recipe.show,
-            max_attempts=self.max_calls,
+            max_moves=self.max_calls,
             lanes=self.lanes,
             now=time.time,
         )
@@ -160,7 +165,7 @@ class Parts:
         )
 
     def _deadline(self) -> float | None:
-        rules = getattr(self.rule, "rules", (self.rule,))
+        rules = self.rule.rules if isinstance(self.rule, AnyOf) else (self.rule,)
         seconds = [rule.s for rule in rules if isinstance(rule, Elapsed)]
         return time.time() + min(seconds) if seconds else None
 
@@ -196,7 +201,7 @@ def assemble(given: Given) -> Parts:
         tools=_tools(given),
         search=_search(given, hashes),
         select=_select(given, judge, hashes),
-        rule=_guarded(given.stop or _rule(recipe)),
+        rule=_countable(_guarded(given.stop or _rule(recipe))),
         switchboard=switchboard,
         lanes=given.lanes or recipe.lanes,
         max_calls=given.max_calls or recipe.max_calls,
@@ -218,10 +223,15 @@ def _tools(given: Given) -> dict[str, ToolLike]:
 
 def _guarded(rule: Rule | None) -> Rule:
     """Let three attempts in a row that come to nothing end any loop, unless its rules say otherwise."""
-    rules = getattr(rule, "rules", (rule,))
+    rules = rule.rules if isinstance(rule, AnyOf) else (rule,)
     if rule is not None and any(isinstance(r, Failing) for r in rules):
         return rule
     return Failing() if rule is None else rule | Failing()
+
+
+def _countable(rule: Rule) -> Rule:
+    require_countable(rule)
+    return rule
 
 
 def _rule(recipe: Recipe) -> Rule | None:
@@ -387,24 +397,93 @@ def _search(given: Given, hashes: dict[str, str]) -> AnySearch:
     if isinstance(given.search, str):
         hashes["search"] = given.search
         return build([(given.search, {})])
-    hashes["search"] = repr(given.search) if hasattr(given.search, "fold") else given.search.__name__
-    return given.search if hasattr(given.search, "fold") else search(_callable(given.search))
-
-
-def _callable(function: Any) -> SearchFn:
-    if not callable(function):
+    if not (hasattr(given.search, "fold") or callable(given.search)):
         raise ConfigError(
-            f"{function!r} is no search.", hint="Give a name, a Search, or a function of the tree."
+            f"{given.search!r} is no search.", hint="Give a name, a Search, or a function of the tree."
         )
-    return cast("SearchFn", function)
+    hashes["search"] = digest_of(identity(given.search))
+    if hasattr(given.search, "fold"):
+        return cast("AnySearch", given.search)
+    return search(cast("SearchFn", given.search))
+
+
+def _with_inner(search: AnySearch) -> Iterator[AnySearch]:
+    """Yield a search and those that it is made of."""
+    waiting, seen = [search], {id(search)}
+    while waiting:
+        yield (one := waiting.pop())
+        for value in _state(one).values():
+            if hasattr(value, "fold") and not isinstance(value, type) and id(value) not in seen:
+                seen.add(id(value))
+                waiting.append(value)
+
+
+def _base(search: AnySearch) -> Any:
+    return search.settings.get("base") if isinstance(search, FunctionSearch) else getattr(search, "base", None)
 
 
 def _select(given: Given, judge: Judge | None, hashes: dict[str, str]) -> Select:
     chosen = given.recipe.select if given.select is None else given.select
-    hashes["select"] = chosen if isinstance(chosen, str) else chosen.__name__
+    if not (isinstance(chosen, str) or callable(chosen)):
+        raise ConfigError(f"{chosen!r} is no selection.", hint="Give a name or a function of the tree.")
+    hashes["select"] = chosen if isinstance(chosen, str) else digest_of(identity(chosen))
     if chosen == "keep-if-better" and judge is None:
         raise ConfigError(
             "selection 'keep-if-better' compares, but the recipe has no judge.",
             hint="Set judge = 'judge/pairwise'.",
         )
-    return selection(chosen) if isinstance(chosen, str) else chosen
+    return selection(chosen) if isinstance(chosen, str) else cast("Select", chosen)
+
+
+# -- what tells two parts apart -----------------------------------------------------------------
+
+
+def identity(part: Any) -> JsonValue:
+    """Return what makes a user's search or selection the same in every process, as JSON-like data.
+
+    Functions and types count by their qualified names, objects by their type and settings: fields that a
+    dataclass compares, else what `vars` holds. An object that is neither a part nor plain data counts by
+    its type alone, since its `repr` may hold an address.
+    """
+    return _identity(part, ())
+
+
+def _identity(part: Any, above: tuple[int, ...]) -> JsonValue:
+    if type(part) in (type(None), bool, int, float, str):
+        return part
+    if id(part) in above:
+        return _name(type(part))
+    inside = functools.partial(_identity, above=(*above, id(part)))
+    if isinstance(part, Mapping | list | tuple | AbstractSet):
+        return _of_collection(part, inside)
+    if isinstance(part, type) or inspect.isroutine(part) or isinstance(part, functools.partial):
+        return _of_callable(part, inside)
+    if isinstance(part, Enum | bytes):
+        return [_name(type(part)), part.name if isinstance(part, Enum) else part.hex()]
+    known = dataclasses.is_dataclass(part) or hasattr(part, "fold") or callable(part)
+    return [_name(type(part)), inside(_state(part))] if known else _name(type(part))
+
+
+def _of_collection(items: Any, inside: Callable[[Any], JsonValue]) -> JsonValue:
+    if isinstance(items, Mapping):
+        return sorted(([inside(key), inside(value)] for key, value in items.items()), key=to_json)
+    each = [inside(item) for item in items]
+    return sorted(each, key=to_json) if isinstance(items, AbstractSet) else each
+
+
+def _of_callable(thing: Any, inside: Callable[[Any], JsonValue]) -> JsonValue:
+    if isinstance(thing, functools.partial):
+        return ["partial", inside(thing.func), inside(thing.args), inside(thing.keywords)]
+    if inspect.ismethod(thing):
+        return [inside(thing.__func__), inside(thing.__self__)]
+    return _name(thing)
+
+
+def _state(thing: Any) -> dict[str, Any]:
+    if dataclasses.is_dataclass(thing):
+        return {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing) if f.compare}
+    return dict(getattr(thing, "__dict__", {}))
+
+
+def _name(thing: Any) -> str:
+    return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', type(thing).__qualname__)}"

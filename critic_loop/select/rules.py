@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from critic_loop.core.protocols import Compare, Pick
 from critic_loop.core.records import Attempt
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import beats, best, preference, value_of
+from critic_loop.core.value import best, preferred, shares_of, value_of
 from critic_loop.outputs import final_part, normalised
 
 
@@ -66,19 +66,24 @@ def keep_if_better(tree: Tree) -> Pick | Compare:
     """Walk the attempts in order; a later one takes over only if it beats the one that holds.
 
     Evidence decides where there is any; else a judge in both orders (a disagreement is a tie, which keeps
-    the holder).
+    the holder); where the judge only abstained, the value. `core.value.beats`, but each holder's worth is
+    looked up once: this is called again after each comparison. O(candidates and feedback) a call.
     """
     ids = candidates(tree)
     if not ids:
         return Pick(attempt=None, decided_by="nobody")
-    holder = ids[0]
+    holder, judged = ids[0], False
+    held = value_of(tree, holder)
     for challenger in ids[1:]:
-        same_evidence = value_of(tree, challenger).verified == value_of(tree, holder).verified
-        if same_evidence and preference(tree, challenger, holder) is None:
-            return Compare(holder, challenger)
-        if beats(tree, challenger, holder):
-            holder = challenger
-    judged = any(f.source == "judge" for f in tree.about(holder))
+        value, share = value_of(tree, challenger), None
+        if value.verified == held.verified:
+            shares = shares_of(tree, challenger, holder)
+            if len(shares) < 2:
+                return Compare(holder, challenger)
+            share = preferred(shares)
+        if value > held if share is None else share > 0.5:
+            holder, held, judged = challenger, value, False
+        judged = judged or share is not None
     return Pick(attempt=holder, decided_by="judge" if judged else who_decided(tree, holder))
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from critic_loop.assets import Library, Recipe
 from critic_loop.assets.library import explain
-from critic_loop.assets.recipe import CriticUse, Field_, SearchUse
+from critic_loop.assets.recipe import CriticUse, Field_, SearchUse, Shown_
 from critic_loop.core.errors import AssetError
 
 
@@ -35,6 +35,7 @@ def broken(**data):
 
 names = st.text("abcdefghij-_/.", min_size=1, max_size=12)
 fields = st.lists(st.sampled_from(get_args(Field_)), unique=True).map(tuple)
+shown = st.lists(st.sampled_from(get_args(Shown_)), unique=True).map(tuple)
 settings = st.dictionaries(
     names, st.integers(-99, 99) | st.booleans() | names | st.floats(-1e6, 1e6), max_size=3
 )
@@ -51,7 +52,7 @@ recipes = st.builds(
     ),
     verifiers=st.lists(names, max_size=2).map(tuple),
     judge=st.none() | names,
-    show=fields,
+    show=shown,
     memory=st.sampled_from(["full", "last", "rejected"]),
     stop=st.none() | st.lists(rules, max_size=3).map(tuple),
     lanes=st.integers(1, 99),
@@ -101,16 +102,20 @@ def test_the_digest_is_of_all_but_the_name():
     [
         ({"serch": {}}, "unknown key 'serch'."),
         ({"critics": [{"agent": "a", "see": []}]}, "unknown key 'critics.0.see'."),
-        (
-            {"critics": [{"agent": "a", "weight": 0}]},
-            "key 'critics.0.weight': Input should be greater than 0, not '0'.",
-        ),
+        ({"critics": [{"agent": "a", "weight": 2}]}, "unknown key 'critics.0.weight'."),
+        ({"critics": [{"agent": "a", "when": "never"}]}, "key 'critics.0.when': Input should be 'always' or"),
         ({"search": []}, "key 'search': Tuple should have at least 1 item"),
         ({"search": "refine"}, "key 'search': Input should be a valid tuple, not 'refine'."),
         ({"search": [{"n": 8}]}, "key 'search.0.kind': Input should be a valid string"),
         ({"search": ["refine"]}, "key 'search.0': "),
         ({"lanes": 0}, "key 'lanes': Input should be greater than or equal to 1, not '0'."),
-        ({"show": ["anser"]}, "key 'show.0': Input should be 'answer', 'verdict'"),
+        ({"show": ["verdikt"]}, "key 'show.0': Input should be 'verdict', 'score'"),
+        ({"show": ["text", "answer"]}, "key 'show.1': Input should be 'verdict', 'score'"),
+        ({"show": ["rejected"]}, "key 'show.0': Input should be 'verdict', 'score'"),
+        (
+            {"stop": [{"spent": {"usd": 1}}]},
+            "key 'stop': stop rule 'spent', setting 'usd': money cannot be counted",
+        ),
         ({"stop": [{"max_round": 3}]}, "key 'stop': there is no stop rule 'max_round'; there are"),
         ({"stop": [{"max_rounds": "x"}]}, "key 'stop': stop rule 'max_rounds', setting 'rounds'"),
     ],
@@ -120,6 +125,10 @@ def test_what_is_wrong_is_said_with_its_key(data, message):
     assert said.startswith(message)
     assert said.endswith(".")
     assert ".," not in said
+
+
+def test_an_actor_may_be_shown_all_that_a_critic_may_but_for_what_memory_decides():
+    assert set(get_args(Field_)) - set(get_args(Shown_)) == {"answer", "rejected"}
 
 
 def test_a_missing_search_is_said():

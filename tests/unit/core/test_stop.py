@@ -19,6 +19,7 @@ from critic_loop.core.stop import (
     Spent,
     StopReason,
     Verified,
+    require_countable,
     rule_of,
 )
 
@@ -173,6 +174,16 @@ def test_an_unknown_price_is_not_free_and_not_spent(grown):
     assert fired(Spent(usd=0.01), observed(grown, spend=Spend(calls=99))) is None
 
 
+@pytest.mark.parametrize("rule", [Spent(usd=1), Spent(usd=1, calls=2) | Verified(), Verified() & Spent(usd=1)])
+def test_what_nothing_counts_is_refused(rule):
+    with pytest.raises(ConfigError, match="money cannot be counted"):
+        require_countable(rule | Failing())
+
+
+def test_what_is_counted_is_not_refused():
+    require_countable(Spent(tokens=5, calls=3) | (Verified() & Elapsed(3)))
+
+
 def test_a_verified_attempt_counts_as_the_best_score(grown):
     attempt = grown.attempt(answer="1")
     grown.verified(attempt, "pass")
@@ -191,7 +202,7 @@ rules = st.one_of(
     st.builds(Plateau, rounds=counts, gain=amounts),
     st.builds(Failing, counts),
     st.builds(Elapsed, amounts),
-    st.builds(Spent, usd=st.none() | amounts, tokens=st.none() | counts, calls=st.none() | counts),
+    st.builds(Spent, tokens=st.none() | counts, calls=st.none() | counts),
 )
 compound = st.recursive(
     rules,
@@ -258,6 +269,9 @@ def test_recipe_data_is_read(data, rule):
         ({"verified": {"by": "me"}}, r"stop rule 'verified' has no setting 'by'; it has none\."),
         ({"verified": False}, r"stop rule 'verified' is written \{ verified = true \}, not False"),
         ({"spent": False}, "greater than 0"),
+        ({"spent": {"usd": 0.5}}, r"money cannot be counted until prices are known\. Use tokens= or calls="),
+        ({"spent": 0.5}, r"stop rule 'spent', setting 'usd': money cannot be counted"),
+        ([{"verified": True}, {"all": [{"spent": {"usd": 1, "calls": 2}}]}], "money cannot be counted"),
     ],
 )
 def test_what_is_wrong_in_a_recipe_is_said(data, message):

@@ -7,7 +7,7 @@ import pytest
 from critic_loop.core.messages import user
 from critic_loop.core.records import Ask, Attempt, Feedback, Head, Locus, Subject, Task, Verdict
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import Value, beats, best, preference, value_of
+from critic_loop.core.value import Value, beats, best, preference, shares_of, value_of
 
 PASS, FAIL, ABSTAIN = Verdict.PASS, Verdict.FAIL, Verdict.ABSTAIN
 
@@ -146,6 +146,19 @@ def test_a_judge_who_contradicts_himself_or_abstains_prefers_none() -> None:
     compare(tree, "t.1", "t.3", 1.0)
     compare(tree, "t.3", "t.1", None, verdict=ABSTAIN)
     assert preference(tree, "t.1", "t.3") == 0.5
+
+
+def test_where_judges_only_abstained_the_value_decides() -> None:
+    tree = tree_of("complete", "complete")
+    compare(tree, "t.1", "t.2", None, verdict=ABSTAIN)
+    assert shares_of(tree, "t.1", "t.2") == {("t.1", "t.2"): None}
+    compare(tree, "t.2", "t.1", None, verdict=ABSTAIN)
+    assert shares_of(tree, "t.2", "t.1") == {("t.1", "t.2"): None, ("t.2", "t.1"): None}
+    assert preference(tree, "t.1", "t.2") is None
+    assert not beats(tree, "t.2", "t.1")
+    say(tree, "t.2", **critic(PASS, 0.9))
+    assert beats(tree, "t.2", "t.1")
+    assert not beats(tree, "t.1", "t.2")
 
 
 def test_shadow_judges_and_wider_comparisons_do_not_count() -> None:

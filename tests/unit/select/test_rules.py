@@ -1,9 +1,12 @@
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import Compare, Pick
+from critic_loop.core.tree import Tree
 from critic_loop.select import (
     RULES,
     best_value,
@@ -225,6 +228,60 @@ def test_a_judge_who_abstains_keeps_the_holder(grown, other):
     compared(grown, draft, revision, None)
     compared(grown, revision, draft, other)
     assert keep_if_better(grown.tree).attempt == draft
+
+
+@pytest.mark.parametrize(("better", "chosen"), [(0, 0), (1, 1)])
+def test_where_the_judge_only_abstained_it_decided_nothing(grown, better, chosen):
+    ids = [grown.attempt(answer="1"), grown.attempt(answer="2")]
+    grown.say(ids[better], verdict="pass", score=0.9)
+    grown.say(ids[1 - better], verdict="fail", score=0.1)
+    compared(grown, *ids, None)
+    assert keep_if_better(grown.tree) == Compare(*ids), "both orders are asked"
+    compared(grown, *reversed(ids), None)
+    assert keep_if_better(grown.tree) == Pick(attempt=ids[chosen], decided_by="critic")
+
+
+def test_a_judge_who_only_abstained_and_nobody_else_decided(grown):
+    ids = [grown.attempt(answer="1"), grown.attempt(answer="2")]
+    for pair in (ids, ids[::-1]):
+        compared(grown, *pair, None)
+    assert keep_if_better(grown.tree) == Pick(attempt=ids[0], decided_by="nobody")
+
+
+def test_one_abstention_among_real_shares_is_the_judges_decision(grown):
+    ids = [grown.attempt(answer=str(n)) for n in range(3)]
+    both_orders(grown, ids[0], ids[1], ids[1])
+    for pair in (ids[1:], ids[:0:-1]):
+        compared(grown, *pair, None)
+    assert keep_if_better(grown.tree) == Pick(attempt=ids[1], decided_by="judge")
+
+
+def test_evidence_that_came_after_the_judge_decides(grown):
+    ids = [grown.attempt(answer="1"), grown.attempt(answer="2")]
+    both_orders(grown, *ids, ids[0])
+    grown.verified(ids[0], "fail")
+    grown.verified(ids[1], "pass")
+    assert keep_if_better(grown.tree) == Pick(attempt=ids[1], decided_by="verifier")
+
+
+def test_a_comparison_costs_one_look_at_each_attempt_and_its_feedback(grown, monkeypatch):
+    ids = [grown.attempt(answer=str(n)) for n in range(60)]
+    for challenger in ids[1:]:
+        both_orders(grown, ids[0], challenger, ids[0])
+    looked = Counter()
+
+    def counted(name, real):
+        def look(tree, subject):
+            looked[name, subject] += 1
+            return real(tree, subject)
+
+        monkeypatch.setattr(Tree, name, look)
+
+    counted("about", Tree.about)
+    counted("judgements", Tree.judgements)
+    assert keep_if_better(grown.tree) == Pick(attempt=ids[0], decided_by="judge")
+    assert set(looked.values()) == {1}
+    assert looked["about", ids[0]] == 0, "the holder's feedback is on all its comparisons"
 
 
 def test_the_winner_meets_the_next_one(grown):
