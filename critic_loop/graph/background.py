@@ -7,6 +7,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from critic_loop.core.errors import ConfigError
+
 T = TypeVar("T")
 
 
@@ -21,6 +23,12 @@ class Background:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` there and return its result; an interrupt of the caller cancels it."""
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise ConfigError(
+                "run_sync was called from the loop's own event loop, which it would wait for.",
+                hint="Await run instead.",
+            )
         future = asyncio.run_coroutine_threadsafe(work, self._running())
         try:
             return future.result()

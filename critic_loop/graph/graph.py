@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NotRequired, Protocol, TypedDict
 
+from langgraph.config import get_config
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.managed import RemainingSteps
@@ -26,7 +27,7 @@ from structlog.contextvars import bound_contextvars
 
 from critic_loop.core.records import Ask
 from critic_loop.core.stop import StopReason
-from critic_loop.graph.people import answers_in, question
+from critic_loop.graph.people import answers_in, question, unreadable
 from critic_loop.graph.session import Group, Session
 from critic_loop.nodes import stages
 from critic_loop.nodes.desk import Desk
@@ -101,9 +102,16 @@ def build_graph(sessions: Sessions, lane: CompiledStateGraph[Any]) -> CompiledSt
         return Command(goto=[Send("lane", {**known, "lane": n}) for n in range(session.lanes)], update=known)
 
     async def human(state: LoopState) -> None:
-        session = await sessions.session(state.get("tree_id", ""))
+        tree_id = state.get("tree_id", "")
+        session = await sessions.session(tree_id)
         await session.desk.calls.on_disk()
-        answer = interrupt(question(session))
+        asked = question(session)
+        waiting = session.parked()
+        sessions.close(tree_id)  # somebody may answer in another process: the store knows, we would not
+        answer = interrupt(asked)
+        while problem := unreadable(answer, waiting):
+            answer = interrupt({**asked, "error": problem})
+        session = await sessions.session(tree_id)
         for attempt_id, feedback in answers_in(answer, session.parked()).items():
             await session.hear(attempt_id, feedback)
 
@@ -130,8 +138,10 @@ async def _choose(sessions: Sessions, session: Session) -> dict[str, Any]:
 
 
 def _can_interrupt(runtime: Runtime[Any]) -> bool:
+    """Whether the host keeps a thread that it could resume: an id alone is not enough."""
     info = runtime.execution_info
-    return info is not None and info.thread_id is not None
+    keeps = get_config().get("configurable", {}).get("__pregel_checkpointer")
+    return info is not None and info.thread_id is not None and keeps is not None
 
 
 def build_lane(
@@ -154,14 +164,13 @@ def build_lane(
     graph.add_node("actor", _actor(sessions, after_actor), destinations=ways)
     graph.add_edge(START, "actor")
     if tools:
-        graph.add_node("tool_executor", _stage(sessions, stages.tool_executor))
-        graph.add_edge("tool_executor", "actor")
-    *between, last = runs or [""]
-    for name, following in zip(between, [*between[1:], last], strict=False):
-        graph.add_node(name, _stage(sessions, runs[name]))
-        graph.add_edge(name, following)
-    if last:
-        graph.add_node(last, _last_stage(sessions, runs[last]), destinations=("actor", END))
+        graph.add_node(
+            "tool_executor", _stage(sessions, stages.tool_executor, "actor"), destinations=("actor", END)
+        )
+    for name, following in zip(runs, [*list(runs)[1:], "actor"], strict=False):
+        is_last = following == "actor"
+        node = _last_stage(sessions, runs[name]) if is_last else _stage(sessions, runs[name], following)
+        graph.add_node(name, node, destinations=(following, END))
     return graph.compile(checkpointer=False, name="lane")
 
 
@@ -171,25 +180,34 @@ def _actor(sessions: Sessions, after_actor: str) -> Callable[[_Lane], Awaitable[
         asks = _asks(session, state)
         if not stages.mid_turn(session.desk, asks):
             asks = await _next(session, state) or ()
-        if not asks or not await _caught(session, stages.actor, asks):
-            return Command(goto=END)
-        known = {"asks": [ask.attempt for ask in asks]}
-        if stages.mid_turn(session.desk, asks):
-            if state["steps"] > _LANE_RESERVE:
-                return Command(update=known, goto="tool_executor")
+        elif session.ended:
             session.put_back(asks)
-            return Command(goto=END)
-        if after_actor == "actor":
-            return _settled(session, asks)
-        return Command(update=known, goto=after_actor)
+            asks = ()
+        if asks and await _caught(session, stages.actor, asks):
+            return _after_actor(session, asks, state, after_actor)
+        return Command(goto=END)
 
     return actor
 
 
-def _stage(sessions: Sessions, run: Stage) -> Callable[[_Lane], Awaitable[None]]:
-    async def stage(state: _Lane) -> None:
+def _after_actor(session: Session, asks: Group, state: _Lane, following: str) -> Command[Any]:
+    """Return where a lane goes when its actor has spoken: to tools, to the next stage, or back."""
+    if session.desk.calls.spent is not None:
+        return _settled(session, asks)
+    known = {"asks": [ask.attempt for ask in asks]}
+    if not stages.mid_turn(session.desk, asks):
+        return _settled(session, asks) if following == "actor" else Command(update=known, goto=following)
+    if state["steps"] > _LANE_RESERVE and not session.ended:
+        return Command(update=known, goto="tool_executor")
+    session.put_back(asks)
+    return Command(goto=END)
+
+
+def _stage(sessions: Sessions, run: Stage, following: str) -> Callable[[_Lane], Awaitable[Command[Any]]]:
+    async def stage(state: _Lane) -> Command[Any]:
         session = await sessions.session(state["tree_id"])
-        await _caught(session, run, _asks(session, state))
+        well = await _caught(session, run, _asks(session, state))
+        return Command(goto=following if well else END)
 
     return stage
 
@@ -206,7 +224,10 @@ def _last_stage(sessions: Sessions, run: Stage) -> Callable[[_Lane], Awaitable[C
 
 def _settled(session: Session, asks: Group) -> Command[Any]:
     """Tell the session that the lane is through with `asks`, and go on unless that ended the loop."""
-    session.settle(asks)
+    try:
+        session.settle(asks)
+    except Exception as error:  # noqa: BLE001  # a user's search or rule; lanes never raise: dispatch does
+        session.fail(error)
     return Command(update={"asks": []}, goto=END if session.ended else "actor")
 
 

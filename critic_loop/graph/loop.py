@@ -10,9 +10,10 @@ import contextvars
 import hashlib
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, Literal
+from typing import Any, Generic, Literal, cast
 
 from langgraph.config import get_config
 from langgraph.runtime import Runtime, get_runtime
@@ -29,7 +30,7 @@ from critic_loop.core.tree import Tree
 from critic_loop.graph.assemble import Bindable, Given, assemble
 from critic_loop.graph.background import Background
 from critic_loop.graph.graph import build_graph, build_lane
-from critic_loop.graph.people import answers_in, question
+from critic_loop.graph.people import answers_in, question, unreadable
 from critic_loop.graph.result import Result
 from critic_loop.graph.session import Session
 from critic_loop.outputs import Output
@@ -114,7 +115,7 @@ class Loop(Generic[T]):
         )
         self.graph = build_graph(self, self.lane)
         self._sessions: dict[str, Session] = {}
-        self._listeners: dict[str, Callable[[Record], None]] = {}
+        self._reserved: set[str] = set()
         self._background = Background()
         self._announced = False
 
@@ -137,7 +138,10 @@ class Loop(Generic[T]):
             ConfigError: the tree was begun by another loop.
             ModelError: a wrong key, an empty account or an unreachable actor; the tree can be resumed.
         """
-        session = await self._open(Task.of(task), tree_id or new_tree_id(), seed)
+        return await self._run(Task.of(task), tree_id or new_tree_id(), seed, _ignore)
+
+    async def _run(self, task: Task, tree_id: str, seed: int, notify: Callable[[Record], None]) -> Result[T]:
+        session = await self._open(task, tree_id, seed, notify)
         self._announce()
         try:
             if session.stop is None:
@@ -161,18 +165,16 @@ class Loop(Generic[T]):
     async def stream(
         self, task: TaskLike, *, tree_id: str | None = None, seed: int = 0
     ) -> AsyncGenerator[Record | Result[T], None]:
-        """Yield every record as it is written, and the result last."""
+        """Yield every record after the head as it is written, and the result last."""
         wanted = tree_id or new_tree_id()
         queue: asyncio.Queue[Record | None] = asyncio.Queue()
-        self._listeners[wanted] = queue.put_nowait
-        running = asyncio.create_task(self.run(task, tree_id=wanted, seed=seed))
+        running = asyncio.create_task(self._run(Task.of(task), wanted, seed, queue.put_nowait))
         running.add_done_callback(lambda _: queue.put_nowait(None))
         try:
             while (record := await queue.get()) is not None:
                 yield record
             yield await running
         finally:
-            self._listeners.pop(wanted, None)
             await _cancelled(running)
 
     async def map(
@@ -186,19 +188,25 @@ class Loop(Generic[T]):
         map after the trees in flight have settled, with nothing written as failed.
         """
         waiting = iter(tasks)
-        finished: asyncio.Queue[Result[T] | None] = asyncio.Queue()
+        finished: asyncio.Queue[Result[T] | None] = asyncio.Queue(maxsize=in_flight)
         failed: list[BaseException] = []
+        taken: dict[str, asyncio.Lock] = {}
+
+        async def one(task: Task) -> Result[T]:
+            """Run a task; one that comes twice waits for its first run and gets the same result."""
+            tree_id = job_tree_id(task, self.parts.digest, seed)
+            async with taken.setdefault(tree_id, asyncio.Lock()):
+                return await self._one(task, tree_id, seed)
 
         async def work() -> None:
             try:
                 for task in waiting:
-                    finished.put_nowait(await self._one(Task.of(task), seed))
+                    await finished.put(await one(Task.of(task)))
                     if failed:
                         break
             except Exception as error:  # noqa: BLE001  # raised below, once the others have settled
                 failed.append(error)
-            finally:
-                finished.put_nowait(None)
+            await finished.put(None)
 
         workers = [asyncio.create_task(work()) for _ in range(in_flight)]
         try:
@@ -211,8 +219,7 @@ class Loop(Generic[T]):
             for worker in workers:
                 await _cancelled(worker)
 
-    async def _one(self, task: Task, seed: int) -> Result[T]:
-        tree_id = job_tree_id(task, self.parts.digest, seed)
+    async def _one(self, task: Task, tree_id: str, seed: int) -> Result[T]:
         try:
             return await self.run(task, tree_id=tree_id, seed=seed)
         except CriticLoopError as error:
@@ -241,7 +248,10 @@ class Loop(Generic[T]):
         if len(given) == 1:
             await self.lane.ainvoke(given[0], _OWN_LIMIT)
         else:
-            await asyncio.gather(*(self.lane.ainvoke(lane, _OWN_LIMIT) for lane in given))
+            work = (self.lane.ainvoke(lane, _OWN_LIMIT) for lane in given)
+            for ended in await asyncio.gather(*work, return_exceptions=True):
+                if isinstance(ended, BaseException):
+                    session.fail(ended)
         if session.error is not None:
             raise session.error
 
@@ -279,13 +289,18 @@ class Loop(Generic[T]):
         """
 
         async def node(state: Any) -> dict[str, Any]:
-            task = Task.of(input(state) if callable(input) else _get(state, input))
+            task = task_in(input(state) if callable(input) else _get(state, input))
             tree_id = _host_tree_id(task)
             result = await self.run(task, tree_id=tree_id)
-            for _ in range(_heard_by_host(result.tree)):
-                interrupt(None)  # LangGraph gives a resumed node its earlier answers again, in order
+            heard = _heard_by_host(result.tree)
+            while heard:  # LangGraph gives a resumed node its earlier answers again, in order
+                heard -= not unreadable(interrupt(None), list(result.tree.attempts))
             while result.stop == "parked" and tree_id is not None:
-                answer = interrupt(question(self.parts.session(result.tree, self.store, _ignore)))
+                session = self.parts.session(result.tree, self.store, _ignore)
+                asked, waiting = question(session), session.parked()
+                answer = interrupt(asked)
+                while problem := unreadable(answer, waiting):
+                    answer = interrupt({**asked, "error": problem})
                 await self._hear(result.tree.id, answer, by="host")
                 result = await self.run(task, tree_id=tree_id)
             return dict(output(result)) if callable(output) else {output: result.answer}
@@ -308,11 +323,12 @@ class Loop(Generic[T]):
         await self._hear(tree_id, answer, by="caller")
 
     async def _hear(self, tree_id: str, answer: Any, *, by: str) -> None:
-        session = self.parts.session(await self.store.load(tree_id), self.store, _ignore)
-        for attempt_id, feedback in answers_in(answer, session.parked()).items():
-            await session.hear(attempt_id, feedback)
-        event = Event(kind="resume", at=session.now(), data={"by": by})
-        await session.desk.calls.record(event, durable=True)
+        live = self._sessions.get(tree_id)
+        if live is not None:
+            await _told(live, answer, by)
+            return
+        with self._reserve(tree_id):
+            await _told(self.parts.session(await self.store.load(tree_id), self.store, _ignore), answer, by)
 
     # -- swapping ------------------------------------------------------------------------------
 
@@ -350,35 +366,49 @@ class Loop(Generic[T]):
         """Return the session of the tree that a graph's state names, or of a new one for its task.
 
         A thread that comes back with the same task gets the same tree; with another task, a new one.
+        Called where no lane of the invocation runs: a session with work in flight was left by a
+        cancelled one, and is opened again from the store.
         """
         tree_id, given = state.get("tree_id"), state.get("task")
-        if tree_id in self._sessions:
-            return self._sessions[tree_id]
-        if given is None:
-            if not tree_id:
-                raise ConfigError("the loop's graph was invoked without a task.", hint='Pass {"task": "..."}.')
-            return await self.session(tree_id)
-        task = task_in(given)
+        known = self._sessions.get(tree_id or "")
+        if known is not None and known.busy and known.error is None:
+            self.close(known.tree.id)
+        if not tree_id and given is None:
+            raise ConfigError("the loop's graph was invoked without a task.", hint='Pass {"task": "..."}.')
+        task = None if given is None else task_in(given)
+        if tree_id and (task is None or tree_id in self._sessions or await self.store.has(tree_id)):
+            session = await self.session(tree_id)
+            if task is None or session.tree.task == task:
+                return session
+            self.close(tree_id)
+            tree_id = None
+        return await self._open(cast("Task", task), tree_id or self._thread_tree_id(task, runtime), 0, _ignore)
+
+    def _thread_tree_id(self, task: Task | None, runtime: Runtime[Any]) -> str:
         info = runtime.execution_info
-        thread = None if info is None else info.thread_id
-        return await self._open(task, new_tree_id() if thread is None else _id("thread", thread, task.id), 0)
+        if info is None or info.thread_id is None or task is None:
+            return new_tree_id()
+        return _id("thread", info.thread_id, info.checkpoint_ns, self.parts.digest, task.id)
 
     async def session(self, tree_id: str) -> Session:
         """Return the session of a tree, opened from the store if it is not in memory."""
         known = self._sessions.get(tree_id)
-        return known or self._adopt(await self.store.load(tree_id))
+        if known is not None:
+            return known
+        with self._reserve(tree_id):
+            return self._adopt(await self.store.load(tree_id), _ignore)
 
     def close(self, tree_id: str) -> None:
         """Forget a session; its tree stays in the store."""
         self._sessions.pop(tree_id, None)
         self.switchboard.forget(tree_id)
 
-    async def _open(self, task: Task, tree_id: str, seed: int) -> Session:
-        if tree_id in self._sessions:
-            raise ConfigError(
-                f"tree {tree_id!r} is being run already.", hint="Wait for it, or give another tree_id."
-            )
-        if await self.store.has(tree_id):
+    async def _open(self, task: Task, tree_id: str, seed: int, notify: Callable[[Record], None]) -> Session:
+        with self._reserve(tree_id):
+            if not await self.store.has(tree_id):
+                head = self.parts.head(tree_id, task, seed)
+                await self.store.append(tree_id, head, durable=False)
+                return self._adopt(Tree(head), notify)
             tree = await self.store.load(tree_id)
             if tree.task != task:
                 differing = _differing(tree.task, task)
@@ -386,13 +416,22 @@ class Loop(Generic[T]):
                     f"tree {tree_id!r} was begun with another task (id {tree.task.id!r}): {differing}.",
                     hint="Give the changed task another id, or none.",
                 )
-            return self._adopt(tree)
-        head = self.parts.head(tree_id, task, seed)
-        await self.store.append(tree_id, head, durable=False)
-        return self._adopt(Tree(head))
+            return self._adopt(tree, notify)
 
-    def _adopt(self, tree: Tree) -> Session:
-        notify = self._listeners.get(tree.id, _ignore)
+    @contextmanager
+    def _reserve(self, tree_id: str) -> Generator[None]:
+        """Keep a tree to one opener: two sessions of one tree would write past each other."""
+        if tree_id in self._sessions or tree_id in self._reserved:
+            raise ConfigError(
+                f"tree {tree_id!r} is being run already.", hint="Wait for it, or give another tree_id."
+            )
+        self._reserved.add(tree_id)
+        try:
+            yield
+        finally:
+            self._reserved.discard(tree_id)
+
+    def _adopt(self, tree: Tree, notify: Callable[[Record], None]) -> Session:
         session = self._sessions[tree.id] = self.parts.session(tree, self.store, notify)
         return session
 
@@ -428,12 +467,22 @@ def job_tree_id(task: Task, parts_digest: str, seed: int) -> str:
 
 
 def task_in(given: Any) -> Task:
-    """Return the task in a host's state: text, messages or a Task, as objects or as JSON."""
+    """Return the task in a host's state: text, messages (ours or LangChain's) or a Task, also as JSON."""
     if isinstance(given, Task | str):
         return Task.of(given)
     if isinstance(given, Mapping):
         return Task.model_validate(given)
-    return Task(prompt=tuple(Message.model_validate(m) for m in given))
+    return Task(prompt=tuple(_message_in(message) for message in given))
+
+
+_LANGCHAIN_ROLES = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool"}
+
+
+def _message_in(given: Any) -> Message:
+    role, text = _LANGCHAIN_ROLES.get(getattr(given, "type", "")), getattr(given, "content", None)
+    if role is not None and isinstance(text, str):
+        given = {"role": role, "parts": [{"type": "text", "text": text}]}
+    return Message.model_validate(given)
 
 
 def _id(*parts: object) -> str:
@@ -477,6 +526,13 @@ def _host_tree_id(task: Task) -> str | None:
 def _differing(stored: Task, given: Task) -> str:
     names = [name for name in Task.model_fields if getattr(stored, name) != getattr(given, name)]
     return f"its {', '.join(names)} differ{'s' if len(names) == 1 else ''}"
+
+
+async def _told(session: Session, answer: Any, by: str) -> None:
+    for attempt_id, feedback in answers_in(answer, session.parked()).items():
+        await session.hear(attempt_id, feedback)
+    event = Event(kind="resume", at=session.now(), data={"by": by})
+    await session.desk.calls.record(event, durable=True)
 
 
 def _heard_by_host(tree: Tree) -> int:

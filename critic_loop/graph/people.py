@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from critic_loop.core.errors import ConfigError
-from critic_loop.core.records import Feedback
+from critic_loop.core.errors import ConfigError, CriticLoopError
+from critic_loop.core.records import Feedback, tree_of
 from critic_loop.graph.session import Session
 from critic_loop.nodes.prompted import answer_text
 from critic_loop.nodes.roles import judgement
@@ -34,17 +34,27 @@ def question(session: Session) -> dict[str, Any]:
     }
 
 
+def unreadable(answer: Any, parked: list[str]) -> str:
+    """Return why an answer cannot be read; empty if it can."""
+    try:
+        answers_in(answer, parked)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
 def answers_in(answer: Any, parked: list[str]) -> dict[str, Feedback]:
     """Return feedback by attempt from what a person resumed with.
 
     A bool, number, text, Feedback or mapping of its fields is about all that wait; a mapping whose keys
-    are attempt ids has one for each.
+    are attempt ids has one for each. Attempts that do not wait any more are passed over.
 
     Raises:
         ConfigError: it is none of these.
     """
-    if isinstance(answer, Mapping) and answer and set(answer) <= set(parked):
-        return {attempt_id: one_answer(value) for attempt_id, value in answer.items()}
+    trees = {tree_of(attempt_id) for attempt_id in parked}
+    if isinstance(answer, Mapping) and answer and {tree_of(str(key)) for key in answer} <= trees:
+        return {i: one_answer(value) for i, value in answer.items() if i in parked}
     return {attempt_id: one_answer(answer) for attempt_id in parked}
 
 
@@ -54,7 +64,7 @@ def one_answer(answer: Any) -> Feedback:
         return Feedback(text=answer)
     try:
         return Feedback.model_validate(dict(answer)) if isinstance(answer, Mapping) else judgement(answer)
-    except (ValidationError, ValueError) as error:
+    except (ValidationError, ValueError, CriticLoopError) as error:
         raise ConfigError(
             f"a person's answer cannot be read: {error}.",
             hint="Resume with true, false, a text, or fields of a Feedback, as in {'verdict': 'pass'}.",

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from critic_loop.core.errors import ModelError, OutputError, boundary
+from critic_loop.core.errors import CriticLoopError, ModelError, OutputError, boundary
 from critic_loop.core.messages import Message, assistant
 from critic_loop.core.records import Ask
 from critic_loop.nodes.desk import Desk, Turn
 from critic_loop.nodes.prompted import answer_text, feedback_values, plain_text
-from critic_loop.nodes.roles import message_of, parsed_of
+from critic_loop.nodes.roles import message_of, parsed_of, turns_of
 from critic_loop.nodes.view import masked_feedback
 
 
@@ -30,9 +30,14 @@ class RunnableActor:
     runnable: Any
     name: str
 
-    async def act(self, desk: Desk, asks: tuple[Ask, ...], so_far: tuple[Message, ...]) -> list[Turn]:  # noqa: ARG002
-        """Invoke it once for each ask."""
-        return [await self._one(desk, ask) for ask in asks]
+    async def act(
+        self,
+        desk: Desk,
+        asks: tuple[Ask, ...],
+        so_far: tuple[Message, ...],  # noqa: ARG002
+    ) -> list[Turn | CriticLoopError]:
+        """Invoke it once for each ask, for all of them at the same time."""
+        return await turns_of(self._one(desk, ask) for ask in asks)
 
     async def _one(self, desk: Desk, ask: Ask) -> Turn:
         conversation = _conversation(desk, ask)

@@ -20,13 +20,13 @@ from critic_loop.core.stop import Progress, Rule, StopReason
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import EVIDENCE, best, value_of
 from critic_loop.nodes import stages
+from critic_loop.nodes.calls import BudgetSpent
 from critic_loop.nodes.desk import Desk, seed_of
 from critic_loop.nodes.view import shown_to_actor
+from critic_loop.select import best_value
 
-GOES_ON = frozenset({"budget", "steps", "elapsed", "parked", "error", "spent"})
-"""Stop reasons after which the same tree may be resumed, with more budget or new feedback."""
-
-_NO_BUDGET = StopReason("budget", "the budget has no call left")
+GOES_ON = frozenset({"budget", "steps", "elapsed", "parked", "failing", "spent"})
+"""Stop reasons after which a tree may be resumed: with more budget or time, new feedback, a mended server."""
 
 Group = tuple[Ask, ...]
 
@@ -41,8 +41,8 @@ class Session:
     rule: Rule | None
     ledger: Ledger
     show: tuple[str, ...] = ()
-    max_attempts: int | None = None
-    """An attempt counts as a call here even if a function made it without asking a model."""
+    max_moves: int | None = None
+    """A move counts as a call here even if a function made it without asking a model."""
     lanes: int = 1
     now: Callable[[], float]
     stop: StopReason | None = None
@@ -57,6 +57,8 @@ class Session:
     """Attempts that the search has been told of: settled, with all feedback that belongs to them."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     opened_at: float = field(init=False)
+    moves: int = 0
+    """Requests for attempts so far; several attempts of one request count once."""
 
     def __post_init__(self) -> None:
         """Replay the tree into the search's state."""
@@ -66,10 +68,13 @@ class Session:
         outcome = self.tree.outcome
         if outcome is not None and outcome.stop not in GOES_ON:
             self.stop = StopReason(outcome.stop, outcome.stop_text)
-        for record in tuple(self.tree.log):
-            self._replay(record)
+        so_far = Tree(self.tree.head)
+        for record in tuple(self.tree.log[1:]):
+            so_far.append(record)
+            self._replay(record, so_far)
         groups: dict[str, list[Ask]] = {}
         for ask in self.tree.asks.values():
+            self.moves += ask.group in (None, ask.attempt)
             if ask.attempt not in self.folded and not self._parked(ask.attempt):
                 groups.setdefault(ask.group or ask.attempt, []).append(ask)
         self.todo.extend(tuple(group) for group in groups.values())
@@ -96,7 +101,7 @@ class Session:
                 case Move():
                     return await self._begin(move, lane)
                 case Stop():
-                    if not self.busy:
+                    if not self.busy and not self.parked():
                         self._halt(StopReason(move.reason, move.text))
                     return None
                 case Wait():
@@ -115,15 +120,16 @@ class Session:
 
     async def _begin(self, move: Move, lane: int) -> Group | None:
         if not self._can_spend():
-            self._halt(_NO_BUDGET)
+            self._halt(StopReason("budget", "the budget has no call left"))
             return None
-        asks = self._asks(move, lane)
+        asks = self._take(self._asks(move, lane))
+        self.moves += 1
         for ask in asks:
             self.state = self._fold_ask(ask)
         await self.desk.calls.store.append(self.tree.id, *asks, durable=False)
         for ask in asks:
             self.desk.calls.notify(ask)
-        return self._take(asks)
+        return asks
 
     def _fold_ask(self, ask: Ask) -> Any:
         self.tree.append(ask)
@@ -153,7 +159,7 @@ class Session:
         )
 
     def _can_spend(self) -> bool:
-        if self.max_attempts is not None and len(self.tree.asks) >= self.max_attempts:
+        if self.max_moves is not None and self.moves >= self.max_moves:
             return False
         lease = self.ledger.reserve()
         if lease is not None:
@@ -167,8 +173,9 @@ class Session:
 
     def idle(self) -> bool:
         """Whether nothing but people's words could bring the tree further."""
-        waiting = isinstance(self.search.ask(self.state, self.tree), Wait)
-        return waiting and not self.todo and not self.busy and bool(self.parked())
+        if self.todo or self.busy or not self.parked():
+            return False
+        return not isinstance(self.search.ask(self.state, self.tree), Move)
 
     def _take(self, group: Group) -> Group:
         self.busy.update(ask.attempt for ask in group)
@@ -186,8 +193,8 @@ class Session:
             self.busy.discard(ask.attempt)
             if ask.attempt in self.tree and self.judged(ask.attempt):
                 self._tell(self.tree[ask.attempt])
-        if self.desk.calls.spent:
-            self._halt(_NO_BUDGET)
+        if self.desk.calls.spent is not None:
+            self._halt(self.desk.calls.spent)
         self.changed.set()
 
     def judged(self, attempt_id: str) -> bool:
@@ -197,12 +204,12 @@ class Session:
             return False
         return bool(attempt.error_code) or not stages.missing(desk, attempt_id)
 
-    def _tell(self, attempt: Attempt) -> None:
+    def _tell(self, attempt: Attempt, spend: Spend | None = None) -> None:
         if attempt.id in self.folded:
             return
         self.folded.add(attempt.id)
         self.state = self.search.fold(self.state, self.tree, attempt)
-        self.progress.observe(attempt.id, self.spend())
+        self.progress.observe(attempt.id, spend or self.spend())
         if self.stop is None and self.rule is not None:
             reason = self.rule(self.progress)
             if reason is not None:
@@ -222,16 +229,19 @@ class Session:
         self.error = self.error or error
         self.changed.set()
 
-    def _replay(self, record: object) -> None:
+    def _replay(self, record: object, so_far: Tree) -> None:
+        """Do with a stored record what was done when it was written; `so_far` ends with it."""
         match record:
             case Ask():
                 self.state = self.search.fold(self.state, self.tree, record)
-            case Attempt() if self.judged(record.id):
-                self._tell(self.tree[record.id])
+            case Attempt() if record.settled and self.judged(record.id):
+                self._tell(self.tree[record.id], so_far.spend())
             case Feedback() if record.subject is not None:
                 for attempt_id in record.subject.attempts:
-                    if attempt_id in self.tree and self.judged(attempt_id):
-                        self._tell(self.tree[attempt_id])
+                    if attempt_id in so_far and so_far[attempt_id].settled and self.judged(attempt_id):
+                        self._tell(self.tree[attempt_id], so_far.spend())
+            case Outcome() if record.stop in GOES_ON:
+                self.stop, self.progress.failures_in_a_row = None, 0
             case _:
                 pass
 
@@ -239,7 +249,9 @@ class Session:
 
     def _parked(self, attempt_id: str) -> bool:
         known = self.tree.attempts.get(attempt_id)
-        return known is not None and known.status == "parked" and bool(stages.awaited(self.desk, attempt_id))
+        if known is None or known.status != "parked" or stages.missing(self.desk, attempt_id):
+            return False
+        return bool(stages.awaited(self.desk, attempt_id))
 
     def parked(self) -> list[str]:
         """Return the attempts that wait for a person."""
@@ -250,7 +262,10 @@ class Session:
         human = stages.awaited(self.desk, attempt_id)[0]
         await stages.add(self.desk, feedback, attempt_id, "human", human.name)
         await stages.release(self.desk, attempt_id)
-        self.settle((self.tree.asks[attempt_id],))
+        group = (self.tree.asks[attempt_id],)
+        self.settle(group)
+        if attempt_id not in self.folded and not self._parked(attempt_id):
+            self.todo.append(group)
 
     # -- ending --------------------------------------------------------------------------------
 
@@ -266,8 +281,13 @@ class Session:
                     "the selection has two attempts to compare, but there is no judge.",
                     hint="Give the recipe a judge, or another selection.",
                 )
-            await stages.judge(self.desk, pick.first, pick.second)
-            pick = self.select(self.tree)
+            try:
+                await stages.judge(self.desk, pick.first, pick.second)
+            except BudgetSpent:
+                pick = best_value(self.tree)
+                self.stop = self.desk.calls.spent
+            else:
+                pick = self.select(self.tree)
         outcome = self._outcome(pick)
         await self.desk.calls.record(outcome, durable=True)
         return outcome

@@ -19,15 +19,16 @@ from typing import Protocol
 from pydantic_core import to_json
 
 from critic_loop.core.budget import Ledger
-from critic_loop.core.errors import CriticLoopError, ModelError, boundary
+from critic_loop.core.errors import CriticLoopError, DeadlineExceeded, ModelError, boundary
 from critic_loop.core.messages import Text
 from critic_loop.core.protocols import Completion, Model, Request, Store
 from critic_loop.core.records import Call, Place, Record, Reply
+from critic_loop.core.stop import StopReason
 from critic_loop.core.tree import Tree
 
 
 class BudgetSpent(CriticLoopError):
-    """The budget has no call left. A stop reason, not a failure: what was not asked stays open."""
+    """No call is left, or no time. A stop reason, not a failure: what was not asked stays open."""
 
     code = "budget"
     scope = "tree"
@@ -71,8 +72,8 @@ class Calls:
     now: Callable[[], float] = time.time
     notify: Callable[[Record], None] = field(default=lambda _: None)
     """Told of every record: what `Loop.stream` listens to."""
-    spent: bool = False
-    """Whether a call was not made for want of budget."""
+    spent: StopReason | None = None
+    """Why a call was not made or not waited for: no call left, or no time."""
     deadline_at: float | None = None
     """When the loop's time is up (seconds since the epoch); calls get no longer than that."""
 
@@ -98,8 +99,11 @@ class Calls:
             return settled
         lease = self.ledger.reserve()
         if lease is None:
-            self.spent = True
+            self.spent = StopReason("budget", "the budget has no call left")
             raise BudgetSpent("the budget has no call left.", hint="Raise max_calls to go on.")
+        if self._late():
+            self.ledger.settle(lease, calls=0, tokens=0)
+            raise self._time_is_up()
         sent, tokens = 0, 0
 
         def may_retry() -> bool:
@@ -152,6 +156,8 @@ class Calls:
             raise
         except CriticLoopError as error:
             await self.record(self._failure(call, error))
+            if isinstance(error, DeadlineExceeded) and self._late():
+                raise self._time_is_up() from error
             raise
         await self.record(self._reply(call, completion))
         return completion
@@ -159,6 +165,13 @@ class Calls:
     async def on_disk(self) -> None:
         """Return when all that was recorded is on disk: before a tool acts or a person is asked."""
         await self.store.append(self.tree.id, durable=True)
+
+    def _late(self) -> bool:
+        return self.deadline_at is not None and self.now() >= self.deadline_at
+
+    def _time_is_up(self) -> BudgetSpent:
+        self.spent = StopReason("elapsed", "the time is up")
+        return BudgetSpent("the time is up.", hint="Give Elapsed more seconds to go on.")
 
     def _within_deadline(self, request: Request) -> Request:
         left = None if self.deadline_at is None else max(0.001, self.deadline_at - self.now())

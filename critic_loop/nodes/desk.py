@@ -6,10 +6,11 @@ The protocols of the roles stand here. `graph` puts a desk together; nodes only 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, Protocol
 
+from critic_loop.core.errors import CriticLoopError
 from critic_loop.core.messages import Message
 from critic_loop.core.protocols import ToolSpec
 from critic_loop.core.records import Ask, Feedback
@@ -38,8 +39,13 @@ class Actor(Protocol):
         """How records call it."""
         ...
 
-    async def act(self, desk: Desk, asks: tuple[Ask, ...], so_far: tuple[Message, ...]) -> list[Turn]:
-        """Return one turn for each ask; `so_far` is what a single ask has added before tools ran."""
+    async def act(
+        self, desk: Desk, asks: tuple[Ask, ...], so_far: tuple[Message, ...]
+    ) -> Sequence[Turn | CriticLoopError]:
+        """Return one turn, or one error, for each ask; an error that is raised is that of all.
+
+        `so_far` is what a single ask has added before tools ran.
+        """
         ...
 
 

@@ -41,9 +41,10 @@ class Prompted:
         return Place(subject=subject, agent=self.name, turn=turn)
 
     def sampling(self, over: Sampling, seed: int) -> Sampling:
-        """Return the spec's sampling with what `over` sets laid over it, and `seed`."""
+        """Return the spec's sampling with what `over` sets laid over it; `seed` where neither sets one."""
         given = over.model_dump(exclude_defaults=True)
-        return self.spec.sampling.model_copy(update={**given, "seed": seed})
+        own = self.spec.sampling.seed
+        return self.spec.sampling.model_copy(update={"seed": seed if own is None else own, **given})
 
     def messages(self, block: str, values: dict[str, Any], key: str) -> tuple[Message, ...]:
         """Return the system message, if the template has one, and the message of `block`."""

@@ -9,11 +9,13 @@ abstention with the reason: a broken verifier never fails an answer.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, overload
 
 from critic_loop.core.errors import (
@@ -26,10 +28,18 @@ from critic_loop.core.errors import (
 )
 from critic_loop.core.messages import Message, assistant, user
 from critic_loop.core.protocols import Request
-from critic_loop.core.records import Ask, Feedback, Place, Verdict
+from critic_loop.core.records import Ask, Feedback, Place, Sampling, Verdict
 from critic_loop.nodes.desk import Desk, HumanCritic, Turn, When, seed_of
 from critic_loop.nodes.prompted import plain_text
-from critic_loop.nodes.view import View, earlier, evidence_on, masked_attempts, masked_feedback, masked_task
+from critic_loop.nodes.view import (
+    View,
+    earlier,
+    evidence_on,
+    judged_attempt,
+    masked_attempts,
+    masked_feedback,
+    masked_task,
+)
 from critic_loop.outputs import Parsed, output_of
 
 Human = HumanCritic
@@ -62,39 +72,43 @@ class FunctionCritic:
     def _view(self, desk: Desk, attempt_id: str, calls: list[str]) -> View[Any]:
         tree = desk.tree
         attempt = tree[attempt_id]
-        answer = None if attempt.answer is None else desk.output.load(attempt.answer)
-        path, seed = earlier(tree, attempt_id), seed_of(tree.asks[attempt_id].seed, self.name)
-        ask = self._asker(desk, attempt_id, calls)
+        hidden = self.source == "critic" and "answer" not in self.sees
+        answer = None if hidden or attempt.answer is None else desk.output.load(attempt.answer)
+        path, seed = partial(earlier, tree, attempt_id), seed_of(tree.asks[attempt_id].seed, self.name)
+        ask = self._asker(desk, attempt_id, seed, calls)
         if self.source == "verifier":
             return View(task=tree.task, answer=answer, attempt=attempt, path=path, seed=seed, _ask=ask)
         return View(
             task=masked_task(tree.task, self.sees),
             answer=answer,
-            attempt=masked_attempts([attempt], self.sees)[0],
-            path=masked_attempts(path if "rejected" in self.sees else (), self.sees),
+            attempt=judged_attempt(attempt, self.sees),
+            path=(lambda: masked_attempts(path(), self.sees)) if "rejected" in self.sees else (),
             feedback=evidence_on(tree, attempt_id, self.sees),
             seed=seed,
             _ask=ask,
         )
 
-    def _asker(self, desk: Desk, attempt_id: str, calls: list[str]) -> Callable[[str, Any], Any]:
+    def _asker(self, desk: Desk, attempt_id: str, seed: int, calls: list[str]) -> Callable[[str, Any], Any]:
         turns = itertools.count()
 
         async def ask(prompt: str, output: Any) -> Any:
             if self.source == "verifier":
                 raise TypeError(f"verifier {self.name!r} asks a model: evidence must be deterministic.")
             place = Place(subject=(attempt_id,), agent=self.name, turn=next(turns))
-            call, value = await ask_model(desk, place, self.slot, prompt, output)
+            sampling = Sampling(seed=seed_of(seed, place.turn))
+            call, value = await ask_model(desk, place, self.slot, prompt, output, sampling)
             calls.append(call)
             return value
 
         return ask
 
 
-async def ask_model(desk: Desk, place: Place, slot: str, prompt: str, output: Any) -> tuple[str, Any]:
+async def ask_model(
+    desk: Desk, place: Place, slot: str, prompt: str, output: Any, sampling: Sampling
+) -> tuple[str, Any]:
     """Ask one question on behalf of a function; return the call's id and the parsed reply."""
     wanted = output_of(output)
-    request = Request(messages=(user(prompt),), output=wanted.schema)
+    request = Request(messages=(user(prompt),), output=wanted.schema, sampling=sampling)
     call, completion = await desk.calls.complete(place, slot, request)
     parsed = wanted.parse(completion.choices[0].message)
     if not parsed.found:
@@ -172,9 +186,14 @@ class FunctionActor:
     name: str
     slot: str = "actor"
 
-    async def act(self, desk: Desk, asks: tuple[Ask, ...], so_far: tuple[Message, ...]) -> list[Turn]:  # noqa: ARG002
-        """Call the function once for each ask."""
-        return [await self._one(desk, ask) for ask in asks]
+    async def act(
+        self,
+        desk: Desk,
+        asks: tuple[Ask, ...],
+        so_far: tuple[Message, ...],  # noqa: ARG002
+    ) -> list[Turn | CriticLoopError]:
+        """Call the function once for each ask, for all of them at the same time."""
+        return await turns_of(self._one(desk, ask) for ask in asks)
 
     async def _one(self, desk: Desk, ask: Ask) -> Turn:
         calls: list[str] = []
@@ -189,18 +208,38 @@ class FunctionActor:
 
         async def ask_slot(prompt: str, output: Any) -> Any:
             place = Place(subject=(ask.attempt,), agent=self.name, turn=next(turns))
-            call, value = await ask_model(desk, place, self.slot, prompt, output)
+            given = ask.sampling.seed
+            seed = seed_of(ask.seed, place.turn) if given is None else given
+            sampling = ask.sampling.model_copy(update={"seed": seed})
+            call, value = await ask_model(desk, place, self.slot, prompt, output, sampling)
             calls.append(call)
             return value
 
         tree = desk.tree
         return View(
             task=masked_task(tree.task, ask.view.fields),
-            path=masked_attempts((tree[i] for i in ask.view.attempts), ask.view.fields),
+            path=lambda: masked_attempts((tree[i] for i in ask.view.attempts), ask.view.fields),
             feedback=masked_feedback((tree.feedback[i] for i in ask.view.feedback), ask.view.fields),
             seed=ask.seed,
             _ask=ask_slot,
         )
+
+
+async def turns_of(each: Iterable[Coroutine[Any, Any, Turn]]) -> list[Turn | CriticLoopError]:
+    """Run all at once; return what each came to: an error in one leaves the others' answers.
+
+    Raises:
+        CriticLoopError: the only one there is failed.
+    """
+    running = tuple(each)
+    if len(running) == 1:
+        return [await running[0]]
+    ends: list[Turn | CriticLoopError] = []
+    for end in await asyncio.gather(*running, return_exceptions=True):
+        if isinstance(end, BaseException) and not isinstance(end, CriticLoopError):
+            raise end
+        ends.append(end)
+    return ends
 
 
 def message_of(value: Any, desk: Desk) -> Message:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Literal, TypeVar
 
 from critic_loop.core.errors import CriticLoopError, ModelError, ToolError, boundary
@@ -38,19 +39,32 @@ async def _act(desk: Desk, asks: tuple[Ask, ...]) -> None:
     known = desk.tree.attempts.get(asks[0].attempt)
     so_far = known.messages if known else ()
     earlier = known.calls if known else ()
+    turns = await _turns(desk, asks, so_far)
+    attempts = [
+        _failed(ask, so_far, earlier, turn)
+        if isinstance(turn, CriticLoopError)
+        else _attempt(desk, ask, turn, earlier)
+        for ask, turn in zip(asks, turns, strict=True)
+        if isinstance(turn, Turn) or turn.scope == "attempt"
+    ]
+    await desk.calls.record(*attempts, *_unreadable(desk.tree, attempts))
+    for (
+        turn
+    ) in turns:  # what a lack of budget left open stays open; what must end the run does, after its siblings
+        if isinstance(turn, CriticLoopError) and turn.scope != "attempt" and not isinstance(turn, BudgetSpent):
+            raise turn
+
+
+async def _turns(
+    desk: Desk, asks: tuple[Ask, ...], so_far: tuple[Message, ...]
+) -> Sequence[Turn | CriticLoopError]:
+    """Return what came of each ask; an error that the actor raises is that of all."""
     try:
         if sum(1 for m in so_far if m.role == "assistant") >= desk.max_turns:
             raise ModelError(f"the actor took {desk.max_turns} turns without an answer.")
-        turns = await desk.actor.act(desk, asks, so_far)
-    except BudgetSpent:
-        return
+        return await desk.actor.act(desk, asks, so_far)
     except CriticLoopError as error:
-        if error.scope != "attempt":
-            raise
-        attempts = [_failed(ask, so_far, earlier, error) for ask in asks]
-    else:
-        attempts = [_attempt(desk, ask, turn, earlier) for ask, turn in zip(asks, turns, strict=True)]
-    await desk.calls.record(*attempts, *_unreadable(desk.tree, attempts))
+        return [error for _ in asks]
 
 
 def _unreadable(tree: Tree, attempts: list[Attempt]) -> list[Feedback]:
@@ -123,7 +137,9 @@ async def _run_tools(desk: Desk, attempt: Attempt) -> None:
 async def _run_tool(tools: dict[str, ToolLike], call: ToolCall) -> ToolResult:
     try:
         text, is_error = await _tool_text(tools, call), False
-    except ToolError as error:
+    except CriticLoopError as error:
+        if error.scope == "job":
+            raise
         text, is_error = str(error), True
     return ToolResult(call_id=call.id, name=call.name, text=text, is_error=is_error)
 
@@ -259,20 +275,19 @@ async def add(desk: Desk, feedback: Feedback, attempt_id: str, source: str, auth
 async def judge(desk: Desk, first: str, second: str) -> None:
     """Have two attempts compared in both orders, where that has not been done.
 
-    Selection cannot wait for a larger budget: without one the judge abstains, until a resumed loop asks again.
+    Raises:
+        BudgetSpent: there is no call or no time left for it.
     """
-    await gather(_compare(desk, pair, final=True) for pair in ((first, second), (second, first)))
+    await gather(_compare(desk, pair) for pair in ((first, second), (second, first)))
 
 
-async def _compare(desk: Desk, pair: tuple[str, str], *, final: bool = False) -> None:
+async def _compare(desk: Desk, pair: tuple[str, str]) -> None:
     if desk.judge is None or _compared(desk.tree, pair):
         return
     try:
         feedback = await desk.judge.compare(desk, *pair)
-    except BudgetSpent as error:
-        if not final:
-            return
-        feedback = abstention(error)
+    except BudgetSpent:
+        raise
     except CriticLoopError as error:
         if is_job_error(error):
             raise
@@ -283,7 +298,8 @@ async def _compare(desk: Desk, pair: tuple[str, str], *, final: bool = False) ->
 
 async def judge_revisions(desk: Desk, asks: Sequence[Ask]) -> None:
     """Compare each new attempt with its parent, where evidence does not decide already."""
-    await gather(_compare(desk, pair) for ask in asks for pair in _pending_pairs(desk.tree, ask.attempt))
+    with suppress(BudgetSpent):
+        await gather(_compare(desk, pair) for ask in asks for pair in _pending_pairs(desk.tree, ask.attempt))
 
 
 def _pending_pairs(tree: Tree, attempt_id: str) -> list[tuple[str, str]]:
@@ -295,10 +311,7 @@ def _pending_pairs(tree: Tree, attempt_id: str) -> list[tuple[str, str]]:
 
 
 def _compared(tree: Tree, pair: tuple[str, str]) -> bool:
-    return any(
-        f.subject is not None and f.subject.attempts == pair and f.data.get("error") != BudgetSpent.code
-        for f in tree.about(pair[0])
-    )
+    return any(f.subject is not None and f.subject.attempts == pair for f in tree.about(pair[0]))
 
 
 def _comparable(tree: Tree, attempt_id: str) -> bool:

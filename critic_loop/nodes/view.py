@@ -5,9 +5,10 @@ Knows masks. Does not know prompts (`nodes.prompted`) or where a question goes (
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+import itertools
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 from critic_loop.core.messages import Message, Reasoning
 from critic_loop.core.records import Attempt, Feedback, Shown, Task, Verdict
@@ -32,6 +33,25 @@ async def _nobody(prompt: str, _output: Any) -> Any:
     raise TypeError(f"this view cannot ask a model ({prompt[:40]!r}): only critics may.")
 
 
+class _Path:
+    """A field that may be given as a function: it is called when the path is first looked at, if ever."""
+
+    @overload
+    def __get__(self, view: None, owner: object = None) -> tuple[Attempt, ...]: ...
+    @overload
+    def __get__(self, view: object, owner: object = None) -> tuple[Attempt, ...]: ...
+    def __get__(self, view: object | None, owner: object = None) -> tuple[Attempt, ...]:
+        if view is None:  # the dataclass asks for the default
+            return ()
+        given: tuple[Attempt, ...] | Callable[[], tuple[Attempt, ...]] = vars(view)["path"]
+        path = given() if callable(given) else given
+        vars(view)["path"] = path
+        return path
+
+    def __set__(self, view: object, path: tuple[Attempt, ...] | Callable[[], tuple[Attempt, ...]]) -> None:
+        vars(view)["path"] = path
+
+
 @dataclass(frozen=True, kw_only=True)
 class View(Generic[T]):
     """What an actor, critic or verifier written as a function receives."""
@@ -39,10 +59,10 @@ class View(Generic[T]):
     task: Task
     """For verifiers whole; for actors and critics without reference and checks, unless shown."""
     answer: T | None = None
-    """The typed answer under judgement; for actors None."""
+    """The typed answer under judgement; None for actors, and for critics whose `sees` lacks `answer`."""
     attempt: Attempt | None = None
-    """The attempt under judgement; for actors None."""
-    path: tuple[Attempt, ...] = ()
+    """The attempt under judgement, for such critics without messages and answer; for actors None."""
+    path: _Path = _Path()
     """Earlier attempts that are shown, oldest first; to critics those that `sees` calls `rejected`."""
     feedback: tuple[Feedback, ...] = ()
     """What is shown with masked fields at their defaults: to actors the feedback on the path, to critics
@@ -104,7 +124,20 @@ def masked_messages(messages: Iterable[Message], fields: Iterable[str]) -> tuple
 
 def masked_attempts(attempts: Iterable[Attempt], fields: Iterable[str]) -> tuple[Attempt, ...]:
     """Return attempts with their messages masked."""
-    return tuple(a.model_copy(update={"messages": masked_messages(a.messages, fields)}) for a in attempts)
+    return tuple(_masked(a, masked_messages(a.messages, fields)) for a in attempts)
+
+
+def _masked(attempt: Attempt, messages: tuple[Message, ...]) -> Attempt:
+    if all(ours is theirs for ours, theirs in zip(messages, attempt.messages, strict=True)):
+        return attempt
+    return attempt.model_copy(update={"messages": messages})
+
+
+def judged_attempt(attempt: Attempt, fields: Iterable[str]) -> Attempt:
+    """Return the attempt under judgement as a critic is shown it: only with `answer` what was said."""
+    if "answer" in fields:
+        return masked_attempts((attempt,), fields)[0]
+    return attempt.model_copy(update={"messages": (), "answer": None})
 
 
 def evidence_on(tree: Tree, attempt_id: str, fields: Iterable[str]) -> tuple[Feedback, ...]:
@@ -125,10 +158,21 @@ def shown_to_actor(tree: Tree, parents: tuple[str, ...], memory: str, fields: tu
     """Return what the actor will be shown for a move with these parents, to be frozen in its ask."""
     if not parents:
         return Shown(fields=fields)
-    path, others = (
-        [i for i in ids if i in tree and tree[i].status != "failed"]
-        for ids in (tree.path(parents[0]), parents[1:])
-    )
-    attempts = tuple(dict.fromkeys((*(path[-1:] if memory == "last" else path), *others)))
+    path = itertools.islice(_upwards(tree, parents[0]), 1) if memory == "last" else tree.path(parents[0])
+    shown = (i for i in (*path, *parents[1:]) if _is_shown(tree, i))
+    attempts = tuple(dict.fromkeys(shown))
     feedback = tuple(f.id for i in attempts for f in tree.judgements(i))
     return Shown(attempts=attempts, feedback=feedback, fields=fields)
+
+
+def _is_shown(tree: Tree, attempt_id: str) -> bool:
+    return attempt_id in tree and tree[attempt_id].status != "failed"
+
+
+def _upwards(tree: Tree, attempt_id: str) -> Iterator[str]:
+    """Iterate over the attempts that may be shown, from this one to its root."""
+    path: tuple[str, ...] = (attempt_id,)
+    while path:
+        if _is_shown(tree, path[0]):
+            yield path[0]
+        path = tree.asks[path[0]].parents[:1]

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -186,3 +187,11 @@ def test_an_answer_is_read_as_it_was_written(grown):
 def test_seeds_follow_from_places():
     assert seed_of("a", 1) == seed_of("a", 1) != seed_of("a", 2)
     assert all(0 <= seed_of(n) < 2**31 for n in range(200))
+
+
+async def test_a_seed_that_an_author_set_wins(grown):
+    actor = prompted_actor()
+    fixed = replace(actor, spec=actor.spec.model_copy(update={"sampling": Sampling(seed=3)}))
+    assert actor.sampling(Sampling(), 1).seed == 1
+    assert fixed.sampling(Sampling(), 1).seed == 3
+    assert fixed.sampling(Sampling(seed=7), 1).seed == actor.sampling(Sampling(seed=7), 1).seed == 7

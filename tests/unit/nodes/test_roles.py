@@ -20,7 +20,7 @@ from critic_loop.core.errors import (
     VerifierError,
 )
 from critic_loop.core.messages import Reasoning, Text, assistant, user
-from critic_loop.core.records import Feedback, Task, Verdict
+from critic_loop.core.records import Feedback, Sampling, Task, Verdict
 from critic_loop.nodes.roles import FunctionActor, is_job_error, judgement
 from critic_loop.outputs import output_of
 from critic_loop.testing import ScriptedModel
@@ -104,7 +104,7 @@ async def test_a_critic_sees_what_it_may(grown):
 
     desk = await desk_of(grown)
     assert (await cl.critic(look).critique(desk, attempt)).score == 0.5
-    await cl.critic(sees=("reference", "rejected", "verifier", "text", "reasoning"))(look).critique(
+    await cl.critic(sees=("answer", "reference", "rejected", "verifier", "text", "reasoning"))(look).critique(
         desk, attempt
     )
     little, much = seen
@@ -306,3 +306,87 @@ async def test_an_actor_may_ask_its_slot(grown):
 async def test_an_actor_that_raises_is_a_model_error(grown):
     with pytest.raises(ModelError, match="actor 'mine': ZeroDivisionError"):
         await act(grown, lambda view: 1 / 0)
+
+
+# -- several asks, seeds and masks -----------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_an_error_in_one_ask_leaves_the_others_answers(grown):
+    asks = tuple(grown.tree.asks[grown.ask(seed=n)] for n in range(3))
+    begun, all_begun = [], asyncio.Event()
+
+    async def some(view):
+        begun.append(view)
+        if len(begun) == 3:
+            all_begun.set()
+        await asyncio.wait_for(all_begun.wait(), 5)
+        return str(1 // view.seed)
+
+    broken, one, two = await FunctionActor(some, "mine").act(await desk_of(grown), asks, ())
+    assert isinstance(broken, ModelError)
+    assert (one.answer.value, two.answer.value) == ("1", "0")
+
+
+@pytest.mark.anyio
+async def test_what_is_no_error_of_ours_passes(grown):
+    asks = tuple(grown.tree.asks[grown.ask()] for _ in range(2))
+
+    async def cancelled(view):
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await FunctionActor(cancelled, "mine").act(await desk_of(grown), asks, ())
+
+
+@pytest.mark.anyio
+async def test_each_question_of_a_function_has_a_seed_of_its_place(grown):
+    async def asking(view):
+        return await view.ask("?") + await view.ask("?")
+
+    model = ScriptedModel(lambda request: "x")
+    ask = [grown.ask(seed=n) for n in (1, 2)]
+    for one in ask:
+        await act(grown, asking, model=model, ask=one)
+    seeds = [request.sampling.seed for request in model.requests]
+    assert None not in seeds
+    assert len(set(seeds)) == 4
+
+    model = ScriptedModel(lambda request: "x")
+    fixed = grown.ask(sampling=Sampling(seed=7, temperature=0.3))
+    await act(grown, asking, model=model, ask=fixed)
+    assert [r.sampling for r in model.requests] == [Sampling(seed=7, temperature=0.3)] * 2
+
+
+@pytest.mark.anyio
+async def test_a_critics_questions_have_seeds(grown):
+    @cl.critic
+    async def asker(view):
+        return float(await view.ask("?")) + float(await view.ask("?"))
+
+    model = ScriptedModel(lambda request: "0.1")
+    await asker.critique(await desk_of(grown, model), grown.attempt(answer="1"))
+    first, second = (request.sampling.seed for request in model.requests)
+    assert first is not None
+    assert first != second
+
+
+@pytest.mark.anyio
+async def test_a_critic_without_answer_in_sees_is_not_shown_it(grown):
+    seen = []
+    attempt = grown.attempt(answer="SECRET")
+    await cl.critic(sees=("verdict",))(lambda view: seen.append(view) or True).critique(
+        await desk_of(grown), attempt
+    )
+    assert seen[0].answer is None
+    assert seen[0].attempt.id == attempt
+    assert "SECRET" not in seen[0].attempt.model_dump_json()
+
+
+@pytest.mark.anyio
+async def test_nobody_walks_a_path_that_is_not_looked_at(grown, monkeypatch):
+    attempt = grown.attempt(grown.attempt(answer="a"), answer="b")
+    desk = await desk_of(grown)
+    monkeypatch.setattr(type(grown.tree), "path", lambda *_: pytest.fail("the path was walked"))
+    for made in (cl.verifier(lambda view: True), cl.critic(lambda view: True)):
+        assert (await made.critique(desk, attempt)).verdict is Verdict.PASS

@@ -19,6 +19,7 @@ from critic_loop.core.messages import ToolCall, ToolResult
 from critic_loop.core.protocols import ToolSpec
 from critic_loop.core.records import Feedback, Locus, Subject
 from critic_loop.nodes import stages
+from critic_loop.nodes.calls import BudgetSpent
 from critic_loop.nodes.desk import HumanCritic
 from critic_loop.outputs import output_of
 from critic_loop.testing import ScriptedModel
@@ -368,7 +369,6 @@ async def test_what_a_critic_is_asked_does_not_depend_on_who_was_quicker(grown):
     together = ScriptedModel([WRONG, RIGHT])
     await stages.critic(await desk_of(grown, together, critics=critics), asks(grown, attempt))
     alone = ScriptedModel([WRONG])
-    grown.tree.calls.clear()
     grown.tree._by_place.clear()
     await critics[0].critique(await desk_of(grown, alone, store=Journal()), attempt)
     assert alone.requests[0].messages == together.requests[0].messages
@@ -465,8 +465,9 @@ async def test_without_budget_selection_ends_and_a_resumed_loop_asks_again(grown
     poor, _ = await judging(grown, [], calls=0)
     await stages.judge_revisions(poor, asks(grown, revision))
     assert pairs(grown) == {}
-    await stages.judge(poor, draft, revision)
-    assert pairs(grown) == {(draft, revision): None, (revision, draft): None}
+    with pytest.raises(BudgetSpent):
+        await stages.judge(poor, draft, revision)
+    assert pairs(grown) == {}, "a judge who was never asked has said nothing"
     assert stages.missing(poor, revision)
     rich, model = await judging(grown, ["Better: A", "Better: B"], store=Journal())
     await stages.judge_revisions(rich, asks(grown, revision))

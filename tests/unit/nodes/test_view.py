@@ -1,3 +1,4 @@
+import dataclasses
 from typing import get_args
 
 import pytest
@@ -241,3 +242,22 @@ def test_templates_see_names_as_words_and_the_rest_as_data(grown):
 async def test_a_view_without_a_model_says_so():
     with pytest.raises(TypeError, match=r"this view cannot ask a model \('why\?'\): only critics may"):
         await View(task=TASK).ask("why?")
+
+
+def test_only_the_last_one_is_found_without_walking_the_path(chain, monkeypatch):
+    grown, draft, last, _ = chain
+    broken = grown.tree.asks[last].parents[0]
+    monkeypatch.setattr(type(grown.tree), "path", lambda *_: pytest.fail("the path was walked"))
+    assert shown_to_actor(grown.tree, (last,), "last", ()).attempts == (last,)
+    assert shown_to_actor(grown.tree, (broken,), "last", ()).attempts == (draft,)
+
+
+def test_a_path_may_be_given_late_and_is_made_once(chain):
+    grown, draft, *_ = chain
+    made = []
+    view = View(task=grown.tree.task, path=lambda: made.append(1) or (grown.tree[draft],))
+    assert made == []
+    assert view.path == view.path == (grown.tree[draft],)
+    assert made == [1]
+    assert View(task=grown.tree.task).path == ()
+    assert View(task=grown.tree.task, path=view.path) == dataclasses.replace(view)
