@@ -22,12 +22,12 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.managed import RemainingSteps
 from langgraph.runtime import Runtime
-from langgraph.types import Command, Send, interrupt
+from langgraph.types import Command, Send
 from structlog.contextvars import bound_contextvars
 
 from critic_loop.core.records import Ask
 from critic_loop.core.stop import StopReason
-from critic_loop.graph.people import answers_in, question, unreadable
+from critic_loop.graph.people import answers_in, ask_people
 from critic_loop.graph.session import Group, Session
 from critic_loop.nodes import stages
 from critic_loop.nodes.desk import Desk
@@ -105,12 +105,8 @@ def build_graph(sessions: Sessions, lane: CompiledStateGraph[Any]) -> CompiledSt
         tree_id = state.get("tree_id", "")
         session = await sessions.session(tree_id)
         await session.desk.calls.on_disk()
-        asked = question(session)
-        waiting = session.parked()
         sessions.close(tree_id)  # somebody may answer in another process: the store knows, we would not
-        answer = interrupt(asked)
-        while problem := unreadable(answer, waiting):
-            answer = interrupt({**asked, "error": problem})
+        answer = ask_people(session)
         session = await sessions.session(tree_id)
         for attempt_id, feedback in answers_in(answer, session.parked()).items():
             await session.hear(attempt_id, feedback)

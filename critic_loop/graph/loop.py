@@ -30,7 +30,7 @@ from critic_loop.core.tree import Tree
 from critic_loop.graph.assemble import Bindable, Given, assemble
 from critic_loop.graph.background import Background
 from critic_loop.graph.graph import build_graph, build_lane
-from critic_loop.graph.people import answers_in, question, unreadable
+from critic_loop.graph.people import answers_in, ask_people, unreadable
 from critic_loop.graph.result import Result
 from critic_loop.graph.session import Session
 from critic_loop.outputs import Output
@@ -296,11 +296,7 @@ class Loop(Generic[T]):
             while heard:  # LangGraph gives a resumed node its earlier answers again, in order
                 heard -= not unreadable(interrupt(None), list(result.tree.attempts))
             while result.stop == "parked" and tree_id is not None:
-                session = self.parts.session(result.tree, self.store, _ignore)
-                asked, waiting = question(session), session.parked()
-                answer = interrupt(asked)
-                while problem := unreadable(answer, waiting):
-                    answer = interrupt({**asked, "error": problem})
+                answer = ask_people(self.parts.session(result.tree, self.store, _ignore))
                 await self._hear(result.tree.id, answer, by="host")
                 result = await self.run(task, tree_id=tree_id)
             return dict(output(result)) if callable(output) else {output: result.answer}

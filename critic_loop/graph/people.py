@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from langgraph.types import interrupt
 from pydantic import ValidationError
 
 from critic_loop.core.errors import ConfigError, CriticLoopError
@@ -32,6 +33,15 @@ def question(session: Session) -> dict[str, Any]:
             for i in session.parked()
         ],
     }
+
+
+def ask_people(session: Session) -> Any:
+    """Interrupt the host until somebody's answer can be read, and return it; call it in a host's node."""
+    asked, waiting = question(session), session.parked()
+    answer = interrupt(asked)
+    while problem := unreadable(answer, waiting):
+        answer = interrupt({**asked, "error": problem})
+    return answer
 
 
 def unreadable(answer: Any, parked: list[str]) -> str:
