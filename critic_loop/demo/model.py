@@ -1,15 +1,12 @@
-"""The embedded model as a `Model`: a chat template for a model that knows one game.
+"""The embedded model as a `Model`: one network that drafts, criticises and revises.
 
-Knows how a conversation becomes the small model's prompt and a sample becomes a
-`Completion`. Does not know how text is sampled (`runtime`, loaded on first use)
-or whether an answer is right (`countdown.check`).
+Knows how a request becomes a sample and a sample a `Completion`. Does not know which role and prompt a
+conversation means (`chat`), how text is sampled (`runtime`, loaded on first use) or whether an answer is
+right (`countdown.check`).
 
-The template reads two things: the first puzzle in a user message, and every
-assistant message after it, each an earlier attempt that was rejected. System
-messages and all other text of the user, critiques included, are not read: a
-model of a million parameters that learnt one game from traces cannot use them.
-Of the sampling it obeys temperature, max_tokens, stop and seed; tools, schemas
-and top_p mean nothing to it.
+Of the sampling it obeys temperature, max_tokens, stop and seed; tools, schemas and top_p mean nothing to
+a network of this size. Where a request leaves the temperature open, answers are drawn at
+`DEFAULT_TEMPERATURE` and critiques at 0.
 """
 
 from __future__ import annotations
@@ -17,16 +14,15 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
-from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from critic_loop.core.errors import ConfigError, DeadlineExceeded, ModelError, boundary
-from critic_loop.core.messages import Message, assistant
+from critic_loop.core.messages import assistant
 from critic_loop.core.protocols import Completion, Request
 from critic_loop.core.records import Choice, Usage
-from critic_loop.demo.chars import char_prompt, encode
-from critic_loop.demo.countdown import puzzle_of
+from critic_loop.demo.chars import CRITIQUE, encode
+from critic_loop.demo.chat import chat_prompt
 from critic_loop.demo.seeds import seed_of
 
 if TYPE_CHECKING:
@@ -46,16 +42,6 @@ def embedded(name: str) -> EmbeddedModel:
     if name != "countdown":
         raise ConfigError(f"There is no embedded model {name!r}.", hint="Write embedded:countdown.")
     return EmbeddedModel()
-
-
-def char_prompt_of(messages: Sequence[Message]) -> str | None:
-    """Returns the small model's prompt for a conversation, or None if it holds no puzzle."""
-    for index, message in enumerate(messages):
-        puzzle = puzzle_of(message.text) if message.role == "user" else None
-        if puzzle is not None:
-            rejected = [later.text for later in messages[index + 1 :] if later.role == "assistant"]
-            return char_prompt(puzzle, rejected)
-    return None
 
 
 class EmbeddedModel:
@@ -86,18 +72,13 @@ class EmbeddedModel:
         return "embedded:countdown"
 
     async def complete(self, request: Request) -> Completion:
-        """Samples `request.choices` answers to the puzzle of the conversation.
+        """Samples `request.choices` answers, critiques or revisions, whichever the conversation asks for.
 
         Raises:
             ModelError: no user message holds a puzzle, or the runtime failed.
             DeadlineExceeded: `request.timeout_s` passed.
         """
-        prompt = char_prompt_of(request.messages)
-        if prompt is None:
-            raise ModelError(
-                "embedded:countdown plays Countdown only, and no user message holds a puzzle.",
-                hint="Send one like 'Countdown 24: 3 5 7 8' (3 to 6 numbers).",
-            )
+        prompt = chat_prompt(request.messages)
         with boundary(ModelError, "running the embedded model"):
             try:
                 async with asyncio.timeout(request.timeout_s):
@@ -127,7 +108,8 @@ class EmbeddedModel:
         runtime = self._runtime or await asyncio.to_thread(self._open)
         sampling = request.sampling
         seed = secrets.randbits(64) if sampling.seed is None else sampling.seed
-        temperature = DEFAULT_TEMPERATURE if sampling.temperature is None else sampling.temperature
+        usual = 0.0 if prompt.startswith(CRITIQUE) else DEFAULT_TEMPERATURE
+        temperature = usual if sampling.temperature is None else sampling.temperature
         calls = (
             runtime.sample(
                 prompt,
@@ -142,12 +124,13 @@ class EmbeddedModel:
         if request.on_text is not None:
             for sample in samples:
                 request.on_text(sample.text)
+        prompt_ids = tuple(encode(prompt))
         return Completion(
             choices=tuple(_choice(sample) for sample in samples),
-            usage=Usage(input_tokens=len(prompt), output_tokens=sum(len(s.token_ids) for s in samples)),
+            usage=Usage(input_tokens=len(prompt_ids), output_tokens=sum(len(s.token_ids) for s in samples)),
             model="countdown",
             weight_version=f"sha256:{runtime.weights_sha256[:16]}",
-            prompt_token_ids=tuple(encode(prompt)),
+            prompt_token_ids=prompt_ids,
         )
 
 

@@ -5,7 +5,10 @@ which keeps keys and values in buffers that it updates in place. Does not know
 sampling or batching. Needed for training only.
 
 Initialisers keep the names, layout and rotary convention of Hugging Face's
-`LlamaForCausalLM`, so the exported file is also a complete checkpoint.
+`LlamaForCausalLM`, so the exported file is also a complete checkpoint (`layout`
+writes it as one). They are stored in half precision, which halves the file, and
+widened to float32 by nodes that ONNX Runtime folds away as it loads the graph:
+all arithmetic is in float32.
 
 Inputs, for `B` rows of at most `T` new tokens:
 
@@ -51,6 +54,19 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
+    def weight(self, name: str, value: NDArray[np.float32]) -> None:
+        """Stores a matrix or gain in half precision; nodes use it under its `_wide` name.
+
+        Raises:
+            ValueError: a number is too large for half precision.
+        """
+        with np.errstate(over="ignore"):
+            narrow = value.astype(np.float16)
+        if not np.isfinite(narrow).all():
+            raise ValueError(f"{name} has numbers that half precision cannot hold")
+        self.constant(name, narrow)
+        self.node("Cast", [name], [_wide(name)], to=TensorProto.FLOAT)
+
     def node(
         self,
         op: str,
@@ -66,22 +82,26 @@ class _Graph:
         return outputs[0]
 
     def linear(self, x: str, weight: str, out: str) -> str:
-        return self.node("Gemm", [x, weight], [out], transB=1)
+        return self.node("Gemm", [x, _wide(weight)], [out], transB=1)
 
     def add_and_norm(self, x: str, added: str, gain: str, out: str, eps: float) -> tuple[str, str]:
         """Returns the normalised sum and the sum itself."""
         names = [out, "", "", f"{out}.sum"]
         op = "SkipSimplifiedLayerNormalization"
-        self.node(op, [x, added, gain], names, domain=_ORT_DOMAIN, epsilon=eps)
+        self.node(op, [x, added, _wide(gain)], names, domain=_ORT_DOMAIN, epsilon=eps)
         return out, names[3]
+
+
+def _wide(name: str) -> str:
+    return f"{name}.float32"
 
 
 def _attention(graph: _Graph, shape: LlamaShape, layer: int, x: str) -> str:
     """Adds projections and attention; `x` and the result are `[B*T, W]`."""
     prefix = f"model.layers.{layer}.self_attn"
-    parts = [f"{prefix}.{name}_proj.weight" for name in "qkv"]
-    joined = graph.node("Concat", parts, [f"{prefix}.qkv"], axis=0)
-    flat = graph.linear(x, joined, f"{prefix}.projected")
+    parts = [_wide(f"{prefix}.{name}_proj.weight") for name in "qkv"]
+    graph.node("Concat", parts, [_wide(f"{prefix}.qkv")], axis=0)
+    flat = graph.linear(x, f"{prefix}.qkv", f"{prefix}.projected")
     packed = graph.node("Reshape", [flat, "row_shape"], [f"{prefix}.packed"])
     past = [f"past.{layer}.key", f"past.{layer}.value"]
     present = [f"present.{layer}.key", f"present.{layer}.value"]
@@ -125,7 +145,7 @@ def _layers(graph: _Graph, shape: LlamaShape, x: str) -> str:
 
 def _add_constants(graph: _Graph, shape: LlamaShape, weights: Weights) -> None:
     for name, value in weights.items():
-        graph.constant(name, value)
+        graph.weight(name, value)
     half = shape.head_dim // 2
     cos, sin = rotary_tables(shape)
     graph.constant("cos", cos[:, :half].numpy())
@@ -160,7 +180,7 @@ def build(shape: LlamaShape, weights: Weights, about: Mapping[str, str]) -> onnx
     _add_constants(graph, shape, weights)
     sizes = graph.node("Shape", ["token_ids"], ["sizes"])
     graph.node("Concat", [sizes, "width_of_packed"], ["row_shape"], axis=0)
-    rows = graph.node("Gather", ["model.embed_tokens.weight", "token_ids"], ["embedded"], axis=0)
+    rows = graph.node("Gather", [_wide("model.embed_tokens.weight"), "token_ids"], ["embedded"], axis=0)
     flat = graph.node("Reshape", [rows, "flat_shape"], ["embedded.flat"])
     hidden = _layers(graph, shape, flat)
     graph.constant("unflat_width", np.array([shape.hidden_size], np.int64))

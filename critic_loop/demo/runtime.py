@@ -1,6 +1,6 @@
 """Asynchronous sampling from the small model; concurrent requests share batches.
 
-Knows threads, event loops and characters. Does not know puzzles, chat messages
+Knows threads, event loops and token ids. Does not know puzzles, chat messages
 (`model`) or what happens inside a batch (`engine`).
 
 One worker thread owns the engine. Requests of any thread or event loop go into
@@ -130,14 +130,14 @@ class Runtime:
         """Writes one continuation of a prompt; cancelling the call frees its place.
 
         Args:
-            prompt: text in the model's alphabet.
+            prompt: text of the model's own tokens.
             temperature: 0 takes the most probable token each time.
             seed: of this request alone.
             max_tokens: cut to what the context leaves room for.
             stop: strings before which the text ends.
 
         Raises:
-            ValueError: the prompt is empty, too long, or uses another alphabet.
+            ValueError: the prompt is empty, too long, or has a foreign character.
             RuntimeError: the runtime is closed.
         """
         request = _Request(self._row(prompt, temperature, seed, max_tokens), tuple(stop))
@@ -170,9 +170,9 @@ class Runtime:
         try:
             prompt_ids = encode(prompt)
         except KeyError as error:
-            raise ValueError(f"the model's alphabet has no {error.args[0]!r}") from None
+            raise ValueError(f"the model has no token for {error.args[0]!r}") from None
         if not 0 < len(prompt_ids) < self.context:
-            raise ValueError(f"a prompt has 1 to {self.context - 1} characters, not {len(prompt_ids)}")
+            raise ValueError(f"a prompt has 1 to {self.context - 1} tokens, not {len(prompt_ids)}")
         if max_tokens < 1 or temperature < 0:
             raise ValueError("max_tokens is at least 1 and temperature at least 0")
         return Row(
