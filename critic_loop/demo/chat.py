@@ -45,8 +45,7 @@ def _compiled() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["raise_exception"] = _refuse
-    return environment.from_string(chat_template())
+    return environment.from_string(chat_template(), globals={"raise_exception": _refuse})
 
 
 def _refuse(reason: str) -> NoReturn:

@@ -26,7 +26,8 @@ _MARKS = r"[\s*_`#-]*"
 """Bullets and emphasis that larger models like to set."""
 
 _LINE = re.compile(
-    rf"{_MARKS}line (?P<number>[1-9]\d?):{_MARKS}(?P<said>{'|'.join(LINE_VERDICTS)})(?![a-z]){_SHARE}(?P<rest>.*)",
+    rf"{_MARKS}line (?P<number>[1-9]\d?):{_MARKS}(?P<said>{'|'.join(LINE_VERDICTS)})(?![a-z])"
+    rf"{_SHARE}(?P<rest>.*)",
     re.ASCII | re.IGNORECASE,
 )
 _VERDICT = re.compile(rf"{_MARKS}verdict:(?P<said>.*)", re.ASCII | re.IGNORECASE)

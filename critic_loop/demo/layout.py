@@ -183,7 +183,8 @@ def _json(value: dict[str, Any]) -> bytes:
 
 def _missing(package: str) -> ConfigError:
     return ConfigError(
-        f"Writing another layout needs {package}.", hint="Install what it needs with: pip install onnx safetensors"
+        f"Writing another layout needs {package}.",
+        hint="Install what it needs with: pip install onnx safetensors",
     )
 
 
@@ -195,7 +196,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="hf: a Hugging Face folder for transformers and vLLM; serve it in float32.",
     )
     parser.add_argument("--to", required=True, choices=["hf"], help="the layout")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="an exported graph instead of the bundled one")
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="an exported graph instead of the bundled one"
+    )
     parser.add_argument("folder", type=Path, metavar="DIR", help="where to write; made if need be")
     given = parser.parse_args(arguments)
     try:

@@ -177,6 +177,5 @@ def test_greedy_tokens_are_the_same(network):
         for prompt, mine, other in pairs
         if mine != other
     ]
-    print(f"{len(prompts) - len(differing)} of {len(prompts)} prompts: the same greedy tokens; {differing}")
-    assert all(gap <= 2 * LOGIT_STEP for _, gap in differing)
-    assert len(differing) <= len(prompts) // 100
+    assert [pair for pair in differing if pair[1] > LOGIT_STEP] == []
+    assert len(differing) <= len(prompts) // 100, differing

@@ -37,7 +37,9 @@ remarks = st.builds(
     noise,
     st.sampled_from(["Line", "line", "LINE", "the line", "Linie", "lıne", "LİNE"]),
     st.integers(0, 12) | st.sampled_from("٣²"),
-    st.sampled_from([" right, reachable", " Right, Reachable", " right, dead end", " wrong", "right, reachable", ""]),
+    st.sampled_from(
+        [" right, reachable", " Right, Reachable", " right, dead end", " wrong", "right, reachable", ""]
+    ),
     noise,
 )
 feedback = noise | st.lists(remarks, max_size=5).map("\n".join) | st.just(CRITIQUE)
@@ -101,10 +103,21 @@ def test_feedback_may_come_in_several_messages():
     assert chat_prompt(talk) == "<revise>24:3,5,7,8!8*3?7-5\n"
 
 
-pieces = st.sampled_from(
-    ["Countdown ", "Countdown 24: 3 5 7 8", "Countdown", "24", ": ", ":", " ", "  ", "0", "7", "12", "999", "1000"]
-    + [".", ",", ".5", "th", "_", "é", "²", "٣", "\n", "C", "3 5 7 8", "1 2 3 4 5 6", "001"]
+WORDS = (
+    "Countdown 24: 3 5 7 8",
+    "Countdown",
+    "24",
+    "3 5 7 8",
+    "1 2 3 4 5 6",
+    "0",
+    "7",
+    "12",
+    "999",
+    "1000",
+    "001",
 )
+MARKS = ("Countdown ", ": ", ":", " ", "  ", ".", ",", ".5", "th", "_", "é", "²", "٣", "\n", "C")
+pieces = st.sampled_from(WORDS + MARKS)
 
 
 @given(st.lists(pieces, max_size=14).map("".join))
@@ -132,7 +145,9 @@ def test_a_puzzle_is_found_where_the_verifier_finds_it(text):
         ([assistant(WRONG), user(TASK)], "<draft>24:3,5,7,8\n"),
         (
             [user(f"{TASK} Is this right?\n```\n8*3=24>5,7,24\nhm?\n  7-5=2>24,2\n```\nThank you.")],
-            "<critique>24:3,5,7,8\nLine 1: 8*3=24>5,7,24\nLine 2: ?\nLine 3: 7-5=2>24,2\n?".replace("2: ?", "2: "),
+            "<critique>24:3,5,7,8\nLine 1: 8*3=24>5,7,24\nLine 2: ?\nLine 3: 7-5=2>24,2\n?".replace(
+                "2: ?", "2: "
+            ),
         ),
         ([user(f"{TASK}\nx = 3\n24=24\n= 5")], "<draft>24:3,5,7,8\n"),
         (

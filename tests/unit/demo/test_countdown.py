@@ -20,7 +20,8 @@ GOOD = "8*3=24>5,7,24\n7-5=2>24,2\n24-2=22"
 
 numbers = st.integers(1, 20)
 puzzles = st.builds(cd.Puzzle, st.integers(1, 99), st.lists(numbers, min_size=3, max_size=6).map(tuple))
-solvable = st.sampled_from([*cd.sample_puzzles(1, 40), *cd.sample_puzzles(2, 10, size=3, split="train")])
+THREE = cd.Level(size=3)
+solvable = st.sampled_from([*cd.sample_puzzles(1, 40), *cd.sample_puzzles(2, 10, THREE, split="train")])
 NOISE = st.text(alphabet="0123456789+-*/=>,\n ²٣", max_size=60)
 
 
@@ -75,15 +76,37 @@ def test_the_same_seed_gives_the_same_puzzles():
 
 def test_asking_for_more_puzzles_than_there_are_is_refused():
     with pytest.raises(ValueError, match="found only"):
-        cd.sample_puzzles(1, 400, size=3)
+        cd.sample_puzzles(1, 400, THREE)
 
 
 @pytest.mark.parametrize("size", [3, 4, 5, 6])
 def test_generated_puzzles_are_solvable_at_every_size(size):
-    for puzzle in islice(cd.generate(1, size=size), 5):
+    for puzzle in islice(cd.generate(1, cd.Level(size=size)), 5):
         trace = cd.solve(puzzle)
         assert trace is not None
         assert cd.check(puzzle, cd.trace_text(puzzle.numbers, trace)).passed
+
+
+@pytest.mark.parametrize("level", cd.LEVELS.values(), ids=cd.LEVELS)
+def test_a_level_says_what_its_puzzles_look_like(level):
+    for puzzle in cd.sample_puzzles(3, 5, level):
+        assert len(puzzle.numbers) == level.size
+        assert 1 <= puzzle.numbers[0] <= puzzle.numbers[-1] <= level.max_number
+        assert level.targets[0] <= puzzle.target <= level.targets[1]
+        assert puzzle.split == "held_out"
+
+
+@given(puzzles)
+def test_a_step_is_read_back_as_it_was_written(puzzle):
+    for trace in islice(cd.traces(puzzle.numbers), 3):
+        lines = cd.trace_text(puzzle.numbers, trace).splitlines()
+        assert tuple(map(cd.read_step, lines)) == trace
+
+
+@pytest.mark.parametrize("text", ["", "8*3", "8*3=", "8x3=24", "8*3=24>", "8*3=24>5,7,24!", "8*3=24\n7-5=2"])
+def test_what_is_no_step_is_refused(text):
+    with pytest.raises(ValueError, match="is no step"):
+        cd.read_step(text)
 
 
 @given(solvable)
