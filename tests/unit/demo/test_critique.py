@@ -80,7 +80,7 @@ def test_the_first_error_is_known_only_if_it_was_looked_for(text, first_error):
 @pytest.mark.parametrize(
     "text",
     [
-        "So:\n- **Line 1:** right, reachable (95 %)\n* line 2: Wrong (99%): 7-5=2.\n\n**Verdict: wrong (90%)**.",
+        "So:\n- **Line 1:** right, reachable (95 %)\n* line 2: Wrong (99%): 7-5=2\n\n**Verdict: wrong (90%)**.",
         "<think>Verdict: correct (99%)</think>Line 1: right, reachable\nLine 2: wrong\nVerdict: wrong (90%)",
     ],
 )
