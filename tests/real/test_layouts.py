@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+from pathlib import Path
 
 import pytest
 
 REASON = "needs transformers and onnx: pip install transformers torch onnx safetensors onnxruntime"
 torch = pytest.importorskip("torch", reason=REASON)
 transformers = pytest.importorskip("transformers", reason=REASON)
-for name in ("onnx", "safetensors", "onnxruntime"):
+onnx = pytest.importorskip("onnx", reason=REASON)
+for name in ("safetensors", "onnxruntime"):
     pytest.importorskip(name, reason=REASON)
 
 from critic_loop.assets import Library  # noqa: E402
@@ -37,7 +39,7 @@ from critic_loop.demo.countdown import (  # noqa: E402
     trace_text,
 )
 from critic_loop.demo.engine import LOGIT_STEP  # noqa: E402
-from critic_loop.demo.runtime import Runtime  # noqa: E402
+from critic_loop.demo.runtime import Runtime, Sample  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("default")  # theirs, not ours
 
@@ -135,12 +137,36 @@ def test_text_is_cut_and_joined_as_here(tokenizer):
             tokenizer.encode(foreign)
 
 
-def ours(prompts: list[str]) -> list[tuple[int, ...]]:
+def samples(prompts: list[str], weights: Path | None = None) -> list[Sample]:
     async def all_of_them(runtime):
         return await asyncio.gather(*(runtime.sample(p, max_tokens=NEW_TOKENS) for p in prompts))
 
-    with Runtime() as runtime:
-        return [sample.token_ids for sample in asyncio.run(all_of_them(runtime))]
+    with Runtime(weights) as runtime:
+        return asyncio.run(all_of_them(runtime))
+
+
+def widened(graph: bytes) -> bytes:
+    """The same graph with its weights stored in float32, and no node that widens them."""
+    model = onnx.load_from_string(graph)
+    stored = [onnx.numpy_helper.to_array(one) for one in model.graph.initializer]
+    names = [one.name for one in model.graph.initializer]
+    casts = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "Cast"}
+    assert set(casts) == {name for name, a in zip(names, stored, strict=True) if a.dtype == "float16"}
+    del model.graph.initializer[:]
+    for name, array in zip(names, stored, strict=True):
+        wide = array.astype("float32") if name in casts else array
+        model.graph.initializer.append(onnx.numpy_helper.from_array(wide, casts.get(name, name)))
+    kept = [node for node in model.graph.node if node.op_type != "Cast"]
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    return model.SerializeToString()
+
+
+def test_half_precision_is_only_how_the_weights_are_stored(tmp_path):
+    wide = tmp_path / "wide.onnx"
+    wide.write_bytes(widened(layout.bundled_weights()))
+    prompts = [prompt for prompt, _ in cases()][:90]
+    assert samples(prompts, wide) == samples(prompts)
 
 
 def theirs(network, prompts: list[str]) -> list[tuple[int, ...]]:
@@ -171,7 +197,8 @@ def test_greedy_tokens_are_the_same(network):
     """ONNX Runtime's logits are rounded to steps of `LOGIT_STEP` here, so two that close may change places."""
     prompts = list(dict.fromkeys(prompt for prompt, _ in cases()))
     assert len(prompts) >= 500
-    pairs = list(zip(prompts, ours(prompts), theirs(network, prompts), strict=True))
+    ours = [sample.token_ids for sample in samples(prompts)]
+    pairs = list(zip(prompts, ours, theirs(network, prompts), strict=True))
     differing = [
         (prompt, gap_at_first_difference(network, prompt, mine, other))
         for prompt, mine, other in pairs
