@@ -1,9 +1,20 @@
-"""The alphabet of the small model and the prompt it reads.
+"""The tokens of the small model and the three prompts that it reads.
 
-Knows how characters become token ids, and how a puzzle with the attempts that
-were rejected becomes the model's prompt:
+Knows how text becomes token ids, and how a puzzle, an answer to judge, or the answers that were
+rejected become a prompt. One token says which role the model plays:
 
-    24:3,5,7,8!8*3,7-5,24-2=22!7+5,12*3,36-8=28
+    <draft>24:3,5,7,8                         write an answer
+    <critique>24:3,5,7,8                      judge these lines
+    Line 1: 8*3=24>5,7,24
+    Line 2: 7-5=2>24,2
+    Line 3: 24-2=22
+    ?
+    <revise>24:3,5,7,8!8*3?7-5                write another answer; of the last one, line 1 was
+                                              accepted and line 2 was not
+
+A number below 100 is one token, a larger one two: its hundreds, then its last two digits. The words of
+a critique are tokens of their own, so that a critique of three lines takes 12 of them. Everything else is
+written character by character.
 
 Does not know what a right answer is (`countdown`) nor how text is sampled.
 """
@@ -12,63 +23,159 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from critic_loop.demo.countdown import Puzzle
 
 PAD_ID = 0
 END_ID = 1
-ALPHABET = "\n!*+,-/0123456789:=>"
-"""Characters in the order of their ids, which begin at 2."""
 
-VOCAB_SIZE = 24
-"""Rows of the embedding; ids past the alphabet are never used."""
+DRAFT, CRITIQUE, REVISE = "<draft>", "<critique>", "<revise>"
+REACHABLE, DEAD_END, WRONG = "right, reachable", "right, dead end", "wrong"
+LINE_VERDICTS = (REACHABLE, DEAD_END, WRONG)
+CORRECT_ANSWER, WRONG_ANSWER = "Verdict: correct", "Verdict: wrong"
+PERCENTS = (50, 60, 70, 80, 90, 95, 99)
+"""Confidences that the model can express."""
+
+MOST_LINES = 5
+_LINE_HEADS = tuple(f"Line {number}: " for number in range(1, MOST_LINES + 1))
+_CONFIDENCES = tuple(f" ({percent}%)\n" for percent in PERCENTS)
+
+TOKENS: tuple[str, ...] = (
+    "",
+    "",
+    *"\n!*+,-/:=>?",
+    *map(str, range(10)),
+    *(f"{number:02d}" for number in range(100)),
+    DRAFT,
+    CRITIQUE,
+    REVISE,
+    *_LINE_HEADS,
+    *LINE_VERDICTS,
+    CORRECT_ANSWER,
+    WRONG_ANSWER,
+    *_CONFIDENCES,
+)
+"""Token texts in the order of their ids; the first two, padding and end, have none."""
+
+VOCAB_SIZE = 160
+"""Rows of the embedding; ids past the tokens are never used."""
 
 CONTEXT_TOKENS = 256
 """Longest sequence, prompt and answer together."""
 
-MAX_REJECTED = 5
-"""How many rejected attempts the prompt shows: the latest ones."""
+MAX_REJECTED = 8
+"""How many rejected answers the prompt shows: the latest ones."""
 
-REVISED_SIZE = 4
-"""Rejected attempts are shown for puzzles of so many numbers only.
+_PROMPT_TOKENS = 170
+_CLIPPED = 20
+_ID_OF = {token: index for index, token in enumerate(TOKENS) if token}
+_WORDS = sorted((token for token in _ID_OF if not token.isdigit()), key=len, reverse=True)
+SPLIT = "|".join([*map(re.escape, _WORDS), r"[0-9](?=(?:[0-9][0-9])+(?![0-9]))", "[0-9][0-9]", "[0-9]"])
+"""A regular expression for one token of a text, to be tried from left to right."""
 
-The model learnt to read them there. For others they would only mislead it, so each of its
-attempts at those is a fresh one.
-"""
+_TOKEN = re.compile(SPLIT + "|(.)", re.DOTALL)
+_FOREIGN = re.compile(r"[^*+,\-/0-9:=>]")
 
-_FIRST_CHAR_ID = 2
-_ID_OF = {char: index for index, char in enumerate(ALPHABET, start=_FIRST_CHAR_ID)}
-_STEP = re.compile(r"(\d{1,4}[-+*/]\d{1,4})=(\d{1,4})", re.ASCII)
-_PROMPT_TOKENS = 176
-_MAX_STEPS = 5
+_LINE_VERDICT = re.compile(rf"^Line \d: ({'|'.join(LINE_VERDICTS)}) \((\d\d)%\)$", re.MULTILINE)
+_ANSWER_VERDICT = re.compile(rf"({CORRECT_ANSWER}|{WRONG_ANSWER}) \((\d\d)%\)")
+
+LINE_VERDICT_IDS = tuple(_ID_OF[token] for token in LINE_VERDICTS)
+ANSWER_VERDICT_IDS = (_ID_OF[CORRECT_ANSWER], _ID_OF[WRONG_ANSWER])
+CONFIDENCE_IDS = tuple(_ID_OF[token] for token in _CONFIDENCES)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An answer that was not accepted, and the first line that the critique objected to."""
+
+    answer: str
+    line: int | None = None
+    """Counted from 1; None if nothing is known of which line is at fault."""
 
 
 def encode(text: str) -> list[int]:
-    """Returns token ids; raises KeyError on a character outside the alphabet."""
-    return [_ID_OF[char] for char in text]
+    """Returns token ids, the longest token first; raises KeyError on a foreign character."""
+    ids = list[int]()
+    for found in _TOKEN.finditer(text):
+        if found[1] is not None:
+            raise KeyError(found[1])
+        ids.append(_ID_OF[found[0]])
+    return ids
 
 
 def decode(token_ids: Iterable[int]) -> str:
     """Returns the text of token ids; padding, end and unused ids have none."""
-    last = _FIRST_CHAR_ID + len(ALPHABET)
-    return "".join(ALPHABET[i - _FIRST_CHAR_ID] for i in token_ids if _FIRST_CHAR_ID <= i < last)
+    return "".join(TOKENS[i] for i in token_ids if i < len(TOKENS))
 
 
-def compact(attempt_text: str) -> str:
-    """Shortens an attempt to its steps and its result: `8*3,7-5,24-2=22`.
+def lines_of(answer: str) -> list[str]:
+    """Returns the lines of an answer in the model's own characters, clipped: any text may stand there."""
+    return [_FOREIGN.sub("", line)[:_CLIPPED] for line in answer.strip().splitlines()[:MOST_LINES]]
 
-    Lines without arithmetic are dropped; the answer is empty if none has any.
+
+def draft_prompt(puzzle: Puzzle) -> str:
+    """Writes the prompt for a first answer."""
+    return f"{DRAFT}{_head(puzzle)}\n"
+
+
+def critique_prompt(puzzle: Puzzle, answer: str) -> str:
+    """Writes the prompt for a critique of an answer."""
+    numbered = zip(_LINE_HEADS, lines_of(answer), strict=False)
+    return "".join([f"{CRITIQUE}{_head(puzzle)}\n", *(f"{head}{line}\n" for head, line in numbered), "?"])
+
+
+def revise_prompt(puzzle: Puzzle, rejected: Sequence[Rejected]) -> str:
+    """Writes the prompt for another answer; the oldest rejected ones are left out if room is short."""
+    shown = [_path(one) for one in rejected][-MAX_REJECTED:]
+    head = f"{REVISE}{_head(puzzle)}"
+    while shown and len(head) + sum(map(len, shown)) > _PROMPT_TOKENS:
+        shown.pop(0)
+    return "".join([head, *shown, "\n"])
+
+
+def rejected_line(critique: str) -> int | None:
+    """Returns the first line that a critique or a verifier's reason objects to, counted from 1, or None.
+
+    That is the first `line N:`, in whatever case, that is not followed by ` right, reachable`.
     """
-    steps = _STEP.findall(attempt_text)[:_MAX_STEPS]
-    return ",".join(expression for expression, _ in steps) + f"={steps[-1][1]}" if steps else ""
+    for part in critique.lower().split("line ")[1:]:
+        if part[1:2] == ":" and part[0] in "0123456789" and not part.startswith(f": {REACHABLE}", 1):
+            return int(part[0])
+    return None
 
 
-def char_prompt(puzzle: Puzzle, rejected: Sequence[str] = ()) -> str:
-    """Writes the model's prompt; the oldest rejected attempts are left out if room is short."""
-    if len(puzzle.numbers) != REVISED_SIZE:
-        rejected = ()
-    head = f"{puzzle.target}:{','.join(map(str, puzzle.numbers))}"
-    short = [text for attempt in rejected if (text := compact(attempt))][-MAX_REJECTED:]
-    while short and len(head) + sum(len(text) + 1 for text in short) >= _PROMPT_TOKENS:
-        short.pop(0)
-    return "".join([head, *(f"!{text}" for text in short), "\n"])
+def accepts(critique: str) -> bool:
+    """Returns whether a critique accepts the answer."""
+    return CORRECT_ANSWER in critique
+
+
+def confidence(critique: str) -> float:
+    """Returns the probability of being correct that a critique gives an answer; 0.5 if it says nothing."""
+    found = _ANSWER_VERDICT.search(critique)
+    if found is None:
+        return 0.5
+    share = int(found[2]) / 100
+    return share if found[1] == CORRECT_ANSWER else 1 - share
+
+
+def line_verdicts(critique: str) -> list[tuple[str, int]]:
+    """Returns what a critique says of each line, and its confidence in percent."""
+    return [(found[1], int(found[2])) for found in _LINE_VERDICT.finditer(critique)]
+
+
+def compact(answer: str) -> str:
+    """Returns an answer as its steps alone, to compare answers: `8*3,7-5,24-2`."""
+    return ",".join(line.split("=")[0] for line in lines_of(answer))
+
+
+def _head(puzzle: Puzzle) -> str:
+    return f"{puzzle.target}:{','.join(map(str, puzzle.numbers))}"
+
+
+def _path(one: Rejected) -> str:
+    """Returns `!8*3?7-5`: the accepted lines, then the first that was not; `!8*3,7-5,24-2` if none is known."""
+    steps = [line.split("=")[0][:8] for line in lines_of(one.answer)]
+    if one.line is None or not 1 <= one.line <= len(steps):
+        return f"!{','.join(steps)}"
+    return f"!{','.join(steps[: one.line - 1])}?{steps[one.line - 1]}"

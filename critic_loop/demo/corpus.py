@@ -1,26 +1,53 @@
-"""Training examples for the small model.
+"""Training examples for the three roles of the small model.
 
-Knows which puzzles may be trained on, all their solutions, and how to write
-examples with and without rejected attempts. Does not know tensors, the
-network, or how on-policy attempts were sampled: it is given them.
+Knows which puzzles may be trained on and writes examples: an answer to a puzzle, a critique of an
+answer with the truth about every line, and a better answer after rejected ones. Does not know
+tensors, the network, or how the network's own answers were sampled: it is given them.
+
+What the reviser is to write keeps what can be kept of the last rejected answer: the lines before the
+one objected to, as far as the target can still be reached from them, then a way from there.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
-from typing import TypeAlias
+from typing import TypeVar
 
-from critic_loop.demo.chars import MAX_REJECTED, char_prompt, compact
-from critic_loop.demo.countdown import Puzzle, Step, moves, trace_text, traces
+from critic_loop.demo.chars import (
+    CORRECT_ANSWER,
+    DEAD_END,
+    PERCENTS,
+    REACHABLE,
+    WRONG,
+    WRONG_ANSWER,
+    Rejected,
+    critique_prompt,
+    draft_prompt,
+    revise_prompt,
+)
+from critic_loop.demo.countdown import (
+    EASY,
+    HARD,
+    Level,
+    Puzzle,
+    Step,
+    check,
+    check_line,
+    draw,
+    moves,
+    read_step,
+    trace_text,
+)
+from critic_loop.demo.reach import can_reach, judge, walk
 
-MAX_NUMBER = 10
-TARGETS = range(10, 51)
+T = TypeVar("T")
 
-Trace: TypeAlias = tuple[Step, ...]
-Attempts: TypeAlias = Sequence[str]
+OTHERS = (Level(size=3), Level(size=5), Level(size=5, targets=(51, 99)))
+"""Puzzles that are only trained on: they stand between the levels."""
+
+_LINE_WORDS = {True: REACHABLE, False: DEAD_END, None: WRONG}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,119 +56,160 @@ class Example:
 
     prompt: str
     answer: str
-    without: str = ""
-    """If given, the answer is wrong and `prompt` shows it as rejected, while this prompt shows
-    another one in its place: the answer is to be less likely after `prompt` than after this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """A puzzle with the network's own answers, each with the line its own critique objected to."""
+
+    puzzle: Puzzle
+    answers: tuple[Rejected, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mix:
-    """Shares of the kinds of example; plain four-number puzzles are the rest."""
+    """Shares of the roles, and of hard puzzles among all."""
 
-    three_numbers: float = 0.06
-    five_numbers: float = 0.04
-    synthetic: float = 0.0
-    """Rejected attempts are random wrong traces."""
-    on_policy: float = 0.0
-    """Rejected attempts are the model's own."""
-    contrast: float = 0.0
-    """Pairs of prompts that do and do not show the answer as rejected."""
-
-
-class Corpus:
-    """An endless, seeded stream of examples from the training side of the split."""
-
-    def __init__(self, mix: Mix, *, attempts: Mapping[Puzzle, Sequence[Attempts]] | None = None) -> None:
-        """Enumerates every trace of three and four numbers: seconds, some 100 MB.
-
-        `attempts` maps a training puzzle to groups of its rejected attempts,
-        each in the order in which they were made.
-        """
-        self.mix = mix
-        self.by_result = {size: _by_result(size) for size in (3, 4)}
-        self.puzzles = {size: self._trainable(size) for size in (3, 4)}
-        trainable = set(self.puzzles[4])
-        self.attempts = {p: g for p, g in (attempts or {}).items() if p in trainable}
-        self.attempted = list(self.attempts)
-        self.contrasted = [p for p, groups in self.attempts.items() if len(set(map(compact, groups[0]))) > 1]
-
-    def _trainable(self, size: int) -> list[Puzzle]:
-        return [
-            puzzle
-            for numbers, results in self.by_result[size].items()
-            for target in TARGETS
-            if target in results and (puzzle := Puzzle(target, numbers)).split == "train"
-        ]
-
-    def examples(self, seed: int) -> Iterator[Example]:
-        """Yields examples for ever; the same seed yields the same ones."""
-        rng = random.Random(seed)  # noqa: S311 - a reproducible stream, no secrets
-        while True:
-            yield self.example(rng)
-
-    def example(self, rng: random.Random) -> Example:
-        """Draws one example."""
-        mix, drawn = self.mix, rng.random()
-        if (drawn := drawn - mix.on_policy) < 0 and self.attempted:
-            puzzle = rng.choice(self.attempted)
-            return self._solved(rng, puzzle, _some(rng, rng.choice(self.attempts[puzzle])))
-        if (drawn := drawn - mix.contrast) < 0 and self.contrasted:
-            return self._contrast(rng)
-        if (drawn := drawn - mix.synthetic) < 0:
-            puzzle = rng.choice(self.puzzles[4])
-            return self._solved(rng, puzzle, self._wrong(rng, puzzle))
-        if (drawn := drawn - mix.five_numbers) < 0:
-            return _random_walk(rng, 5)
-        size = 3 if drawn - mix.three_numbers < 0 else 4
-        return self._solved(rng, rng.choice(self.puzzles[size]), ())
-
-    def _solved(self, rng: random.Random, puzzle: Puzzle, rejected: Attempts) -> Example:
-        solution = rng.choice(self.by_result[len(puzzle.numbers)][puzzle.numbers][puzzle.target])
-        return Example(char_prompt(puzzle, rejected), trace_text(puzzle.numbers, solution))
-
-    def _contrast(self, rng: random.Random) -> Example:
-        """Shows one of two rejected attempts, the same others, and asks for the first of the two."""
-        puzzle = rng.choice(self.contrasted)
-        distinct = list({compact(text): text for text in self.attempts[puzzle][0]}.values())
-        first, second, *others = rng.sample(distinct, min(len(distinct), rng.randint(2, MAX_REJECTED + 1)))
-        place = rng.randint(0, len(others))
-        shown = [[*others[:place], one, *others[place:]] for one in (first, second)]
-        return Example(char_prompt(puzzle, shown[0]), first, char_prompt(puzzle, shown[1]))
-
-    def _wrong(self, rng: random.Random, puzzle: Puzzle) -> Attempts:
-        """Draws wrong traces, about half of them near misses."""
-        results = self.by_result[len(puzzle.numbers)][puzzle.numbers]
-        others = [result for result in results if result != puzzle.target]
-        near = [result for result in others if abs(result - puzzle.target) <= 4] or others
-        picked = (
-            rng.choice(near if rng.random() < 0.5 else others) for _ in range(rng.randint(1, MAX_REJECTED))
-        )
-        return [trace_text(puzzle.numbers, rng.choice(results[result])) for result in picked]
+    draft: float = 0.5
+    critique: float = 0.28
+    """Reviser's examples are the rest."""
+    hard: float = 0.55
+    other: float = 0.08
+    unmarked: float = 0.15
+    """Share of the reviser's examples that do not show which line was objected to."""
 
 
-def _by_result(size: int) -> dict[tuple[int, ...], dict[int, list[Trace]]]:
-    """Groups every trace of every choice of numbers by its result."""
-    grouped: dict[tuple[int, ...], dict[int, list[Trace]]] = {}
-    for numbers in combinations_with_replacement(range(1, MAX_NUMBER + 1), size):
-        results = grouped.setdefault(numbers, {})
-        for trace in traces(numbers):
-            results.setdefault(trace[-1].result, []).append(trace)
-    return grouped
-
-
-def _some(rng: random.Random, group: Attempts) -> Attempts:
-    """Cuts a group to a random first part, so every number of attempts is practised."""
-    return group[: rng.randint(1, min(len(group), MAX_REJECTED))]
-
-
-def _random_walk(rng: random.Random, size: int) -> Example:
-    """Draws a random trace that ends within the targets, on the training side."""
+def drawn(rng: random.Random, mix: Mix) -> Puzzle:
+    """Draws a solvable puzzle of the training side."""
+    share = rng.random()
+    level = HARD if share < mix.hard else rng.choice(OTHERS) if share < mix.hard + mix.other else EASY
     while True:
-        numbers = tuple(sorted(rng.randint(1, MAX_NUMBER) for _ in range(size)))
-        left, steps = numbers, list[Step]()
-        for _ in range(size - 1):
-            step, left = rng.choice(list(moves(left)))
-            steps.append(step)
-        target = steps[-1].result
-        if target in TARGETS and (puzzle := Puzzle(target, numbers)).split == "train":
-            return Example(char_prompt(puzzle), trace_text(numbers, steps))
+        puzzle = draw(rng, level)
+        if puzzle.split == "train" and can_reach(puzzle.numbers, puzzle.target):
+            return puzzle
+
+
+def examples(seed: str, mix: Mix, count: int) -> list[Example]:
+    """Returns examples that need no network; the same seed makes the same ones."""
+    rng = random.Random(seed)  # noqa: S311  # examples, no secrets
+    return [_synthetic(rng, mix) for _ in range(count)]
+
+
+def _synthetic(rng: random.Random, mix: Mix) -> Example:
+    puzzle, share = drawn(rng, mix), rng.random()
+    if share < mix.draft:
+        return draft_example(rng, puzzle)
+    if share < mix.draft + mix.critique:
+        text = trace_text(puzzle.numbers, walk(rng, puzzle.numbers, puzzle.target))
+        return critique_example(rng, puzzle, text if rng.random() < 0.25 else _flawed(rng, puzzle))
+    answers = [_marked(rng, puzzle, _flawed(rng, puzzle)) for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 4, 6)))]
+    return revise_example(rng, puzzle, answers, mix)
+
+
+def draft_example(rng: random.Random, puzzle: Puzzle) -> Example:
+    """Asks for one of the solutions."""
+    return Example(draft_prompt(puzzle), trace_text(puzzle.numbers, walk(rng, puzzle.numbers, puzzle.target)))
+
+
+def critique_example(rng: random.Random, puzzle: Puzzle, answer: str) -> Example:
+    """Asks for the truth about every line; the confidences are noise that the training replaces."""
+    said = [_LINE_WORDS[found] for found in judge(puzzle, answer)]
+    lines = [f"Line {n}: {word} ({rng.choice(PERCENTS)}%)\n" for n, word in enumerate(said, start=1)]
+    verdict = CORRECT_ANSWER if check(puzzle, answer).passed else WRONG_ANSWER
+    return Example(critique_prompt(puzzle, answer), "".join([*lines, f"{verdict} ({rng.choice(PERCENTS)}%)\n"]))
+
+
+def revise_example(rng: random.Random, puzzle: Puzzle, answers: Sequence[Rejected], mix: Mix) -> Example:
+    """Asks for a solution that keeps what can be kept of the last answer."""
+    if rng.random() < mix.unmarked:
+        shown = [Rejected(one.answer) for one in answers]
+        steps = walk(rng, puzzle.numbers, puzzle.target)
+    else:
+        shown, steps = list(answers), _mended(rng, puzzle, answers[-1])
+    return Example(revise_prompt(puzzle, shown), trace_text(puzzle.numbers, steps))
+
+
+def own_examples(seed: str, mix: Mix, chains: Sequence[Chain]) -> list[Example]:
+    """Returns what is to be learnt from the network's own answers: a critique and a revision of each."""
+    rng, made = random.Random(seed), list[Example]()  # noqa: S311
+    for chain in chains:
+        for index, one in enumerate(chain.answers, start=1):
+            made.append(critique_example(rng, chain.puzzle, one.answer))
+            if one.line is not None or not check(chain.puzzle, one.answer).passed:
+                made.append(revise_example(rng, chain.puzzle, chain.answers[:index], mix))
+        if rng.random() < mix.draft:
+            made.append(draft_example(rng, chain.puzzle))
+    return made
+
+
+def _mended(rng: random.Random, puzzle: Puzzle, last: Rejected) -> list[Step]:
+    """Draws a solution from the deepest state before the line objected to that still has one."""
+    kept, left = list[Step](), list(puzzle.numbers)
+    for number, text in enumerate(last.answer.splitlines()[: (last.line or 1) - 1], start=1):
+        after = check_line(left, text, number) if len(left) > 1 else None
+        if not isinstance(after, list) or not can_reach(after, puzzle.target):
+            break
+        kept.append(read_step(text))
+        left = _after(left, kept[-1])
+    return [*kept, *walk(rng, left, puzzle.target)]
+
+
+def _after(left: Sequence[int], step: Step) -> list[int]:
+    rest = list(left)
+    rest.remove(step.left)
+    rest.remove(step.right)
+    return [*rest, step.result]
+
+
+def _flawed(rng: random.Random, puzzle: Puzzle) -> str:
+    """Writes an answer that goes well for some lines and then does not."""
+    size = len(puzzle.numbers)
+    good = walk(rng, puzzle.numbers, puzzle.target)[: rng.randrange(size - 1)]
+    steps, left = list(good), list(puzzle.numbers)
+    for step in good:
+        left = _after(left, step)
+    while len(left) > 1:
+        options = list(moves(left))
+        if len(steps) == len(good):
+            options = [o for o in options if not can_reach(o[1], puzzle.target)] or options
+        if len(left) == 2 and rng.random() < 0.6:  # forced to the target, as a model likes to do
+            a, b = max(left), min(left)
+            steps.append(Step(a, rng.choice("+-*/"), b, puzzle.target))
+            break
+        step, rest = rng.choice(options)
+        steps.append(step)
+        left = list(rest)
+    text = trace_text(puzzle.numbers, steps)
+    return _spoilt(rng, text) if rng.random() < 0.12 else text
+
+
+def _spoilt(rng: random.Random, text: str) -> str:
+    """Changes a digit, drops a line or adds a number."""
+    lines = text.split("\n")
+    at = rng.randrange(len(lines))
+    match rng.randrange(4):
+        case 0 if len(lines) > 1:
+            del lines[at]
+        case 1:
+            lines[at] += f",{rng.randint(1, 20)}"
+        case _:
+            digits = [i for i, char in enumerate(lines[at]) if char.isdigit()]
+            i = rng.choice(digits)
+            lines[at] = lines[at][:i] + str(rng.randrange(10)) + lines[at][i + 1 :]
+    return "\n".join(lines)
+
+
+def _marked(rng: random.Random, puzzle: Puzzle, answer: str) -> Rejected:
+    """Marks the first bad line, or now and then another one: critics err."""
+    found = judge(puzzle, answer)
+    bad = next((n for n, fine in enumerate(found, start=1) if not fine), len(found))
+    if rng.random() < 0.15:
+        bad = rng.randint(1, len(found))
+    return Rejected(answer, bad)
+
+
+def stream(pool: Sequence[T], seed: int) -> Iterator[T]:
+    """Yields a pool's examples for ever, shuffled anew each time."""
+    rng = random.Random(seed)  # noqa: S311
+    while True:
+        yield from rng.sample(pool, len(pool))

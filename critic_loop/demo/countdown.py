@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 MAX_VALUE = 999
 """Largest number that may appear in a puzzle or a trace."""
@@ -117,6 +117,28 @@ def puzzle_of(prompt_text: str) -> Puzzle | None:
     return None
 
 
+def read_step(line: str) -> Step:
+    """Returns the step that a line of an answer begins with, unchecked.
+
+    Raises:
+        ValueError: the line is not like `8*3=24>5,7,24`.
+    """
+    found = _STEP.fullmatch(line.strip())
+    if found is None:
+        raise ValueError(f"{line[:40]!r} is no step")
+    op: Any = found[2]
+    return Step(int(found[1]), op, int(found[3]), int(found[4]))
+
+
+def is_right(line: str) -> bool:
+    """Returns whether a line's result is right, whatever numbers there were."""
+    try:
+        step = read_step(line)
+    except ValueError:
+        return False
+    return apply(step.left, step.op, step.right) == step.result
+
+
 def apply(left: int, op: Operator, right: int) -> int | None:
     """Returns the result, or None where the rules forbid the step."""
     match op:
@@ -200,27 +222,40 @@ def trace_text(numbers: Sequence[int], steps: Sequence[Step]) -> str:
     return "\n".join(lines)
 
 
-def generate(
-    seed: int,
-    *,
-    size: int = 4,
-    split: Split | None = None,
-    max_number: int = 10,
-    targets: tuple[int, int] = (10, 50),
-) -> Iterator[Puzzle]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """How hard puzzles are: how many numbers, from which range, to which targets."""
+
+    size: int
+    max_number: int = 10
+    targets: tuple[int, int] = (10, 50)
+    """The smallest and the largest."""
+
+
+EASY = Level(size=4)
+HARD = Level(size=5, targets=(100, 300))
+LEVELS = {"easy": EASY, "hard": HARD}
+
+
+def draw(rng: random.Random, level: Level) -> Puzzle:
+    """Draws a puzzle, which may have no solution."""
+    numbers = tuple(rng.randint(1, level.max_number) for _ in range(level.size))
+    return Puzzle(rng.randint(*level.targets), numbers)
+
+
+def generate(seed: int, level: Level = EASY, *, split: Split | None = None) -> Iterator[Puzzle]:
     """Yields solvable puzzles without end; the same seed yields the same ones.
 
     A puzzle may come twice. `split` keeps those of one side only.
     """
-    rng = random.Random(f"countdown:{seed}:{size}")  # noqa: S311 - puzzles, not secrets
+    rng = random.Random(f"countdown:{seed}:{level.size}")  # noqa: S311 - puzzles, not secrets
     while True:
-        numbers = tuple(rng.randint(1, max_number) for _ in range(size))
-        puzzle = Puzzle(rng.randint(*targets), numbers)
+        puzzle = draw(rng, level)
         if split in (None, puzzle.split) and solve(puzzle) is not None:
             yield puzzle
 
 
-def sample_puzzles(seed: int, count: int, *, size: int = 4, split: Split = "held_out") -> list[Puzzle]:
+def sample_puzzles(seed: int, count: int, level: Level = EASY, *, split: Split = "held_out") -> list[Puzzle]:
     """Returns `count` distinct solvable puzzles of one side.
 
     Raises:
@@ -228,12 +263,12 @@ def sample_puzzles(seed: int, count: int, *, size: int = 4, split: Split = "held
     """
     chosen: dict[Puzzle, None] = {}
     stale = 0
-    for puzzle in generate(seed, size=size, split=split):
+    for puzzle in generate(seed, level, split=split):
         if len(chosen) >= count:
             break
         stale = stale + 1 if puzzle in chosen else 0
         if stale > _MOST_REPEATS:
-            raise ValueError(f"found only {len(chosen)} {split} puzzles of {size} numbers, not {count}")
+            raise ValueError(f"found only {len(chosen)} {split} puzzles of {level.size} numbers, not {count}")
         chosen[puzzle] = None
     return list(chosen)
 
@@ -242,8 +277,14 @@ def _fail(kind: ErrorKind, line: int, reason: str) -> Check:
     return Check(passed=False, reason=f"line {line}: {reason}", error_kind=kind, line=line)
 
 
-def _check_line(available: list[int], text: str, line: int) -> Check | list[int]:
-    """Returns the numbers left after one line, or what is wrong with it."""
+def check_line(available: list[int], text: str, line: int) -> Check | list[int]:
+    """Returns the numbers left after one line of an answer, or what is wrong with it.
+
+    Args:
+        available: the numbers before the line.
+        text: the line.
+        line: its place, counted from 1, for the reason.
+    """
     found = _STEP.fullmatch(text)
     if found is None:
         return _fail(ErrorKind.MALFORMED, line, f"{text[:40]!r} is not like '8*3=24>5,7,24'")
@@ -286,7 +327,7 @@ def check(puzzle: Puzzle, answer_text: str) -> Check:
     for line, text in enumerate(lines, start=1):
         if len(available) == 1:
             return _fail(ErrorKind.WRONG_LENGTH, line, "nothing is left to combine")
-        after = _check_line(available, text.strip(), line)
+        after = check_line(available, text.strip(), line)
         if isinstance(after, Check):
             return after
         available = after

@@ -1,24 +1,24 @@
 """Measures the model on held-out puzzles: `python -m critic_loop.demo.evaluate`.
 
-Knows the two arms at equal calls, "retry" (nothing shown) and "try-again"
-(rejected attempts shown), and 95 % Wilson intervals. Does not know training.
+Knows what the model card reports: how often drafts are right, how far the critic can be trusted, how
+often a revision mends or breaks. Does not know training; the arms of the demo, which are loops, are
+compared in `experiment`.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from critic_loop.demo.chars import compact
-from critic_loop.demo.countdown import sample_puzzles
-from critic_loop.demo.rollouts import Plan, Rollout, roll_all
+from critic_loop.demo.chars import LINE_VERDICTS, PERCENTS, REACHABLE, accepts, confidence, line_verdicts
+from critic_loop.demo.countdown import LEVELS, Level, Puzzle, sample_puzzles
+from critic_loop.demo.reach import judge
+from critic_loop.demo.rollouts import Play, Turn, play_all
 from critic_loop.demo.runtime import Runtime
-from critic_loop.demo.shares import mcnemar, wilson
+from critic_loop.demo.shares import auc, wilson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,83 +28,147 @@ class Rate:
     hits: int
     total: int
 
+    @classmethod
+    def of(cls, truths: Iterable[bool]) -> Rate:
+        """Counts the true ones."""
+        counted = list(truths)
+        return cls(hits=sum(counted), total=len(counted))
+
     @property
-    def interval(self) -> tuple[float, float]:
-        """Lower and upper end."""
-        return wilson(self.hits, self.total)
+    def share(self) -> float:
+        """Hits of all; 0 of none."""
+        return self.hits / self.total if self.total else 0.0
 
-    def __str__(self) -> str:
-        """Writes `41.2 % [37.5, 45.0] of 700`."""
-        low, high = self.interval
-        return f"{100 * self.hits / self.total:.1f} % [{100 * low:.1f}, {100 * high:.1f}] of {self.total}"
-
-
-def solved_within(rollouts: Sequence[Rollout], calls: int) -> Rate:
-    """Returns the share of puzzles solved by one of the first `calls` calls."""
-    hits = sum(r.solved and len(r.rejected) < calls for r in rollouts)
-    return Rate(hits=hits, total=len(rollouts))
+    def row(self) -> dict[str, float | int | list[float]]:
+        """Returns the rate as JSON."""
+        low, high = wilson(self.hits, self.total) if self.total else (0.0, 1.0)
+        return {"rate": round(self.share, 4), "ci95": [round(low, 4), round(high, 4)], "of": self.total}
 
 
-def repeats(rollouts: Sequence[Rollout]) -> Rate | None:
-    """Returns the share of rejected attempts after the first that repeat an earlier one."""
-    later = [(compact(text), r.rejected[:i]) for r in rollouts for i, text in enumerate(r.rejected) if i]
-    hits = sum(text in map(compact, earlier) for text, earlier in later)
-    return Rate(hits=hits, total=len(later)) if later else None
+def critic_facts(puzzles: Sequence[Puzzle], chains: Sequence[Sequence[Turn]]) -> dict[str, object]:
+    """Returns how far the critic can be trusted, on whole answers and on single lines.
+
+    Args:
+        puzzles: what was played.
+        chains: the turns of each.
+    """
+    turns = [turn for chain in chains for turn in chain]
+    lines = list(_judged_lines(puzzles, chains))
+    calibration = {
+        f"{percent}%": Rate.of(right for _, right, said in lines if said == percent).row()
+        for percent in PERCENTS
+    }
+    alive = [
+        (said if word == REACHABLE else 100 - said, truth == REACHABLE)
+        for word, truth, said in _probed(puzzles, chains)
+    ]
+    return {
+        "answers": len(turns),
+        "false_accept": Rate.of(t.accepted for t in turns if not t.right).row(),
+        "false_reject": Rate.of(not t.accepted for t in turns if t.right).row(),
+        "accepted_is_right": Rate.of(t.right for t in turns if t.accepted).row(),
+        "lines": len(lines),
+        "line_accuracy": Rate.of(right for _, right, _ in lines).row(),
+        "line_accuracy_by_left": {
+            str(left): Rate.of(right for n, right, _ in lines if n == left).row()
+            for left in sorted({n for n, _, _ in lines}, reverse=True)
+        },
+        "reachable_auc": round(auc([p for p, _ in alive], [truth for _, truth in alive]), 4),
+        "calibration": calibration,
+        "brier_of_answers": round(
+            sum((confidence(t.critique) - t.right) ** 2 for t in turns) / max(len(turns), 1), 4
+        ),
+    }
 
 
-def sign_test(ours: Sequence[Rollout], theirs: Sequence[Rollout]) -> tuple[int, int, float]:
-    """Returns puzzles that only ours solved, only theirs, and the two-sided exact p."""
-    pairs = Counter((a.solved, b.solved) for a, b in zip(ours, theirs, strict=True))
-    wins, losses = pairs[True, False], pairs[False, True]
-    return wins, losses, mcnemar(wins, losses)
+def _probed(puzzles: Sequence[Puzzle], chains: Sequence[Sequence[Turn]]) -> Iterable[tuple[str, str, int]]:
+    """Yields word said, truth and percentage for every judged line whose arithmetic is right."""
+    for puzzle, chain in zip(puzzles, chains, strict=True):
+        for turn in chain:
+            truths = judge(puzzle, turn.answer)
+            for truth, (word, percent) in zip(truths, line_verdicts(turn.critique), strict=False):
+                if truth is not None:
+                    yield word, LINE_VERDICTS[0 if truth else 1], percent
+
+
+def _judged_lines(
+    puzzles: Sequence[Puzzle], chains: Sequence[Sequence[Turn]]
+) -> Iterable[tuple[int, bool, int]]:
+    """Yields numbers left after a line, whether its verdict is right, and the confidence in percent."""
+    for puzzle, chain in zip(puzzles, chains, strict=True):
+        for turn in chain:
+            for index, (truth, (word, percent)) in enumerate(
+                zip(judge(puzzle, turn.answer), line_verdicts(turn.critique), strict=False)
+            ):
+                true_word = LINE_VERDICTS[2 if truth is None else 0 if truth else 1]
+                yield len(puzzle.numbers) - 1 - index, word == true_word, percent
+
+
+def revision_facts(chains: Sequence[Sequence[Turn]]) -> dict[str, object]:
+    """Returns the rates of `acc1 = p(1 - b*g) + (1 - p)*a*f`, of the first round of each chain.
+
+    `p`: drafts that are right; `a`: wrong ones that the critic rejects; `g`: right ones that it
+    rejects; `f`: rejected wrong ones that the revision mends; `b`: rejected right ones that it breaks.
+    """
+    drafts = [chain[0] for chain in chains]
+    revised = [(chain[0], chain[1]) for chain in chains if not chain[0].accepted and len(chain) > 1]
+    rates = {
+        "p": Rate.of(d.right for d in drafts),
+        "a": Rate.of(not d.accepted for d in drafts if not d.right),
+        "g": Rate.of(not d.accepted for d in drafts if d.right),
+        "f": Rate.of(new.right for old, new in revised if not old.right),
+        "b": Rate.of(not new.right for old, new in revised if old.right),
+    }
+    after = Rate.of((chain[0] if chain[0].accepted or len(chain) < 2 else chain[1]).right for chain in chains)
+    share = {name: rate.share for name, rate in rates.items()}
+    law = share["p"] * (1 - share["b"] * share["g"]) + (1 - share["p"]) * share["a"] * share["f"]
+    later = [(old, new) for chain in chains for old, new in zip(chain[1:], chain[2:], strict=False)]
+    return {
+        **{name: rate.row() for name, rate in rates.items()},
+        "acc1": after.row(),
+        "acc1_by_law": round(law, 4),
+        "later_fix": Rate.of(new.right for old, new in later if not old.right and not old.accepted).row(),
+    }
 
 
 def measure(
-    runtime: Runtime, *, seed: int, count: int, size: int, calls: int, temperature: float
+    runtime: Runtime, level: Level, *, seed: int, count: int, rounds: int = 4, temperature: float = 1.0
 ) -> dict[str, object]:
-    """Runs both arms on the same held-out puzzles and returns what a report needs."""
-    puzzles = sample_puzzles(seed, count, size=size)
-    arms: dict[str, list[Rollout]] = {}
-    for name, shown in (("retry", False), ("try_again", True)):
-        plan = Plan(calls=calls, temperature=temperature, show_rejected=shown, seed=seed)
-        arms[name] = asyncio.run(roll_all(runtime, puzzles, plan))
-    wins, losses, p = sign_test(arms["try_again"], arms["retry"])
-    errors = Counter(str(c.error_kind) for r in arms["retry"] for c in r.checks[:1])
+    """Plays held-out puzzles of a level and returns what the model card says about it."""
+    puzzles = sample_puzzles(seed, count, level)
+    chains = play_all(runtime, puzzles, Play(rounds=rounds, temperature=temperature, seed=seed))
     return {
-        "size": size,
-        "temperature": temperature,
-        "draft": str(solved_within(arms["retry"], 1)),
-        **{f"{name}@{k}": str(solved_within(r, k)) for name, r in arms.items() for k in range(2, calls + 1)},
-        **{f"{name}_repeats": str(repeats(r)) for name, r in arms.items()},
-        "only_try_again": wins,
-        "only_retry": losses,
-        "p": round(p, 6),
-        "draft_errors": dict(errors.most_common()),
+        "puzzles": count,
+        "draft": Rate.of(chain[0].right for chain in chains).row(),
+        "critic": critic_facts(puzzles, chains),
+        "revision": revision_facts(chains),
+        "solved": {
+            str(n): Rate.of(any(t.right for t in c[:n]) for c in chains).row() for n in range(1, rounds + 1)
+        },
+        "tokens_per_puzzle": round(sum(t.tokens for c in chains for t in c) / count, 1),
     }
 
 
 def main() -> None:
-    """Prints one JSON object for each temperature."""
+    """Prints one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--weights", type=Path, help="an ONNX file; else the one of the package")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--puzzles", type=int, default=600)
-    parser.add_argument("--size", type=int, default=4)
-    parser.add_argument("--calls", type=int, default=6)
-    parser.add_argument("--temperatures", type=float, nargs="+", default=[0.8])
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--level", choices=[*LEVELS, "all"], default="all")
     given = parser.parse_args()
-    with Runtime(given.weights, threads=given.threads) as runtime:
-        for temperature in given.temperatures:
-            found = measure(
-                runtime,
-                seed=given.seed,
-                count=given.puzzles,
-                size=given.size,
-                calls=given.calls,
-                temperature=temperature,
+    levels = LEVELS if given.level == "all" else {given.level: LEVELS[given.level]}
+    with Runtime(given.weights) as runtime:
+        found = {
+            name: measure(
+                runtime, level, seed=given.seed, count=given.puzzles, rounds=given.rounds,
+                temperature=given.temperature,
             )
-            print(json.dumps(found, indent=1), flush=True)  # noqa: T201  # the command's output
+            for name, level in levels.items()
+        }  # fmt: skip
+    print(json.dumps(found, indent=1))  # noqa: T201  # the command's output
 
 
 if __name__ == "__main__":

@@ -1,70 +1,103 @@
-"""The two arms of the demonstration, without the rest of Critic Loop.
+"""The three roles played on one puzzle, without the rest of Critic Loop.
 
-Knows how to ask the model for one puzzle again and again until an answer
-verifies, showing it its rejected attempts or not. Used to make training data
-and to measure; a user's loop is `critic_loop.Loop`. Does not know training or
-statistics.
+Knows how drafts, critiques and revisions follow each other. Used to make training data and to
+measure the model; a user's loop is `critic_loop.Loop`. Does not know training or statistics.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from critic_loop.demo.chars import char_prompt
-from critic_loop.demo.countdown import Check, Puzzle, check, prompt_of
+from critic_loop.demo.chars import (
+    Rejected,
+    accepts,
+    critique_prompt,
+    draft_prompt,
+    rejected_line,
+    revise_prompt,
+)
+from critic_loop.demo.countdown import Puzzle, check, prompt_of
 from critic_loop.demo.runtime import Runtime
 from critic_loop.demo.seeds import seed_of
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How each puzzle is tried."""
+class Turn:
+    """One answer with the model's own critique of it."""
 
-    calls: int
-    temperature: float
-    show_rejected: bool
+    answer: str
+    critique: str
+    right: bool
+    """What the verifier says."""
+    tokens: int
+    """Generated for answer and critique together."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the critique accepts the answer."""
+        return accepts(self.critique)
+
+    @property
+    def rejected(self) -> Rejected:
+        """The answer as a reviser is shown it."""
+        return Rejected(self.answer, rejected_line(self.critique))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Play:
+    """How puzzles are played."""
+
+    rounds: int
+    """Answers a puzzle at most."""
+    temperature: float = 1.0
     seed: int = 0
+    to_the_end: bool = False
+    """Whether revision goes on after an answer was accepted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rollout:
-    """What came of one puzzle."""
-
-    puzzle: Puzzle
-    rejected: tuple[str, ...]
-    checks: tuple[Check, ...]
-    """Why each rejected attempt was rejected."""
-    solved: bool
-
-
-async def roll(runtime: Runtime, puzzle: Puzzle, plan: Plan) -> Rollout:
-    """Tries a puzzle up to `plan.calls` times; both arms begin with the same draft."""
-    rejected, checks = list[str](), list[Check]()
-    for call in range(plan.calls):
-        shown = rejected if plan.show_rejected else ()
-        sample = await runtime.sample(
-            char_prompt(puzzle, shown),
-            temperature=plan.temperature,
-            seed=seed_of(plan.seed, prompt_of(puzzle), call),
-        )
-        found = check(puzzle, sample.text)
-        if found.passed:
-            return Rollout(puzzle=puzzle, rejected=tuple(rejected), checks=tuple(checks), solved=True)
-        rejected.append(sample.text)
-        checks.append(found)
-    return Rollout(puzzle=puzzle, rejected=tuple(rejected), checks=tuple(checks), solved=False)
+async def play(runtime: Runtime, puzzle: Puzzle, how: Play) -> list[Turn]:
+    """Drafts, criticises and revises until the critic accepts or the rounds are over."""
+    turns = list[Turn]()
+    for index in range(how.rounds):
+        shown = [turn.rejected for turn in turns]
+        prompt = revise_prompt(puzzle, shown) if shown else draft_prompt(puzzle)
+        turns.append(await take_turn(runtime, puzzle, prompt, how, index))
+        if turns[-1].accepted and not how.to_the_end:
+            break
+    return turns
 
 
-async def roll_all(
-    runtime: Runtime, puzzles: Sequence[Puzzle], plan: Plan, *, in_flight: int = 256
-) -> list[Rollout]:
-    """Tries many puzzles at once; results are in the order of the puzzles."""
+async def take_turn(runtime: Runtime, puzzle: Puzzle, prompt: str, how: Play, index: int) -> Turn:
+    """Samples one answer and lets the critic judge it."""
+    seed = seed_of(how.seed, prompt_of(puzzle), index)
+    answer = await runtime.sample(prompt, temperature=how.temperature, seed=seed)
+    critique = await runtime.sample(critique_prompt(puzzle, answer.text))
+    return Turn(
+        answer=answer.text,
+        critique=critique.text,
+        right=check(puzzle, answer.text).passed,
+        tokens=len(answer.token_ids) + len(critique.token_ids),
+    )
+
+
+async def for_all(
+    puzzles: Iterable[Puzzle], one: Callable[[Puzzle], Awaitable[T]], *, in_flight: int = 160
+) -> list[T]:
+    """Does the same for many puzzles at once; results are in the order of the puzzles."""
     room = asyncio.Semaphore(in_flight)
 
-    async def one(puzzle: Puzzle) -> Rollout:
+    async def held(puzzle: Puzzle) -> T:
         async with room:
-            return await roll(runtime, puzzle, plan)
+            return await one(puzzle)
 
-    return await asyncio.gather(*(one(puzzle) for puzzle in puzzles))
+    return await asyncio.gather(*(held(puzzle) for puzzle in puzzles))
+
+
+def play_all(runtime: Runtime, puzzles: Sequence[Puzzle], how: Play) -> list[list[Turn]]:
+    """Plays many puzzles; turns are in the order of the puzzles."""
+    return asyncio.run(for_all(puzzles, lambda puzzle: play(runtime, puzzle, how)))

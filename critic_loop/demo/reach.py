@@ -1,0 +1,81 @@
+"""Which targets can still be reached from the numbers at hand.
+
+Knows arithmetic and one cache: a choice of numbers always reaches the same
+targets, whatever the puzzle, and few small numbers are asked about again and
+again. Six numbers take some 10 ms, five a millisecond, fewer microseconds.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from functools import lru_cache
+
+from critic_loop.demo.countdown import MAX_VALUE, Puzzle, Step, check_line, moves
+
+
+@lru_cache(maxsize=2**20)
+def reachable(numbers: tuple[int, ...]) -> int:
+    """Returns the set of results that use all numbers, as bits: bit `n` says that `n` can be made.
+
+    Args:
+        numbers: in ascending order.
+    """
+    if len(numbers) == 1:
+        return 1 << numbers[0]
+    found, seen = 0, set[tuple[int, int]]()
+    for i, low in enumerate(numbers):
+        for j in range(i + 1, len(numbers)):
+            high = numbers[j]
+            if (low, high) in seen:
+                continue
+            seen.add((low, high))
+            rest = numbers[:i] + numbers[i + 1 : j] + numbers[j + 1 :]
+            for result in _results(low, high):
+                found |= reachable(tuple(sorted((*rest, result)))) if rest else 1 << result
+    return found
+
+
+def _results(low: int, high: int) -> set[int]:
+    made = {low + high, low * high, high - low}
+    if high % low == 0:
+        made.add(high // low)
+    return {result for result in made if 1 <= result <= MAX_VALUE}
+
+
+def can_reach(numbers: Sequence[int], target: int) -> bool:
+    """Returns whether a target can be made from all of the numbers."""
+    return bool(reachable(tuple(sorted(numbers))) >> target & 1)
+
+
+def walk(rng: random.Random, numbers: Sequence[int], target: int) -> list[Step]:
+    """Draws a solution, at every line one of the steps that keep the target reachable.
+
+    Raises:
+        ValueError: there is no solution.
+    """
+    steps, left = list[Step](), tuple(numbers)
+    while len(left) > 1:
+        alive = [(step, rest) for step, rest in moves(left) if can_reach(rest, target)]
+        if not alive:
+            raise ValueError(f"{target} cannot be reached from {left}")
+        step, left = rng.choice(alive)
+        steps.append(step)
+    return steps
+
+
+def judge(puzzle: Puzzle, answer: str) -> list[bool | None]:
+    """Judges an answer line by line, up to the first wrong one.
+
+    Returns:
+        For each line True if the target can still be reached after it, False if it is right but
+        leads nowhere, None if it is wrong; nothing follows a wrong line.
+    """
+    left, found = list(puzzle.numbers), list[bool | None]()
+    for number, text in enumerate(answer.strip().splitlines(), start=1):
+        after = check_line(left, text.strip(), number) if len(left) > 1 else None
+        if not isinstance(after, list):
+            return [*found, None]
+        left = after
+        found.append(can_reach(left, puzzle.target))
+    return found
