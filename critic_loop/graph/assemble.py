@@ -19,7 +19,7 @@ from pydantic_core import to_json
 from critic_loop.assets import AgentSpec, Library, Recipe, Template
 from critic_loop.core.budget import Budget, LocalLedger
 from critic_loop.core.errors import ConfigError
-from critic_loop.core.protocols import AnySearch, Model, Select, Store
+from critic_loop.core.protocols import AnySearch, Model, Piece, Select, Store
 from critic_loop.core.records import Head, Record, Task, digest_of
 from critic_loop.core.stop import AnyOf, Elapsed, Failing, Rule, require_countable, rule_of
 from critic_loop.core.tree import Tree
@@ -112,7 +112,7 @@ class Parts:
             created_at=round(time.time(), 3),
         )
 
-    def session(self, tree: Tree, store: Store, notify: Callable[[Record], None]) -> Session:
+    def session(self, tree: Tree, store: Store, notify: Callable[[Record | Piece], None]) -> Session:
         """Return a working session over `tree`, new or stored."""
         self.check(tree)
         spend = tree.spend()
