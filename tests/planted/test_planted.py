@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from critic_loop.metrics import why
 from tests.planted import by_hand, by_loops
 
 LABELS: dict[str, list[str]] = {
@@ -41,3 +42,16 @@ def test_planted_trees_are_always_the_same(name: str) -> None:
     one, two = PLANTED[name](), PLANTED[name]()
     assert [r.type for r in one.log] == [r.type for r in two.log]
     assert [(a.id, a.answer) for a in one] == [(a.id, a.answer) for a in two]
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_why_names_what_was_planted(name: str) -> None:
+    tree = PLANTED[name]()
+    found = why(tree)
+    assert found.cause == CAUSE_OF[name], found
+    assert found.tree == tree.id
+    assert found.failed == (CAUSE_OF[name] not in ("solved", "parked", "unfinished", "unknown"))
+    known = {*tree.attempts, *tree.feedback}
+    assert {e.id for e in found.evidence} <= known
+    assert found.evidence or found.cause in ("budget", "unfinished")
+    assert bool(found.hint) == (found.cause != "solved")
