@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from critic_loop.assets.problems import explain
 from critic_loop.assets.recipe import AgentSpec, Recipe
 from critic_loop.assets.template import Template
 from critic_loop.core.errors import AssetError
@@ -146,14 +147,3 @@ def _load(path: Path, kind: type[T]) -> T:
         return kind.model_validate(data)
     except ValidationError as error:
         raise AssetError(f"{path}: {explain(error)}") from error
-
-
-def explain(error: ValidationError) -> str:
-    """Return the first problem of a validation as 'key ...: what was expected'."""
-    first = error.errors(include_url=False)[0]
-    key = ".".join(str(step) for step in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"unknown key {key!r}."
-    said = first["msg"].removeprefix("Value error, ").rstrip(".")
-    got = "" if first["type"] in ("missing", "value_error") else f", not {str(first['input'])[:60]!r}"
-    return f"key {key!r}: {said}{got}."

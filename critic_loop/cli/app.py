@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from critic_loop import __version__
 from critic_loop.cli.logs import LogFormat, LogLevel, configure
-from critic_loop.cli.terminal import Terminal
+from critic_loop.cli.terminal import Terminal, UsageProblem
+
+if TYPE_CHECKING:
+    from critic_loop.cli.settings import Found
 
 app = typer.Typer(
     name="critic-loop",
     help="Draft, critique, refine or search, and keep every trajectory as a tree.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -29,7 +33,10 @@ AsJson = Annotated[
 Assets = Annotated[
     list[Path] | None,
     typer.Option(
-        "--assets", metavar="DIR", help="A folder with agents/ and prompts/ to look through first. Repeatable."
+        "--assets",
+        metavar="DIR",
+        envvar="CRITIC_LOOP_ASSETS",
+        help="A folder with agents/ and prompts/ to look through first. Repeatable.",
     ),
 ]
 StoreOption = Annotated[
@@ -48,6 +55,7 @@ class FileFormat(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Globals:
     terminal: Terminal
+    found: Found
 
 
 def main() -> None:
@@ -65,8 +73,14 @@ def _version(wanted: bool) -> None:  # noqa: FBT001  # typer's callback
 def options(
     ctx: typer.Context,
     *,
-    log_level: Annotated[LogLevel, typer.Option(help="How much is logged to stderr.")] = LogLevel.WARNING,
-    log_format: Annotated[LogFormat, typer.Option(help="How it is logged.")] = LogFormat.CONSOLE,
+    log_level: Annotated[
+        LogLevel | None,
+        typer.Option(envvar="CRITIC_LOOP_LOG_LEVEL", help="How much is logged to stderr [default: warning]."),
+    ] = None,
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option(envvar="CRITIC_LOOP_LOG_FORMAT", help="How it is logged [default: console]."),
+    ] = None,
     traceback: Annotated[
         bool, typer.Option("--traceback", metavar="", help="Show where an error came from.")
     ] = False,
@@ -75,14 +89,55 @@ def options(
     ] = False,
 ) -> None:
     """Draft, critique, refine or search, and keep every trajectory as a tree."""
-    terminal = Terminal(traceback=traceback)
-    configure(log_level, log_format, terminal.err)
-    ctx.obj = _Globals(terminal=terminal)
+    from critic_loop.cli.settings import Found, effective
+
+    given = {"log_level": log_level, "log_format": log_format}
+    typed = {name: value for name, value in given.items() if _typed(ctx, name)}
+    found, problem = Found(), None
+    try:
+        found = effective(Path.cwd(), os.environ, typed)
+    except UsageProblem as error:
+        problem = error
+    terminal = Terminal(traceback=traceback, problem=problem)
+    configure(found.settings.log_level, found.settings.log_format, terminal.err)
+    ctx.default_map = _defaults(ctx.command, found)
+    ctx.obj = _Globals(terminal=terminal, found=found)
+
+
+def _typed(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _defaults(command: object, found: Found) -> dict[str, Any]:
+    """Return what the configuration file gives as the options' defaults, by command.
+
+    Only `run` takes everything: what a word like `recipe` means elsewhere is another thing. `demo` is the same
+    everywhere.
+    """
+    shared = {name: found.in_file[name] for name in ("store", "assets") if name in found.in_file}
+    given: dict[str, Any] = {}
+    for name, one in getattr(command, "commands", {}).items():
+        inner = dict.fromkeys(getattr(one, "commands", ()), shared)
+        given[name] = {} if name == "demo" else shared | inner
+    given["run"] = {name: value for name, value in found.in_file.items() if name != "models"}
+    return given
 
 
 def _terminal(ctx: typer.Context) -> Terminal:
     given: _Globals = ctx.obj
     return given.terminal
+
+
+def _found(ctx: typer.Context) -> Found:
+    given: _Globals = ctx.obj
+    return given.found
+
+
+def _import_from(folder: Path) -> None:
+    """Let recipes name code of the project, as in `checks.brevity:brevity`; installed code comes first."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 @app.command("demo")
@@ -121,15 +176,28 @@ def run_command(  # noqa: PLR0913  # options of a command line
         str | None,
         typer.Option("--file", "-f", metavar="FILE", help="JSON lines with prompts; - is standard input."),
     ] = None,
-    recipe: Annotated[str, typer.Option(metavar="NAME", help="A recipe's name, or a .toml file.")] = "refine",
+    recipe: Annotated[
+        str,
+        typer.Option(metavar="NAME", envvar="CRITIC_LOOP_RECIPE", help="A recipe's name, or a .toml file."),
+    ] = "refine",
     actor: Annotated[
-        str | None, typer.Option(metavar="SPEC", envvar="CRITIC_LOOP_ACTOR", help="The actor's model.")
+        str | None,
+        typer.Option(
+            metavar="SPEC",
+            envvar="CRITIC_LOOP_ACTOR",
+            help="The actor's model: BACKEND:NAME, or the name of a table in \\[models].",
+        ),
     ] = None,
     critic: Annotated[
         str | None,
         typer.Option(metavar="SPEC", envvar="CRITIC_LOOP_CRITIC", help="The critic's model; else the actor's."),
     ] = None,
-    judge: Annotated[str | None, typer.Option(metavar="SPEC", help="The pairwise judge's model.")] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPEC", envvar="CRITIC_LOOP_JUDGE", help="The pairwise judge's model; else the actor's."
+        ),
+    ] = None,
     verifier: Annotated[
         list[str] | None,
         typer.Option(
@@ -138,12 +206,18 @@ def run_command(  # noqa: PLR0913  # options of a command line
         ),
     ] = None,
     store: StoreOption = "./.critic_loop/trees.db",
-    in_flight: Annotated[int, typer.Option(metavar="N", min=1, help="Tasks at once.")] = 16,
+    in_flight: Annotated[
+        int, typer.Option(metavar="N", min=1, envvar="CRITIC_LOOP_IN_FLIGHT", help="Tasks at once.")
+    ] = 16,
     max_calls: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Calls a task, all roles together.")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, envvar="CRITIC_LOOP_MAX_CALLS", help="Calls a task, all roles together."
+        ),
     ] = None,
     lanes: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Attempts at once within a task.")
+        int | None,
+        typer.Option(metavar="N", min=1, envvar="CRITIC_LOOP_LANES", help="Attempts at once within a task."),
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Another seed makes other trees.")] = None,
     assets: Assets = None,
@@ -156,14 +230,19 @@ def run_command(  # noqa: PLR0913  # options of a command line
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Results as JSON lines.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a recipe on a task, or on many."""
+    """Run a recipe on a task, or on many.
+
+    Ctrl-C once waits for the calls in flight and ends; twice ends at once. The same command goes on.
+    """
     from critic_loop.cli.run import RESUME, Wish, run
 
-    terminal = _terminal(ctx)
+    terminal, found = _terminal(ctx), _found(ctx)
+    _import_from(found.folder)
     wish = Wish(
         task=task, file=file, recipe=recipe, actor=actor, critic=critic, judge=judge, verifiers=verifier or (),
         store=store, assets=assets or (), in_flight=in_flight, max_calls=max_calls, lanes=lanes, seed=seed,
-        new=not resume, out=out, as_json=as_json,
+        new=not resume, out=out, as_json=as_json, judge_if_any=not _typed(ctx, "judge"),
+        models=found.settings.models, file_of_settings=found.file,
     )  # fmt: skip
     with terminal.failing(as_json=as_json, resume=RESUME):
         raise typer.Exit(run(wish, terminal))
@@ -195,6 +274,74 @@ def export_command(
         )  # fmt: skip
 
 
+StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="Where trees are kept: a path or a URL.")]
+TreeArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[TREE]", help="Its id or how it begins; not needed where there is but one."),
+]
+
+
+@app.command("why")
+def why_command(
+    ctx: typer.Context, store: StoreArgument, tree: TreeArgument = None, *, as_json: AsJson = False
+) -> None:
+    """Say why a stored tree came to no right answer, and what shows it."""
+    from critic_loop.cli.why import explain
+
+    terminal = _terminal(ctx)
+    with terminal.failing(as_json=as_json):
+        explain(store, tree, terminal, as_json=as_json)
+
+
+@app.command("failures")
+def failures_command(
+    ctx: typer.Context,
+    store: StoreArgument,
+    *,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="WHAT", help="cause (as if nothing is said), recipe, task, model, stop, tag."),
+    ] = None,
+    cause: Annotated[
+        str | None, typer.Option(metavar="CAUSE", help="Only trees of this cause; without --by, list them.")
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(metavar="NAME", help="Only trees of this recipe.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count what went wrong in the trees of a store."""
+    from critic_loop.cli.why import failures
+
+    terminal = _terminal(ctx)
+    with terminal.failing(as_json=as_json):
+        failures(store, by=by, cause=cause, recipe=recipe, as_json=as_json, terminal=terminal)
+
+
+@app.command("show")
+def show_command(
+    ctx: typer.Context,
+    store: StoreArgument,
+    tree: TreeArgument = None,
+    *,
+    attempt: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Only this attempt, what led to it and what followed, with its calls."),
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", metavar="", help="All attempts, and nothing cut short.")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write one self-contained page instead.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a stored tree: attempts, what they changed, and what was said of them."""
+    from critic_loop.cli.show import show
+
+    terminal = _terminal(ctx)
+    with terminal.failing(as_json=as_json):
+        show(store, tree, attempt=attempt, full=full, html=html, as_json=as_json, terminal=terminal)
+
+
 @app.command("recipes")
 def recipes_command(
     ctx: typer.Context,
@@ -209,3 +356,32 @@ def recipes_command(
     terminal = _terminal(ctx)
     with terminal.failing(as_json=as_json):
         recipes(name, assets or (), terminal, as_json=as_json)
+
+
+config_app = typer.Typer(
+    invoke_without_command=True,
+    help="Show the settings that are in force, and where each came from.\n\n"
+    "A critic_loop.toml here or above (not above a git root) < the environment < flags.",
+)
+app.add_typer(config_app, name="config")
+
+
+@config_app.callback()
+def config_command(ctx: typer.Context, *, as_json: AsJson = False) -> None:
+    """Show the settings that are in force, and where each came from."""
+    if ctx.invoked_subcommand is None:
+        from critic_loop.cli.config import config
+
+        terminal = _terminal(ctx)
+        with terminal.failing(as_json=as_json):
+            config(_found(ctx), terminal, as_json=as_json)
+
+
+@config_app.command("path")
+def config_path_command(ctx: typer.Context, *, as_json: AsJson = False) -> None:
+    """Show where the configuration file lies; exit code 1 if there is none."""
+    from critic_loop.cli.config import path
+
+    terminal = _terminal(ctx)
+    with terminal.failing(as_json=as_json):
+        raise typer.Exit(path(_found(ctx), terminal, as_json=as_json))

@@ -52,10 +52,11 @@ def test_one_task(cli: Cli, serve: Serve) -> None:
     server = serve(reviewed)
     ended = cli("run", "What is 6 * 7?", "--actor", spec(server))
     assert ended.code == 0
-    first, rest = ended.out.split("\n", 1)
-    assert first == "answer 42"
+    assert ended.out == "answer 42\n", "nothing but the answer"
     for said in ("accepted (decided by critic)", "accepted: attempt", "2 attempts, 4 calls", "tree "):
-        assert said in rest
+        assert said in ended.err
+    for said in ("✗ 1  rejected  critic/stepwise: fail", "  ✓ 2  accepted  chosen  critic/stepwise: pass"):
+        assert said in ended.err, "the final tree"
     for said in ("recipe   refine", "actor    chat:test@", "store    sqlite:///", "cap      at most 20 calls"):
         assert said in ended.err
     assert "the actor's model criticises itself" in ended.err
@@ -73,7 +74,7 @@ def test_the_same_again_costs_nothing_and_new_begins_anew(cli: Cli, serve: Serve
     again = cli(*command).json["results"][0]
     assert len(server.requests) == 4
     assert again == first | {"reused": True}
-    assert "finished earlier; --new begins another" in cli(*command[:-1]).out
+    assert "finished earlier; --new begins another" in cli(*command[:-1]).err
     new = cli(*command, "--new")
     assert new.json["results"][0]["tree"] != first["tree"]
     assert f"seed {new.json['seed']}" in new.err
@@ -114,7 +115,7 @@ def test_many_tasks(cli: Cli, serve: Serve, tmp_path: Path) -> None:
 def test_the_shape_of_run(cli: Cli, serve: Serve) -> None:
     lines = '{"prompt": "one"}\n{"prompt": "two"}\n'
     document = cli("run", "-f", "-", "--actor", spec(serve(reviewed)), "--json", stdin=lines).json
-    assert set(document) == {"recipe", "models", "store", "seed", "results", "summary"}
+    assert set(document) == {"recipe", "models", "store", "seed", "results", "summary", "interrupted"}
     assert all(set(row) == RESULT_KEYS for row in document["results"])
     assert document["summary"] == {
         "tasks": 2, "answered": 2, "pass": 2, "fail": 0, "abstain": 0, "calls": 8,

@@ -142,7 +142,8 @@ def test_a_job_that_ends_early_says_how_far_it_came(cli: Cli, serve: Serve) -> N
     lines = "".join(json.dumps({"prompt": f"task {n}"}) + "\n" for n in range(4))
     ended = cli("run", "--file", "-", "--actor", spec(server), "--in-flight", "1", stdin=lines)
     assert ended.code == 1
-    assert "1 of 4 tasks done. Run the same command again to go on" in ended.clean
+    assert "1 of 4 tasks done; trees lie in sqlite:///.critic_loop/trees.db." in ended.clean
+    assert "Run the same command again to go on" in ended.clean
     assert "Add credit to the account" in ended.clean
 
 
@@ -150,7 +151,8 @@ def test_a_task_without_an_answer_is_a_failure(cli: Cli, serve: Serve) -> None:
     server = serve(lambda _: Fault("context"))
     ended = cli("run", "x", "--actor", spec(server), "--max-calls", "2")
     assert ended.code == 1
-    assert "maximum context length" in ended.out
+    assert "maximum context length" in ended.err
+    assert ended.out == "", "there is no answer"
     many = cli("run", "--file", "-", "--actor", spec(server), "--max-calls", "2", stdin='{"prompt": "y"}\n')
     assert many.code == 1
     assert "maximum context length" in many.clean

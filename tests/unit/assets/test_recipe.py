@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from critic_loop.assets import Library, Recipe
-from critic_loop.assets.library import explain
+from critic_loop.assets.problems import explain
 from critic_loop.assets.recipe import CriticUse, Field_, SearchUse, Shown_
 from critic_loop.core.errors import AssetError
 
