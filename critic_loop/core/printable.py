@@ -14,14 +14,13 @@ _HIDDEN = re.compile(
     "\u2028\u2029\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f"  # lines, annotations, halves, tags
     "]"
 )
-_PICTURES = {**{code: chr(0x2400 + code) for code in range(0x20)}, 0x7F: "\u2421"}
 
 
 def printable(text: str) -> str:
     r"""Return `text` with all that would be obeyed or hidden, instead of shown, in a visible form.
 
-    Escape characters become `␛`, others of their kind likewise; what turns the reading direction or has
-    no width becomes `<U+202E>`. Tabs, new lines and letters of every script stay; `\r\n` is a new line.
+    An escape character becomes `<U+001B>`; likewise what turns the reading direction or has no width. Tabs,
+    new lines and the letters of every script stay; `\r\n` is a new line.
     """
     return _HIDDEN.sub(_shown, text.replace("\r\n", "\n"))
 
@@ -34,5 +33,4 @@ def excerpt(text: str, length: int = 100) -> str:
 
 
 def _shown(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return _PICTURES.get(code) or f"<U+{code:04X}>"
+    return f"<U+{ord(found[0]):04X}>"

@@ -364,7 +364,8 @@ def _unknown(case: Case) -> Why:
         said = excerpt(case.outcome.stop_text, 200) if case.outcome else ""
         return _because(case, Cause.UNKNOWN, f"{text}: {said}." if said else f"{text}.")
     opinions = [f for f in case.tree.judgements(chosen.id) if f.source not in EVIDENCE]
-    graded = [f for f in case.tree.about(chosen.id) if f.source in EVIDENCE and f.score is not None]
+    graded = [f for f in case.said[chosen.id] if f.source in EVIDENCE and f.score is not None]
+    compared = [f for f in case.tree.about(chosen.id) if f.preference is not None and f.obeyed]
     name, nobody = _named(chosen), "nobody who can know has said whether it is right"
     accepting = [f for f in opinions if f.verdict is Verdict.PASS]
     rejecting = [f for f in opinions if _rejects(f)]
@@ -378,13 +379,15 @@ def _unknown(case: Case) -> Why:
         text = f"{_who(rejecting[0])} rejected {name}; {nobody}."
     elif graded:
         text = f"{_who(graded[-1])} gave {name} a score of {graded[-1].score:g}: neither right nor wrong."
+    elif compared:
+        text = f"{_who(compared[-1])} compared {name} with others; {nobody}."
     else:
         text = f"Nobody could judge {name}: there is neither a verdict nor a word of a person on it."
     return _because(
         case,
         Cause.UNKNOWN,
         text,
-        shows=(chosen, *graded, *opinions),
+        shows=(chosen, *graded, *opinions, *compared),
     )
 
 

@@ -12,10 +12,13 @@ from critic_loop.core.printable import excerpt, printable
     [
         ("plain, 你好, é, 👩‍💻, mًا, क्ष", "plain, 你好, é, 👩‍💻, mًا, क्ष"),
         ("a\tb\nc\r\nd", "a\tb\nc\nd"),
-        ("\x1b[31mred\x1b[0m", "␛[31mred␛[0m"),
-        ("\x1b]8;;http://evil\x07click\x1b]8;;\x07", "␛]8;;http://evil␇click␛]8;;␇"),
+        ("\x1b[31mred\x1b[0m", "<U+001B>[31mred<U+001B>[0m"),
+        (
+            "\x1b]8;;http://evil\x07click\x1b]8;;\x07",
+            "<U+001B>]8;;http://evil<U+0007>click<U+001B>]8;;<U+0007>",
+        ),
         ("\x9b2J", "<U+009B>2J"),
-        ("over\rwritten\x08\x7f\0", "over␍written␈␡␀"),
+        ("over\rwritten\x08\x7f\0", "over<U+000D>written<U+0008><U+007F><U+0000>"),
         ("if admin\u202e\u2066# check\u2069", "if admin<U+202E><U+2066># check<U+2069>"),
         ("zero\u200bwidth\ufeff", "zero<U+200B>width<U+FEFF>"),
         ("tag\U000e0041", "tag<U+E0041>"),
