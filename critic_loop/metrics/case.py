@@ -40,10 +40,10 @@ class Case:
 
     @cached_property
     def finals(self) -> tuple[Attempt, ...]:
-        """Attempts that could have been the answer: complete, of the chosen one's kind."""
+        """Attempts that could have been the answer: of the chosen one's kind, and complete or unreadable."""
         partial = ("step", "thought", "tests")
         kinds = {self.chosen.kind} if self.chosen else {a.kind for a in self.tree if a.kind not in partial}
-        return tuple(a for a in self.tree if a.status == "complete" and a.kind in kinds)
+        return tuple(a for a in self.tree if a.kind in kinds and (a.status == "complete" or is_unread(a)))
 
     @cached_property
     def unread(self) -> tuple[Attempt, ...]:
@@ -120,3 +120,8 @@ class Case:
             return False
         heard = self.obeyed_before(self.chosen.id, self.at[""])
         return any(f.verdict is Verdict.PASS for f in heard)
+
+
+def is_unread(attempt: Attempt) -> bool:
+    """Whether something was written that could not be read as an answer."""
+    return attempt.settled and attempt.error_code == "output"

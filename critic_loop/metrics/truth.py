@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from pydantic import JsonValue
+
 from critic_loop.core.records import Feedback, Verdict
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import EVIDENCE
-from critic_loop.outputs import agree
+from critic_loop.outputs import agree, final_part, normalised
 
 PEOPLE = ("human", "user")
 
@@ -82,12 +84,22 @@ _TIERS: tuple[Callable[[Iterable[Feedback]], Iterable[Feedback]], ...] = (_users
 
 
 def _equals_reference(tree: Tree, attempt_id: str) -> bool | None:
-    """Compare an answer with the task's reference; None where the two cannot be compared."""
+    """Compare an answer with the task's reference; None where the two may say the same in other words."""
     attempt, reference = tree[attempt_id], tree.task.reference
     if reference is None or attempt.answer is None or attempt.kind != "answer":
         return None
-    plain = (str, int, float)
+    if agree(attempt.answer, reference):
+        return True
     options = reference if isinstance(reference, list) else [reference]
-    if isinstance(attempt.answer, plain) and all(isinstance(option, plain) for option in options):
-        return agree(attempt.answer, reference)
-    return agree(attempt.answer, reference) if type(attempt.answer) is type(reference) else None
+    if all(_is_plain(value) for value in (attempt.answer, *options)):
+        return False
+    typed = type(attempt.answer) is type(reference) and not isinstance(reference, str)
+    return False if typed else None
+
+
+def _is_plain(value: JsonValue) -> bool:
+    """Whether a value is a number or one word: two of these that differ say different things."""
+    if not isinstance(value, str | int | float):
+        return False
+    said = normalised(final_part(str(value)))
+    return not isinstance(said, str) or said.isalnum()

@@ -21,13 +21,11 @@ from critic_loop.core.printable import excerpt
 from critic_loop.core.records import Attempt, Feedback, Verdict
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import EVIDENCE
-from critic_loop.metrics.case import Case
+from critic_loop.metrics.case import Case, is_unread
 from critic_loop.metrics.truth import Truth
 
 LIMITS = frozenset({"budget", "spent", "elapsed", "steps"})
 """Stop reasons that cut a search short."""
-BREAKDOWNS = frozenset({"failing", "error"})
-"""Stop reasons that stand for a fault outside the loop."""
 _MOST_SHOWN = 5
 
 
@@ -214,7 +212,8 @@ def _found_not_selected(case: Case) -> Why | None:
         return None
     best, truth = rights[0], case.truths[rights[0].id]
     known_then = any(f.obeyed and case.at[f.id] < case.at[""] for f in truth.rests_on)
-    passed_over = f"{_named(best)} is right, says {_sources(truth)}, but "
+    more = f" (and {len(rights) - 1:,} more)" if len(rights) > 1 else ""
+    passed_over = f"{_named(best)}{more} is right, says {_sources(truth)}, but "
     rule = f"the selection {case.outcome.select!r}" if case.outcome.select else "the selection"
     if case.chosen is None:
         text = f"{passed_over}{rule} chose none."
@@ -235,13 +234,15 @@ def _found_not_selected(case: Case) -> Why | None:
 
 def _false_accept(case: Case) -> Why | None:
     ended = case.stops & {"accepted", "verified"}
+    by_opinion = case.outcome is not None and case.outcome.decided_by in ("critic", "judge", "human")
     suspects = [case.chosen] if case.chosen else []
     suspects += [a for a in case.read[-1:] if ended and a is not case.chosen]
     for attempt in suspects:
         heard = case.obeyed_before(attempt.id, case.at.get("", len(case.tree.log)))
         accepted = [f for f in heard if f.verdict is Verdict.PASS]
         known_then = any(f.source in EVIDENCE and f.verdict is Verdict.FAIL for f in heard)
-        if accepted and case.right(attempt) is False and (ended or not known_then):
+        mattered = ended or not known_then or by_opinion
+        if accepted and case.right(attempt) is False and mattered:
             truth = case.truths[attempt.id]
             effect = "and the loop stopped" if ended else "and it was chosen"
             return _because(
@@ -255,9 +256,9 @@ def _false_accept(case: Case) -> Why | None:
 
 
 def _error(case: Case) -> Why | None:
-    failed = [a for a in case.tree if a.status == "failed"]
-    broke = case.stops & BREAKDOWNS or (failed and not case.finals and not case.stops & LIMITS)
-    if not broke:
+    failed = [a for a in case.tree if a.status == "failed" and not is_unread(a)]
+    nothing = bool(failed) and not case.finals and not case.stops & LIMITS
+    if not (nothing or "error" in case.stops or (failed and "failing" in case.stops)):
         return None
     errors = [a.error for a in failed if a.error] or [case.outcome.stop_text if case.outcome else ""]
     return _because(

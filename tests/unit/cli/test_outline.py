@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import time
 from itertools import pairwise
 
 import pytest
+from rich.console import Console
 
 from critic_loop.cli.outline import Gap, Node, outline
+from critic_loop.cli.show import page
 from critic_loop.core.messages import File, Message, Opaque, Reasoning, ToolCall, ToolResult, assistant
+from critic_loop.core.tree import Tree
 from critic_loop.testing.trees import ALL
 from tests.conftest import Grown
 from tests.planted.by_hand import accepts, end, rejects, user_says
@@ -164,6 +168,14 @@ def test_every_tree_has_an_outline(name: str) -> None:
     said = [s for node in shown.nodes for s in node.said]
     deep = len(said) + sum(len(s.said) for s in said)
     assert deep == len(tree.feedback)
+
+
+@pytest.mark.parametrize("name", {**ALL, **PLANTED})
+def test_every_beginning_of_a_log_can_be_shown(name: str) -> None:
+    log = {**ALL, **PLANTED}[name]().log
+    for last in range(1, len(log) + 1):
+        shown = outline(Tree.of(log[:last]))
+        Console(file=io.StringIO(), width=80).print(page(shown, full=True))
 
 
 def test_a_huge_tree_takes_moments() -> None:

@@ -106,6 +106,14 @@ def test_a_shadow_critic_breaks_nothing_and_accepts_nothing() -> None:
     assert cause(g) == "found_not_selected"
 
 
+def test_of_several_right_ones_the_first_is_named() -> None:
+    g = Grown()
+    for verdict in ("pass", "fail", "pass"):
+        g.verified(g.attempt(answer=verdict), verdict)
+    end(g, "t.2", "vote", "exhausted")
+    assert why(g.tree).text.startswith("Attempt 1 (and 1 more) is right, says the verifier 'answer', but ")
+
+
 def test_a_wrong_revision_that_was_not_chosen_is_no_matter() -> None:
     g = Grown()
     good = g.attempt(answer="42")
@@ -127,6 +135,17 @@ def test_acceptance_that_evidence_overruled_at_the_time_did_no_harm() -> None:
         last = (attempt,)
     end(g, last[0], "verifier", "max_rounds")
     assert cause(g) == "never_found"
+    end(g, last[0], "critic", "max_rounds")
+    assert cause(g) == "false_accept", "here the critic's word decided all the same"
+
+
+def test_what_failed_since_it_could_not_be_read_is_unparsed() -> None:
+    g = Grown()
+    only = g.attempt(text="hm", status="failed", error="no JSON", error_code="output")
+    for stop in ("failing", "exhausted"):
+        end(g, None, "nobody", stop)
+        assert cause(g) == "unparsed"
+    assert [e.id for e in why(g.tree).evidence] == [only]
 
 
 def test_an_equal_answer_is_equally_right() -> None:
