@@ -79,6 +79,8 @@ class Node:
     score: float | None
     chosen: bool
     answer: str
+    repeats: str
+    """The number of the first attempt with the same answer, if that is an earlier one."""
     changed: tuple[Line, ...]
     """What it changed in its parent's answer; empty for drafts, and where nothing changed."""
     work: tuple[tuple[str, str], ...]
@@ -239,6 +241,10 @@ class _Reader:
                 self._late.add(record.id)
         if tree.outcome is None:
             self._late.clear()
+        self._first: dict[bytes, str] = {}
+        for attempt in tree:
+            if attempt.answer is not None:
+                self._first.setdefault(to_json((attempt.kind, attempt.answer)), attempt.id)
 
     def node(self, attempt_id: str, indent: int) -> Node:
         ask, attempt = self.tree.asks[attempt_id], self.tree.attempts.get(attempt_id)
@@ -259,6 +265,7 @@ class _Reader:
             score=value_of(self.tree, attempt_id).score,
             chosen=outcome is not None and outcome.chosen == attempt_id,
             answer=answer_text(attempt) if attempt else "",
+            repeats=self._repeats(attempt) if attempt else "",
             changed=self._changed(attempt) if attempt else (),
             work=_work(attempt) if attempt else (),
             error=attempt.error if attempt else "",
@@ -267,6 +274,10 @@ class _Reader:
             calls_made=len({call.id for call in spent}),
             tokens=sum(call.input_tokens + call.output_tokens for call in {c.id: c for c in spent}.values()),
         )
+
+    def _repeats(self, attempt: Attempt) -> str:
+        first = self._first.get(to_json((attempt.kind, attempt.answer)), attempt.id)
+        return "" if first == attempt.id else first.rpartition(".")[2]
 
     def _changed(self, attempt: Attempt) -> tuple[Line, ...]:
         before = self.tree.attempts.get(attempt.parents[0]) if attempt.parents else None
@@ -408,7 +419,8 @@ def _text_at(attempt: Attempt, message: int | None) -> str:
 
 def _details(feedback: Feedback) -> Iterator[str]:
     for step in feedback.steps:
-        yield f"step {step.index + 1}: {_judged(step.verdict, step.score, step.text)}"
+        text = "" if step.text == feedback.text else step.text
+        yield f"step {step.index + 1}: {_judged(step.verdict, step.score, text)}"
     for item in feedback.rubric:
         yield f"{item.name}: {_judged(item.verdict, item.score, item.text)}"
     for span in feedback.spans:

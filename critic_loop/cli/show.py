@@ -164,6 +164,8 @@ def _heading(node: Node) -> Text:
     if node.parents:
         after = ", ".join(parent.rpartition(".")[2] for parent in node.parents)
         text.append(f"  after {printable(after)}", style="dim")
+    if node.repeats:
+        text.append(f"  same as {printable(node.repeats)}", style="yellow")
     if node.calls_made:
         text.append(f"  {count(node.calls_made, 'call')}, {node.tokens:,} tokens", style="dim")
     return text
@@ -174,8 +176,7 @@ def _answer(node: Node, *, full: bool) -> RenderableType:
         return _diff(node.changed, full=full)
     if not node.answer:
         return Text("(no answer)" if node.status != "in flight" else "(in flight)", style="dim italic")
-    same = "as before: " if node.parents and node.kind == "answer" and node.status == "complete" else ""
-    return _clipped(f"{same}{node.answer}", "", full=full)
+    return _clipped(node.answer, "", full=full)
 
 
 def _diff(lines: Sequence[Line], *, full: bool) -> RenderableType:

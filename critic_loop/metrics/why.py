@@ -348,12 +348,14 @@ def _never_found(case: Case) -> Why | None:
     else:
         text = f"No right answer is known: {len(wrong)} of {_count(len(case.read), 'attempt')} are wrong"
         text += f", {len(rejected)} were rejected by critics" if rejected else ""
+    different = len({to_json(a.answer) for a in case.read})
+    repeats = f"; only {_count(different, 'different answer')} among them" if different < len(case.read) else ""
     unread = f"; {len(case.unread)} more could not be read" if case.unread else ""
     shows = (record for a in reversed(wrong) for record in (a, *case.truths[a.id].rests_on[:1]))
     return _because(
         case,
         Cause.NEVER_FOUND,
-        f"{text}, says {_sources(case.truths[wrong[-1].id])}{unread}.",
+        f"{text}, says {_sources(case.truths[wrong[-1].id])}{repeats}{unread}.",
         shows=shows,
     )
 

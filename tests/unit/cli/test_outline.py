@@ -97,6 +97,13 @@ def test_a_zoom_shows_path_and_children() -> None:
     assert shown.attempt == "t.4"
 
 
+def test_an_answer_that_was_given_before_is_named() -> None:
+    g = Grown()
+    for answer in ("40", {"n": 40}, "40", None, "40", {"n": 40}):
+        g.attempt(answer=answer)
+    assert [node.repeats for node in outline(g.tree).nodes] == ["", "", "1", "", "1", "2"]
+
+
 def test_marks_tell_what_is_special() -> None:
     g = Grown()
     only = g.attempt(answer="42")

@@ -230,6 +230,14 @@ def test_steps_are_not_answers() -> None:
     assert cause(g) == "never_found"
 
 
+def test_repeated_answers_are_counted() -> None:
+    g = Grown()
+    for answer in ("40", "41", "40", "40"):
+        g.verified(g.attempt(answer=answer), "fail")
+    end(g, "t.1", "vote", "exhausted")
+    assert "says the verifier 'answer'; only 2 different answers among them." in why(g.tree).text
+
+
 def test_much_evidence_is_cut() -> None:
     g = Grown()
     for _ in range(50):
