@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from critic_loop.assets.problems import explain
+from critic_loop.assets.problems import problems_in, unreadable_toml
 from critic_loop.assets.recipe import AgentSpec, Recipe
 from critic_loop.assets.template import Template
 from critic_loop.core.errors import AssetError
@@ -84,7 +84,7 @@ class Library:
         """
 
         def load(path: Path) -> Template:
-            return Template.parse(name, _text(path), str(path))
+            return Template.parse(name, read(path), str(path))
 
         return self._cached("prompt", name, load)
 
@@ -94,10 +94,15 @@ class Library:
 
     def _cached(self, kind: str, name: str, load: Callable[[Path], Any]) -> Any:
         if (kind, name) not in self._cache:
-            self._cache[kind, name] = load(self._find(kind, name))
+            self._cache[kind, name] = load(self.find(kind, name))
         return self._cache[kind, name]
 
-    def _find(self, kind: str, name: str) -> Path:
+    def find(self, kind: str, name: str) -> Path:
+        """Return the file of a recipe, an agent or a prompt.
+
+        Raises:
+            AssetError: there is none; names the nearest.
+        """
         relative = _relative(kind, name)
         if relative.is_absolute() or ".." in relative.parts:
             raise AssetError(f"{kind} {name!r}: a name, not a path outside the library, is expected.")
@@ -131,7 +136,12 @@ def _relative(kind: str, name: str) -> Path:
             return Path("prompts", name)
 
 
-def _text(path: Path) -> str:
+def read(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        AssetError: it cannot be read.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -139,11 +149,10 @@ def _text(path: Path) -> str:
 
 
 def _load(path: Path, kind: type[T]) -> T:
+    text = read(path)
     try:
-        data = tomllib.loads(_text(path))
+        return kind.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise AssetError(f"{path}: not TOML: {error}.") from error
-    try:
-        return kind.model_validate(data)
+        raise unreadable_toml(error, str(path)).error from error
     except ValidationError as error:
-        raise AssetError(f"{path}: {explain(error)}") from error
+        raise problems_in(error, kind, str(path), text)[0].error from error

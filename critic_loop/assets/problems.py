@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import difflib
 import re
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+
+from critic_loop.core.errors import AssetError
 
 Loc = Sequence[str | int]
 _HEADER = re.compile(r"^\s*\[{1,2}([^\[\]]+)\]{1,2}\s*(?:#.*)?$")
@@ -30,9 +33,14 @@ class Problem:
     key: str = ""
     hint: str = ""
 
-    def __str__(self) -> str:
+    @property
+    def error(self) -> AssetError:
+        """The problem as an error."""
         where = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{where}: {self.message} {self.hint}".rstrip()
+        return AssetError(f"{where}: {self.message}", hint=self.hint)
+
+    def __str__(self) -> str:
+        return str(self.error)
 
 
 def problems_in(error: ValidationError, model: type[BaseModel], file: str, text: str) -> list[Problem]:
@@ -44,6 +52,13 @@ def problems_in(error: ValidationError, model: type[BaseModel], file: str, text:
         key = ".".join(map(str, loc))
         found.append(Problem(file=file, line=line_of(text, loc), key=key, message=message, hint=hint))
     return found
+
+
+def unreadable_toml(error: tomllib.TOMLDecodeError, file: str) -> Problem:
+    """Return what keeps a file from being TOML, with its line."""
+    place = re.search(r" \(at line (\d+), column \d+\)$", str(error))
+    said = str(error)[: place.start()] if place else str(error)
+    return Problem(file=file, line=int(place[1]) if place else None, message=f"not TOML: {said}.")
 
 
 def explain(error: ValidationError) -> str:
@@ -108,22 +123,35 @@ def line_of(text: str, loc: Loc) -> int | None:
             continue
         if len(path) > best and path == names[: len(path)]:
             best, line = len(path), number
-    return line if line is None or best == len(names) else _inside(lines, line, names[best:])
+    return line if line is None or best == len(names) else _inside(lines, line, _after(loc, best))
+
+
+def _after(loc: Loc, names: int) -> Loc:
+    """Return the steps that follow so many names."""
+    for position, step in enumerate(loc):
+        if names == 0:
+            return loc[position:]
+        names -= isinstance(step, str)
+    return ()
 
 
 def _parts(path: str) -> list[str]:
     return [part.strip("\"'") for part in _PART.findall(path)]
 
 
-def _inside(lines: Sequence[str], start: int, names: Sequence[str]) -> int:
-    """Return the line of a key within the value that begins on line `start`."""
+def _inside(lines: Sequence[str], start: int, steps: Loc) -> int:
+    """Return the line of a key within the value that begins on line `start`; an index counts inline tables."""
+    end = start
+    while end < len(lines) and (
+        lines[end][:1].isspace() or not (_KEY.match(lines[end]) or _HEADER.match(lines[end]))
+    ):
+        end += 1  # the next key that is not indented: the value has ended
     line = start
-    for name in names:
-        wanted = re.compile(rf"(?<![\w-]){re.escape(name)}[\"']?\s*=")
-        for number in range(line, len(lines) + 1):
-            if number > start and _KEY.match(lines[number - 1]) and not lines[number - 1][:1].isspace():
-                break  # the next key of the table: the value has ended
-            if wanted.search(lines[number - 1]):
-                line = number
-                break
+    for step in steps:
+        if isinstance(step, int):
+            tables = [number for number in range(line, end + 1) for _ in range(lines[number - 1].count("{"))]
+            line = tables[step] if step < len(tables) else line
+        else:
+            wanted = re.compile(rf"(?<![\w-]){re.escape(step)}[\"']?\s*=")
+            line = next((n for n in range(line, end + 1) if wanted.search(lines[n - 1])), line)
     return line

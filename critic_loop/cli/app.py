@@ -277,7 +277,7 @@ def export_command(
 StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="Where trees are kept: a path or a URL.")]
 TreeArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[TREE]", help="Its id or how it begins; not needed where there is but one."),
+    typer.Argument(metavar="TREE", help="Its id or how it begins; not needed where there is but one."),
 ]
 
 
@@ -342,20 +342,57 @@ def show_command(
         show(store, tree, attempt=attempt, full=full, html=html, as_json=as_json, terminal=terminal)
 
 
-@app.command("recipes")
-def recipes_command(
+recipes_app = typer.Typer(no_args_is_help=True, help="What there is to run, and whether it is in order.")
+app.add_typer(recipes_app, name="recipes")
+
+
+@recipes_app.command("list")
+def recipes_list_command(ctx: typer.Context, *, assets: Assets = None, as_json: AsJson = False) -> None:
+    """List the recipes."""
+    from critic_loop.cli.recipes import list_all
+
+    terminal = _terminal(ctx)
+    with terminal.failing(as_json=as_json):
+        list_all(assets or (), terminal, as_json=as_json)
+
+
+@recipes_app.command("show")
+def recipes_show_command(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="Show this one.")] = None,
+    name: Annotated[str, typer.Argument(help="A recipe's name, or a .toml file.")],
     *,
     assets: Assets = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the recipes, or show one."""
-    from critic_loop.cli.recipes import recipes
+    """Show what a recipe consists of."""
+    from critic_loop.cli.recipes import show
 
     terminal = _terminal(ctx)
     with terminal.failing(as_json=as_json):
-        recipes(name, assets or (), terminal, as_json=as_json)
+        show(name, assets or (), terminal, as_json=as_json)
+
+
+@recipes_app.command("check")
+def recipes_check_command(
+    ctx: typer.Context,
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            help="A recipe's name, a file, or a folder with agents/ and prompts/; else this project's.",
+            metavar="[NAME|PATH]",
+        ),
+    ] = None,
+    *,
+    assets: Assets = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check recipes, specs and prompts: every problem with its file and line; exit code 1 if there is one."""
+    from critic_loop.cli.recipes import check
+
+    terminal, found = _terminal(ctx), _found(ctx)
+    _import_from(found.folder)
+    with terminal.failing(as_json=as_json):
+        raise typer.Exit(check(what, found.folder, assets or (), terminal, as_json=as_json))
 
 
 config_app = typer.Typer(
@@ -385,3 +422,42 @@ def config_path_command(ctx: typer.Context, *, as_json: AsJson = False) -> None:
     terminal = _terminal(ctx)
     with terminal.failing(as_json=as_json):
         raise typer.Exit(path(_found(ctx), terminal, as_json=as_json))
+
+
+new_app = typer.Typer(
+    no_args_is_help=True, help="Write files of your own to begin with; they work as they are."
+)
+app.add_typer(new_app, name="new")
+
+
+@new_app.command("recipe")
+def new_recipe_command(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="As in careful-summary.")],
+    *,
+    prompts: Annotated[
+        bool, typer.Option("--prompts", metavar="", help="With an actor, a critic and their prompts.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a recipe and its test into this project; nothing is overwritten."""
+    from critic_loop.cli.new import recipe
+
+    terminal = _terminal(ctx)
+    with terminal.failing(as_json=as_json):
+        recipe(name, _found(ctx), terminal, prompts=prompts, as_json=as_json)
+
+
+@new_app.command("verifier")
+def new_verifier_command(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="As in short-answer.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Write a verifier and its test into this project; nothing is overwritten."""
+    from critic_loop.cli.new import verifier
+
+    terminal = _terminal(ctx)
+    with terminal.failing(as_json=as_json):
+        verifier(name, _found(ctx), terminal, as_json=as_json)

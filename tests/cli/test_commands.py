@@ -42,8 +42,17 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_every_command_is_explained(cli: Cli) -> None:
-    for command in ("demo", "run", "export", "recipes"):
-        ended = cli(command, "--help")
+    for command in (
+        "demo",
+        "run",
+        "export",
+        "recipes list",
+        "recipes show",
+        "recipes check",
+        "config",
+        "config path",
+    ):
+        ended = cli(*command.split(), "--help")
         assert ended.code == 0
         assert "--json" in ended.out
 
@@ -130,7 +139,7 @@ def test_a_project_of_its_own(cli: Cli, serve: Serve, tmp_path: Path) -> None:
         'description = "Two samples."\nsearch = { kind = "sample", n = 2 }\nverifiers = ["countdown"]\n'
     )
     assert (
-        cli("recipes", "twice", "--assets", "mine", "--json").json["recipes"][0]["description"]
+        cli("recipes", "show", "twice", "--assets", "mine", "--json").json["recipes"][0]["description"]
         == "Two samples."
     )
     server = serve(plays_countdown)
@@ -141,15 +150,15 @@ def test_a_project_of_its_own(cli: Cli, serve: Serve, tmp_path: Path) -> None:
 
 
 def test_recipes(cli: Cli) -> None:
-    listed = cli("recipes", "--json").json["recipes"]
+    listed = cli("recipes", "list", "--json").json["recipes"]
     assert {r["name"] for r in listed} >= {"refine", "best-of-n", "self-check", "try-again", "parallel-refine"}
     assert set(listed[0]) == {
         "name", "description", "source", "search", "actor", "critics", "verifiers", "judge", "show", "memory",
         "select", "stop", "lanes", "max_calls", "agents",
     }  # fmt: skip
-    table = cli("recipes").out
+    table = cli("recipes", "list").out
     assert all(r["name"] in table for r in listed)
-    page = cli("recipes", "refine").out
+    page = cli("recipes", "show", "refine").out
     assert "critic/stepwise" in page
     assert "max_rounds 4" in page
 

@@ -142,4 +142,4 @@ def test_files_are_named(tmp_path):
     path.write_text('search = { kind = "refine" }\nlane = 3\n')
     with pytest.raises(AssetError) as caught:
         Library().recipe(str(path))
-    assert str(caught.value) == f"{path}: unknown key 'lane'."
+    assert str(caught.value) == f"{path}:2: unknown key 'lane'. Did you mean 'lanes'?"
