@@ -43,6 +43,31 @@ StoreOption = Annotated[
     str, typer.Option("--store", envvar="CRITIC_LOOP_STORE", metavar="STORE", help="Where trees are kept.")
 ]
 
+ActorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--actor",
+        metavar="SPEC",
+        envvar="CRITIC_LOOP_ACTOR",
+        help="The actor's model: BACKEND:NAME, or the name of a table in \\[models].",
+    ),
+]
+CriticOption = Annotated[
+    str | None,
+    typer.Option(
+        "--critic", metavar="SPEC", envvar="CRITIC_LOOP_CRITIC", help="The critic's model; else the actor's."
+    ),
+]
+JudgeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--judge",
+        metavar="SPEC",
+        envvar="CRITIC_LOOP_JUDGE",
+        help="The pairwise judge's model; else the actor's.",
+    ),
+]
+
 
 class FileFormat(StrEnum):
     """How rows are written."""
@@ -121,6 +146,9 @@ def _defaults(command: object, found: Found) -> dict[str, Any]:
         inner = dict.fromkeys(getattr(one, "commands", ()), shared)
         given[name] = {} if name == "demo" else shared | inner
     given["run"] = {name: value for name, value in found.in_file.items() if name != "models"}
+    given["models"] = {
+        name: given["run"][name] for name in ("actor", "critic", "judge") if name in given["run"]
+    }
     return given
 
 
@@ -180,24 +208,9 @@ def run_command(  # noqa: PLR0913  # options of a command line
         str,
         typer.Option(metavar="NAME", envvar="CRITIC_LOOP_RECIPE", help="A recipe's name, or a .toml file."),
     ] = "refine",
-    actor: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SPEC",
-            envvar="CRITIC_LOOP_ACTOR",
-            help="The actor's model: BACKEND:NAME, or the name of a table in \\[models].",
-        ),
-    ] = None,
-    critic: Annotated[
-        str | None,
-        typer.Option(metavar="SPEC", envvar="CRITIC_LOOP_CRITIC", help="The critic's model; else the actor's."),
-    ] = None,
-    judge: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SPEC", envvar="CRITIC_LOOP_JUDGE", help="The pairwise judge's model; else the actor's."
-        ),
-    ] = None,
+    actor: ActorOption = None,
+    critic: CriticOption = None,
+    judge: JudgeOption = None,
     verifier: Annotated[
         list[str] | None,
         typer.Option(
@@ -393,6 +406,30 @@ def recipes_check_command(
     _import_from(found.folder)
     with terminal.failing(as_json=as_json):
         raise typer.Exit(check(what, found.folder, assets or (), terminal, as_json=as_json))
+
+
+@app.command("models")
+def models_command(
+    ctx: typer.Context,
+    *,
+    actor: ActorOption = None,
+    critic: CriticOption = None,
+    judge: JudgeOption = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", metavar="", help="Ask each for one token, too: that is a prompt.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show which models are configured, which answer, and what they can do.
+
+    An endpoint is asked for the list of its models; exit code 1 if one does not answer.
+    """
+    from critic_loop.cli.models import models
+
+    terminal, found = _terminal(ctx), _found(ctx)
+    slots = {"actor": actor, "critic": critic, "judge": judge}
+    with terminal.failing(as_json=as_json):
+        raise typer.Exit(models(slots, found.settings.models, terminal, probe=probe, as_json=as_json))
 
 
 config_app = typer.Typer(
