@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
+from critic_loop.cli.outline import outline
+from critic_loop.cli.page import page as html_page
+from critic_loop.cli.show import page as terminal_page
 from critic_loop.core.records import Feedback, Outcome, Subject, Task, Verdict
 from critic_loop.core.tree import Tree
 from critic_loop.metrics import Cause, why
@@ -85,6 +90,18 @@ def test_any_tree_gets_the_same_answer_twice(tree: Tree) -> None:
     assert found == why(Tree.of(tree.log))
     assert {e.id for e in found.evidence} <= {*tree.attempts, *tree.feedback}
     assert type(found).model_validate_json(found.model_dump_json()) == found
+
+
+@given(trees())
+def test_any_tree_can_be_shown(tree: Tree) -> None:
+    shown = outline(tree)
+    assert [node.id for node in shown.nodes if node.chosen] == [i for i in tree.attempts if i == chosen(tree)]
+    Console(file=io.StringIO(), width=40).print(terminal_page(shown))
+    assert html_page(shown).endswith("</html>")
+
+
+def chosen(tree: Tree) -> str | None:
+    return tree.outcome.chosen if tree.outcome else None
 
 
 @given(trees(), st.data())

@@ -11,7 +11,7 @@ from critic_loop.core.tree import Tree
 from critic_loop.metrics import Cause, why
 from critic_loop.testing.trees import ALL
 from tests.conftest import Grown
-from tests.planted.by_hand import PASS, accepts, end, garbled, rejects, unreadable, user_says
+from tests.planted.by_hand import PASS, accepts, cannot_judge, end, garbled, rejects, unreadable, user_says
 
 
 def cause(g: Grown) -> str:
@@ -184,6 +184,40 @@ def test_half_of_the_critiques_are_enough_to_be_guided() -> None:
     g.verified(second, "fail")
     end(g, second, "verifier", "max_rounds")
     assert cause(g) == "never_found"
+
+
+def test_what_could_not_be_read_does_not_matter_where_a_critic_was_content() -> None:
+    g = Grown()
+    unreadable(g)
+    unreadable(g)
+    final = g.attempt(answer="42")
+    accepts(g, final)
+    end(g, final, "critic", "accepted")
+    assert cause(g) == "unknown"
+
+
+def test_a_few_abstentions_are_no_cause_unless_the_answer_is_among_them() -> None:
+    g = Grown()
+    for answer in ("39", "40", "41"):
+        g.verified(g.attempt(answer=answer), "fail")
+    spared = g.attempt(answer="42")
+    cannot_judge(g, spared, "timeout")
+    end(g, "t.3", "verifier", "exhausted")
+    assert cause(g) == "never_found"
+    end(g, spared, "nobody", "exhausted")
+    assert cause(g) == "verifier_abstained"
+
+
+def test_a_rejection_that_was_taken_back_in_time_broke_nothing() -> None:
+    g = Grown()
+    good = g.attempt(answer="42")
+    before = rejects(g, good)
+    accepts(g, good, supersedes=before)
+    bad = g.attempt(good, answer="41")
+    g.verified(good, "pass")
+    g.verified(bad, "fail")
+    end(g, bad, "critic", "max_rounds")
+    assert cause(g) == "found_not_selected"
 
 
 def test_a_rule_of_two_names_is_read_as_both() -> None:
