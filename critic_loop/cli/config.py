@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from critic_loop.cli.documents import ConfigDocument, ConfigPathDocument, Setting
 from critic_loop.cli.settings import FILE, SCALARS, Found, shown, variable
 from critic_loop.cli.terminal import FAILURE, Terminal
 from critic_loop.core.printable import printable
@@ -27,7 +28,7 @@ def config(found: Found, terminal: Terminal, *, as_json: bool) -> None:
 def path(found: Found, terminal: Terminal, *, as_json: bool) -> int:
     """Show where the file lies; return the exit code."""
     if as_json:
-        terminal.document({"file": None if found.file is None else str(found.file)})
+        terminal.document(ConfigPathDocument(file=None if found.file is None else str(found.file)))
         return 0
     if found.file is None:
         terminal.note(f"There is no {FILE} here or above.")
@@ -36,17 +37,17 @@ def path(found: Found, terminal: Terminal, *, as_json: bool) -> int:
     return 0
 
 
-def document(found: Found) -> dict[str, Any]:
-    """Return the settings as a JSON object."""
+def document(found: Found) -> ConfigDocument:
+    """Return the settings for a document."""
     values = found.settings.model_dump(mode="json")
-    return {
-        "file": None if found.file is None else str(found.file),
-        "settings": {
-            name: {"value": shown(values[name]), "from": found.origins[name], "variable": variable(name)}
+    return ConfigDocument(
+        file=None if found.file is None else str(found.file),
+        settings={
+            name: Setting(value=shown(values[name]), origin=found.origins[name], variable=variable(name))
             for name in SCALARS
         },
-        "models": {name: shown(_given(found, name)) for name in sorted(found.settings.models)},
-    }
+        models={name: shown(_given(found, name)) for name in sorted(found.settings.models)},
+    )
 
 
 def _given(found: Found, name: str) -> dict[str, Any]:

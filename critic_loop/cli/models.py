@@ -19,6 +19,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from critic_loop.cli.documents import Error, Key, ModelRow, ModelsDocument
 from critic_loop.cli.settings import without_password
 from critic_loop.cli.terminal import FAILURE, Terminal
 from critic_loop.core.errors import CriticLoopError, Unreachable
@@ -58,7 +59,7 @@ class Answer:
     """Of the list of models."""
     probe_s: float | None = None
     """Of an answer of one token."""
-    error: dict[str, str] | None = None
+    error: Error | None = None
 
 
 def models(
@@ -72,7 +73,7 @@ def models(
     """Show the models and return the exit code: 1 if one that is configured does not answer."""
     found = asyncio.run(_all(_wanted(slots, tables), tables, probe=probe))
     if as_json:
-        terminal.document({"models": [document(one) for one in found], "backends": backends()})
+        terminal.document(ModelsDocument(models=[row(one) for one in found], backends=backends()))
     elif not found:
         terminal.note(
             "No model is configured: pass --actor, set CRITIC_LOOP_ACTOR, or write critic_loop.toml. "
@@ -83,23 +84,23 @@ def models(
     return FAILURE if any(one.answers is False for one in found) else 0
 
 
-def document(answer: Answer) -> dict[str, Any]:
-    """Return what is known of a model as a JSON object."""
-    key = None if answer.key_env is None else {"variable": answer.key_env, "set": bool(answer.key_set)}
-    return {
-        "names": answer.names,
-        "spec": answer.spec,
-        "backend": answer.backend,
-        "url": answer.url,
-        "key": key,
-        "capabilities": answer.capabilities,
-        "about": answer.about,
-        "answers": answer.answers,
-        "listed": answer.listed,
-        "latency_s": answer.latency_s,
-        "probe_s": answer.probe_s,
-        "error": answer.error,
-    }
+def row(answer: Answer) -> ModelRow:
+    """Return what is known of a model for a document."""
+    key = None if answer.key_env is None else Key(variable=answer.key_env, set=bool(answer.key_set))
+    return ModelRow(
+        names=answer.names,
+        spec=answer.spec,
+        backend=answer.backend,
+        url=answer.url,
+        key=key,
+        capabilities=answer.capabilities,
+        about=answer.about,
+        answers=answer.answers,
+        listed=answer.listed,
+        latency_s=answer.latency_s,
+        probe_s=answer.probe_s,
+        error=answer.error,
+    )
 
 
 def _wanted(slots: Mapping[str, str | None], tables: Mapping[str, ModelTable]) -> dict[str, list[str]]:
@@ -137,7 +138,7 @@ async def _one(name: str, names: list[str], tables: Mapping[str, ModelTable], *,
             await model.aclose()
     except CriticLoopError as error:
         answer.answers = False
-        answer.error = {"code": error.code, "message": error.message, "hint": error.hint}
+        answer.error = Error(code=error.code, message=error.message, hint=error.hint)
     return answer
 
 
@@ -201,8 +202,8 @@ def _page(answer: Answer, *, probed: bool) -> RenderableType:
 
 def _facts(answer: Answer, *, probed: bool) -> list[tuple[str, Text]]:
     facts = [("  answers", _answers(answer, probed=probed))]
-    if answer.error is not None and answer.error["hint"]:
-        facts.append(("  hint", Text(printable(answer.error["hint"]), style="cyan")))
+    if answer.error is not None and answer.error.hint:
+        facts.append(("  hint", Text(printable(answer.error.hint), style="cyan")))
     if answer.url:
         facts.append(("  at", Text(answer.url)))
     if answer.key_env:
@@ -216,7 +217,7 @@ def _facts(answer: Answer, *, probed: bool) -> list[tuple[str, Text]]:
 
 def _answers(answer: Answer, *, probed: bool) -> Text:
     if answer.error is not None:
-        return Text(f"no: {printable(answer.error['message'])}", style="red")
+        return Text(f"no: {printable(answer.error.message)}", style="red")
     said: list[str] = []
     if answer.latency_s is not None:
         said.append(f"its list of models in {answer.latency_s:.2f} s")

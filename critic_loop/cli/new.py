@@ -14,6 +14,7 @@ from string import Template
 
 from rich.text import Text
 
+from critic_loop.cli.documents import NewDocument
 from critic_loop.cli.settings import Found
 from critic_loop.cli.terminal import Terminal, UsageProblem
 
@@ -88,7 +89,7 @@ def _typed(folder: Path) -> str:
 
 def _tell(terminal: Terminal, written: list[Path], command: str, *, as_json: bool) -> None:
     if as_json:
-        terminal.document({"written": [str(path) for path in written], "next": command})
+        terminal.document(NewDocument(written=[str(path) for path in written], next=command))
         return
     tests = next(_short(path) for path in written if path.name.startswith("test_"))
     for path in written:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from critic_loop.assets import Library, Recipe, SearchUse, bundled
+from critic_loop.cli.documents import CheckDocument, ProblemRow, RecipeRow, RecipesDocument
 from critic_loop.cli.results import count
 from critic_loop.cli.terminal import FAILURE, Terminal, UsageProblem
 from critic_loop.core.printable import printable
@@ -25,7 +26,7 @@ def list_all(assets: Sequence[Path], terminal: Terminal, *, as_json: bool) -> No
     library = Library(assets)
     found = library.recipes()
     if as_json:
-        terminal.document({"recipes": [row(library, recipe) for recipe in found.values()]})
+        terminal.document(RecipesDocument(recipes=[row(library, recipe) for recipe in found.values()]))
     else:
         terminal.out.print(_table(list(found.values())))
         terminal.note("critic-loop recipes show NAME shows one.")
@@ -36,7 +37,7 @@ def show(name: str, assets: Sequence[Path], terminal: Terminal, *, as_json: bool
     library = Library(assets)
     recipe = library.recipe(name)
     if as_json:
-        terminal.document({"recipes": [row(library, recipe)]})
+        terminal.document(RecipesDocument(recipes=[row(library, recipe)]))
     else:
         terminal.out.print(_page(library, recipe))
 
@@ -45,11 +46,10 @@ def check(what: str | None, project: Path, assets: Sequence[Path], terminal: Ter
     """Check a recipe, a file, or all files of a folder; return the exit code."""
     files, problems = _checked(what, project, assets)
     if as_json:
-        found = [
-            {"file": p.file, "line": p.line, "key": p.key, "message": p.message, "hint": p.hint}
-            for p in problems
+        rows = [
+            ProblemRow(file=p.file, line=p.line, key=p.key, message=p.message, hint=p.hint) for p in problems
         ]
-        terminal.document({"files": [str(path) for path in files], "problems": found})
+        terminal.document(CheckDocument(files=[str(path) for path in files], problems=rows))
     else:
         for problem in problems:
             terminal.out.print(Text(printable(str(problem))), soft_wrap=True)
@@ -86,12 +86,12 @@ def _root_of(path: Path) -> list[Path]:
     return [inside[-1].parent] if inside else []
 
 
-def row(library: Library, recipe: Recipe) -> dict[str, Any]:
-    """Return a recipe as a JSON object, with the specs of the agents that it names."""
+def row(library: Library, recipe: Recipe) -> RecipeRow:
+    """Return a recipe for a document, with the specs of the agents that it names."""
     data = recipe.model_dump(mode="json", exclude={"search"})
     search = [{"kind": use.kind, **use.settings} for use in recipe.search]
-    agents = {name: library.agent(name).model_dump(mode="json") for name in agents_of(recipe)}
-    return data | {"search": search, "agents": agents}
+    agents = {name: library.agent(name) for name in agents_of(recipe)}
+    return RecipeRow.model_validate({**data, "search": search, "agents": agents})
 
 
 def agents_of(recipe: Recipe) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from critic_loop.assets import Library
 from critic_loop.cli import results
+from critic_loop.cli.documents import RunDocument
 from critic_loop.cli.live import JobView, View, view_of, watching
 from critic_loop.cli.signals import patiently
 from critic_loop.cli.tasks import tasks_from
@@ -300,7 +301,7 @@ def _write(sink: TextIO | None, row: dict[str, Any]) -> None:
 
 def _document(job: _Job, rows: list[dict[str, Any]], *, interrupted: bool) -> None:
     loop = job.loop
-    job.terminal.document(
+    document = RunDocument.model_validate(
         {
             "recipe": loop.recipe.name,
             "models": bound(loop),
@@ -311,3 +312,4 @@ def _document(job: _Job, rows: list[dict[str, Any]], *, interrupted: bool) -> No
             "interrupted": interrupted,
         }
     )
+    job.terminal.document(document)

@@ -61,9 +61,11 @@ class Terminal:
         self.err.print(Text.assemble((f"{name:<8}", "dim"), " ", printable(text)), soft_wrap=True)
 
     def document(self, data: Any) -> None:
-        """Write the JSON document."""
+        """Write the JSON document: a pydantic model of `cli.documents`, or what is JSON-like already."""
         import orjson
+        from pydantic import BaseModel
 
+        data = data.model_dump(mode="json") if isinstance(data, BaseModel) else data
         options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
         text = orjson.dumps(data, option=options)
         sys.stdout.buffer.write(text) if hasattr(sys.stdout, "buffer") else sys.stdout.write(text.decode())
@@ -122,8 +124,10 @@ class Terminal:
         if error.hint:
             self.err.print(Text.assemble(("hint: ", "bold cyan"), printable(error.hint)), soft_wrap=True)
         if as_json:
-            problem = {"code": error.code, "message": error.message, "hint": error.hint}
-            self.document({"error": problem | ({"details": list(details)} if details else {})})
+            from critic_loop.cli.documents import Error, ErrorDocument
+
+            problem = Error(code=error.code, message=error.message, hint=error.hint, details=list(details))
+            self.document(ErrorDocument(error=problem))
 
 
 def _of_the_system(error: OSError) -> CriticLoopError:

@@ -40,12 +40,12 @@ def test_file_then_environment_then_flags(cli: Cli, project: Path, monkeypatch: 
     file = str(project / "critic_loop.toml")
     assert document["file"] == file
     settings = document["settings"]
-    assert settings["actor"] == {"value": "gpu", "from": "file", "variable": "CRITIC_LOOP_ACTOR"}
+    assert settings["actor"] == {"value": "gpu", "origin": "file", "variable": "CRITIC_LOOP_ACTOR"}
     assert settings["store"]["value"] == str(project / "data/trees.db"), "counted from the file's folder"
     assert settings["assets"]["value"] == [str(project / "mine")]
-    assert (settings["in_flight"]["value"], settings["in_flight"]["from"]) == (8, "environment")
-    assert (settings["log_level"]["value"], settings["log_level"]["from"]) == ("debug", "flag")
-    assert (settings["recipe"]["value"], settings["recipe"]["from"]) == ("refine", "default")
+    assert (settings["in_flight"]["value"], settings["in_flight"]["origin"]) == (8, "environment")
+    assert (settings["log_level"]["value"], settings["log_level"]["origin"]) == ("debug", "flag")
+    assert (settings["recipe"]["value"], settings["recipe"]["origin"]) == ("refine", "default")
     assert document["models"]["gpu"] == {
         "spec": "vllm:Qwen3-8B@http://gpu:8000", "key_env": "GPU_KEY", "timeout_s": 30.0,
         "extra": {"top_k": 20, "api_token": "…"},
