@@ -90,7 +90,7 @@ class Library:
 
     def recipes(self) -> dict[str, Recipe]:
         """Return all recipes by name, sorted."""
-        return {name: self.recipe(name) for name in self._names("recipe")}
+        return {name: self.recipe(name) for name in self.names("recipe")}
 
     def _cached(self, kind: str, name: str, load: Callable[[Path], Any]) -> Any:
         if (kind, name) not in self._cache:
@@ -109,12 +109,13 @@ class Library:
         for folder in self.folders:
             if (path := folder / relative).is_file():
                 return path
-        known = self._names(kind)
+        known = self.names(kind)
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
         raise AssetError(f"There is no {kind} {name!r} (no file {relative}).", hint=hint)
 
-    def _names(self, kind: str) -> list[str]:
+    def names(self, kind: str) -> list[str]:
+        """Return the names of all recipes, agents or prompts, sorted; nothing is read."""
         base, suffix = (Path("prompts"), ".md") if kind == "prompt" else (Path("agents"), ".toml")
         if kind == "recipe":
             base = base / "recipes"

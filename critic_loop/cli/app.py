@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from critic_loop import __version__
+from critic_loop.cli import completion
 from critic_loop.cli.logs import LogFormat, LogLevel, configure
 from critic_loop.cli.terminal import Terminal, UsageProblem
 
@@ -48,6 +49,7 @@ ActorOption = Annotated[
     typer.Option(
         "--actor",
         metavar="SPEC",
+        autocompletion=completion.models,
         envvar="CRITIC_LOOP_ACTOR",
         help="The actor's model: BACKEND:NAME, or the name of a table in \\[models].",
     ),
@@ -55,7 +57,11 @@ ActorOption = Annotated[
 CriticOption = Annotated[
     str | None,
     typer.Option(
-        "--critic", metavar="SPEC", envvar="CRITIC_LOOP_CRITIC", help="The critic's model; else the actor's."
+        "--critic",
+        metavar="SPEC",
+        autocompletion=completion.models,
+        envvar="CRITIC_LOOP_CRITIC",
+        help="The critic's model; else the actor's.",
     ),
 ]
 JudgeOption = Annotated[
@@ -63,8 +69,17 @@ JudgeOption = Annotated[
     typer.Option(
         "--judge",
         metavar="SPEC",
+        autocompletion=completion.models,
         envvar="CRITIC_LOOP_JUDGE",
         help="The pairwise judge's model; else the actor's.",
+    ),
+]
+
+
+RecipeFilter = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe", metavar="NAME", autocompletion=completion.recipes, help="Only trees of this recipe."
     ),
 ]
 
@@ -206,7 +221,12 @@ def run_command(  # noqa: PLR0913  # options of a command line
     ] = None,
     recipe: Annotated[
         str,
-        typer.Option(metavar="NAME", envvar="CRITIC_LOOP_RECIPE", help="A recipe's name, or a .toml file."),
+        typer.Option(
+            metavar="NAME",
+            autocompletion=completion.recipes,
+            envvar="CRITIC_LOOP_RECIPE",
+            help="A recipe's name, or a .toml file.",
+        ),
     ] = "refine",
     actor: ActorOption = None,
     critic: CriticOption = None,
@@ -215,6 +235,7 @@ def run_command(  # noqa: PLR0913  # options of a command line
         list[str] | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=completion.verifiers,
             help="In place of the recipe's: a name or package.module:name. Repeatable.",
         ),
     ] = None,
@@ -266,14 +287,19 @@ def export_command(
     ctx: typer.Context,
     *,
     to: Annotated[
-        str, typer.Option(metavar="FORMAT", help="sft, preference, critique-sft, or an exporter of your own.")
+        str,
+        typer.Option(
+            metavar="FORMAT",
+            autocompletion=completion.formats,
+            help="sft, preference, critique-sft, or an exporter of your own.",
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder that takes them.")],
     file_format: Annotated[
         FileFormat, typer.Option("--format", help="How they are written.")
     ] = FileFormat.JSONL,
     store: StoreOption = "./.critic_loop/trees.db",
-    recipe: Annotated[str | None, typer.Option(metavar="NAME", help="Only trees of this recipe.")] = None,
+    recipe: RecipeFilter = None,
     as_json: AsJson = False,
 ) -> None:
     """Make training data of stored trees."""
@@ -290,7 +316,11 @@ def export_command(
 StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="Where trees are kept: a path or a URL.")]
 TreeArgument = Annotated[
     str | None,
-    typer.Argument(metavar="TREE", help="Its id or how it begins; not needed where there is but one."),
+    typer.Argument(
+        metavar="TREE",
+        autocompletion=completion.trees,
+        help="Its id or how it begins; not needed where there is but one.",
+    ),
 ]
 
 
@@ -318,7 +348,7 @@ def failures_command(
     cause: Annotated[
         str | None, typer.Option(metavar="CAUSE", help="Only trees of this cause; without --by, list them.")
     ] = None,
-    recipe: Annotated[str | None, typer.Option(metavar="NAME", help="Only trees of this recipe.")] = None,
+    recipe: RecipeFilter = None,
     as_json: AsJson = False,
 ) -> None:
     """Count what went wrong in the trees of a store."""
@@ -372,7 +402,9 @@ def recipes_list_command(ctx: typer.Context, *, assets: Assets = None, as_json: 
 @recipes_app.command("show")
 def recipes_show_command(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="A recipe's name, or a .toml file.")],
+    name: Annotated[
+        str, typer.Argument(autocompletion=completion.recipes, help="A recipe's name, or a .toml file.")
+    ],
     *,
     assets: Assets = None,
     as_json: AsJson = False,
@@ -391,6 +423,7 @@ def recipes_check_command(
     what: Annotated[
         str | None,
         typer.Argument(
+            autocompletion=completion.recipes,
             help="A recipe's name, a file, or a folder with agents/ and prompts/; else this project's.",
             metavar="[NAME|PATH]",
         ),
