@@ -231,7 +231,10 @@ class TreeView:
         if len(subject.attempts) > 1:
             share = None if feedback.preference is None else feedback.preference[0]
             against = subject.attempts[1].rpartition(".")[2]
-            node.notes.append(_Note(f"{feedback.author} against {against}", None, share, text, evidence=False))
+            verdict = Verdict.ABSTAIN if share is None else None
+            node.notes.append(
+                _Note(f"{feedback.author} against {against}", verdict, share, text, evidence=False)
+            )
         else:
             node.notes.append(_Note(feedback.author, feedback.verdict, feedback.score, text, evidence))
         self._touched(node)
@@ -487,7 +490,8 @@ class JobView:
         bar.add_row(
             Text(self.title, style="bold"), ProgressBar(self.total, self.done, width=24), share, self._pace()
         )
-        parts: list[RenderableType] = [bar, _cropped(self._counts()), _cropped(self._busy())]
+        texts = (self._counts(), self._busy(), self._spent())
+        parts: list[RenderableType] = [bar, *(_cropped(text) for text in texts)]
         if self.ending:
             text = "Ending: calls in flight may finish, no task is begun. Ctrl-C again leaves at once."
             parts.append(Text(text, style="yellow"))
@@ -518,11 +522,13 @@ class JobView:
 
     def _busy(self) -> str:
         asked = ", ".join(f"{slot} {n}" for slot, n in sorted(self.in_flight().items()) if n)
-        cost = "" if self.cost_usd is None else f", {self.cost_usd:.2f} USD"
-        most = self.most_calls * (self.done - self.reused)
-        spent = f"{self.calls:,} of {most:,} calls, {self.tokens:,} tokens{cost}"
         waiting = f"{self.started - self.done} in flight (calls: {asked or 'none'})"
-        return f"{waiting}; the others took {spent}; {_duration(self.now() - self.began)}"
+        return f"{waiting}, {_duration(self.now() - self.began)}"
+
+    def _spent(self) -> str:
+        most = self.most_calls * (self.done - self.reused)
+        cost = "" if self.cost_usd is None else f", {self.cost_usd:.2f} USD"
+        return f"the others took {self.calls:,} of {most:,} calls, {self.tokens:,} tokens{cost}"
 
 
 def _cropped(text: str) -> Text:
