@@ -28,7 +28,10 @@ from critic_loop.core.tree import Tree
 
 
 class BudgetSpent(CriticLoopError):
-    """No call is left, or no time. A stop reason, not a failure: what was not asked stays open."""
+    """No call is left, or no time. A stop reason, not a failure: what was not asked stays open.
+
+    Raise `max_calls`, or allow more time, and run the tree again: it goes on where it stopped.
+    """
 
     code = "budget"
     scope = "tree"
