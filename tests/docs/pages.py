@@ -13,7 +13,7 @@ block says more: `<!-- exits: 1 -->` what its last command ends with, `<!-- show
 test compares this text. A comment `<!-- setup ... -->` holds Python that runs first: `said(received)` is what
 the page's model says, and files that readers are said to have are written.
 
-`UPDATE_DOCS=1 pytest tests/docs` puts what was printed where a page shows something else: look at the difference.
+`UPDATE_DOCS=1 pytest tests/docs` puts what was printed where a page shows something else: look at what changed.
 """
 
 from __future__ import annotations
@@ -261,9 +261,10 @@ class Reader:
 
 
 def _update(block: Block, printed: str) -> None:
-    """Put what was printed in the place of what the page shows, ids of trees left open."""
+    """Put what was printed in the place of what the page shows; ids of trees and seconds stay open."""
     page = ROOT / block.where.rpartition(":")[0]
-    lines = (line.rstrip() for line in re.sub(r"\bt[0-9a-f]{16}\b", "...", printed).strip().splitlines())
+    open_ = re.sub(r"\bt[0-9a-f]{16}\b|\b\d+(\.\d+)?(?= s\b)", "...", printed)
+    lines = (line.rstrip() for line in open_.strip().splitlines())
     text = page.read_text(encoding="utf-8")
     page.write_text(text.replace(block.text, "\n".join(lines) + "\n", 1), encoding="utf-8")
 
