@@ -115,11 +115,13 @@ def options(
     *,
     log_level: Annotated[
         LogLevel | None,
-        typer.Option(envvar="CRITIC_LOOP_LOG_LEVEL", help="How much is logged to stderr [default: warning]."),
+        typer.Option(
+            envvar="CRITIC_LOOP_LOG_LEVEL", show_default="warning", help="How much is logged to stderr."
+        ),
     ] = None,
     log_format: Annotated[
         LogFormat | None,
-        typer.Option(envvar="CRITIC_LOOP_LOG_FORMAT", help="How it is logged [default: console]."),
+        typer.Option(envvar="CRITIC_LOOP_LOG_FORMAT", show_default="console", help="How it is logged."),
     ] = None,
     traceback: Annotated[
         bool, typer.Option("--traceback", metavar="", help="Show where an error came from.")

@@ -19,7 +19,9 @@ def config(found: Found, terminal: Terminal, *, as_json: bool) -> None:
         terminal.document(document(found))
         return
     if found.file is None:
-        terminal.note(f"There is no {FILE} here or above; critic-loop config --help says what may stand in it.")
+        terminal.note(
+            f"There is no {FILE} here or above; what is listed here may stand in one, and [models.NAME]."
+        )
     else:
         terminal.fact("config", str(found.file))
     terminal.out.print(_table(found))

@@ -237,8 +237,10 @@ def test_what_is_bound_is_in_every_line(cli: Cli, capsys: pytest.CaptureFixture[
     with structlog.contextvars.bound_contextvars(tree="t41c0", attempt="t41c0.3"):
         logging.getLogger("critic_loop.models").info("waiting %s s", 3)
         logging.getLogger("critic_loop.models").debug("not shown")
-    logged = capsys.readouterr().err
-    assert logged.count("\n") == 1, "long lines are not wrapped"
+        logging.getLogger("critic_loop.models").warning("said: %s", "\x1b[2Jgone")
+    logged, hostile = capsys.readouterr().err.splitlines()
+    assert "gone" in hostile
+    assert "\x1b" not in hostile
     for said in ("waiting 3 s", "t41c0", "t41c0.3", "critic_loop.models"):
         assert said in logged
     if form is LogFormat.JSON:
