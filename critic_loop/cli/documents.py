@@ -105,6 +105,46 @@ class RunDocument(Document):
     """Whether a signal ended it; the same command goes on."""
 
 
+# -- demo --------------------------------------------------------------------------------------
+
+
+class StrategyRow(Document):
+    """One way to spend calls, over all puzzles."""
+
+    name: str
+    solved: int
+    rate: float
+    ci95: tuple[float, float]
+    calls: int
+    tokens: int
+    input_tokens: int
+    output_tokens: int
+    seconds: float
+
+
+class Paired(Document):
+    """Two strategies compared puzzle by puzzle."""
+
+    ours: str
+    theirs: str
+    only_ours: int
+    only_theirs: int
+    mcnemar_p: float
+
+
+class DemoDocument(Document):
+    """`critic-loop demo --json`."""
+
+    tasks: int
+    calls_per_task: int
+    model: str
+    strategies: list[StrategyRow]
+    paired: Paired
+    store: str
+    reused_trees: int
+    mended_tree: str | None
+
+
 # -- trees -------------------------------------------------------------------------------------
 
 

@@ -21,6 +21,7 @@ FOLDER = Path("docs/schemas/cli")
 DOCUMENTS: Mapping[str, Any] = {
     "config": documents.ConfigDocument,
     "config-path": documents.ConfigPathDocument,
+    "demo": documents.DemoDocument,
     "error": documents.ErrorDocument,
     "export": documents.ExportDocument,
     "failures": documents.FailuresDocument,
