@@ -246,7 +246,8 @@ def _recipe_table(recipe: Recipe) -> list[str]:
         "at once": f"{recipe.lanes} attempt{'s' if recipe.lanes > 1 else ''}",
         "cap": f"{recipe.max_calls} calls a task",
     }
-    return ["| setting | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in rows.items())]
+    shown = (f"| {name} | {_cell(value)} |" for name, value in rows.items() if value != "-")
+    return ["| setting | |", "|---|---|", *shown]
 
 
 def _agent(name: str) -> str:

@@ -99,6 +99,7 @@ class Loop(Generic[T]):
         library = Library(assets)
         chosen = recipe if isinstance(recipe, Recipe) else library.recipe(str(recipe))
         self.recipe = chosen
+        """The recipe as loaded, before this loop's own arguments."""
         self.parts = assemble(
             Given(
                 recipe=chosen, library=library, output=output, actor=actor, critic=critic, judge=judge,
@@ -107,6 +108,7 @@ class Loop(Generic[T]):
             )
         )  # fmt: skip
         self.store: Store = open_store(store)
+        """Where its trees are kept."""
         self.lane = build_lane(
             self,
             tools=bool(self.parts.tools),
@@ -115,6 +117,7 @@ class Loop(Generic[T]):
             judge=self.parts.judges_revisions,
         )
         self.graph = build_graph(self, self.lane)
+        """The compiled graph, for hosts and for `langgraph dev`."""
         self._sessions: dict[str, Session] = {}
         self._reserved: set[str] = set()
         self._background = Background()

@@ -261,10 +261,16 @@ class Reader:
 
 
 def _update(block: Block, printed: str) -> None:
-    """Put what was printed in the place of what the page shows; ids of trees and seconds stay open."""
+    """Put what was printed in the place of what the page shows.
+
+    Ids of trees, seconds, and the last words of lines that end in `...` stay open.
+    """
     page = ROOT / block.where.rpartition(":")[0]
     open_ = re.sub(r"\bt[0-9a-f]{16}\b|\b\d+(\.\d+)?(?= s\b)", "...", printed)
-    lines = (line.rstrip() for line in open_.strip().splitlines())
+    lines = [line.rstrip() for line in open_.strip().splitlines()]
+    for index, shown in enumerate(block.text.splitlines()[: len(lines)]):
+        if shown != "..." and shown.endswith("...") and shown[:1] == lines[index][:1]:
+            lines[index] = re.sub(r"\S+$", "...", lines[index])
     text = page.read_text(encoding="utf-8")
     page.write_text(text.replace(block.text, "\n".join(lines) + "\n", 1), encoding="utf-8")
 
