@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-real check fmt bench clean
+.PHONY: help demo test test-real check fmt bench docs clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -38,8 +38,14 @@ fmt: $(VENV)/.installed-check
 bench: $(VENV)/.installed-test
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
+## make docs       build the site into ./site and check its links; nothing is fetched but the tools
+docs: $(VENV)/.installed-docs
+	$(BIN)/python docs/generate.py build/docs
+	$(BIN)/zensical build --strict --clean
+	$(BIN)/python docs/check.py site
+
 clean:
-	rm -rf $(VENV)/.installed-* .coverage dist build
+	rm -rf $(VENV)/.installed-* .coverage dist build site .cache
 
 # A stamp stands for an installation; pyproject.toml is all that it depends on, since it is editable.
 # Dependency groups need pip 25.1 or newer.
@@ -63,4 +69,8 @@ $(VENV)/.installed-check: pyproject.toml $(VENV)/.installed-test
 
 $(VENV)/.installed-real: pyproject.toml $(VENV)/.installed-test
 	$(PIP) --group real
+	touch $@
+
+$(VENV)/.installed-docs: pyproject.toml $(VENV)/.installed-demo
+	$(PIP) --group docs
 	touch $@

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from critic_loop.assets.problems import problems_in, unreadable_toml
 from critic_loop.assets.recipe import AgentSpec, Recipe
 from critic_loop.assets.template import Template
 from critic_loop.core.errors import AssetError
@@ -83,32 +84,38 @@ class Library:
         """
 
         def load(path: Path) -> Template:
-            return Template.parse(name, _text(path), str(path))
+            return Template.parse(name, read(path), str(path))
 
         return self._cached("prompt", name, load)
 
     def recipes(self) -> dict[str, Recipe]:
         """Return all recipes by name, sorted."""
-        return {name: self.recipe(name) for name in self._names("recipe")}
+        return {name: self.recipe(name) for name in self.names("recipe")}
 
     def _cached(self, kind: str, name: str, load: Callable[[Path], Any]) -> Any:
         if (kind, name) not in self._cache:
-            self._cache[kind, name] = load(self._find(kind, name))
+            self._cache[kind, name] = load(self.find(kind, name))
         return self._cache[kind, name]
 
-    def _find(self, kind: str, name: str) -> Path:
+    def find(self, kind: str, name: str) -> Path:
+        """Return the file of a recipe, an agent or a prompt.
+
+        Raises:
+            AssetError: there is none; names the nearest.
+        """
         relative = _relative(kind, name)
         if relative.is_absolute() or ".." in relative.parts:
             raise AssetError(f"{kind} {name!r}: a name, not a path outside the library, is expected.")
         for folder in self.folders:
             if (path := folder / relative).is_file():
                 return path
-        known = self._names(kind)
+        known = self.names(kind)
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
         raise AssetError(f"There is no {kind} {name!r} (no file {relative}).", hint=hint)
 
-    def _names(self, kind: str) -> list[str]:
+    def names(self, kind: str) -> list[str]:
+        """Return the names of all recipes, agents or prompts, sorted; nothing is read."""
         base, suffix = (Path("prompts"), ".md") if kind == "prompt" else (Path("agents"), ".toml")
         if kind == "recipe":
             base = base / "recipes"
@@ -130,7 +137,12 @@ def _relative(kind: str, name: str) -> Path:
             return Path("prompts", name)
 
 
-def _text(path: Path) -> str:
+def read(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        AssetError: it cannot be read.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -138,22 +150,10 @@ def _text(path: Path) -> str:
 
 
 def _load(path: Path, kind: type[T]) -> T:
+    text = read(path)
     try:
-        data = tomllib.loads(_text(path))
+        return kind.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise AssetError(f"{path}: not TOML: {error}.") from error
-    try:
-        return kind.model_validate(data)
+        raise unreadable_toml(error, str(path)).error from error
     except ValidationError as error:
-        raise AssetError(f"{path}: {explain(error)}") from error
-
-
-def explain(error: ValidationError) -> str:
-    """Return the first problem of a validation as 'key ...: what was expected'."""
-    first = error.errors(include_url=False)[0]
-    key = ".".join(str(step) for step in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"unknown key {key!r}."
-    said = first["msg"].removeprefix("Value error, ").rstrip(".")
-    got = "" if first["type"] in ("missing", "value_error") else f", not {str(first['input'])[:60]!r}"
-    return f"key {key!r}: {said}{got}."
+        raise problems_in(error, kind, str(path), text)[0].error from error

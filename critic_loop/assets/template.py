@@ -25,7 +25,9 @@ from typing import Any
 
 import jinja2
 import jinja2.meta
+import jinja2.nodes
 
+from critic_loop.assets.problems import Problem, line_of, unreadable_toml
 from critic_loop.core.errors import AssetError
 from critic_loop.core.records import digest_of
 
@@ -130,27 +132,14 @@ class Template:
         """Return the template in `source`.
 
         Raises:
-            AssetError: no front matter, broken Jinja, or variables declared and used differ.
+            AssetError: no front matter, broken Jinja, or variables declared and used differ; the first of
+                what `problems_of` finds.
         """
-        match = _FRONT.match(source)
-        if match is None:
-            raise AssetError(f"{where}: expected front matter between two lines '+++' with variables = [...].")
-        front, body = _front(match[1], where), match[2]
-        template = cls(name=name, text=body, variables=frozenset(front), where=where)
-        template._check()
-        return template
-
-    def _check(self) -> None:
-        try:
-            used = jinja2.meta.find_undeclared_variables(_ENVIRONMENT.parse(self.text))
-        except jinja2.TemplateSyntaxError as error:
-            raise AssetError(f"{self.where}, line {error.lineno} of the body: {error.message}.") from error
-        if missing := used - self.variables:
-            raise AssetError(f"{self.where}: key 'variables' does not declare {min(missing)!r}, which is used.")
-        if spare := self.variables - used:
-            raise AssetError(f"{self.where}: key 'variables' declares {min(spare)!r}, which is never used.")
-        if not self.blocks:
-            raise AssetError(f"{self.where}: expected blocks such as {{% block user %}}...{{% endblock %}}.")
+        found = problems_of(source, where)
+        if found:
+            raise found[0].error
+        front, body = _split(source)
+        return cls(name=name, text=body, variables=frozenset(tomllib.loads(front)["variables"]), where=where)
 
     @cached_property
     def _compiled(self) -> jinja2.Template:
@@ -186,14 +175,76 @@ class Template:
             raise AssetError(f"{self.where}, block {block!r}: {error}.") from error
 
 
-def _front(text: str, where: str) -> list[str]:
+# -- checking ----------------------------------------------------------------------------------
+
+
+def problems_of(source: str, where: str) -> list[Problem]:
+    """Return everything that is wrong with the text of a prompt file."""
+    if _FRONT.match(source) is None:
+        message = "expected front matter between two lines '+++' with variables = [...]."
+        return [Problem(file=where, line=1, message=message)]
+    front, body = _split(source)
+    variables, found = _declared(front, where)
+    before = front.count("\n") + 3
     try:
-        front = tomllib.loads(text)
+        parsed = _ENVIRONMENT.parse(body)
+        blocks = frozenset(_ENVIRONMENT.from_string(body).blocks)
+    except jinja2.TemplateSyntaxError as error:
+        return [*found, Problem(file=where, line=before + error.lineno, message=f"{error.message}.")]
+    if variables is not None:
+        found += _undeclared(parsed, variables, where, before)
+    if not blocks:
+        example = "expected blocks such as {% block user %}...{% endblock %}."
+        found.append(Problem(file=where, line=before + 1, message=example))
+    return found
+
+
+def _split(source: str) -> tuple[str, str]:
+    match = _FRONT.match(source)
+    return (match[1], match[2]) if match else ("", source)
+
+
+def _declared(front: str, where: str) -> tuple[list[str] | None, list[Problem]]:
+    """Return the declared variables, None where they cannot be read, and what is wrong above the body."""
+    try:
+        data = tomllib.loads(front)
     except tomllib.TOMLDecodeError as error:
-        raise AssetError(f"{where}: front matter is not TOML: {error}.") from error
-    variables = front.get("variables")
+        wrong = unreadable_toml(error, where)
+        line = None if wrong.line is None else wrong.line + 1
+        return None, [Problem(file=where, line=line, message=f"front matter is {wrong.message}")]
+    found: list[Problem] = []
+    variables = data.get("variables")
     if not isinstance(variables, list) or not all(isinstance(v, str) for v in variables):
-        raise AssetError(f"{where}: key 'variables' must be a list of names.")
-    if unknown := set(front) - {"variables", "description"}:
-        raise AssetError(f"{where}: unknown key {min(unknown)!r}; there are 'variables' and 'description'.")
-    return variables
+        message = "key 'variables' must be a list of names."
+        found.append(Problem(file=where, line=_line(front, "variables"), key="variables", message=message))
+        variables = None
+    for key in sorted(set(data) - {"variables", "description"}):
+        message = f"unknown key {key!r}; there are 'variables' and 'description'."
+        found.append(Problem(file=where, line=_line(front, key), key=key, message=message))
+    return variables, found
+
+
+def _line(front: str, key: str) -> int:
+    return (line_of(front, [key]) or 0) + 1
+
+
+def _undeclared(parsed: jinja2.nodes.Template, variables: list[str], where: str, before: int) -> list[Problem]:
+    used = jinja2.meta.find_undeclared_variables(parsed)
+    first: dict[str, int] = {}
+    for name in parsed.find_all(jinja2.nodes.Name):
+        first.setdefault(name.name, name.lineno)
+    missing = [
+        Problem(
+            file=where, line=before + first.get(name, 1), key="variables",
+            message=f"key 'variables' does not declare {name!r}, which is used.",
+        )
+        for name in sorted(used - set(variables))
+    ]  # fmt: skip
+    spare = [
+        Problem(
+            file=where, line=2, key="variables",
+            message=f"key 'variables' declares {name!r}, which is never used.",
+        )
+        for name in sorted(set(variables) - used)
+    ]  # fmt: skip
+    return [*missing, *spare]

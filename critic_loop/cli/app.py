@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from critic_loop import __version__
+from critic_loop.cli import completion
 from critic_loop.cli.logs import LogFormat, LogLevel, configure
-from critic_loop.cli.terminal import Terminal
+from critic_loop.cli.terminal import Terminal, UsageProblem
+
+if TYPE_CHECKING:
+    from critic_loop.cli.settings import Found
 
 app = typer.Typer(
     name="critic-loop",
     help="Draft, critique, refine or search, and keep every trajectory as a tree.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -29,11 +34,53 @@ AsJson = Annotated[
 Assets = Annotated[
     list[Path] | None,
     typer.Option(
-        "--assets", metavar="DIR", help="A folder with agents/ and prompts/ to look through first. Repeatable."
+        "--assets",
+        metavar="DIR",
+        envvar="CRITIC_LOOP_ASSETS",
+        help="A folder with agents/ and prompts/ to look through first. Repeatable.",
     ),
 ]
 StoreOption = Annotated[
     str, typer.Option("--store", envvar="CRITIC_LOOP_STORE", metavar="STORE", help="Where trees are kept.")
+]
+
+ActorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--actor",
+        metavar="SPEC",
+        autocompletion=completion.models,
+        envvar="CRITIC_LOOP_ACTOR",
+        help="The actor's model: BACKEND:NAME, or the name of a table in \\[models].",
+    ),
+]
+CriticOption = Annotated[
+    str | None,
+    typer.Option(
+        "--critic",
+        metavar="SPEC",
+        autocompletion=completion.models,
+        envvar="CRITIC_LOOP_CRITIC",
+        help="The critic's model; else the actor's.",
+    ),
+]
+JudgeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--judge",
+        metavar="SPEC",
+        autocompletion=completion.models,
+        envvar="CRITIC_LOOP_JUDGE",
+        help="The pairwise judge's model; else the actor's.",
+    ),
+]
+
+
+RecipeFilter = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe", metavar="NAME", autocompletion=completion.recipes, help="Only trees of this recipe."
+    ),
 ]
 
 
@@ -48,6 +95,7 @@ class FileFormat(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Globals:
     terminal: Terminal
+    found: Found
 
 
 def main() -> None:
@@ -65,8 +113,16 @@ def _version(wanted: bool) -> None:  # noqa: FBT001  # typer's callback
 def options(
     ctx: typer.Context,
     *,
-    log_level: Annotated[LogLevel, typer.Option(help="How much is logged to stderr.")] = LogLevel.WARNING,
-    log_format: Annotated[LogFormat, typer.Option(help="How it is logged.")] = LogFormat.CONSOLE,
+    log_level: Annotated[
+        LogLevel | None,
+        typer.Option(
+            envvar="CRITIC_LOOP_LOG_LEVEL", show_default="warning", help="How much is logged to stderr."
+        ),
+    ] = None,
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option(envvar="CRITIC_LOOP_LOG_FORMAT", show_default="console", help="How it is logged."),
+    ] = None,
     traceback: Annotated[
         bool, typer.Option("--traceback", metavar="", help="Show where an error came from.")
     ] = False,
@@ -75,14 +131,58 @@ def options(
     ] = False,
 ) -> None:
     """Draft, critique, refine or search, and keep every trajectory as a tree."""
-    terminal = Terminal(traceback=traceback)
-    configure(log_level, log_format, terminal.err)
-    ctx.obj = _Globals(terminal=terminal)
+    from critic_loop.cli.settings import Found, effective
+
+    given = {"log_level": log_level, "log_format": log_format}
+    typed = {name: value for name, value in given.items() if _typed(ctx, name)}
+    found, problem = Found(), None
+    try:
+        found = effective(Path.cwd(), os.environ, typed)
+    except UsageProblem as error:
+        problem = error
+    terminal = Terminal(traceback=traceback, problem=problem)
+    configure(found.settings.log_level, found.settings.log_format, terminal.err)
+    ctx.default_map = _defaults(ctx.command, found)
+    ctx.obj = _Globals(terminal=terminal, found=found)
+
+
+def _typed(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _defaults(command: object, found: Found) -> dict[str, Any]:
+    """Return what the configuration file gives as the options' defaults, by command.
+
+    Only `run` takes everything: what a word like `recipe` means elsewhere is another thing. `demo` is the same
+    everywhere.
+    """
+    shared = {name: found.in_file[name] for name in ("store", "assets") if name in found.in_file}
+    given: dict[str, Any] = {}
+    for name, one in getattr(command, "commands", {}).items():
+        inner = dict.fromkeys(getattr(one, "commands", ()), shared)
+        given[name] = {} if name == "demo" else shared | inner
+    given["run"] = {name: value for name, value in found.in_file.items() if name != "models"}
+    given["models"] = {
+        name: given["run"][name] for name in ("actor", "critic", "judge") if name in given["run"]
+    }
+    return given
 
 
 def _terminal(ctx: typer.Context) -> Terminal:
     given: _Globals = ctx.obj
     return given.terminal
+
+
+def _found(ctx: typer.Context) -> Found:
+    given: _Globals = ctx.obj
+    return given.found
+
+
+def _import_from(folder: Path) -> None:
+    """Let recipes name code of the project, as in `checks.brevity:brevity`; installed code comes first."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 @app.command("demo")
@@ -121,29 +221,39 @@ def run_command(  # noqa: PLR0913  # options of a command line
         str | None,
         typer.Option("--file", "-f", metavar="FILE", help="JSON lines with prompts; - is standard input."),
     ] = None,
-    recipe: Annotated[str, typer.Option(metavar="NAME", help="A recipe's name, or a .toml file.")] = "refine",
-    actor: Annotated[
-        str | None, typer.Option(metavar="SPEC", envvar="CRITIC_LOOP_ACTOR", help="The actor's model.")
-    ] = None,
-    critic: Annotated[
-        str | None,
-        typer.Option(metavar="SPEC", envvar="CRITIC_LOOP_CRITIC", help="The critic's model; else the actor's."),
-    ] = None,
-    judge: Annotated[str | None, typer.Option(metavar="SPEC", help="The pairwise judge's model.")] = None,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=completion.recipes,
+            envvar="CRITIC_LOOP_RECIPE",
+            help="A recipe's name, or a .toml file.",
+        ),
+    ] = "refine",
+    actor: ActorOption = None,
+    critic: CriticOption = None,
+    judge: JudgeOption = None,
     verifier: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=completion.verifiers,
             help="In place of the recipe's: a name or package.module:name. Repeatable.",
         ),
     ] = None,
     store: StoreOption = "./.critic_loop/trees.db",
-    in_flight: Annotated[int, typer.Option(metavar="N", min=1, help="Tasks at once.")] = 16,
+    in_flight: Annotated[
+        int, typer.Option(metavar="N", min=1, envvar="CRITIC_LOOP_IN_FLIGHT", help="Tasks at once.")
+    ] = 16,
     max_calls: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Calls a task, all roles together.")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, envvar="CRITIC_LOOP_MAX_CALLS", help="Calls a task, all roles together."
+        ),
     ] = None,
     lanes: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Attempts at once within a task.")
+        int | None,
+        typer.Option(metavar="N", min=1, envvar="CRITIC_LOOP_LANES", help="Attempts at once within a task."),
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Another seed makes other trees.")] = None,
     assets: Assets = None,
@@ -156,14 +266,19 @@ def run_command(  # noqa: PLR0913  # options of a command line
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Results as JSON lines.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a recipe on a task, or on many."""
+    """Run a recipe on a task, or on many.
+
+    Ctrl-C once waits for the calls in flight and ends; twice ends at once. The same command goes on.
+    """
     from critic_loop.cli.run import RESUME, Wish, run
 
-    terminal = _terminal(ctx)
+    terminal, found = _terminal(ctx), _found(ctx)
+    _import_from(found.folder)
     wish = Wish(
         task=task, file=file, recipe=recipe, actor=actor, critic=critic, judge=judge, verifiers=verifier or (),
         store=store, assets=assets or (), in_flight=in_flight, max_calls=max_calls, lanes=lanes, seed=seed,
-        new=not resume, out=out, as_json=as_json,
+        new=not resume, out=out, as_json=as_json, judge_if_any=not _typed(ctx, "judge"),
+        models=found.settings.models, file_of_settings=found.file,
     )  # fmt: skip
     with terminal.failing(as_json=as_json, resume=RESUME):
         raise typer.Exit(run(wish, terminal))
@@ -174,14 +289,19 @@ def export_command(
     ctx: typer.Context,
     *,
     to: Annotated[
-        str, typer.Option(metavar="FORMAT", help="sft, preference, critique-sft, or an exporter of your own.")
+        str,
+        typer.Option(
+            metavar="FORMAT",
+            autocompletion=completion.formats,
+            help="sft, preference, critique-sft, or an exporter of your own.",
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder that takes them.")],
     file_format: Annotated[
         FileFormat, typer.Option("--format", help="How they are written.")
     ] = FileFormat.JSONL,
     store: StoreOption = "./.critic_loop/trees.db",
-    recipe: Annotated[str | None, typer.Option(metavar="NAME", help="Only trees of this recipe.")] = None,
+    recipe: RecipeFilter = None,
     as_json: AsJson = False,
 ) -> None:
     """Make training data of stored trees."""
@@ -195,17 +315,221 @@ def export_command(
         )  # fmt: skip
 
 
-@app.command("recipes")
-def recipes_command(
+StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="Where trees are kept: a path or a URL.")]
+TreeArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="TREE",
+        autocompletion=completion.trees,
+        help="Its id or how it begins; not needed where there is but one.",
+    ),
+]
+
+
+@app.command("why")
+def why_command(
+    ctx: typer.Context, store: StoreArgument, tree: TreeArgument = None, *, as_json: AsJson = False
+) -> None:
+    """Say why a stored tree came to no right answer, and what shows it."""
+    from critic_loop.cli.why import explain
+
+    terminal = _terminal(ctx)
+    with terminal.failing(as_json=as_json):
+        explain(store, tree, terminal, as_json=as_json)
+
+
+@app.command("failures")
+def failures_command(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="Show this one.")] = None,
+    store: StoreArgument,
+    *,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="WHAT", help="cause (as if nothing is said), recipe, task, model, stop, tag."),
+    ] = None,
+    cause: Annotated[
+        str | None, typer.Option(metavar="CAUSE", help="Only trees of this cause; without --by, list them.")
+    ] = None,
+    recipe: RecipeFilter = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count what went wrong in the trees of a store."""
+    from critic_loop.cli.why import failures
+
+    terminal = _terminal(ctx)
+    with terminal.failing(as_json=as_json):
+        failures(store, by=by, cause=cause, recipe=recipe, as_json=as_json, terminal=terminal)
+
+
+@app.command("show")
+def show_command(
+    ctx: typer.Context,
+    store: StoreArgument,
+    tree: TreeArgument = None,
+    *,
+    attempt: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Only this attempt, what led to it and what followed, with its calls."),
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", metavar="", help="All attempts, and nothing cut short.")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write one self-contained page instead.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a stored tree: attempts, what they changed, and what was said of them."""
+    from critic_loop.cli.show import show
+
+    terminal = _terminal(ctx)
+    with terminal.failing(as_json=as_json):
+        show(store, tree, attempt=attempt, full=full, html=html, as_json=as_json, terminal=terminal)
+
+
+recipes_app = typer.Typer(no_args_is_help=True, help="What there is to run, and whether it is in order.")
+app.add_typer(recipes_app, name="recipes")
+
+
+@recipes_app.command("list")
+def recipes_list_command(ctx: typer.Context, *, assets: Assets = None, as_json: AsJson = False) -> None:
+    """List the recipes."""
+    from critic_loop.cli.recipes import list_all
+
+    terminal = _terminal(ctx)
+    with terminal.failing(as_json=as_json):
+        list_all(assets or (), terminal, as_json=as_json)
+
+
+@recipes_app.command("show")
+def recipes_show_command(
+    ctx: typer.Context,
+    name: Annotated[
+        str, typer.Argument(autocompletion=completion.recipes, help="A recipe's name, or a .toml file.")
+    ],
     *,
     assets: Assets = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the recipes, or show one."""
-    from critic_loop.cli.recipes import recipes
+    """Show what a recipe consists of."""
+    from critic_loop.cli.recipes import show
 
     terminal = _terminal(ctx)
     with terminal.failing(as_json=as_json):
-        recipes(name, assets or (), terminal, as_json=as_json)
+        show(name, assets or (), terminal, as_json=as_json)
+
+
+@recipes_app.command("check")
+def recipes_check_command(
+    ctx: typer.Context,
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            autocompletion=completion.recipes,
+            help="A recipe's name, a file, or a folder with agents/ and prompts/; else this project's.",
+            metavar="[NAME|PATH]",
+        ),
+    ] = None,
+    *,
+    assets: Assets = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check recipes, specs and prompts: every problem with its file and line; exit code 1 if there is one."""
+    from critic_loop.cli.recipes import check
+
+    terminal, found = _terminal(ctx), _found(ctx)
+    _import_from(found.folder)
+    with terminal.failing(as_json=as_json):
+        raise typer.Exit(check(what, found.folder, assets or (), terminal, as_json=as_json))
+
+
+@app.command("models")
+def models_command(
+    ctx: typer.Context,
+    *,
+    actor: ActorOption = None,
+    critic: CriticOption = None,
+    judge: JudgeOption = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", metavar="", help="Ask each for one token, too: that is a prompt.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show which models are configured, which answer, and what they can do.
+
+    An endpoint is asked for the list of its models; exit code 1 if one does not answer.
+    """
+    from critic_loop.cli.models import models
+
+    terminal, found = _terminal(ctx), _found(ctx)
+    slots = {"actor": actor, "critic": critic, "judge": judge}
+    with terminal.failing(as_json=as_json):
+        raise typer.Exit(models(slots, found.settings.models, terminal, probe=probe, as_json=as_json))
+
+
+config_app = typer.Typer(
+    invoke_without_command=True,
+    help="Show the settings that are in force, and where each came from.\n\n"
+    "A critic_loop.toml here or above (not above a git root) < the environment < flags.",
+)
+app.add_typer(config_app, name="config")
+
+
+@config_app.callback()
+def config_command(ctx: typer.Context, *, as_json: AsJson = False) -> None:
+    """Show the settings that are in force, and where each came from."""
+    if ctx.invoked_subcommand is None:
+        from critic_loop.cli.config import config
+
+        terminal = _terminal(ctx)
+        with terminal.failing(as_json=as_json):
+            config(_found(ctx), terminal, as_json=as_json)
+
+
+@config_app.command("path")
+def config_path_command(ctx: typer.Context, *, as_json: AsJson = False) -> None:
+    """Show where the configuration file lies; exit code 1 if there is none."""
+    from critic_loop.cli.config import path
+
+    terminal = _terminal(ctx)
+    with terminal.failing(as_json=as_json):
+        raise typer.Exit(path(_found(ctx), terminal, as_json=as_json))
+
+
+new_app = typer.Typer(
+    no_args_is_help=True, help="Write files of your own to begin with; they work as they are."
+)
+app.add_typer(new_app, name="new")
+
+
+@new_app.command("recipe")
+def new_recipe_command(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="As in careful-summary.")],
+    *,
+    prompts: Annotated[
+        bool, typer.Option("--prompts", metavar="", help="With an actor, a critic and their prompts.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a recipe and its test into this project; nothing is overwritten."""
+    from critic_loop.cli.new import recipe
+
+    terminal = _terminal(ctx)
+    with terminal.failing(as_json=as_json):
+        recipe(name, _found(ctx), terminal, prompts=prompts, as_json=as_json)
+
+
+@new_app.command("verifier")
+def new_verifier_command(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="As in short-answer.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Write a verifier and its test into this project; nothing is overwritten."""
+    from critic_loop.cli.new import verifier
+
+    terminal = _terminal(ctx)
+    with terminal.failing(as_json=as_json):
+        verifier(name, _found(ctx), terminal, as_json=as_json)

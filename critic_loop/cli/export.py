@@ -47,7 +47,9 @@ def export(
         finally:
             runner.run(opened.aclose())
     if as_json:
-        terminal.document({"out": str(out), "store": opened.where, **manifest.model_dump(mode="json")})
+        from critic_loop.cli.documents import ExportDocument
+
+        terminal.document(ExportDocument(out=str(out), store=opened.where, **manifest.model_dump()))
     else:
         terminal.out.print(_page(manifest, out))
 

@@ -7,10 +7,13 @@ handlers and renderers. Does not know what is logged.
 from __future__ import annotations
 
 import logging
+from collections.abc import MutableMapping
 from enum import StrEnum
 from typing import Any
 
 from rich.console import Console
+
+from critic_loop.core.printable import printable
 
 
 class LogLevel(StrEnum):
@@ -56,10 +59,11 @@ def configure(level: LogLevel, form: LogFormat, console: Console) -> None:
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    before: list[Any] = [_printable]
     renderer: Any = structlog.dev.ConsoleRenderer(colors=console.is_terminal and not console.no_color)
     if form is LogFormat.JSON:
         shared.append(structlog.processors.format_exc_info)
-        renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
+        before, renderer = [], structlog.processors.JSONRenderer(ensure_ascii=False)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -68,9 +72,16 @@ def configure(level: LogLevel, form: LogFormat, console: Console) -> None:
     handler = ConsoleHandler(console)
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[remove_meta, renderer])
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared, processors=[remove_meta, *before, renderer]
+        )
     )
     logger = logging.getLogger("critic_loop")
     logger.handlers = [handler]
     logger.setLevel(level.upper())
     logger.propagate = False
+
+
+def _printable(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Make what endpoints and models said safe to show, before colours are added."""
+    return {key: printable(value) if isinstance(value, str) else value for key, value in event.items()}

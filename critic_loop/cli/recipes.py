@@ -1,39 +1,97 @@
-"""`critic-loop recipes`: what there is to run, and what a recipe consists of."""
+"""`critic-loop recipes`: what there is to run, what a recipe consists of, and what is wrong with one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from critic_loop.assets import Library, Recipe, SearchUse
-from critic_loop.cli.terminal import Terminal
+from critic_loop.assets import Library, Recipe, SearchUse, bundled
+from critic_loop.cli.documents import CheckDocument, ProblemRow, RecipeRow, RecipesDocument
+from critic_loop.cli.results import count
+from critic_loop.cli.terminal import FAILURE, Terminal, UsageProblem
+from critic_loop.core.printable import printable
+
+if TYPE_CHECKING:
+    from critic_loop.assets.problems import Problem
 
 
-def recipes(name: str | None, assets: Sequence[Path], terminal: Terminal, *, as_json: bool) -> None:
-    """List all recipes, or show one."""
+def list_all(assets: Sequence[Path], terminal: Terminal, *, as_json: bool) -> None:
+    """List all recipes."""
     library = Library(assets)
-    chosen = library.recipes() if name is None else {name: library.recipe(name)}
+    found = library.recipes()
     if as_json:
-        terminal.document({"recipes": [row(library, recipe) for recipe in chosen.values()]})
-    elif name is None:
-        terminal.out.print(_table(list(chosen.values())))
-        terminal.note("critic-loop recipes NAME shows one.")
+        terminal.document(RecipesDocument(recipes=[row(library, recipe) for recipe in found.values()]))
     else:
-        terminal.out.print(_page(library, chosen[name]))
+        terminal.out.print(_table(list(found.values())))
+        terminal.note("critic-loop recipes show NAME shows one.")
 
 
-def row(library: Library, recipe: Recipe) -> dict[str, Any]:
-    """Return a recipe as a JSON object, with the specs of the agents that it names."""
+def show(name: str, assets: Sequence[Path], terminal: Terminal, *, as_json: bool) -> None:
+    """Show one recipe."""
+    library = Library(assets)
+    recipe = library.recipe(name)
+    if as_json:
+        terminal.document(RecipesDocument(recipes=[row(library, recipe)]))
+    else:
+        terminal.out.print(_page(library, recipe))
+
+
+def check(what: str | None, project: Path, assets: Sequence[Path], terminal: Terminal, *, as_json: bool) -> int:
+    """Check a recipe, a file, or all files of a folder; return the exit code."""
+    files, problems = _checked(what, project, assets)
+    if as_json:
+        rows = [
+            ProblemRow(file=p.file, line=p.line, key=p.key, message=p.message, hint=p.hint) for p in problems
+        ]
+        terminal.document(CheckDocument(files=[str(path) for path in files], problems=rows))
+    else:
+        for problem in problems:
+            terminal.out.print(Text(printable(str(problem))), soft_wrap=True)
+        terminal.note(f"{count(len(files), 'file')} checked, {count(len(problems), 'problem')}.")
+    return FAILURE if problems else 0
+
+
+def _checked(what: str | None, project: Path, assets: Sequence[Path]) -> tuple[list[Path], list[Problem]]:
+    from critic_loop.graph.check import check_file, check_folder, check_recipe
+
+    if what is None:
+        folders = list(assets) or ([project] if _holds_assets(project) else [bundled()])
+        each = [check_folder(folder, Library([folder, *assets])) for folder in folders]
+        return [path for files, _ in each for path in files], [p for _, problems in each for p in problems]
+    path = Path(what)
+    if path.is_dir():
+        if not _holds_assets(path):
+            raise UsageProblem(f"{path}: no folder with agents/ or prompts/ in it.", hint="Name another.")
+        return check_folder(path, Library([path, *assets]))
+    if path.is_file():
+        return [path], check_file(path, Library([*_root_of(path), *assets]))
+    if path.suffix in (".toml", ".md"):
+        raise UsageProblem(f"{path}: no such file.", hint="Name a file, a folder, or a recipe.")
+    return check_recipe(what, Library([*([project] if _holds_assets(project) else []), *assets]))
+
+
+def _holds_assets(folder: Path) -> bool:
+    return (folder / "agents").is_dir() or (folder / "prompts").is_dir()
+
+
+def _root_of(path: Path) -> list[Path]:
+    """Return the folder of assets that a file lies in, if it lies in one."""
+    inside = [folder for folder in path.absolute().parents if folder.name in ("agents", "prompts")]
+    return [inside[-1].parent] if inside else []
+
+
+def row(library: Library, recipe: Recipe) -> RecipeRow:
+    """Return a recipe for a document, with the specs of the agents that it names."""
     data = recipe.model_dump(mode="json", exclude={"search"})
     search = [{"kind": use.kind, **use.settings} for use in recipe.search]
-    agents = {name: library.agent(name).model_dump(mode="json") for name in agents_of(recipe)}
-    return data | {"search": search, "agents": agents}
+    agents = {name: library.agent(name) for name in agents_of(recipe)}
+    return RecipeRow.model_validate({**data, "search": search, "agents": agents})
 
 
 def agents_of(recipe: Recipe) -> list[str]:

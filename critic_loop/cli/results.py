@@ -15,6 +15,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from critic_loop.core.printable import printable
 from critic_loop.core.records import Verdict
 
 if TYPE_CHECKING:
@@ -70,16 +71,19 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def one(result: Result[Any], *, reused: bool) -> RenderableType:
-    """Return one result for a person: the answer, then the facts about it."""
-    shown = row(result, reused=reused)
-    answer = Text(problem(result), style="red") if shown["error"] else Text(_text(shown["answer"]))
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim", no_wrap=True)
-    facts.add_column(overflow="fold")
+def answer_of(shown: dict[str, Any]) -> Text:
+    """Return a row's answer for a person."""
+    return Text(printable(_text(shown["answer"])))
+
+
+def facts(result: Result[Any], shown: dict[str, Any]) -> RenderableType:
+    """Return what there is to know about one result beside its answer."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in _facts(result, shown):
-        facts.add_row(name, value)
-    return Group(answer, Text(), facts)
+        table.add_row(name, value)
+    return table
 
 
 def _facts(result: Result[Any], shown: dict[str, Any]) -> list[tuple[str, Text]]:
@@ -87,7 +91,7 @@ def _facts(result: Result[Any], shown: dict[str, Any]) -> list[tuple[str, Text]]
     verdict.append(f" (decided by {result.decided_by or 'nobody'})", style="default")
     if result.verdict is not Verdict.ABSTAIN and shown["score"] is not None:
         verdict.append(f", score {shown['score']:.2f}", style="default")
-    stop = f"{result.stop}: {result.stop_text}" if result.stop_text else result.stop
+    stop = printable(f"{result.stop}: {result.stop_text}" if result.stop_text else result.stop)
     spend = ", ".join(
         [
             count(shown["attempts"], "attempt"), count(shown["calls"], "call"),

@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 import secrets
 import warnings
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO
 
+from critic_loop.assets import Library
 from critic_loop.cli import results
+from critic_loop.cli.documents import RunDocument
+from critic_loop.cli.live import JobView, View, view_of, watching
+from critic_loop.cli.signals import patiently
 from critic_loop.cli.tasks import tasks_from
-from critic_loop.cli.terminal import FAILURE, Terminal, UsageProblem
+from critic_loop.cli.terminal import FAILURE, INTERRUPTED, Terminal, UsageProblem
 from critic_loop.core.errors import CriticLoopError
-from critic_loop.core.records import Attempt, Call, Task
+from critic_loop.core.protocols import Model
+from critic_loop.core.records import Task
+from critic_loop.models.specs import ModelTable, configured
 
 if TYPE_CHECKING:
     from critic_loop.graph.loop import Loop
     from critic_loop.graph.result import Result
-
-T = TypeVar("T")
 
 RESUME = "Run the same command again to go on; no finished call is repeated."
 
@@ -46,6 +50,11 @@ class Wish:
     new: bool
     out: Path | None
     as_json: bool
+    judge_if_any: bool = False
+    """Whether the judge comes from the configuration, which serves recipes without one, too."""
+    models: Mapping[str, ModelTable] = field(default_factory=dict[str, ModelTable])
+    """The configured `[models.NAME]` tables: what actor, critic and judge may name beside specs."""
+    file_of_settings: Path | None = None
 
 
 def run(wish: Wish, terminal: Terminal) -> int:
@@ -58,11 +67,14 @@ def run(wish: Wish, terminal: Terminal) -> int:
     if wish.new:
         terminal.note(f"A new run: seed {seed}. Give --seed {seed} instead of --new to go on with it.")
     tasks = tasks_from(wish.task, wish.file)
+    named = _models(wish)
     sink = _open_out(wish.out)
     try:
-        loop = _loop(wish, terminal)
+        loop = _loop(wish, named, terminal)
         _introduce(loop, wish, tasks, terminal)
-        return asyncio.run(_work(_Job(loop, tasks, seed, wish, terminal, sink)))
+        return asyncio.run(_work(_Job(loop, tasks, seed, wish, terminal, sink, list(named.values()))))
+    except asyncio.CancelledError:  # the second Ctrl-C
+        raise KeyboardInterrupt from None
     finally:
         if sink is not None:
             sink.close()
@@ -80,22 +92,34 @@ def _open_out(path: Path | None) -> TextIO | None:
         ) from error
 
 
-def _loop(wish: Wish, terminal: Terminal) -> Loop[Any]:
+def _models(wish: Wish) -> dict[str, Model]:
+    """Return the models that stand in tables, by name, each made once."""
+    wanted = {spec for spec in (wish.actor, wish.critic, wish.judge) if spec is not None}
+    return {
+        name: configured(name, wish.models)
+        for name in sorted(wanted)
+        if name in wish.models or (wish.models and ":" not in name)
+    }
+
+
+def _loop(wish: Wish, named: Mapping[str, Model], terminal: Terminal) -> Loop[Any]:
     if wish.actor is None:
         raise UsageProblem(
             "no model was named.",
             hint="Pass --actor openai:NAME, chat:NAME@http://HOST:PORT/v1, ollama:NAME or embedded:countdown, "
-            "or set CRITIC_LOOP_ACTOR.",
+            "set CRITIC_LOOP_ACTOR, or write actor = ... into critic_loop.toml.",
         )
     from critic_loop.graph.loop import Loop
 
+    recipe = Library(wish.assets).recipe(wish.recipe)
+    judge = None if wish.judge_if_any and recipe.judge is None else wish.judge
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         loop: Loop[Any] = Loop(
-            wish.recipe,
-            actor=wish.actor,
-            critic=wish.critic,
-            judge=wish.judge,
+            recipe,
+            actor=named.get(wish.actor, wish.actor),
+            critic=None if wish.critic is None else named.get(wish.critic, wish.critic),
+            judge=None if judge is None else named.get(judge, judge),
             verifiers=list(wish.verifiers) or None,
             store=wish.store,
             lanes=wish.lanes,
@@ -110,6 +134,8 @@ def _loop(wish: Wish, terminal: Terminal) -> Loop[Any]:
 
 def _introduce(loop: Loop[Any], wish: Wish, tasks: Sequence[Task], terminal: Terminal) -> None:
     """Show what is about to be asked of whom, before the first call."""
+    if wish.file_of_settings is not None:
+        terminal.fact("config", str(wish.file_of_settings))
     terminal.fact("recipe", f"{loop.recipe.name}: {loop.recipe.description}".rstrip(": "))
     for slot, spec in bound(loop).items():
         terminal.fact(slot, spec)
@@ -140,6 +166,7 @@ class _Job:
     wish: Wish
     terminal: Terminal
     sink: TextIO | None
+    models: Sequence[Model]
 
     @property
     def single(self) -> bool:
@@ -147,77 +174,120 @@ class _Job:
 
 
 async def _work(job: _Job) -> int:
-    rows: list[dict[str, Any]] = []
-    last: Result[Any] | None = None
     try:
-        known = await _finished(job)
-        async with _closing(_results(job)) as found:
-            async for result in found:
-                last = result
-                rows.append(results.row(result, reused=result.tree.id in known))
-                _write(job.sink, rows[-1])
-    except (CriticLoopError, asyncio.CancelledError):
-        if not job.single:
-            job.terminal.note(f"{len(rows)} of {results.count(len(job.tasks), 'task')} done. {RESUME}")
-        raise
+        return await (_one(job) if job.single else _many(job))
     finally:
         await job.loop.aclose()
-    _show(job, rows, last)
+        for model in job.models:
+            await model.aclose()
+
+
+async def _one(job: _Job) -> int:
+    """Run one task under the id that a second run derives, too, and show its tree as it grows."""
+    from critic_loop.graph.loop import job_tree_id
+    from critic_loop.graph.result import Result
+
+    loop, task, terminal = job.loop, job.tasks[0], job.terminal
+    tree_id = job_tree_id(task, loop.parts.digest, job.seed)
+    earlier = (await loop.store.load(tree_id)).log if await loop.store.has(tree_id) else []
+    reused = tree_id in await _finished(job)
+    view = view_of(f"{loop.recipe.name}  {tree_id}", earlier, most_calls=loop.parts.max_calls)
+    streamed = loop.stream(task, tree_id=tree_id, seed=job.seed, pieces=terminal.err.is_interactive)
+    result: Result[Any] | None = None
+    with patiently(_ending(view, job)) as presses:
+        async with watching(view, terminal), aclosing(streamed) as records:
+            async for record in records:
+                if isinstance(record, Result):
+                    result = record
+                else:
+                    view.observe(record)
+    if result is None:
+        raise CriticLoopError(f"tree {tree_id!r} ended without a result.")
+    row = results.row(result, reused=reused)
+    _write(job.sink, row)
+    interrupted = presses.any and result.stop == "interrupted"
+    if job.wish.as_json:
+        _document(job, [row], interrupted=interrupted)
+    else:
+        terminal.err.print(view_of("", result.tree.log).final())
+        terminal.err.print()
+        if row["error"]:
+            terminal.note(row["error"], style="red")
+        else:
+            terminal.out.print(results.answer_of(row), soft_wrap=True)
+        terminal.err.print(results.facts(result, row))
+    return _ended(job, [row], f"Interrupted. Tree {tree_id} lies in {loop.store.where}." if interrupted else "")
+
+
+async def _many(job: _Job) -> int:
+    loop, terminal = job.loop, job.terminal
+    rows: list[dict[str, Any]] = []
+    known = await _finished(job)
+    view = JobView(loop.recipe.name, len(job.tasks), loop.parts.max_calls, lambda: _calls_in_flight(loop))
+    found = loop.map(view.begins(job.tasks), in_flight=job.wish.in_flight, seed=job.seed)
+    left_open = 0
+    try:
+        with patiently(_ending(view, job)) as presses:
+            async with watching(view, terminal), aclosing(found) as each:
+                async for result in each:
+                    if result.stop == "interrupted":
+                        left_open += 1
+                        continue
+                    rows.append(results.row(result, reused=result.tree.id in known))
+                    view.ended(rows[-1], result.task.text)
+                    _write(job.sink, rows[-1])
+    except (CriticLoopError, asyncio.CancelledError):
+        terminal.note(f"{_so_far(job, rows)} {RESUME}")
+        raise
+    interrupted = presses.any and len(rows) < len(job.tasks)
+    if job.wish.as_json:
+        _document(job, rows, interrupted=interrupted)
+    else:
+        terminal.out.print(results.many(rows))
+    for row in [row for row in rows if row["error"]][:5]:
+        terminal.note(f"task {row['task']}: {row['error']}", style="red")
+    ending = (
+        f"Interrupted. {_so_far(job, rows)} {results.count(left_open, 'tree')} left open."
+        if interrupted
+        else ""
+    )
+    return _ended(job, rows, ending)
+
+
+def _so_far(job: _Job, rows: Sequence[dict[str, Any]]) -> str:
+    return f"{len(rows)} of {results.count(len(job.tasks), 'task')} done; trees lie in {job.loop.store.where}."
+
+
+def _ending(view: View, job: _Job) -> Callable[[], None]:
+    def settle() -> None:
+        view.ending = True
+        job.loop.interrupt()
+        if not job.terminal.err.is_interactive:
+            job.terminal.note("Ending when the calls in flight have settled; once more ends at once.")
+
+    return settle
+
+
+def _ended(job: _Job, rows: Sequence[dict[str, Any]], interrupted: str) -> int:
+    """Say what is left to say and return the exit code."""
+    if job.wish.out is not None:
+        job.terminal.note(f"{results.count(len(rows), 'result')} in {job.wish.out}")
+    if interrupted:
+        job.terminal.note(f"{interrupted} {RESUME}", style="yellow")
+        return INTERRUPTED
     return FAILURE if any(row["error"] for row in rows) else 0
+
+
+def _calls_in_flight(loop: Loop[Any]) -> dict[str, int]:
+    return {slot: sum(loop.switchboard.in_flight(slot).values()) for slot in loop.switchboard.slots}
 
 
 async def _finished(job: _Job) -> set[str]:
     """Return the ids of the trees that need no call any more."""
-    return {tree.id async for tree in job.loop.store.trees(recipe=job.loop.recipe.name) if tree.stop}
+    from critic_loop.graph.session import GOES_ON
 
-
-async def _results(job: _Job) -> AsyncGenerator[Result[Any], None]:
-    if job.single:
-        yield await _watched(job)
-        return
-    with job.terminal.progress() as progress:
-        bar = progress.add_task(job.loop.recipe.name, total=len(job.tasks))
-        found = job.loop.map(job.tasks, in_flight=job.wish.in_flight, seed=job.seed)
-        async with _closing(found) as each:
-            async for result in each:
-                yield result
-                progress.advance(bar)
-
-
-async def _watched(job: _Job) -> Result[Any]:
-    """Run one task under the id that a second run derives, too, and say what is going on."""
-    from critic_loop.graph.loop import job_tree_id
-    from critic_loop.graph.result import Result
-
-    loop, task = job.loop, job.tasks[0]
-    tree_id = job_tree_id(task, loop.parts.digest, job.seed)
-    with job.terminal.err.status("asking") as status:
-        counter = _Counter(status.update)
-        async with _closing(loop.stream(task, tree_id=tree_id, seed=job.seed)) as records:
-            async for record in records:
-                if isinstance(record, Result):
-                    return record
-                counter.observe(record)
-    raise CriticLoopError(f"tree {tree_id!r} ended without a result.")
-
-
-def _closing(iterator: AsyncGenerator[T, None]) -> aclosing[AsyncGenerator[T, None]]:
-    """Close a generator where its use ends: what it runs must stop before the loop is closed."""
-    return aclosing(iterator)
-
-
-@dataclass(slots=True)
-class _Counter:
-    """What one run has done so far, in a line."""
-
-    show: Callable[[str], None]
-    attempts: int = 0
-    calls: int = 0
-
-    def observe(self, record: object) -> None:
-        self.attempts += isinstance(record, Attempt)
-        self.calls += isinstance(record, Call)
-        self.show(f"{results.count(self.attempts, 'attempt')}, {results.count(self.calls, 'call')}")
+    known = job.loop.store.trees(recipe=job.loop.recipe.name)
+    return {tree.id async for tree in known if tree.stop and tree.stop not in GOES_ON}
 
 
 def _write(sink: TextIO | None, row: dict[str, Any]) -> None:
@@ -229,25 +299,17 @@ def _write(sink: TextIO | None, row: dict[str, Any]) -> None:
     sink.flush()
 
 
-def _show(job: _Job, rows: list[dict[str, Any]], last: Result[Any] | None) -> None:
-    terminal, wish = job.terminal, job.wish
-    if wish.as_json:
-        loop = job.loop
-        terminal.document(
-            {
-                "recipe": loop.recipe.name,
-                "models": bound(loop),
-                "store": loop.store.where,
-                "seed": job.seed,
-                "results": rows,
-                "summary": results.summary(rows),
-            }
-        )
-    elif job.single and last is not None:
-        terminal.out.print(results.one(last, reused=rows[0]["reused"]))
-    else:
-        terminal.out.print(results.many(rows))
-        for row in [row for row in rows if row["error"]][:5]:
-            terminal.note(f"task {row['task']}: {row['error']}", style="red")
-    if wish.out is not None:
-        terminal.note(f"{results.count(len(rows), 'result')} in {wish.out}")
+def _document(job: _Job, rows: list[dict[str, Any]], *, interrupted: bool) -> None:
+    loop = job.loop
+    document = RunDocument.model_validate(
+        {
+            "recipe": loop.recipe.name,
+            "models": bound(loop),
+            "store": loop.store.where,
+            "seed": job.seed,
+            "results": rows,
+            "summary": results.summary(rows),
+            "interrupted": interrupted,
+        }
+    )
+    job.terminal.document(document)

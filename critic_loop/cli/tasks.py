@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from critic_loop.assets.library import explain
+from critic_loop.assets.problems import explain
 from critic_loop.cli.terminal import UsageProblem
 from critic_loop.core.messages import Message
 from critic_loop.core.records import Task

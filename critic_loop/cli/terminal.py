@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 from critic_loop.core.errors import AssetError, ConfigError, CriticLoopError
+from critic_loop.core.printable import printable
 
 FAILURE = 1
 USAGE = 2
@@ -48,19 +49,23 @@ class Terminal:
     out: Console = field(default_factory=_stdout)
     err: Console = field(default_factory=_stderr)
     traceback: bool = False
+    problem: CriticLoopError | None = None
+    """What was wrong before the command began, in its configuration: told where the command would begin."""
 
     def note(self, text: str, *, style: str = "dim") -> None:
         """Tell a person something beside the result."""
-        self.err.print(Text(text, style=style), soft_wrap=True)
+        self.err.print(Text(printable(text), style=style), soft_wrap=True)
 
     def fact(self, name: str, text: str) -> None:
         """Tell a person a setting, before work begins."""
-        self.err.print(Text.assemble((f"{name:<8}", "dim"), " ", text), soft_wrap=True)
+        self.err.print(Text.assemble((f"{name:<8}", "dim"), " ", printable(text)), soft_wrap=True)
 
     def document(self, data: Any) -> None:
-        """Write the JSON document."""
+        """Write the JSON document: a pydantic model of `cli.documents`, or what is JSON-like already."""
         import orjson
+        from pydantic import BaseModel
 
+        data = data.model_dump(mode="json") if isinstance(data, BaseModel) else data
         options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
         text = orjson.dumps(data, option=options)
         sys.stdout.buffer.write(text) if hasattr(sys.stdout, "buffer") else sys.stdout.write(text.decode())
@@ -87,6 +92,7 @@ class Terminal:
             resume: what a person does after an interruption to go on.
         """
         try:
+            self._require_settings()
             yield
         except CriticLoopError as error:
             self._explain(error, as_json=as_json)
@@ -104,18 +110,24 @@ class Terminal:
             self._explain(CriticLoopError(f"{type(error).__name__}: {error}", hint=hint), as_json=as_json)
             raise typer.Exit(FAILURE) from None
 
+    def _require_settings(self) -> None:
+        if self.problem is not None:
+            raise self.problem
+
     def _explain(self, error: CriticLoopError, *, as_json: bool) -> None:
         details = error.details if isinstance(error, UsageProblem) else ()
         if self.traceback:
             self.err.print_exception()
-        self.err.print(Text.assemble(("error: ", "bold red"), error.message), soft_wrap=True)
+        self.err.print(Text.assemble(("error: ", "bold red"), printable(error.message)), soft_wrap=True)
         for line in details:
-            self.err.print(Text(f"  {line}"), soft_wrap=True)
+            self.err.print(Text(f"  {printable(line)}"), soft_wrap=True)
         if error.hint:
-            self.err.print(Text.assemble(("hint: ", "bold cyan"), error.hint), soft_wrap=True)
+            self.err.print(Text.assemble(("hint: ", "bold cyan"), printable(error.hint)), soft_wrap=True)
         if as_json:
-            problem = {"code": error.code, "message": error.message, "hint": error.hint}
-            self.document({"error": problem | ({"details": list(details)} if details else {})})
+            from critic_loop.cli.documents import Error, ErrorDocument
+
+            problem = Error(code=error.code, message=error.message, hint=error.hint, details=list(details))
+            self.document(ErrorDocument(error=problem))
 
 
 def _of_the_system(error: OSError) -> CriticLoopError:

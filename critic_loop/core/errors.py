@@ -36,10 +36,19 @@ Scope = Literal["attempt", "tree", "job"]
 
 
 class CriticLoopError(Exception):
-    """Base of all errors raised on purpose; `code` is stable and documented."""
+    """Base of all errors raised on purpose; `code` is stable and documented.
+
+    As a code of its own it stands for a defect: in Critic Loop, or in code that it was given. Run the command
+    again with `--traceback`, or look at the exception's cause.
+    """
 
     code: ClassVar[str] = "error"
     scope: ClassVar[Scope] = "job"
+
+    @property
+    def docs(self) -> str:
+        """The place in the documentation that says what to do, as in `reference/errors.html#config`."""
+        return f"reference/errors.html#{self.code}"
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         """Say what was wrong and where; `hint` says what to do about it."""
@@ -52,26 +61,40 @@ class CriticLoopError(Exception):
 
 
 class ConfigError(CriticLoopError):
-    """A setting is wrong or missing."""
+    """A setting is wrong or missing.
+
+    The message names the setting, and the hint what is accepted. Nothing was sent.
+    """
 
     code = "config"
 
 
 class AssetError(CriticLoopError):
-    """An agent, recipe or prompt file is wrong; the message names file, key and what was expected."""
+    """An agent, recipe or prompt file is wrong; the message names file, key and what was expected.
+
+    Mend the file. `critic-loop recipes check` names every problem with its file and line. Nothing was sent.
+    """
 
     code = "asset"
 
 
 class ModelError(CriticLoopError):
-    """A model call failed."""
+    """A model call failed.
+
+    The attempt or critique that needed the call is recorded as failed, and the loop goes on; three failures in
+    a row end the tree. Look at `error` of its reply.
+    """
 
     code = "model"
     scope = "attempt"
 
 
 class RateLimited(ModelError):
-    """The endpoint asks for fewer requests."""
+    """The endpoint asks for fewer requests.
+
+    The call was sent again, as often as `attempts` in the model's settings allows, with the pauses that the
+    endpoint asked for. Lower `in_flight`.
+    """
 
     code = "rate-limited"
 
@@ -82,86 +105,128 @@ class RateLimited(ModelError):
 
 
 class ContextOverflow(ModelError):
-    """The prompt does not fit into the model's context."""
+    """The prompt does not fit into the model's context.
+
+    Show the actor less (`memory = "last"`, fewer fields in `show`), or use a model with a longer context.
+    """
 
     code = "context-overflow"
 
 
 class Refused(ModelError):
-    """The model declined to answer."""
+    """The model declined to answer.
+
+    The attempt has no answer; the next one may. If all are refused, the task or the prompt is the reason.
+    """
 
     code = "refused"
 
 
 class DeadlineExceeded(ModelError):
-    """No answer came in time."""
+    """No answer came in time.
+
+    Raise `timeout_s` in the model's settings, or ask for less with `max_tokens`.
+    """
 
     code = "deadline"
 
 
 class Unreachable(ModelError):
-    """Nothing answers at the address, even after retries."""
+    """Nothing answers at the address, even after retries.
+
+    Check that the server runs and that address and model name are right. Then run the same again: finished
+    calls are not repeated.
+    """
 
     code = "unreachable"
     scope = "job"
 
 
 class AuthFailed(ModelError):
-    """The key is wrong or missing."""
+    """The key is wrong or missing.
+
+    Set the variable that the message names. Then run the same again: finished calls are not repeated.
+    """
 
     code = "auth"
     scope = "job"
 
 
 class CreditExhausted(ModelError):
-    """The account has no credit left."""
+    """The account has no credit left.
+
+    Pay, or name another model. Then run the same again: finished calls are not repeated.
+    """
 
     code = "credit"
     scope = "job"
 
 
 class OutputError(CriticLoopError):
-    """Text does not fit its schema."""
+    """Text does not fit its schema.
+
+    From an actor it is feedback for the next revision, from a critic an abstention. If it happens often, ask
+    for a simpler output, or allow more tokens.
+    """
 
     code = "output"
     scope = "attempt"
 
 
 class ToolError(CriticLoopError):
-    """A tool failed."""
+    """A tool failed.
+
+    The actor is told, and may try again. Mend the tool if it raises for arguments that fit its signature.
+    """
 
     code = "tool"
     scope = "attempt"
 
 
 class SandboxUnavailable(CriticLoopError):
-    """Programs cannot be run safely on this machine."""
+    """Programs cannot be run safely on this machine.
+
+    Nothing was run. Use a machine with a supported sandbox.
+    """
 
     code = "sandbox"
 
 
 class VerifierError(CriticLoopError):
-    """A verifier failed; its verdict is an abstention."""
+    """A verifier failed; its verdict is an abstention.
+
+    Mend the verifier: it raised, or returned something other than a Feedback, a bool or a number from 0 to 1.
+    No answer was failed by it.
+    """
 
     code = "verifier"
     scope = "attempt"
 
 
 class SearchError(CriticLoopError):
-    """A search asked for something that cannot be: an unknown id, or waiting for nothing."""
+    """A search asked for something that cannot be: an unknown id, or waiting for nothing.
+
+    Mend the search; `critic_loop.testing.search_contract` finds most such mistakes.
+    """
 
     code = "search"
     scope = "tree"
 
 
 class StoreError(CriticLoopError):
-    """Trees cannot be written or read."""
+    """Trees cannot be written or read.
+
+    Check path, permissions and the space that is left. A file of a newer version needs a newer Critic Loop.
+    """
 
     code = "store"
 
 
 class ExportError(CriticLoopError):
-    """Rows cannot be made from these trees."""
+    """Rows cannot be made from these trees.
+
+    The message counts what was left out, and why. Most often the trees hold no two answers of different worth.
+    """
 
     code = "export"
 

@@ -87,6 +87,14 @@ class Completion:
         return self.choices[0].message.text
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Text of an answer that is still being written; no record, and kept nowhere."""
+
+    call: str
+    text: str
+
+
 @runtime_checkable
 class Model(Protocol):
     """Anything that completes a conversation.

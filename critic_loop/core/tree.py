@@ -33,15 +33,23 @@ class Tree:
     def __init__(self, head: Head) -> None:
         """Start a tree with its first record."""
         self.head = head
+        """What was to be done, and by which recipe."""
         self.log: list[Record] = [head]
+        """All records, in the order in which they were written."""
         self.asks: dict[str, Ask] = {}
+        """Every move that was asked for, by its attempt's id."""
         self.attempts: dict[str, Attempt] = {}
         """Latest version of each attempt, in the order of first arrival."""
         self.feedback: dict[str, Feedback] = {}
+        """All feedback by its id, what was superseded included."""
         self.calls: dict[str, Call] = {}
+        """Model calls as sent, by id."""
         self.replies: dict[str, Reply] = {}
+        """How calls ended, by the call's id; calls in flight have none."""
         self.events: list[Event] = []
+        """Swaps, stops, errors."""
         self.outcome: Outcome | None = None
+        """How it ended; the latest, if it was resumed."""
         self.open: dict[str, Ask] = {}
         """Asks whose attempt is not settled: the moves in flight."""
         self._children: dict[str, list[str]] = {}

@@ -19,7 +19,7 @@ from pydantic_core import to_json
 from critic_loop.assets import AgentSpec, Library, Recipe, Template
 from critic_loop.core.budget import Budget, LocalLedger
 from critic_loop.core.errors import ConfigError
-from critic_loop.core.protocols import AnySearch, Model, Select, Store
+from critic_loop.core.protocols import AnySearch, Model, Piece, Select, Store
 from critic_loop.core.records import Head, Record, Task, digest_of
 from critic_loop.core.stop import AnyOf, Elapsed, Failing, Rule, require_countable, rule_of
 from critic_loop.core.tree import Tree
@@ -28,7 +28,7 @@ from critic_loop.graph.session import Session
 from critic_loop.models import Switchboard
 from critic_loop.nodes.calls import Calls
 from critic_loop.nodes.desk import Actor, Critic, Desk, HumanCritic, Judge, ToolLike
-from critic_loop.nodes.prompted import PromptedActor, PromptedCritic, PromptedJudge
+from critic_loop.nodes.prompted import BLOCKS, PromptedActor, PromptedCritic, PromptedJudge
 from critic_loop.nodes.roles import FunctionActor, FunctionCritic, verifier
 from critic_loop.outputs import Output, critique_of, output_of
 from critic_loop.search import FunctionSearch, SearchFn, build, search
@@ -112,7 +112,7 @@ class Parts:
             created_at=round(time.time(), 3),
         )
 
-    def session(self, tree: Tree, store: Store, notify: Callable[[Record], None]) -> Session:
+    def session(self, tree: Tree, store: Store, notify: Callable[[Record | Piece], None]) -> Session:
         """Return a working session over `tree`, new or stored."""
         self.check(tree)
         spend = tree.spend()
@@ -256,7 +256,7 @@ def _actor(given: Given, spec: AgentSpec, switchboard: Switchboard, hashes: dict
             "no actor was given.",
             hint="Name a model, as in actor='openai:NAME' or actor='chat:NAME@http://localhost:8000'.",
         )
-    template = _template(given.library, spec, recipe_name=given.recipe.actor, needs="feedback", hashes=hashes)
+    template = _template(given.library, spec, recipe_name=given.recipe.actor, hashes=hashes)
     _check_memory(given.recipe, template)
     return PromptedActor(spec=spec, template=template, slot=spec.slot, name=given.recipe.actor)
 
@@ -270,10 +270,8 @@ def _check_memory(recipe: Recipe, template: Template) -> None:
         )
 
 
-def _template(
-    library: Library, spec: AgentSpec, *, recipe_name: str, needs: str, hashes: dict[str, str]
-) -> Template:
-    template = library.prompt(spec.prompt)
+def _template(library: Library, spec: AgentSpec, *, recipe_name: str, hashes: dict[str, str]) -> Template:
+    template, needs = library.prompt(spec.prompt), BLOCKS[spec.role]
     if needs not in template.blocks:
         raise ConfigError(f"{template.where}: a prompt for role {spec.role!r} needs a block {needs!r}.")
     hashes[recipe_name] = digest_of(spec)
@@ -323,7 +321,7 @@ def _prompted_critics(given: Given, hashes: dict[str, str]) -> tuple[Critic, ...
             if position == 0 or use.agent not in {c.name for c in critics}
             else f"{use.agent}#{position}"
         )
-        template = _template(given.library, spec, recipe_name=use.agent, needs="user", hashes=hashes)
+        template = _template(given.library, spec, recipe_name=use.agent, hashes=hashes)
         critics.append(
             PromptedCritic(
                 spec=spec, template=template, slot=use.slot or spec.slot, name=name,
@@ -342,7 +340,7 @@ def _judge(given: Given, switchboard: Switchboard, hashes: dict[str, str]) -> Ju
     spec = given.library.agent(name)
     if given.judge is not None:
         switchboard.bind(spec.slot, given.judge)
-    template = _template(given.library, spec, recipe_name=name, needs="user", hashes=hashes)
+    template = _template(given.library, spec, recipe_name=name, hashes=hashes)
     return PromptedJudge(
         spec=spec, template=template, slot=spec.slot, name=name, output=critique_of(spec.output)
     )

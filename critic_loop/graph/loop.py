@@ -23,9 +23,9 @@ from typing_extensions import TypeVar
 from critic_loop.assets import Library, Recipe
 from critic_loop.core.errors import ConfigError, CriticLoopError
 from critic_loop.core.messages import Message
-from critic_loop.core.protocols import AnySearch, Model, Select, Store
+from critic_loop.core.protocols import AnySearch, Model, Piece, Select, Store
 from critic_loop.core.records import Event, Outcome, Record, Task
-from critic_loop.core.stop import Rule
+from critic_loop.core.stop import Rule, StopReason
 from critic_loop.core.tree import Tree
 from critic_loop.graph.assemble import Bindable, Given, assemble
 from critic_loop.graph.background import Background
@@ -40,6 +40,7 @@ from critic_loop.store import open_store
 T = TypeVar("T", default=str)
 
 TaskLike = str | Sequence[Message] | Task
+Notify = Callable[[Record | Piece], None]
 _OWN_LIMIT: Any = {"recursion_limit": 1_000_000_000}
 """Our own runs end by stop rules and budgets, not by LangGraph's fuse."""
 
@@ -98,6 +99,7 @@ class Loop(Generic[T]):
         library = Library(assets)
         chosen = recipe if isinstance(recipe, Recipe) else library.recipe(str(recipe))
         self.recipe = chosen
+        """The recipe as loaded, before this loop's own arguments."""
         self.parts = assemble(
             Given(
                 recipe=chosen, library=library, output=output, actor=actor, critic=critic, judge=judge,
@@ -106,6 +108,7 @@ class Loop(Generic[T]):
             )
         )  # fmt: skip
         self.store: Store = open_store(store)
+        """Where its trees are kept."""
         self.lane = build_lane(
             self,
             tools=bool(self.parts.tools),
@@ -114,10 +117,12 @@ class Loop(Generic[T]):
             judge=self.parts.judges_revisions,
         )
         self.graph = build_graph(self, self.lane)
+        """The compiled graph, for hosts and for `langgraph dev`."""
         self._sessions: dict[str, Session] = {}
         self._reserved: set[str] = set()
         self._background = Background()
         self._announced = False
+        self._interrupted: StopReason | None = None
 
     @property
     def switchboard(self) -> Any:
@@ -140,8 +145,11 @@ class Loop(Generic[T]):
         """
         return await self._run(Task.of(task), tree_id or new_tree_id(), seed, _ignore)
 
-    async def _run(self, task: Task, tree_id: str, seed: int, notify: Callable[[Record], None]) -> Result[T]:
+    async def _run(
+        self, task: Task, tree_id: str, seed: int, notify: Notify, *, pieces: bool = False
+    ) -> Result[T]:
         session = await self._open(task, tree_id, seed, notify)
+        session.desk.calls.pieces = pieces
         self._announce()
         try:
             if session.stop is None:
@@ -163,12 +171,20 @@ class Loop(Generic[T]):
         return self._background.run(self.run(task, tree_id=tree_id, seed=seed))
 
     async def stream(
-        self, task: TaskLike, *, tree_id: str | None = None, seed: int = 0
-    ) -> AsyncGenerator[Record | Result[T], None]:
-        """Yield every record after the head as it is written, and the result last."""
+        self, task: TaskLike, *, tree_id: str | None = None, seed: int = 0, pieces: bool = False
+    ) -> AsyncGenerator[Record | Piece | Result[T], None]:
+        """Yield every record after the head as it is written, and the result last.
+
+        Args:
+            task: text, messages, or a Task.
+            tree_id: resume (or begin) this tree; without it a new tree is begun.
+            seed: another seed gives other random draws where models honour seeds.
+            pieces: ask models to stream, and yield their text piece by piece, too.
+        """
         wanted = tree_id or new_tree_id()
-        queue: asyncio.Queue[Record | None] = asyncio.Queue()
-        running = asyncio.create_task(self._run(Task.of(task), wanted, seed, queue.put_nowait))
+        queue: asyncio.Queue[Record | Piece | None] = asyncio.Queue()
+        work = self._run(Task.of(task), wanted, seed, queue.put_nowait, pieces=pieces)
+        running = asyncio.create_task(work)
         running.add_done_callback(lambda _: queue.put_nowait(None))
         try:
             while (record := await queue.get()) is not None:
@@ -185,7 +201,7 @@ class Loop(Generic[T]):
         Tree ids follow from task, recipe and seed: run again over the same store, finished trees are
         returned without a call and unfinished ones go on where they stopped. An error of scope *tree*
         is a result with stop reason `error`; one of scope *job* (a wrong key, a full disk) ends the
-        map after the trees in flight have settled, with nothing written as failed.
+        map after the trees in flight have settled, with nothing written as failed. `interrupt` ends it early.
         """
         waiting = iter(tasks)
         finished: asyncio.Queue[Result[T] | None] = asyncio.Queue(maxsize=in_flight)
@@ -201,9 +217,9 @@ class Loop(Generic[T]):
         async def work() -> None:
             try:
                 for task in waiting:
-                    await finished.put(await one(Task.of(task)))
-                    if failed:
+                    if failed or self._interrupted is not None:
                         break
+                    await finished.put(await one(Task.of(task)))
             except Exception as error:  # noqa: BLE001  # raised below, once the others have settled
                 failed.append(error)
             await finished.put(None)
@@ -228,6 +244,17 @@ class Loop(Generic[T]):
             log.warning("tree %s ended: %s", tree_id, error)
             tree = await self.store.load(tree_id)
             return self._from(tree, Outcome(stop="error", stop_text=str(error)), error=str(error))
+
+    def interrupt(self) -> None:
+        """Let what runs end soon, with stop reason `interrupted`: calls in flight are waited for and kept.
+
+        No further call is sent, by this loop, ever; each tree returns its best so far and goes on where it
+        was when it is run again. Call it from the event loop that runs the loop (from a signal handler, say).
+        To end at once, cancel the task instead: calls in flight are lost then.
+        """
+        self._interrupted = StopReason("interrupted", "the run was interrupted")
+        for session in tuple(self._sessions.values()):
+            session.interrupt(self._interrupted)
 
     def _announce(self) -> None:
         """Say once, before the first call, who is asked, by which recipe, up to which cap, kept where."""
@@ -399,7 +426,7 @@ class Loop(Generic[T]):
         self._sessions.pop(tree_id, None)
         self.switchboard.forget(tree_id)
 
-    async def _open(self, task: Task, tree_id: str, seed: int, notify: Callable[[Record], None]) -> Session:
+    async def _open(self, task: Task, tree_id: str, seed: int, notify: Notify) -> Session:
         with self._reserve(tree_id):
             if not await self.store.has(tree_id):
                 head = self.parts.head(tree_id, task, seed)
@@ -427,8 +454,10 @@ class Loop(Generic[T]):
         finally:
             self._reserved.discard(tree_id)
 
-    def _adopt(self, tree: Tree, notify: Callable[[Record], None]) -> Session:
+    def _adopt(self, tree: Tree, notify: Notify) -> Session:
         session = self._sessions[tree.id] = self.parts.session(tree, self.store, notify)
+        if self._interrupted is not None and session.stop is None:
+            session.interrupt(self._interrupted)
         return session
 
     # -- ending --------------------------------------------------------------------------------
@@ -536,7 +565,7 @@ def _heard_by_host(tree: Tree) -> int:
     return sum(1 for event in tree.events if event.kind == "resume" and event.data.get("by") == "host")
 
 
-def _ignore(record: Record) -> None:
+def _ignore(record: Record | Piece) -> None:
     """Nobody listens."""
 
 

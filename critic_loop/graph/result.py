@@ -10,6 +10,7 @@ from typing_extensions import TypeVar
 from critic_loop.core.records import Spend, Task, Verdict
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import Value, value_of
+from critic_loop.metrics import Cause, Why, why
 
 T = TypeVar("T", default=str)
 
@@ -53,3 +54,14 @@ class Result(Generic[T]):
     def parked(self) -> tuple[str, ...]:
         """Attempts that wait for a person's word."""
         return tuple(i for i, a in self.tree.attempts.items() if a.status == "parked")
+
+    def why(self) -> Why:
+        """Return why there is no right answer, or that there is one; `print(result.why())` reads well.
+
+        Judged anew at each call by what the tree holds: `critic_loop.metrics.why` does the same for a tree
+        that was loaded later, with what users and verifiers have said since.
+        """
+        if self.error:
+            hint = "Mend what the message names, and run it again with the same store."
+            return Why(tree=self.tree.id, cause=Cause.ERROR, text=self.error, hint=hint)
+        return why(self.tree)

@@ -25,7 +25,7 @@ from critic_loop.nodes.desk import Desk, seed_of
 from critic_loop.nodes.view import shown_to_actor
 from critic_loop.select import best_value
 
-GOES_ON = frozenset({"budget", "steps", "elapsed", "parked", "failing", "spent"})
+GOES_ON = frozenset({"budget", "steps", "elapsed", "parked", "failing", "spent", "interrupted"})
 """Stop reasons after which a tree may be resumed: with more budget or time, new feedback, a mended server."""
 
 Group = tuple[Ask, ...]
@@ -221,7 +221,12 @@ class Session:
         self.changed.set()
 
     def halt(self, reason: StopReason) -> None:
-        """Stop from outside: out of steps, cancelled."""
+        """Stop from outside: out of steps."""
+        self._halt(reason)
+
+    def interrupt(self, reason: StopReason) -> None:
+        """Stop from outside as soon as the calls in flight have settled; no other is sent."""
+        self.desk.calls.halted = reason
         self._halt(reason)
 
     def fail(self, error: BaseException) -> None:

@@ -34,7 +34,8 @@ _log = logging.getLogger(__name__)
 
 _DROPPABLE = ("temperature", "top_p", "seed", "stop", "logprobs", "return_token_ids", "stream_options")
 """Fields without which a request still makes sense when an endpoint does not know them."""
-_CONNECT_TIMEOUT_S = 10.0
+_CONNECT = {"connect": 10.0}
+"""Time limits of httpx, in seconds."""
 _SYNONYMS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
@@ -102,6 +103,55 @@ class ChatModel:
         """The environment variable from which the key is read; empty if there is none."""
         named = self._settings.key_env
         return self._profile.key_env if named is None else named
+
+    @property
+    def url(self) -> str:
+        """The base address, as it is used."""
+        return self._url
+
+    @property
+    def profile(self) -> Profile:
+        """What the endpoint is taken to be able to do."""
+        return self._profile
+
+    @property
+    def name(self) -> str:
+        """What the endpoint calls the model."""
+        return self._name
+
+    async def served(self, *, timeout_s: float = 10.0) -> tuple[str, ...]:
+        """Return the models that the endpoint lists (`GET /models`): it answers, and no prompt is sent.
+
+        Raises:
+            ModelError: nothing answers, or not with a list.
+        """
+        import httpx
+
+        from critic_loop.models.connections import CONNECTION_ERRORS, connection_failure
+
+        transport = await self._connected().transport()
+        request = httpx.Request(
+            "GET", f"{self._url}/models", headers=self._headers(), extensions={"timeout": _CONNECT}
+        )
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = await transport.handle_async_request(request)
+                try:
+                    content = await response.aread()
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"{self._endpoint} did not list its models within {timeout_s:g} s."
+            ) from None
+        except CONNECTION_ERRORS as error:
+            raise connection_failure(error, endpoint=self._endpoint) from error
+        if response.status_code != 200:
+            raise self._failed(response, content)
+        listed = self._parsed(content, response).get("data")
+        if not isinstance(listed, list):
+            raise self._nonsense("no list of models")
+        return tuple(str(one["id"]) for one in listed if isinstance(one, dict) and "id" in one)
 
     async def complete(self, request: Request) -> Completion:
         """Answer `request` with one HTTP request, or one for each choice where the endpoint cannot `n`.
@@ -265,9 +315,7 @@ class ChatModel:
         field = rejected_parameter(content) if response.status_code == 400 else None
         return error if field is None else _Rejected(field, error)
 
-    def _http_request(self, body: Json) -> httpx.Request:
-        import httpx
-
+    def _headers(self) -> dict[str, str]:
         headers = {
             "Content-Type": "application/json",
             "Accept-Encoding": "gzip, deflate",
@@ -275,9 +323,15 @@ class ChatModel:
         }
         if key := self._key():
             headers["Authorization"] = f"Bearer {key}"
-        extensions = {"timeout": {"connect": _CONNECT_TIMEOUT_S}}
-        content = orjson.dumps(body)
-        return httpx.Request("POST", self._http_url, headers=headers, content=content, extensions=extensions)
+        return headers
+
+    def _http_request(self, body: Json) -> httpx.Request:
+        import httpx
+
+        content, extensions = orjson.dumps(body), {"timeout": _CONNECT}
+        return httpx.Request(
+            "POST", self._http_url, headers=self._headers(), content=content, extensions=extensions
+        )
 
     def _connected(self) -> Connections:
         if self._connections is None:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from critic_loop.core import plugins
 from critic_loop.core.errors import ConfigError
@@ -35,6 +35,47 @@ _FORMS = {
 }
 
 
+class ModelTable(ModelSettings):
+    """A `[models.NAME]` table: a spec under a short name, with its longer settings."""
+
+    spec: str = Field(min_length=1)
+
+    @field_validator("key_env")
+    @classmethod
+    def _is_a_name(cls, given: str | None) -> str | None:
+        if given and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", given):  # not shown: it may be the key itself
+            raise ValueError("the NAME of an environment variable is expected, such as CHAT_API_KEY")
+        return given
+
+    @field_validator("spec")
+    @classmethod
+    def _names_a_backend(cls, given: str) -> str:
+        if ":" not in given:
+            raise ValueError("a spec is expected, such as openai:NAME or chat:NAME@http://HOST:PORT/v1")
+        return given
+
+    @property
+    def settings(self) -> ModelSettings:
+        """All but the spec."""
+        return ModelSettings(**self.model_dump(exclude={"spec"}))
+
+
+def configured(name: str, tables: Mapping[str, ModelTable]) -> Model:
+    """Return the model of the table `name`, or else the one that `name` names as a spec.
+
+    Raises:
+        ConfigError: there is neither, or something that it needs is missing.
+    """
+    table = tables.get(name)
+    if table is not None:
+        return resolve(table.spec, settings=table.settings)
+    if tables and ":" not in name:
+        near = difflib.get_close_matches(name, tables, n=1)
+        guess = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(sorted(tables))}."
+        raise ConfigError(f"There is no model {name!r} in [models].", hint=f"{guess} Or write BACKEND:NAME.")
+    return resolve(name)
+
+
 def resolve(spec: str | Model, *, settings: ModelSettings | Mapping[str, Any] | None = None) -> Model:
     """Return the model that a spec names, with retries and a limit around it; a model is returned as is.
 
@@ -51,9 +92,24 @@ def resolve(spec: str | Model, *, settings: ModelSettings | Mapping[str, Any] | 
     backend, colon, rest = spec.partition(":")
     if not colon or not rest:
         raise ConfigError(f"{spec!r} names no model.", hint=f"Write {_FORMS.get(backend, 'BACKEND:NAME')}.")
+    checked = _checked(settings)
     if backend in PROFILES:
-        return _wrapped(backend, rest, _checked(settings))
-    return _plugged(backend, rest)
+        return _wrapped(_CHAT[backend](rest, checked), checked)
+    model = _plugged(backend, rest)
+    if checked != ModelSettings():
+        given = ", ".join(sorted(checked.model_fields_set))
+        raise ConfigError(f"{spec!r}: backend {backend!r} takes no settings, but {given} was given.")
+    return model
+
+
+def endpoint(spec: str, *, settings: ModelSettings | Mapping[str, Any] | None = None) -> ChatModel | None:
+    """Return the client behind a spec without retries and limits, to be probed; None for other backends.
+
+    Raises:
+        ConfigError: something that the model needs is missing.
+    """
+    backend, _, rest = spec.partition(":")
+    return _CHAT[backend](rest, _checked(settings)) if backend in PROFILES else None
 
 
 def backends() -> list[str]:
@@ -70,8 +126,8 @@ def _checked(settings: ModelSettings | Mapping[str, Any] | None) -> ModelSetting
         raise ConfigError(f"A model's settings: {key}: {first['msg']}.") from error
 
 
-def _wrapped(backend: str, rest: str, settings: ModelSettings) -> Model:
-    model: Model = _CHAT[backend](rest, settings)
+def _wrapped(chat: ChatModel, settings: ModelSettings) -> Model:
+    model: Model = chat
     if settings.in_flight is not None:
         model = Limited(model, settings.in_flight)
     return Retrying(model, RetryPolicy(attempts=settings.attempts))

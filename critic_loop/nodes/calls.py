@@ -21,14 +21,17 @@ from pydantic_core import to_json
 from critic_loop.core.budget import Ledger
 from critic_loop.core.errors import CriticLoopError, DeadlineExceeded, ModelError, boundary
 from critic_loop.core.messages import Text
-from critic_loop.core.protocols import Completion, Model, Request, Store
+from critic_loop.core.protocols import Completion, Model, Piece, Request, Store
 from critic_loop.core.records import Call, Place, Record, Reply
 from critic_loop.core.stop import StopReason
 from critic_loop.core.tree import Tree
 
 
 class BudgetSpent(CriticLoopError):
-    """No call is left, or no time. A stop reason, not a failure: what was not asked stays open."""
+    """No call is left, or no time. A stop reason, not a failure: what was not asked stays open.
+
+    Raise `max_calls`, or allow more time, and run the tree again: it goes on where it stopped.
+    """
 
     code = "budget"
     scope = "tree"
@@ -70,8 +73,12 @@ class Calls:
     slots: Slots
     ledger: Ledger
     now: Callable[[], float] = time.time
-    notify: Callable[[Record], None] = field(default=lambda _: None)
+    notify: Callable[[Record | Piece], None] = field(default=lambda _: None)
     """Told of every record: what `Loop.stream` listens to."""
+    pieces: bool = False
+    """Whether to ask models to stream, and to tell of each piece of text as it comes."""
+    halted: StopReason | None = None
+    """Why no call may be sent any more, though those in flight are waited for."""
     spent: StopReason | None = None
     """Why a call was not made or not waited for: no call left, or no time."""
     deadline_at: float | None = None
@@ -97,6 +104,8 @@ class Calls:
         settled = self._settled(place, digest)
         if settled is not None:
             return settled
+        if self.halted is not None:
+            raise self._no_further_call(self.halted)
         lease = self.ledger.reserve()
         if lease is None:
             self.spent = StopReason("budget", "the budget has no call left")
@@ -107,7 +116,7 @@ class Calls:
         sent, tokens = 0, 0
 
         def may_retry() -> bool:
-            return self.ledger.reserve() is not None
+            return self.halted is None and self.ledger.reserve() is not None
 
         try:
             async with self.slots.lease(slot, tree=self.tree.id, attempt=place.subject[0]) as bound:
@@ -146,7 +155,7 @@ class Calls:
     async def _send(self, call: Call, request: Request, model: Model) -> Completion:
         try:
             with boundary(ModelError, f"model {call.binding!r}"):
-                completion = await model.complete(self._within_deadline(request))
+                completion = await model.complete(self._within_deadline(self._heard(call, request)))
             if len(completion.choices) != request.choices:
                 raise ModelError(
                     f"model {call.binding!r} gave {len(completion.choices)} choices, not {request.choices}."
@@ -158,9 +167,22 @@ class Calls:
             await self.record(self._failure(call, error))
             if isinstance(error, DeadlineExceeded) and self._late():
                 raise self._time_is_up() from error
+            if (
+                self.halted is not None and error.scope == "attempt"
+            ):  # not tried again: what was asked stays open
+                raise self._no_further_call(self.halted) from error
             raise
         await self.record(self._reply(call, completion))
         return completion
+
+    def _heard(self, call: Call, request: Request) -> Request:
+        if not self.pieces:
+            return request
+
+        def heard(text: str) -> None:
+            self.notify(Piece(call.id, text))
+
+        return replace(request, on_text=heard)
 
     async def on_disk(self) -> None:
         """Return when all that was recorded is on disk: before a tool acts or a person is asked."""
@@ -168,6 +190,10 @@ class Calls:
 
     def _late(self) -> bool:
         return self.deadline_at is not None and self.now() >= self.deadline_at
+
+    def _no_further_call(self, reason: StopReason) -> BudgetSpent:
+        self.spent = reason
+        return BudgetSpent(f"{reason.text}.", hint="Run the tree again to go on.")
 
     def _time_is_up(self) -> BudgetSpent:
         self.spent = StopReason("elapsed", "the time is up")

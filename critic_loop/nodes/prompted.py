@@ -20,6 +20,15 @@ from critic_loop.nodes.desk import Desk, Turn, When, seed_of
 from critic_loop.nodes.view import earlier, evidence_on, masked_feedback, masked_messages
 from critic_loop.outputs import CritiqueOutput
 
+VARIABLES: dict[str, frozenset[str]] = {
+    "actor": frozenset({"schema", "feedback", "rejected", "round"}),
+    "critic": frozenset({"task", "answer", "rejected", "reference", "feedback", "schema"}),
+    "judge": frozenset({"task", "first", "second"}),
+}
+"""What a prompt of each role is given."""
+BLOCKS = {"actor": "feedback", "critic": "user", "judge": "user"}
+"""The block that a prompt of each role must have."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prompted:

@@ -6,7 +6,7 @@ Text goes in; a typed value, or the reason why there is none, comes out. No prom
 from critic_loop.outputs.answer import output_of
 from critic_loop.outputs.base import CritiqueOutput, Output, Parsed
 from critic_loop.outputs.critique import Critique, CritiqueJson, Rubric, critique_of
-from critic_loop.outputs.final import final_part, normalised
+from critic_loop.outputs.final import agree, final_part, normalised
 from critic_loop.outputs.plain import BoxedOutput, ChoiceOutput, CodeOutput, TextOutput
 from critic_loop.outputs.typed import JsonOutput
 from critic_loop.outputs.verdict import PairVerdict, VerdictLine
@@ -25,6 +25,7 @@ __all__ = [
     "Rubric",
     "TextOutput",
     "VerdictLine",
+    "agree",
     "critique_of",
     "final_part",
     "normalised",

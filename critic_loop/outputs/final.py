@@ -9,6 +9,8 @@ import re
 import unicodedata
 from fractions import Fraction
 
+from pydantic import JsonValue
+
 from critic_loop.core.messages import assistant
 from critic_loop.outputs.plain import BoxedOutput
 
@@ -46,6 +48,15 @@ def normalised(text: str) -> str | Fraction:
     if over == 0:
         return folded
     return Fraction(sign.replace("1", "") + above.replace(",", "")) / over
+
+
+def agree(given: JsonValue, reference: JsonValue) -> bool:
+    """Return whether two answers say the same; a list of references means any of them."""
+    if isinstance(reference, list) and not isinstance(given, list):
+        return any(agree(given, one) for one in reference)
+    if isinstance(given, str | int | float) and isinstance(reference, str | int | float):
+        return normalised(final_part(str(given))) == normalised(final_part(str(reference)))
+    return given == reference
 
 
 def _folded(text: str) -> str:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from pydantic import JsonValue
 from pydantic_core import to_jsonable_python
 
 from critic_loop.core.records import Feedback, Task, Verdict
-from critic_loop.outputs import final_part, normalised
+from critic_loop.outputs import agree
 
 
 class _Seen(Protocol):
@@ -30,14 +29,5 @@ def answer(view: _Seen) -> Feedback:
     reference = view.task.reference
     if reference is None:
         return Feedback.abstain("the task has no reference answer")
-    same = equal(to_jsonable_python(view.answer), reference)
+    same = agree(to_jsonable_python(view.answer), reference)
     return Feedback(verdict=Verdict.PASS if same else Verdict.FAIL, score=float(same))
-
-
-def equal(given: JsonValue, reference: JsonValue) -> bool:
-    """Return whether two answers agree; a list of references means any of them."""
-    if isinstance(reference, list) and not isinstance(given, list):
-        return any(equal(given, one) for one in reference)
-    if isinstance(given, str | int | float) and isinstance(reference, str | int | float):
-        return normalised(final_part(str(given))) == normalised(final_part(str(reference)))
-    return given == reference

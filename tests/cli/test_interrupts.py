@@ -1,4 +1,4 @@
-"""Ctrl-C leaves readable trees, says how to go on, and a second run repeats no finished call."""
+"""Ctrl-C leaves readable trees, says how to go on, and a second run repeats no paid call."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,15 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to se
 Completed = subprocess.CompletedProcess[str]
 
 
-def interrupted(arguments: list[str], server: TestServer, *, after: int, folder: Path) -> Completed:
-    """Run a command and press Ctrl-C once the server has had so many requests."""
+def interrupted(
+    arguments: list[str],
+    server: TestServer,
+    *,
+    after: int,
+    folder: Path,
+    signals: Sequence[signal.Signals] = (signal.SIGINT,),
+) -> Completed:
+    """Run a command and send it signals, 0.2 s apart, once the server has had so many requests."""
     command = [sys.executable, "-m", "critic_loop", *arguments]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "140"}
     with subprocess.Popen(
@@ -34,7 +42,9 @@ def interrupted(arguments: list[str], server: TestServer, *, after: int, folder:
         give_up = time.monotonic() + 60
         while len(server.requests) < after and time.monotonic() < give_up:
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        for number in signals:
+            process.send_signal(number)
+            time.sleep(0.2)
         out, err = process.communicate(timeout=30)
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
@@ -56,34 +66,87 @@ def test_many_tasks(cli: Cli, serve: Serve, tmp_path: Path) -> None:
     ended = interrupted(arguments, server, after=15, folder=tmp_path)
     assert ended.returncode == 130
     assert "Traceback" not in ended.stderr
-    assert "of 12 tasks done" in ended.stderr
+    assert "of 12 tasks done; trees lie in sqlite:///.critic_loop/trees.db." in ended.stderr
     assert "Run the same command again to go on" in ended.stderr
 
     before = trees_in(tmp_path / ".critic_loop" / "trees.db")
     assert before
     answered = sum(reply.status == "ok" for tree in before for reply in tree.replies.values())
+    assert answered == len(server.requests), "what was paid for has settled"
+    assert {reply.status for tree in before for reply in tree.replies.values()} == {"ok"}
+    assert all(tree.outcome is not None for tree in before)
 
     again = cli(*arguments, "--json")
     assert again.code == 0
     assert again.json["summary"]["answered"] == 12
     needed = 12 * 4
-    assert len(server.requests) <= needed + 3, "only the calls in flight were repeated"
+    assert len(server.requests) == needed, "no call was repeated"
     after = trees_in(tmp_path / ".critic_loop" / "trees.db")
     assert sum(reply.status == "ok" for tree in after for reply in tree.replies.values()) == needed
     assert answered < needed
 
 
-def test_one_task(cli: Cli, serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_task(cli: Cli, serve: Serve, tmp_path: Path, number: signal.Signals) -> None:
     server = serve(reviewed, delay_s=0.2)
     arguments = ["run", "What is 6 * 7?", "--actor", spec(server)]
-    ended = interrupted(arguments, server, after=3, folder=tmp_path)
+    ended = interrupted(arguments, server, after=2, folder=tmp_path, signals=[number])
+    assert ended.returncode == 130
+    assert ended.stdout == "answer 41\n", "the best so far"
+    assert "✗ 1  rejected" in ended.stderr
+    assert "interrupted: the run was interrupted" in ended.stderr
+    assert "lies in sqlite:///.critic_loop/trees.db. Run the same command again to go on" in ended.stderr
+    again = cli(*arguments, "--json")
+    assert again.code == 0
+    assert again.json["results"][0]["answer"] == "answer 42"
+    assert again.json["results"][0]["reused"] is False, "it had not ended"
+    assert len(server.requests) == 4
+
+
+def test_with_json_the_document_says_so(serve: Serve, tmp_path: Path) -> None:
+    server = serve(reviewed, delay_s=0.2)
+    arguments = ["run", "x", "--actor", spec(server), "--json"]
+    ended = interrupted(arguments, server, after=2, folder=tmp_path)
+    assert ended.returncode == 130
+    document = json.loads(ended.stdout)
+    assert document["interrupted"] is True
+    assert document["results"][0]["stop"] == "interrupted"
+
+
+def test_twice_ends_at_once(cli: Cli, serve: Serve, tmp_path: Path) -> None:
+    server = serve(reviewed, delay_s=30)
+    arguments = ["run", "x", "--actor", spec(server)]
+    began = time.monotonic()
+    ended = interrupted(arguments, server, after=1, folder=tmp_path, signals=[signal.SIGINT, signal.SIGINT])
+    assert time.monotonic() - began < 20
     assert ended.returncode == 130
     assert ended.stdout == ""
+    assert "Traceback" not in ended.stderr
     assert "Interrupted. Run the same command again to go on" in ended.stderr
-    again = cli(*arguments)
-    assert again.code == 0
-    assert again.out.startswith("answer 42")
-    assert len(server.requests) <= 5
+    (tree,) = trees_in(tmp_path / ".critic_loop" / "trees.db")
+    assert [reply.status for reply in tree.replies.values()] == ["cancelled"]
+
+
+def test_three_times_end_what_does_not_listen(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "stuck.py").write_text(
+        "import pathlib, time\n"
+        "def check(view):\n"
+        "    pathlib.Path('stuck').touch()\n"
+        "    while True:\n"
+        "        time.sleep(0.01)\n"
+    )
+    arguments = ["run", "x", "--actor", spec(serve(reviewed)), "--verifier", "stuck:check"]
+    command = [sys.executable, "-m", "critic_loop", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / "stuck").exists():
+            time.sleep(0.01)
+        for _ in range(3):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Run the same command again to go on" in err
 
 
 def test_the_demo(cli: Cli, serve: Serve, tmp_path: Path) -> None:

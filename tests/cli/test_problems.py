@@ -37,7 +37,7 @@ RIGHT_KEY, WRONG_KEY = "sk-right-31415926", "sk-wrong-27182818"
         (["run", "x", "--file", "t.jsonl", "--actor", NOBODY], "give one of them"),
         (["run", "--file", "t.jsonl", "--actor", NOBODY], "t.jsonl: cannot be read: No such file"),
         (["run", "x", "--actor", NOBODY, "--out", "/proc/out.jsonl"], "/proc/out.jsonl: cannot be written"),
-        (["recipes", "refin"], "Did you mean 'refine'?"),
+        (["recipes", "show", "refin"], "Did you mean 'refine'?"),
         (["export", "--to", "sft", "--out", "o"], "there is no store ./.critic_loop/trees.db"),
         (["demo", "--actor", "embedded:chess"], "There is no embedded model 'chess'"),
     ],
@@ -72,7 +72,7 @@ def test_a_broken_recipe_names_file_key_and_what_was_expected(cli: Cli, tmp_path
     (tmp_path / "mine.toml").write_text('search = { kind = "refine" }\nmemory = "all"\n')
     ended = cli("run", "x", "--actor", NOBODY, "--recipe", "mine.toml")
     assert ended.code == 2
-    assert "mine.toml: key 'memory': Input should be 'full', 'last' or 'rejected', not 'all'" in ended.clean
+    assert "mine.toml:2: key 'memory': Input should be 'full', 'last' or 'rejected', not 'all'" in ended.clean
 
 
 LINES = [
@@ -142,7 +142,8 @@ def test_a_job_that_ends_early_says_how_far_it_came(cli: Cli, serve: Serve) -> N
     lines = "".join(json.dumps({"prompt": f"task {n}"}) + "\n" for n in range(4))
     ended = cli("run", "--file", "-", "--actor", spec(server), "--in-flight", "1", stdin=lines)
     assert ended.code == 1
-    assert "1 of 4 tasks done. Run the same command again to go on" in ended.clean
+    assert "1 of 4 tasks done; trees lie in sqlite:///.critic_loop/trees.db." in ended.clean
+    assert "Run the same command again to go on" in ended.clean
     assert "Add credit to the account" in ended.clean
 
 
@@ -150,7 +151,8 @@ def test_a_task_without_an_answer_is_a_failure(cli: Cli, serve: Serve) -> None:
     server = serve(lambda _: Fault("context"))
     ended = cli("run", "x", "--actor", spec(server), "--max-calls", "2")
     assert ended.code == 1
-    assert "maximum context length" in ended.out
+    assert "maximum context length" in ended.err
+    assert ended.out == "", "there is no answer"
     many = cli("run", "--file", "-", "--actor", spec(server), "--max-calls", "2", stdin='{"prompt": "y"}\n')
     assert many.code == 1
     assert "maximum context length" in many.clean
@@ -203,12 +205,12 @@ def test_a_defect_shows_its_place_only_if_asked(cli: Cli, monkeypatch: pytest.Mo
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a wire came loose")
 
-    monkeypatch.setattr("critic_loop.cli.recipes.recipes", broken)
-    ended = cli("recipes", "--json")
+    monkeypatch.setattr("critic_loop.cli.recipes.list_all", broken)
+    ended = cli("recipes", "list", "--json")
     assert ended.code == 1
     assert "RuntimeError: a wire came loose" in ended.clean
     assert ended.json["error"]["code"] == "error"
-    assert "Traceback" in cli("--traceback", "recipes").err
+    assert "Traceback" in cli("--traceback", "recipes", "list").err
 
 
 def test_with_json_a_problem_is_a_document_too(cli: Cli) -> None:

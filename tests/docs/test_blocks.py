@@ -1,36 +1,27 @@
-"""Every Python block in README and docs runs, against a test server; every example runs offline."""
+"""Every block of every page does what the page says; every example runs offline."""
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import inspect
 import os
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from critic_loop.testing import TestServer
+from tests.docs.pages import PAGES, ROOT, Reader, agrees, blocks, environment_for, setup_of
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
-_FENCE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_LIVE = "http://localhost:8000/v1"
 
 
-def blocks() -> Iterator[Any]:
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        for match in _FENCE.finditer(text):
-            line = text.count("\n", 0, match.start()) + 2
-            yield pytest.param(match[1], f"{page.name}:{line}", id=f"{page.name}:{line}")
+def here(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
 
 
 def said(received: Any) -> str:
@@ -38,45 +29,69 @@ def said(received: Any) -> str:
     messages = received.body["messages"]
     if "the number alone" in received.text:
         return "0.9"
+    if "Hamburg" in received.text:
+        return "Elbe" if received.number % 2 else "Rhine"
     if "review answers" in messages[0]["content"]:
         return "Looks right.\nVerdict: correct" if "Second" in received.text else "No.\nVerdict: wrong"
     return "Second thoughts: 0.05" if any(m["role"] == "assistant" for m in messages) else "0.10"
 
 
+Serve = Callable[[Callable[[Any], Any]], str]
+
+
 @pytest.fixture
-def url() -> Iterator[str]:
+def serve() -> Iterator[Serve]:
     """A server in a thread: blocks have event loops of their own."""
-    loop, server = asyncio.new_event_loop(), TestServer(said)
+    loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
-    yield server.url
-    asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+    started: list[TestServer] = []
+
+    def start(handler: Callable[[Any], Any]) -> str:
+        server = TestServer(handler)
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+        started.append(server)
+        return server.url
+
+    yield start
+    for server in started:
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
 
 
-@pytest.mark.parametrize(("code", "where"), list(blocks()))
-def test_block(code: str, where: str, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Reader]]:
+    """Somebody with an empty folder and a model behind an address."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OPENAI_API_KEY", "no key at all")
-    monkeypatch.setenv("OPENAI_BASE_URL", url)
-    compiled = compile(code.replace(_LIVE, url), where, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    names: dict[str, Any] = {"__name__": "block"}
-    result = eval(compiled, names)  # the block's own code
-    if inspect.iscoroutine(result):
-        asyncio.run(result)
-    loop = names.get("loop")
-    if loop is not None:
-        asyncio.run(loop.aclose())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+
+    def made(url: str) -> Reader:
+        environment = environment_for(url, tmp_path)
+        for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OLLAMA_HOST"):
+            monkeypatch.setenv(name, environment[name])
+        return Reader(tmp_path, url, environment)
+
+    yield made
+    for name in set(sys.modules) - before:
+        file = getattr(sys.modules[name], "__file__", None)
+        if file and Path(file).is_relative_to(tmp_path):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=here)
+def test_page(page: Path, serve: Serve, reader: Callable[[str], Reader]) -> None:
+    setup = setup_of(page)
+    reader(serve(setup.get("said", said))).read(page)
 
 
 @pytest.mark.parametrize("live", [False, True], ids=["scripted", "live"])
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
-def test_example(example: Path, live: bool, url: str, tmp_path: Path) -> None:
+def test_example(example: Path, live: bool, serve: Serve, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_KEY")}
-    endpoint = ["--endpoint", f"chat:test@{url}"] if live else []
+    endpoint = ["--endpoint", f"chat:test@{serve(said)}"] if live else []
     ended = subprocess.run(
         [sys.executable, "-W", "error", str(example), *endpoint],
         cwd=tmp_path,
@@ -96,7 +111,45 @@ def test_an_example_fits_on_a_page(example: Path) -> None:
     assert len(example.read_text().splitlines()) <= 80
 
 
-def test_pages_name_files_that_exist() -> None:
-    for page in PAGES:
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+# -- the reader itself: a broken block is seen -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("page", "why"),
+    [
+        ("```python\nraise ValueError('no')\n```\n", "no"),
+        ("```python\nprint(1)\n```\n```text\n2\n```\n", "this was printed"),
+        ("```text\n2\n```\n", "nothing was run"),
+        ("```sh\nfalse\n```\n", "exit code 1"),
+        ("```sh\ncritic-loop no-such-command\n```\n", "exit code 2"),
+        ("```sh\nmake no-such-target\n```\n", "there is no"),
+        ("```sh\npip install '.[no-such-extra]'\n```\n", "there is no"),
+        ("```toml\na = 1\n```\n", "say in a comment"),
+        ('<!-- recipe -->\n```toml\nsearch = { kind = "refine" }\nno_such_key = 1\n```\n', "no_such_key"),
+        ('```python title="a.py"\nx = 1\n```\n', "no later block uses a.py"),
+        ("```json\n{\n```\n", "Expecting"),
+        ("```yaml\na: 1\n```\n", "nothing is known of blocks of 'yaml'"),
+        ("- a list\n  ```python\n  x = 1\n  ```\n", "indented"),
+    ],
+)
+def test_a_broken_block_fails(page: str, why: str, reader: Callable[[str], Reader], tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    path.write_text(page)
+    with pytest.raises(Exception, match=re.escape(why)):
+        reader("http://127.0.0.1:9/v1").read(path)
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "same"),
+    [
+        ("a\n", "a", True),
+        ("a", "b", False),
+        ("a ... c", "a b c", True),
+        ("a\n...\nd", "a\nb\nc\nd", True),
+        ("a\n...\nd", "a\nb\nc", False),
+        ("[x] 100 %", "[x] 100 %", True),
+        ("", "a", False),
+    ],
+)
+def test_what_is_shown_agrees_with_what_was_printed(shown: str, printed: str, same: bool) -> None:
+    assert agrees(shown, printed) is same

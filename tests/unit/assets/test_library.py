@@ -189,7 +189,7 @@ def test_a_broken_agent_is_named_with_file_key_and_what_was_expected(project, te
     path.write_text(text)
     with pytest.raises(AssetError, match=message) as caught:
         Library([project]).agent("actor/mine")
-    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).startswith(f"{path}:")
 
 
 def test_a_file_that_is_no_text_is_named(project):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from critic_loop.assets import Library, Recipe
-from critic_loop.assets.library import explain
+from critic_loop.assets.problems import explain
 from critic_loop.assets.recipe import CriticUse, Field_, SearchUse, Shown_
 from critic_loop.core.errors import AssetError
 
@@ -142,4 +142,4 @@ def test_files_are_named(tmp_path):
     path.write_text('search = { kind = "refine" }\nlane = 3\n')
     with pytest.raises(AssetError) as caught:
         Library().recipe(str(path))
-    assert str(caught.value) == f"{path}: unknown key 'lane'."
+    assert str(caught.value) == f"{path}:2: unknown key 'lane'. Did you mean 'lanes'?"

@@ -158,7 +158,7 @@ USER = "{% block user %}{{ a }}{% endblock %}"
         ("+++\nvariables = []\n+++\n" + USER, "key 'variables' does not declare 'a', which is used"),
         ("+++\nvariables = ['a', 'b']\n+++\n" + USER, "key 'variables' declares 'b', which is never used"),
         ("+++\nvariables = []\n+++\nJust text.", "expected blocks such as {% block user %}"),
-        ("+++\nvariables = ['a']\n+++\n\n{% block user %}{{ a }", "line 2 of the body: "),
+        ("+++\nvariables = ['a']\n+++\n\n{% block user %}{{ a }", "here/prompts/x.md:5: "),
         (
             "+++\nvariables = ['a']\n+++\n{% block user %}{{ a|no_such_filter }}{% endblock %}",
             "No filter named",

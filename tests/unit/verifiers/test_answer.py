@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.records import Task, Verdict
+from critic_loop.outputs import agree
 from critic_loop.verifiers import VERIFIERS, answer, verifier_named
-from critic_loop.verifiers.answer import equal
 
 
 @dataclass
@@ -87,13 +87,13 @@ def test_these_do_not(given, reference):
 
 @given(st.fractions(max_denominator=1000))
 def test_a_boxed_number_is_equal_to_itself(number):
-    assert equal(f"\\boxed{{{number}}}", str(number))
+    assert agree(f"\\boxed{{{number}}}", str(number))
 
 
 @given(st.text(), st.text())
 def test_any_text_can_be_judged(given, reference):
-    assert isinstance(equal(given, reference), bool)
-    assert equal(given, given)
+    assert isinstance(agree(given, reference), bool)
+    assert agree(given, given)
 
 
 def test_long_text_is_read_in_reasonable_time():
@@ -107,12 +107,12 @@ def test_long_text_is_read_in_reasonable_time():
         "7" * 100_000,
         "1/" + "7" * 100_000,
     ):
-        assert not equal(text, "42")
+        assert not agree(text, "42")
 
 
 def test_verifiers_are_found_by_name():
     assert verifier_named("answer") is VERIFIERS["answer"] is answer
-    assert verifier_named("critic_loop.verifiers.answer:equal") is equal
+    assert verifier_named("critic_loop.outputs.final:agree") is agree
     with pytest.raises(
         ConfigError, match=r"there is no verifier 'anser'; there are answer.*'package.module:name'"
     ):

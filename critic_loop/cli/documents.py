@@ -1,0 +1,299 @@
+"""What each command writes with `--json`. Public: published as JSON Schema in docs/schemas/cli.
+
+A key is never renamed or given another meaning; new ones may be added, so readers ignore what they do not
+know. Knows shapes. Does not know how they are filled.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from critic_loop.assets import AgentSpec, CriticUse
+from critic_loop.core.records import Verdict
+from critic_loop.export import Manifest
+from critic_loop.metrics import Why
+
+
+class Document(BaseModel):
+    """Base of what commands write: nothing is in it that its schema does not name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+# -- errors ------------------------------------------------------------------------------------
+
+
+class Error(Document):
+    """What was wrong, where, and what to do."""
+
+    code: str
+    """Stable: `config`, `asset`, `unreachable`, `auth`, ...; see the error's class."""
+    message: str
+    hint: str
+    details: list[str] = []
+    """A line for each place, where several things are wrong."""
+
+
+class ErrorDocument(Document):
+    """What any command writes when it fails."""
+
+    error: Error
+
+
+# -- run ---------------------------------------------------------------------------------------
+
+
+class ResultRow(Document):
+    """One task's result: what `run --out` writes a line."""
+
+    task: str
+    """The task's id."""
+    tree: str
+    attempt: str | None
+    """The chosen attempt; feedback on the answer goes here."""
+    answer: JsonValue
+    verdict: Verdict
+    score: float | None
+    """In [0, 1]; null = not judged."""
+    decided_by: str
+    """`verifier`, `critic`, `judge`, `vote`, `nobody`, or empty."""
+    stop: str
+    """Why the loop ended: `verified`, `accepted`, `max_rounds`, `budget`, `interrupted`, `error`, ..."""
+    stop_text: str
+    attempts: int
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    """null = nobody knows the price."""
+    elapsed_s: float
+    reused: bool
+    """Whether it had ended before this run."""
+    error: str
+    """Why there is no answer; empty where there is one."""
+
+
+class Summary(Document):
+    """Totals over the results."""
+
+    model_config = ConfigDict(extra="forbid", serialize_by_alias=True)
+
+    tasks: int
+    answered: int
+    passed: int = Field(alias="pass")
+    fail: int
+    abstain: int
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    reused: int
+
+
+class RunDocument(Document):
+    """`critic-loop run --json`."""
+
+    recipe: str
+    models: dict[str, str]
+    """The spec of each slot."""
+    store: str
+    seed: int
+    results: list[ResultRow]
+    summary: Summary
+    interrupted: bool
+    """Whether a signal ended it; the same command goes on."""
+
+
+# -- demo --------------------------------------------------------------------------------------
+
+
+class StrategyRow(Document):
+    """One way to spend calls, over all puzzles."""
+
+    name: str
+    solved: int
+    rate: float
+    ci95: tuple[float, float]
+    calls: int
+    tokens: int
+    input_tokens: int
+    output_tokens: int
+    seconds: float
+
+
+class Paired(Document):
+    """Two strategies compared puzzle by puzzle."""
+
+    ours: str
+    theirs: str
+    only_ours: int
+    only_theirs: int
+    mcnemar_p: float
+
+
+class DemoDocument(Document):
+    """`critic-loop demo --json`."""
+
+    tasks: int
+    calls_per_task: int
+    model: str
+    strategies: list[StrategyRow]
+    paired: Paired
+    store: str
+    reused_trees: int
+    mended_tree: str | None
+
+
+# -- trees -------------------------------------------------------------------------------------
+
+
+class ExportDocument(Manifest, Document):
+    """`critic-loop export --json`: the manifest, and where it lies."""
+
+    out: str
+    store: str
+
+
+class FailureGroup(Document):
+    """Trees that have something in common."""
+
+    value: str
+    trees: int
+    failed: int
+    share: float
+    """Of all trees, by cause; else the share of failures in the group."""
+    causes: dict[str, int]
+    example: str
+    """A tree's id."""
+
+
+class FailuresDocument(Document):
+    """`critic-loop failures --json`."""
+
+    store: str
+    by: str
+    trees: int
+    failed: int
+    groups: list[FailureGroup]
+    listed: list[Why] | None = None
+    """With `--cause`: each tree of that cause."""
+
+
+# -- recipes -----------------------------------------------------------------------------------
+
+
+class RecipeRow(Document):
+    """A recipe, with the specs that it names."""
+
+    name: str
+    description: str
+    source: str
+    search: list[dict[str, JsonValue]]
+    """From the outermost in; `kind` and its settings."""
+    actor: str
+    critics: list[CriticUse]
+    verifiers: list[str]
+    judge: str | None
+    show: list[str]
+    memory: str
+    select: str
+    stop: list[dict[str, JsonValue]] | None
+    lanes: int
+    max_calls: int
+    agents: dict[str, AgentSpec]
+
+
+class RecipesDocument(Document):
+    """`critic-loop recipes list --json` and `recipes show --json`."""
+
+    recipes: list[RecipeRow]
+
+
+class ProblemRow(Document):
+    """One thing that is wrong in a file."""
+
+    file: str
+    line: int | None
+    key: str
+    message: str
+    hint: str
+
+
+class CheckDocument(Document):
+    """`critic-loop recipes check --json`."""
+
+    files: list[str]
+    """What was looked at."""
+    problems: list[ProblemRow]
+
+
+class NewDocument(Document):
+    """`critic-loop new ... --json`."""
+
+    written: list[str]
+    next: str
+    """A command to go on with."""
+
+
+# -- settings and models -----------------------------------------------------------------------
+
+
+class Setting(Document):
+    """A setting that is in force."""
+
+    value: JsonValue
+    origin: Literal["default", "file", "environment", "flag"]
+    variable: str
+    """The environment variable that would give it."""
+
+
+class ConfigDocument(Document):
+    """`critic-loop config --json`. What may be a secret is left out."""
+
+    file: str | None
+    settings: dict[str, Setting]
+    models: dict[str, dict[str, JsonValue]]
+    """The `[models.NAME]` tables, as they are written."""
+
+
+class ConfigPathDocument(Document):
+    """`critic-loop config path --json`."""
+
+    file: str | None
+
+
+class Key(Document):
+    """Where an endpoint's key comes from; the key itself is never shown."""
+
+    variable: str
+    set: bool
+
+
+class ModelRow(Document):
+    """One configured model."""
+
+    names: list[str]
+    """The slots that it plays, and its table."""
+    spec: str
+    backend: str
+    url: str | None
+    key: Key | None
+    capabilities: dict[str, JsonValue]
+    about: str
+    answers: bool | None
+    """null = it was not asked."""
+    listed: bool | None
+    """Whether the endpoint lists the model; null = it lists nothing."""
+    latency_s: float | None
+    """Of the list of models."""
+    probe_s: float | None
+    """Of an answer of one token."""
+    error: Error | None
+
+
+class ModelsDocument(Document):
+    """`critic-loop models --json`."""
+
+    models: list[ModelRow]
+    backends: list[str]

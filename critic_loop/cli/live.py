@@ -1,0 +1,553 @@
+"""What a run looks like while it runs: one tree that grows, or many tasks on their way.
+
+Views take in records or results, each in constant time, and draw themselves into as many lines as there
+are, however large they have grown. Knows records. Does not know loops; `watching` draws.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from critic_loop.cli.results import VERDICT_STYLES, VERDICT_WORDS, count
+from critic_loop.cli.terminal import Terminal
+from critic_loop.core.printable import excerpt
+from critic_loop.core.protocols import Piece
+from critic_loop.core.records import Ask, Attempt, Call, Feedback, Outcome, Record, Reply, Verdict
+from critic_loop.core.value import EVIDENCE
+
+_LEAST_PAUSE_S = 0.12
+_SHARE = 20
+"""A drawing that took a second is followed by twenty without one: at most 5 % of the time is spent on it."""
+_LINE_EVERY_S = 0.5
+_DEEPEST = 10
+"""Indentation ends here; deeper attempts stand below each other."""
+_FARTHEST = 200
+"""Ancestors that are looked through for one that is drawn, too."""
+_TAIL = 400
+"""Characters of streamed text that are kept for each call."""
+
+
+class View(Protocol):
+    """What `watching` draws."""
+
+    ending: bool
+
+    def draw(self, lines: int, width: int) -> RenderableType:
+        """Return the present state in at most so many lines of so many columns."""
+        ...
+
+    def news(self) -> str:
+        """Return what has happened since the last time, for a log; empty if there is nothing to tell."""
+        ...
+
+
+@asynccontextmanager
+async def watching(view: View, terminal: Terminal) -> AsyncGenerator[None, None]:
+    """Show `view` while the body runs: drawn again and again in a terminal, in lines elsewhere."""
+    show = _drawn if terminal.err.is_interactive else _told
+    watcher = asyncio.create_task(show(view, terminal))
+    try:
+        yield
+    finally:
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)
+
+
+async def _drawn(view: View, terminal: Terminal) -> None:
+    console = terminal.err
+    with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as live:
+        while True:
+            began = time.perf_counter()
+            drawing = view.draw(max(4, console.height - 3), console.width)
+            live.update(Group(drawing, Text()), refresh=True)  # the last line takes what the terminal echoes
+            await asyncio.sleep(max(_LEAST_PAUSE_S, _SHARE * (time.perf_counter() - began)))
+
+
+async def _told(view: View, terminal: Terminal) -> None:
+    try:
+        while True:
+            await asyncio.sleep(_LINE_EVERY_S)
+            if text := view.news():
+                terminal.note(text, style="none")
+    finally:
+        if text := view.news():
+            terminal.note(text, style="none")
+
+
+# -- one tree ----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Note:
+    """What somebody said of an attempt."""
+
+    author: str
+    verdict: Verdict | None
+    score: float | None
+    text: str
+    evidence: bool
+
+
+@dataclass(slots=True)
+class _Node:
+    """An attempt as it is drawn."""
+
+    id: str
+    parent: str | None
+    answer: str = ""
+    error: str = ""
+    status: str = "open"
+    notes: list[_Note] = field(default_factory=list[_Note])
+
+    @property
+    def number(self) -> str:
+        return self.id.rpartition(".")[2]
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What evidence says; where it is silent, what opinion says."""
+        for evidence in (True, False):
+            said = {n.verdict for n in self.notes if n.evidence is evidence} - {None, Verdict.ABSTAIN}
+            if said:
+                return Verdict.PASS if said == {Verdict.PASS} else Verdict.FAIL
+        return None
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """What makes one better than another, roughly: enough to keep a good one in sight."""
+        rank = {Verdict.PASS: 2, None: 1, Verdict.FAIL: 0}[self.verdict] if self.status == "complete" else -1
+        return rank, max((n.score for n in self.notes if n.score is not None), default=-1.0)
+
+    @property
+    def state(self) -> tuple[str, str, str]:
+        """Sign, word and style."""
+        if self.status in ("failed", "parked"):
+            return ("!", "failed", "red") if self.status == "failed" else ("?", "waits for a person", "yellow")
+        verdict = self.verdict
+        if verdict is not None:
+            verified = any(n.evidence and n.verdict is verdict for n in self.notes)
+            word = "verified" if verified and verdict is Verdict.PASS else VERDICT_WORDS[verdict]
+            return ("✓" if verdict is Verdict.PASS else "✗", word, VERDICT_STYLES[verdict])
+        return ("○", "open", "cyan") if self.status == "open" else ("•", "not judged", "default")
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A call in flight."""
+
+    agent: str
+    binding: str
+    attempt: str
+    since: float
+    text: str = ""
+
+
+@dataclass(slots=True)
+class TreeView:
+    """One growing tree."""
+
+    title: str
+    most_calls: int | None = None
+    ending: bool = False
+    now: Callable[[], float] = time.monotonic
+    nodes: dict[str, _Node] = field(default_factory=dict[str, _Node])
+    asked: dict[str, _Asked] = field(default_factory=dict[str, _Asked])
+    """Calls in flight, oldest first."""
+    calls: int = 0
+    tokens: int = 0
+    chosen: str | None = None
+    began: float = field(init=False)
+    _open: dict[str, None] = field(default_factory=dict[str, None])
+    _recent: deque[str] = field(default_factory=lambda: deque[str](maxlen=256))
+    _best: str | None = None
+    _bindings: set[str] = field(default_factory=set[str])
+    _news: list[str] = field(default_factory=list[str])
+    _untold: int = 0
+
+    def __post_init__(self) -> None:
+        """Note when it began."""
+        self.began = self.now()
+
+    # -- taking in
+
+    def observe(self, record: Record | Piece) -> None:
+        """Take in what was written, or is being written."""
+        match record:
+            case Piece():
+                if record.call in self.asked:
+                    asked = self.asked[record.call]
+                    asked.text = (asked.text + record.text)[-_TAIL:]
+            case Ask():
+                parent = record.parents[0] if record.parents else None
+                self.nodes[record.attempt] = _Node(record.attempt, parent)
+                self._open[record.attempt] = None
+            case Call():
+                self.calls += 1
+                place = record.place
+                self.asked[record.id] = _Asked(place.agent, record.binding, place.subject[0], self.now())
+                self._bindings.add(record.binding)
+            case Reply():
+                self.asked.pop(record.call, None)
+                self.tokens += record.usage.input_tokens + record.usage.output_tokens
+            case Attempt():
+                self._attempt(record)
+            case Feedback():
+                self._feedback(record)
+            case Outcome():
+                self.chosen = record.chosen
+            case _:
+                pass
+
+    def _attempt(self, attempt: Attempt) -> None:
+        node = self.nodes[attempt.id]
+        if attempt.status == "partial":
+            return
+        node.status, node.error = attempt.status, excerpt(attempt.error, 200)
+        node.answer = excerpt(_text_of(attempt), 300)
+        self._open.pop(attempt.id, None)
+        self._touched(node)
+        said = node.error if attempt.error else node.answer
+        self._tell(f"attempt {node.number}: {node.state[1] if attempt.error else 'made'}: {said}")
+
+    def _feedback(self, feedback: Feedback) -> None:
+        subject = feedback.subject
+        if subject is None or not subject.attempts or subject.part is not None or not feedback.obeyed:
+            return
+        node, evidence = self.nodes[subject.attempts[0]], feedback.source in EVIDENCE
+        text = excerpt(feedback.text or feedback.reason, 300)
+        if len(subject.attempts) > 1:
+            share = None if feedback.preference is None else feedback.preference[0]
+            against = subject.attempts[1].rpartition(".")[2]
+            verdict = Verdict.ABSTAIN if share is None else None
+            node.notes.append(
+                _Note(f"{feedback.author} against {against}", verdict, share, text, evidence=False)
+            )
+        else:
+            node.notes.append(_Note(feedback.author, feedback.verdict, feedback.score, text, evidence))
+        self._touched(node)
+        self._tell(f"attempt {node.number}: {_told_note(node.notes[-1])}")
+
+    def _touched(self, node: _Node) -> None:
+        if not self._recent or self._recent[-1] != node.id:
+            self._recent.append(node.id)
+        best = None if self._best is None else self.nodes[self._best]
+        if best is None or node.rank > best.rank:
+            self._best = node.id
+
+    def _tell(self, text: str) -> None:
+        if len(self._news) < 4:
+            self._news.append(text)
+        else:
+            self._untold += 1
+
+    # -- showing
+
+    def news(self) -> str:
+        """Return what has happened since the last time."""
+        lines, more = self._news, self._untold
+        self._news, self._untold = [], 0
+        if more:
+            lines.append(f"... and {more:,} more; {self._totals()}")
+        return "\n".join(lines)
+
+    def draw(self, lines: int, width: int) -> RenderableType:
+        """Return the tree in at most so many lines of so many columns."""
+        head = Text.assemble((self.title, "bold"), "  ", self._totals(), no_wrap=True, overflow="ellipsis")
+        if self.ending:
+            waits = count(len(self.asked), "call")
+            head = Text(f"Ending: {waits} in flight may finish. Ctrl-C again leaves at once.", style="yellow")
+        return Group(head, *self._lines(lines - 1, width=width))
+
+    def final(self, lines: int = 60) -> RenderableType:
+        """Return the tree as it ended, with what was said about each attempt."""
+        return Group(*self._lines(lines))
+
+    def _totals(self) -> str:
+        cap = f" of {self.most_calls:,}" if self.most_calls else ""
+        return ", ".join(
+            [
+                count(len(self.nodes), "attempt"), f"{self.calls:,}{cap} calls", f"{self.tokens:,} tokens",
+                f"{self.now() - self.began:.0f} s",
+            ]
+        )  # fmt: skip
+
+    def _lines(self, most: int, *, width: int | None = None) -> list[Text]:
+        """Return the drawn attempts in their order; what does not fit is counted instead.
+
+        With a width, calls in flight are drawn, and details of the latest attempt alone.
+        """
+        about: dict[str, list[_Asked]] = {}
+        for asked in self.asked.values() if width else ():
+            about.setdefault(asked.attempt, []).append(asked)
+        chosen = self._chosen(max(1, most - 1 - min(len(about), most // 2)) if width else most // 2)
+        latest = self._recent[-1] if self._recent else None
+        drawn: list[Text] = []
+        for node, depth in self._forest(chosen):
+            indent = "  " * min(depth, _DEEPEST)
+            drawn.append(_line(node, indent, chosen=node.id == self.chosen))
+            drawn += [self._asking(asked, indent, width or 0) for asked in about.get(node.id, ())]
+            if not width or node.id == latest:
+                drawn += _details(node, indent)
+        hidden = len(self.nodes) - len(chosen)
+        cut = drawn[: most - bool(hidden)]
+        if hidden:
+            cut.insert(0, Text(f"⋮ {hidden:,} more attempts are not drawn", style="dim"))
+        return cut
+
+    def _asking(self, asked: _Asked, indent: str, width: int) -> Text:
+        """Return who is asked, of which model if there are several, since when, and the end of its text."""
+        since = f"{self.now() - asked.since:.1f} s"
+        line = Text.assemble(indent, "     ", ("→ ", "cyan"), f"{excerpt(asked.agent, 40)}, {since}")
+        if len(self._bindings) > 1:
+            line.append(f"  {excerpt(asked.binding, 40)}", style="dim")
+        line.no_wrap, line.overflow = True, "ellipsis"
+        left = width - line.cell_len - 2
+        if asked.text and left > 8:
+            line.append(f"  {_tail(asked.text, left)}", style="italic")
+        return line
+
+    def _chosen(self, most: int) -> set[str]:
+        """Return the attempts that are drawn: what is open, the best, and what happened last."""
+        if len(self.nodes) <= most:
+            return set(self.nodes)
+        chosen: set[str] = set()
+        busy = (asked.attempt for asked in self.asked.values())
+        best = [node_id for node_id in (self.chosen, self._best) if node_id is not None]
+        for ids in (best, busy, self._open, reversed(self._recent)):
+            for node_id in ids:
+                if len(chosen) >= most:
+                    return chosen
+                chosen.add(node_id)
+        return chosen
+
+    def _forest(self, chosen: set[str]) -> Iterator[tuple[_Node, int]]:
+        """Yield the chosen attempts with their depth, each below its nearest chosen ancestor."""
+        below: dict[str | None, list[str]] = {}
+        for node_id in sorted(chosen, key=_order):
+            below.setdefault(self._ancestor(node_id, chosen), []).append(node_id)
+        waiting = [(node_id, 0) for node_id in reversed(below.get(None, []))]
+        while waiting:
+            node_id, depth = waiting.pop()
+            yield self.nodes[node_id], depth
+            waiting += [(child, depth + 1) for child in reversed(below.get(node_id, []))]
+
+    def _ancestor(self, node_id: str, chosen: set[str]) -> str | None:
+        parent = self.nodes[node_id].parent
+        for _ in range(_FARTHEST):
+            if parent is None or parent in chosen:
+                return parent
+            parent = self.nodes[parent].parent
+        return None
+
+
+def view_of(title: str, records: Iterable[Record], *, most_calls: int | None = None) -> TreeView:
+    """Return a view that has taken in `records`."""
+    view = TreeView(title, most_calls)
+    for record in records:
+        view.observe(record)
+    view.asked.clear()  # an earlier process waited for these
+    view.news()
+    return view
+
+
+def _order(node_id: str) -> int:
+    number = node_id.rpartition(".")[2]
+    return int(number) if number.isdigit() else 0
+
+
+def _text_of(attempt: Attempt) -> str:
+    if isinstance(attempt.answer, str):
+        return attempt.answer
+    if attempt.answer is not None:
+        from pydantic_core import to_json
+
+        return to_json(attempt.answer)[:1200].decode(errors="replace")
+    return attempt.messages[-1].text if attempt.messages else ""
+
+
+def _line(node: _Node, indent: str, *, chosen: bool) -> Text:
+    sign, word, style = node.state
+    line = Text.assemble(indent, (sign, style), f" {node.number}  ", (word, style))
+    line.no_wrap, line.overflow = True, "ellipsis"
+    notes = sorted(node.notes, key=lambda note: note.verdict is Verdict.ABSTAIN)
+    said = "; ".join(_told_note(note) for note in notes)
+    if chosen:
+        line.append("  chosen", style="bold")
+    if said:
+        line.append(f"  {said}")
+    elif node.error:
+        line.append(f"  {node.error}", style="red")
+    elif node.answer:
+        line.append(f"  {node.answer}", style="dim")
+    return line
+
+
+def _details(node: _Node, indent: str) -> list[Text]:
+    if not node.notes or not node.answer:
+        return []
+    return [Text(f"{indent}     {node.answer}", style="dim", no_wrap=True, overflow="ellipsis")]
+
+
+def _tail(text: str, columns: int) -> str:
+    """Return the end of a text on one line of so many columns."""
+    line = excerpt(text, _TAIL)
+    if cell_len(line) <= columns:
+        return line
+    while cell_len(line) >= columns:
+        line = line[max(1, (cell_len(line) - columns) // 2) :]
+    return f"…{line}"
+
+
+def _told_note(note: _Note) -> str:
+    words = {Verdict.PASS: "pass", Verdict.FAIL: "fail", Verdict.ABSTAIN: "abstains", None: ""}[note.verdict]
+    score = "" if note.score is None or note.verdict is Verdict.ABSTAIN else f"{note.score:.2f}"
+    said = " ".join(part for part in (words, score) if part)
+    text = f" ({excerpt(note.text, 120)})" if note.text and note.verdict is not Verdict.ABSTAIN else ""
+    return f"{excerpt(note.author, 40)}{': ' if said else ''}{said}{text}"
+
+
+# -- many tasks --------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class JobView:
+    """Many tasks on their way."""
+
+    title: str
+    total: int
+    most_calls: int
+    """For one task."""
+    in_flight: Callable[[], dict[str, int]]
+    """Calls in flight by slot."""
+    ending: bool = False
+    now: Callable[[], float] = time.monotonic
+    started: int = 0
+    done: int = 0
+    reused: int = 0
+    calls: int = 0
+    tokens: int = 0
+    cost_usd: float | None = None
+    verdicts: Counter[str] = field(default_factory=Counter[str])
+    began: float = field(init=False)
+    _last: deque[tuple[dict[str, Any], str]] = field(
+        default_factory=lambda: deque[tuple[dict[str, Any], str]](maxlen=8)
+    )
+    _ends: deque[float] = field(default_factory=lambda: deque[float](maxlen=200))
+    _told_at: float = field(init=False)
+    _told: int = 0
+
+    def __post_init__(self) -> None:
+        """Note when it began."""
+        self.began = self._told_at = self.now()
+
+    def begins(self, tasks: Iterable[Any]) -> Iterator[Any]:
+        """Yield the tasks, counting them as they are taken; none any more once it is ending."""
+        for task in tasks:
+            if self.ending:
+                return
+            self.started += 1
+            yield task
+
+    def ended(self, row: dict[str, Any], task: str) -> None:
+        """Take in a result's row, and the text of its task."""
+        self.done += 1
+        self.reused += bool(row["reused"])
+        self.verdicts["no answer" if row["error"] else VERDICT_WORDS[Verdict(row["verdict"])]] += 1
+        self._last.append((row, task))
+        if row["reused"]:
+            return
+        self._ends.append(self.now())
+        self.calls += row["calls"]
+        self.tokens += row["input_tokens"] + row["output_tokens"]
+        if row["cost_usd"] is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + row["cost_usd"]
+
+    @property
+    def pace(self) -> float | None:
+        """Tasks a second lately; None while too few have ended to tell."""
+        if len(self._ends) < 2:
+            return None
+        since = self.began if len(self._ends) < 200 else self._ends[0]
+        return len(self._ends) / max(1e-3, self.now() - since)
+
+    def draw(self, lines: int, width: int) -> RenderableType:  # noqa: ARG002  # what is too wide is cropped
+        """Return bar, counts, what is in flight, and the last results."""
+        bar = Table.grid(padding=(0, 2))
+        share = f"{self.done:,} of {self.total:,}"
+        bar.add_row(
+            Text(self.title, style="bold"), ProgressBar(self.total, self.done, width=24), share, self._pace()
+        )
+        texts = (self._counts(), self._busy(), self._spent())
+        parts: list[RenderableType] = [bar, *(_cropped(text) for text in texts)]
+        if self.ending:
+            text = "Ending: calls in flight may finish, no task is begun. Ctrl-C again leaves at once."
+            parts.append(Text(text, style="yellow"))
+        last = list(self._last)[-max(0, lines - len(parts)) :] if lines > len(parts) else []
+        return Group(*parts, *(_row(row, task) for row, task in last))
+
+    def news(self) -> str:
+        """Return how far it is, every ten seconds, or when a tenth has been done since the last time."""
+        since, grown = self.now() - self._told_at, self.done - self._told
+        if not grown or (since < 10 and grown * 10 < self.total and self.done < self.total):
+            return ""
+        self._told_at, self._told = self.now(), self.done
+        pace = self._pace()
+        return f"{self.done:,} of {self.total:,} done: {self._counts()}{'; ' if pace else ''}{pace}"
+
+    def _pace(self) -> str:
+        pace = self.pace
+        if pace is None or self.done >= self.total:
+            return ""
+        speed = f"{pace:.1f} a second" if pace >= 0.5 else f"{pace * 60:.1f} a minute"
+        return f"{speed}, {_duration((self.total - self.done) / pace)} left"
+
+    def _counts(self) -> str:
+        reused = [f"{self.reused:,} from earlier runs"] if self.reused else []
+        return (
+            ", ".join([*(f"{name} {n:,}" for name, n in sorted(self.verdicts.items())), *reused]) or "none yet"
+        )
+
+    def _busy(self) -> str:
+        asked = ", ".join(f"{slot} {n}" for slot, n in sorted(self.in_flight().items()) if n)
+        waiting = f"{self.started - self.done} in flight (calls: {asked or 'none'})"
+        return f"{waiting}, {_duration(self.now() - self.began)}"
+
+    def _spent(self) -> str:
+        most = self.most_calls * (self.done - self.reused)
+        cost = "" if self.cost_usd is None else f", {self.cost_usd:.2f} USD"
+        return f"the others took {self.calls:,} of {most:,} calls, {self.tokens:,} tokens{cost}"
+
+
+def _cropped(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def _row(row: dict[str, Any], task: str) -> Text:
+    verdict = Verdict(row["verdict"])
+    word, style = VERDICT_WORDS[verdict], VERDICT_STYLES[verdict]
+    if row["error"]:
+        word, style = "no answer", "red"
+    said = row["error"] or row["answer"]
+    line = Text.assemble("  ", (f"{word:<10}  ", style), f"{excerpt(task, 36)}  ")
+    line.append(excerpt(str(said), 200), style="dim")
+    line.no_wrap, line.overflow = True, "ellipsis"
+    return line
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

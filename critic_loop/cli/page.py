@@ -1,0 +1,41 @@
+"""A tree as one HTML file: no script, no network, nothing that a model wrote taken for markup."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from critic_loop.cli.outline import Outline
+from critic_loop.cli.results import count
+from critic_loop.cli.why import WORTH_STYLES, cause_style
+from critic_loop.core.printable import printable
+
+
+def page(shown: Outline) -> str:
+    """Return the page: self-contained, readable without JavaScript, in light and dark, and on paper."""
+    folder = files("critic_loop.cli") / "templates"
+    style = (folder / "tree.css").read_text("utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, finalize=_finalize, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string((folder / "tree.html").read_text("utf-8"))
+    return template.render(
+        tree=shown,
+        why_style=cause_style(shown.why),
+        begun=datetime.fromtimestamp(shown.created_at, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        worth=WORTH_STYLES,
+        count=count,
+        style=Markup(style),  # noqa: S704  # our own file
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+    )
+
+
+def _finalize(value: Any) -> Any:
+    """Make what is inserted safe to show; autoescape makes it safe as markup."""
+    return printable(value) if type(value) is str else value

@@ -1,0 +1,64 @@
+"""The JSON Schemas of what commands write with `--json`: `python -m critic_loop.cli.schemas [FOLDER]`.
+
+Knows documents by the command that writes them. `critic_loop.store.schemas` does the same for records.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from critic_loop.cli import documents
+from critic_loop.cli.outline import Outline
+from critic_loop.metrics import Why
+from critic_loop.store.schemas import text_of
+
+FOLDER = Path("docs/schemas/cli")
+DOCUMENTS: Mapping[str, Any] = {
+    "config": documents.ConfigDocument,
+    "config-path": documents.ConfigPathDocument,
+    "demo": documents.DemoDocument,
+    "error": documents.ErrorDocument,
+    "export": documents.ExportDocument,
+    "failures": documents.FailuresDocument,
+    "models": documents.ModelsDocument,
+    "new": documents.NewDocument,
+    "recipes": documents.RecipesDocument,
+    "recipes-check": documents.CheckDocument,
+    "result": documents.ResultRow,
+    "run": documents.RunDocument,
+    "show": Outline,
+    "why": Why,
+}
+"""By command; `error` is any command's, `result` a line of `run --out`."""
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """Return the schema of each document by name."""
+    return {name: _schema(kind) for name, kind in DOCUMENTS.items()}
+
+
+def _schema(kind: Any) -> dict[str, Any]:
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+    schema = adapter.json_schema(mode="serialization", by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def write(folder: Path = FOLDER) -> list[Path]:
+    """Write one file for each schema; return them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    for name, schema in schemas().items():
+        path = folder / f"{name}.json"
+        path.write_bytes(text_of(schema))
+        written.append(path)
+    return written
+
+
+if __name__ == "__main__":
+    for path in write(*(Path(name) for name in sys.argv[1:2])):
+        sys.stdout.write(f"{path}\n")

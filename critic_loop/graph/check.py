@@ -1,0 +1,248 @@
+"""Looks through recipes, specs and prompts, and finds everything that is wrong before anything is run.
+
+Knows what the files name in each other and in all packages. Does not know how problems are shown.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from critic_loop.assets import AgentSpec, Library, Recipe
+from critic_loop.assets.library import read
+from critic_loop.assets.problems import Problem, line_of, problems_in, unreadable_toml
+from critic_loop.assets.template import Template, problems_of
+from critic_loop.core.errors import AssetError, ConfigError, CriticLoopError
+from critic_loop.core.stop import require_countable, rule_of
+from critic_loop.nodes.prompted import BLOCKS, VARIABLES
+from critic_loop.outputs import critique_of, output_of
+from critic_loop.search import build
+from critic_loop.select import selection
+from critic_loop.verifiers import verifier_named
+
+Data = Mapping[str, Any]
+
+
+def check_folder(folder: Path, library: Library) -> tuple[list[Path], list[Problem]]:
+    """Return the files of a folder with `agents/` and `prompts/`, and what is wrong in them."""
+    files = [
+        *sorted((folder / "agents").rglob("*.toml")),
+        *sorted((folder / "prompts").rglob("*.md")),
+    ]
+    return files, [problem for path in files for problem in check_file(path, library)]
+
+
+def check_recipe(name: str, library: Library) -> tuple[list[Path], list[Problem]]:
+    """Return the files that a recipe of a library consists of, and what is wrong in them.
+
+    Raises:
+        AssetError: there is no such recipe.
+    """
+    files = [library.find("recipe", name)]
+    for path in files:  # grows while it is walked
+        data = _data(path) or {}
+        for kind, one in _named_files(data):
+            try:
+                found = library.find(kind, one)
+            except AssetError:
+                continue  # told as a problem of the file that names it
+            if found not in files:
+                files.append(found)
+    return files, [problem for path in files for problem in check_file(path, library)]
+
+
+def check_file(path: Path, library: Library) -> list[Problem]:
+    """Return everything that is wrong in a recipe, a spec or a prompt, and in what it names."""
+    try:
+        text = read(path)
+    except AssetError as error:
+        return [Problem(file=str(path), message=error.message, hint=error.hint)]
+    if path.suffix == ".md":
+        return problems_of(text, str(path))
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return [unreadable_toml(error, str(path))]
+    kind, refers = (Recipe, _of_recipe) if _is_recipe(path, data) else (AgentSpec, _of_agent)
+    checked = _Checked(path, text, data, library)
+    checked.shape(kind)
+    refers(checked)
+    return sorted(checked.problems, key=lambda problem: problem.line or 0)
+
+
+def _is_recipe(path: Path, data: Data) -> bool:
+    return "recipes" in path.parts or "search" in data or "role" not in data
+
+
+def _data(path: Path) -> Data | None:
+    if path.suffix != ".toml":
+        return None
+    try:
+        return tomllib.loads(read(path))
+    except (AssetError, tomllib.TOMLDecodeError):
+        return None
+
+
+def _named_files(data: Data) -> Iterator[tuple[str, str]]:
+    for _, _, name in _agents_in(data):
+        yield "agent", name
+    if isinstance(prompt := data.get("prompt"), str):
+        yield "prompt", prompt
+
+
+def _agents_in(data: Data) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
+    """Yield place, role and name of each spec that a recipe names; the actor's stands for itself."""
+    if "role" in data:
+        return
+    yield ("actor",), "actor", str(data.get("actor", Recipe.model_fields["actor"].default))
+    for number, use in enumerate(_list(data.get("critics"))):
+        if isinstance(use, Mapping) and isinstance(use.get("agent"), str):
+            yield ("critics", number, "agent"), "critic", use["agent"]
+    if isinstance(judge := data.get("judge"), str):
+        yield ("judge",), "judge", judge
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else []
+
+
+class _Checked:
+    """A file while it is looked through: problems come with their lines."""
+
+    def __init__(self, path: Path, text: str, data: Data, library: Library) -> None:
+        self.path, self.text, self.data, self.library = path, text, data, library
+        self.problems: list[Problem] = []
+
+    def add(self, loc: Sequence[str | int], message: str, hint: str = "") -> None:
+        self.problems.append(
+            Problem(
+                file=str(self.path),
+                line=line_of(self.text, loc),
+                key=".".join(map(str, loc)),
+                message=message,
+                hint=hint,
+            )
+        )
+
+    def shape(self, kind: type[BaseModel]) -> None:
+        """Check keys and values."""
+        try:
+            kind.model_validate(self.data)
+        except ValidationError as error:
+            self.problems += problems_in(error, kind, str(self.path), self.text)
+
+    def tries(self, loc: Sequence[str | int], find: Callable[[], Any]) -> Any:
+        """Return what `find` finds; what it raises is a problem of the key at `loc`."""
+        try:
+            return find()
+        except CriticLoopError as error:
+            message, hint = error.message, error.hint
+        except Exception as error:  # noqa: BLE001  # somebody's module, loaded by name
+            message, hint = f"{type(error).__name__}: {error}", ""
+        self.add(loc, f"key {'.'.join(map(str, loc))!r}: {message}", hint)
+        return None
+
+
+# -- recipes -----------------------------------------------------------------------------------
+
+
+def _of_recipe(checked: _Checked) -> None:
+    data, library = checked.data, checked.library
+    for loc, role, name in _agents_in(data):
+        spec = _spec(checked, loc, name)
+        if spec is not None and spec.role != role:
+            checked.add(loc, f"key {loc[0]!r}: {name!r} has role {spec.role!r}, not {role!r}.")
+        if spec is not None and role == "actor":
+            _memory(checked, spec, library)
+    for number, name in enumerate(_list(data.get("verifiers"))):
+        if isinstance(name, str):
+            checked.tries(("verifiers", number), partial(verifier_named, name))
+    if isinstance(select := data.get("select"), str):
+        checked.tries(("select",), lambda: selection(select))
+    _search_and_stop(checked)
+    if data.get("select") == "keep-if-better" and data.get("judge") is None:
+        message = "selection 'keep-if-better' compares, but the recipe has no judge."
+        checked.add(("select",), message, "Set judge = 'judge/pairwise'.")
+
+
+def _spec(checked: _Checked, loc: Sequence[str | int], name: str) -> AgentSpec | None:
+    """Return a spec that is named; None if there is none, or if it is wrong, which is told where it stands."""
+    found = checked.tries(loc, lambda: checked.library.find("agent", name))
+    if found is None:
+        return None
+    try:
+        return checked.library.agent(name)
+    except AssetError:
+        checked.add(loc, f"key {'.'.join(map(str, loc))!r}: {name!r} is wrong itself: see {found}.")
+        return None
+
+
+def _memory(checked: _Checked, spec: AgentSpec, library: Library) -> None:
+    if checked.data.get("memory") != "rejected":
+        return
+    try:
+        template = library.prompt(spec.prompt)
+    except AssetError:
+        return  # told where the spec stands
+    if "rejected" not in template.variables:
+        message = f"key 'memory' is 'rejected', but {template.where} does not declare the variable 'rejected'."
+        checked.add(
+            ("memory",), message, "Let the prompt list the rejected answers, as actor/anti-repeat does."
+        )
+
+
+def _search_and_stop(checked: _Checked) -> None:
+    data = checked.data
+    for use in [data["search"]] if isinstance(data.get("search"), dict) else _list(data.get("search")):
+        if isinstance(use, dict) and isinstance(use.get("kind"), str):
+            checked.tries(("search",), partial(_built, use))
+    for rule in _list(data.get("stop")):
+        try:
+            require_countable(rule_of(rule))
+        except ConfigError as error:
+            if not any(problem.key.startswith("stop") for problem in checked.problems):
+                checked.add(("stop",), f"key 'stop': {error.message}", error.hint)
+
+
+def _built(use: dict[str, Any]) -> Any:
+    return build([(use["kind"], {key: value for key, value in use.items() if key != "kind"})])
+
+
+# -- specs -------------------------------------------------------------------------------------
+
+
+def _of_agent(checked: _Checked) -> None:
+    data, role = checked.data, checked.data.get("role")
+    if role not in BLOCKS:
+        return
+    if role != (folder := checked.path.parent.name) and "agents" in checked.path.parts:
+        checked.add(("role",), f"key 'role' is {role!r}, but its folder says {folder!r}.")
+    output = data.get("output", AgentSpec.model_fields["output"].default)
+    if isinstance(output, str):
+        checked.tries(("output",), lambda: (output_of if role == "actor" else critique_of)(output))
+    if not isinstance(prompt := data.get("prompt"), str):
+        return
+    path = checked.tries(("prompt",), lambda: checked.library.find("prompt", prompt))
+    if path is None:
+        return
+    try:
+        _fits(checked, role, checked.library.prompt(prompt))
+    except AssetError:
+        checked.add(("prompt",), f"key 'prompt': {prompt!r} is wrong itself: see {path}.")
+
+
+def _fits(checked: _Checked, role: str, template: Template) -> None:
+    if BLOCKS[role] not in template.blocks:
+        checked.add(
+            ("prompt",),
+            f"key 'prompt': {template.where} has no block {BLOCKS[role]!r}, as role {role!r} needs.",
+        )
+    for name in sorted(template.variables - VARIABLES[role]):
+        given = ", ".join(sorted(VARIABLES[role]))
+        message = f"key 'prompt': {template.where} wants a variable {name!r}, which role {role!r} is not given."
+        checked.add(("prompt",), message, f"It is given {given}.")

@@ -1,0 +1,127 @@
+"""A tree as `metrics.why` looks at it: what was chosen, what is known of it, what was heard when.
+
+Knows records and truth. Does not know causes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+
+from pydantic_core import to_json
+
+from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Verdict
+from critic_loop.core.tree import Tree
+from critic_loop.metrics.truth import Truth, truth_of
+
+
+@dataclass(frozen=True)
+class Case:
+    """A tree with what may be asked of it, each found once. Ids that are unknown raise `KeyError`."""
+
+    tree: Tree
+
+    @cached_property
+    def outcome(self) -> Outcome | None:
+        """How the tree ended, if it did."""
+        return self.tree.outcome
+
+    @cached_property
+    def chosen(self) -> Attempt | None:
+        """What the loop gave as its answer."""
+        chosen = None if self.outcome is None else self.outcome.chosen
+        return None if chosen is None else self.tree[chosen]
+
+    @cached_property
+    def stops(self) -> frozenset[str]:
+        """Names of the rules that ended the loop (several may have to agree)."""
+        return frozenset((self.outcome.stop if self.outcome else "").split("+"))
+
+    @cached_property
+    def finals(self) -> tuple[Attempt, ...]:
+        """Attempts that could have been the answer: of the chosen one's kind, and complete or unreadable."""
+        partial = ("step", "thought", "tests")
+        kinds = {self.chosen.kind} if self.chosen else {a.kind for a in self.tree if a.kind not in partial}
+        return tuple(a for a in self.tree if a.kind in kinds and (a.status == "complete" or is_unread(a)))
+
+    @cached_property
+    def unread(self) -> tuple[Attempt, ...]:
+        """Answers that could not be read."""
+        return tuple(a for a in self.finals if a.error_code)
+
+    @cached_property
+    def read(self) -> tuple[Attempt, ...]:
+        """Answers that could be read."""
+        return tuple(a for a in self.finals if not a.error_code)
+
+    @cached_property
+    def truths(self) -> dict[str, Truth]:
+        """What is known of each readable answer; an equal answer to the same task is equally right."""
+        found = {a.id: truth_of(self.tree, a.id) for a in self.read}
+        by_answer: dict[bytes, list[Truth]] = defaultdict(list)
+        for a in self.read:
+            if found[a.id].right is not None and a.kind == "answer" and a.answer is not None:
+                by_answer[to_json(a.answer)].append(found[a.id])
+        for a in self.read:
+            known = by_answer.get(to_json(a.answer), []) if found[a.id].right is None and by_answer else []
+            if a.kind == "answer" and len({t.right for t in known}) == 1:
+                found[a.id] = known[0]
+        return found
+
+    def right(self, attempt: Attempt | None) -> bool | None:
+        """Whether an attempt is right; None if nobody knows, or it cannot be read."""
+        return self.truths.get(attempt.id, Truth()).right if attempt else None
+
+    @cached_property
+    def at(self) -> dict[str, int]:
+        """Where in the log a move was asked for and a feedback was said; the outcome's place under ``."""
+        places: dict[str, int] = {}
+        for place, record in enumerate(self.tree.log):
+            match record:
+                case Ask():
+                    places[record.attempt] = place
+                case Feedback():
+                    places[record.id] = place
+                case Outcome():
+                    places[""] = place
+                case _:
+                    pass
+        return places
+
+    @cached_property
+    def said(self) -> dict[str, list[Feedback]]:
+        """All that was ever said about one attempt or a part of it, also what was taken back later."""
+        said: dict[str, list[Feedback]] = defaultdict(list)
+        for feedback in self.tree.feedback.values():
+            subject = feedback.subject
+            if subject is not None and len(subject.attempts) == 1:
+                said[subject.attempts[0]].append(feedback)
+        return said
+
+    @cached_property
+    def taken_back_at(self) -> dict[str, int]:
+        """Where in the log a feedback was superseded."""
+        all_said = self.tree.feedback.values()
+        return {f.supersedes: self.at[f.id] for f in reversed(list(all_said)) if f.supersedes is not None}
+
+    def obeyed_before(self, attempt_id: str, place: int) -> list[Feedback]:
+        """Return what the loop had heard about an attempt, and obeyed, at a place in the log."""
+        return [
+            f
+            for f in self.said[attempt_id]
+            if f.obeyed and self.at[f.id] < place <= self.taken_back_at.get(f.id, place)
+        ]
+
+    @cached_property
+    def only_accepted(self) -> bool:
+        """Whether an opinion accepted the chosen answer, and nobody who can know has spoken of it."""
+        if self.chosen is None or self.outcome is None or self.right(self.chosen) is not None:
+            return False
+        heard = self.obeyed_before(self.chosen.id, self.at[""])
+        return any(f.verdict is Verdict.PASS for f in heard)
+
+
+def is_unread(attempt: Attempt) -> bool:
+    """Whether something was written that could not be read as an answer."""
+    return attempt.settled and attempt.error_code == "output"

@@ -1,0 +1,583 @@
+"""The pages of the site: those written by hand, and those generated from the code.
+
+    python docs/generate.py build/docs
+
+Written by hand are the pages under docs/, the changelog, the contributing page and the model card. Where a page
+has a comment `<!-- generated: NAME -->`, what the package says of itself is put: recipes, agents, prompts,
+command line, configuration, schemas, errors. The pages of Python names are generated whole. Knows what is
+described. Does not know how a site is made of it (zensical.toml).
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import itertools
+import json
+import os
+import pkgutil
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import typer
+from pydantic import BaseModel
+
+import critic_loop
+from critic_loop.assets import AgentSpec, Library, Recipe
+from critic_loop.cli import app
+from critic_loop.cli.settings import SCALARS, Settings, variable
+from critic_loop.core import plugins
+from critic_loop.core.errors import CriticLoopError
+from critic_loop.core.stop import RULES as STOP_RULES
+from critic_loop.export import FORMATS
+from critic_loop.models.specs import ModelTable
+from critic_loop.search import SEARCHES
+from critic_loop.select import RULES as SELECTIONS
+from critic_loop.verifiers import VERIFIERS
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+ELSEWHERE = {
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "critic_loop/demo/weights/MODEL_CARD.md": "model-card.md",
+}
+"""Pages that lie outside docs/, and what they are called on the site."""
+
+_FENCED = re.compile(r"^(```.*?^```$)", re.DOTALL | re.MULTILINE)
+_COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
+_GENERATED = re.compile(r"<!-- generated: ([a-z ]+) -->")
+_LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)(#[^)\s]*)?(?=\))")
+
+
+class Unlinkable(ValueError):
+    """A page links to something that is not on the site."""
+
+
+# -- pages written by hand -------------------------------------------------------------------------
+
+
+def sources() -> dict[str, Path]:
+    """Return the pages that are written by hand: name on the site, file."""
+    inside = {path.relative_to(DOCS).as_posix(): path for path in sorted(DOCS.rglob("*.md"))}
+    return inside | {name: ROOT / path for path, name in ELSEWHERE.items()}
+
+
+def written(name: str, path: Path, known: Iterable[str]) -> str:
+    """Return a page's text as the site shows it: generated parts put in, links led to the site's own pages."""
+    parts = _FENCED.split(path.read_text(encoding="utf-8"))
+    prose = (_relinked(part, name, path, set(known)) for part in parts[::2])
+    parts[::2] = [_COMMENT.sub("", _GENERATED.sub(_generate, part)) for part in prose]
+    return "".join(parts)
+
+
+def _generate(match: re.Match[str]) -> str:
+    if match[1] not in GENERATED:
+        raise ValueError(f"nothing is generated under the name {match[1]!r}; there are {sorted(GENERATED)}")
+    return GENERATED[match[1]]()
+
+
+def _relinked(text: str, name: str, path: Path, known: set[str]) -> str:
+    def led(match: re.Match[str]) -> str:
+        target = _on_site(match[1], name, path, known)
+        return os.path.relpath(target, PurePosixPath(name).parent).replace(os.sep, "/") + (match[2] or "")
+
+    return _LINK.sub(led, text)
+
+
+def _on_site(link: str, name: str, path: Path, known: set[str]) -> str:
+    """Return the site's name of what a link in a file leads to."""
+    in_repository = Path(os.path.normpath(path.parent / link))
+    here = in_repository.relative_to(ROOT).as_posix() if in_repository.is_relative_to(ROOT) else ""
+    found = ELSEWHERE.get(here, here.removeprefix("docs/"))
+    special = {"schemas": "reference/schemas.md", "examples": "howto/examples.md", "README.md": "index.md"}
+    found = special.get(found, found)
+    if found not in known:
+        raise Unlinkable(f"{path.relative_to(ROOT)} links to {link}, which is no page of the site ({name})")
+    return found
+
+
+# -- Python ----------------------------------------------------------------------------------------
+
+GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "loop": ("Loops and results", "What runs things.", ("Loop", "Result", "Human", "open_store")),
+    "task": (
+        "Tasks and messages",
+        "What goes in.",
+        ("Task", "Message", "Image", "File", "system", "user", "assistant", "Sampling"),
+    ),
+    "tree": (
+        "Trees and feedback",
+        "What a loop writes, and what an attempt is worth.",
+        ("Tree", "Attempt", "Feedback", "Verdict", "Value", "value_of"),
+    ),
+    "stop": (
+        "Stop rules",
+        "Values that combine: `|` stops when either does, `&` when both do.",
+        ("Verified", "Accepted", "MaxRounds", "MaxAttempts", "Plateau", "Failing", "Elapsed", "Spent"),
+    ),
+    "parts": (
+        "Parts of your own",
+        "Decorators for functions, what these are shown and return, and the protocols behind them.",
+        (
+            "verifier", "critic", "tool", "search", "View", "Move", "Wait", "Stop", "Pick", "Compare", "Model",
+            "model", "Store",
+        ),
+    ),
+    "recipe": ("Recipes as objects", "What a file under `agents/` becomes.", ("Recipe", "CriticLoopError")),
+}  # fmt: skip
+"""Every name of `critic_loop.__all__`, by page."""
+
+PACKAGES = (
+    "assets", "export", "metrics", "models", "outputs", "search", "select", "store", "testing", "tools",
+    "verifiers",
+)  # fmt: skip
+CONTRACTS = ("model_contract", "search_contract", "store_contract", "export_contract")
+
+
+def _identifier(name: str) -> str:
+    """Return the path under which a public name is documented: `search` is a package, too."""
+    return "critic_loop.search.search" if name == "search" else f"critic_loop.{name}"
+
+
+def api() -> Iterator[tuple[str, str]]:
+    """Yield the pages about Python names."""
+    listed = [name for _, _, names in GROUPS.values() for name in names]
+    if sorted(listed) != sorted(critic_loop.__all__):
+        raise ValueError(f"not on exactly one page: {sorted(set(listed) ^ set(critic_loop.__all__))}")
+    for page, (title, text, names) in GROUPS.items():
+        yield page, _api_page(title, text, (_identifier(name) for name in names))
+    yield "records", _records()
+    for package in PACKAGES:
+        yield package, _package(package)
+
+
+def public_names() -> str:
+    """List the names of `critic_loop.__all__`."""
+    lines = ["| name | what it is |", "|---|---|"]
+    for page, (_, _, names) in GROUPS.items():
+        lines += [f"| [`{n}`]({page}.md#{_identifier(n)}) | {_first(getattr(critic_loop, n))} |" for n in names]
+    return "\n".join(lines)
+
+
+def packages() -> str:
+    """List the packages that are documented beside the public names."""
+    lines = ["| package | what it knows |", "|---|---|"]
+    for package in PACKAGES:
+        module = importlib.import_module(f"critic_loop.{package}")
+        lines.append(f"| [`critic_loop.{package}`]({package}.md) | {_first(module)} |")
+    return "\n".join(lines)
+
+
+def _api_page(title: str, text: str, identifiers: Iterable[str]) -> str:
+    return "\n\n".join([f"# {title}", text, *(f"::: {identifier}" for identifier in identifiers)])
+
+
+def _records() -> str:
+    """Describe the records that trees consist of, and the parts that are in no other page."""
+    public = set(critic_loop.__all__)
+    module = importlib.import_module("critic_loop.core.records")
+    kinds = [
+        name
+        for name, kind in vars(module).items()
+        if inspect.isclass(kind) and issubclass(kind, BaseModel) and kind.__module__ == module.__name__
+    ]
+    names = [f"critic_loop.core.records.{name}" for name in kinds if name not in public]
+    protocols = ("Request", "Completion", "ToolSpec", "OutputSchema", "Piece", "Search", "TreeInfo")
+    names += [f"critic_loop.core.protocols.{name}" for name in protocols]
+    text = "What else a tree holds, and what models and searches are handed. As JSON: [schemas](../schemas.md)."
+    return _api_page("Records", text, names)
+
+
+def _package(package: str) -> str:
+    name = f"critic_loop.{package}"
+    module = importlib.import_module(name)
+    documented = {_identifier(public) for public in critic_loop.__all__}
+    names = [f"{name}.{one}" for one in sorted(module.__all__, key=str.lower)]
+    text = _prose(inspect.getdoc(module) or "")
+    here = [one for one in names if not {one, f"critic_loop.{one.rpartition('.')[2]}"} & documented]
+    if package == "testing":
+        here += [f"{name}.{contract}" for contract in CONTRACTS]
+    page = _api_page(f"critic_loop.{package}", text, here)
+    elsewhere = [one for one in names if one not in here]
+    if elsewhere:
+        page += "\n\nSee also [all public names](index.md): " + ", ".join(f"`{one}`" for one in elsewhere) + "."
+    return page
+
+
+# -- recipes, agents, prompts ----------------------------------------------------------------------
+
+
+def recipes() -> str:
+    """Describe every bundled recipe."""
+    library = Library()
+    found = library.recipes()
+    lines = ["| recipe | what it does |", "|---|---|"]
+    lines += [f"| [`{name}`](#{name}) | {_cell(recipe.description)} |" for name, recipe in found.items()]
+    for name, recipe in found.items():
+        lines += ["", f"## {name} {{ #{name} }}", "", recipe.description, "", *_recipe_table(recipe), ""]
+        lines += ["```toml", _file(f"agents/recipes/{name}.toml"), "```"]
+    return "\n".join(lines)
+
+
+def _recipe_table(recipe: Recipe) -> list[str]:
+    searches = " of ".join(
+        f"`{use.kind}`" + "".join(f", {key} = {json.dumps(value)}" for key, value in use.settings.items())
+        for use in recipe.search
+    )
+    critics = "; ".join(f"{_agent(c.agent)} sees {_codes(c.sees)}, asked {c.when}" for c in recipe.critics)
+    rows = {
+        "after": recipe.source or "-",
+        "search": searches,
+        "actor": f"{_agent(recipe.actor)}, shown {_codes(recipe.show) or 'nothing'}, memory `{recipe.memory}`",
+        "critics": critics or "-",
+        "verifiers": _codes(recipe.verifiers) or "-",
+        "judge": _agent(recipe.judge) if recipe.judge else "-",
+        "selection": f"`{recipe.select}`",
+        "stop": "the usual rules"
+        if recipe.stop is None
+        else ", or ".join(f"`{json.dumps(rule)}`" for rule in recipe.stop) or "the search's own end",
+        "at once": f"{recipe.lanes} attempt{'s' if recipe.lanes > 1 else ''}",
+        "cap": f"{recipe.max_calls} calls a task",
+    }
+    shown = (f"| {name} | {_cell(value)} |" for name, value in rows.items() if value != "-")
+    return ["| setting | |", "|---|---|", *shown]
+
+
+def _agent(name: str) -> str:
+    return f"[`{name}`](agents.md#{_slug(name)})"
+
+
+def agent_names() -> list[str]:
+    """Return the names of all bundled agent specs."""
+    folder = ROOT / "agents"
+    names = (path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.toml"))
+    return sorted(name for name in names if not name.startswith("recipes/"))
+
+
+def agents() -> str:
+    """Describe every bundled agent spec with its prompt."""
+    library = Library()
+    lines: list[str] = []
+    for name in agent_names():
+        spec = library.agent(name)
+        given = spec.sampling.model_dump(exclude_defaults=True)
+        rows = {
+            "role": spec.role,
+            "slot": f"`{spec.slot}`",
+            "output": f"`{spec.output}`",
+            "sampling": ", ".join(f"{k} {v}" for k, v in given.items()),
+            "after": spec.source or "-",
+        }
+        lines += ["", f"## {name} {{ #{_slug(name)} }}", "", spec.description, "", "| setting | |", "|---|---|"]
+        lines += [f"| {key} | {_cell(value) or '-'} |" for key, value in rows.items()]
+        lines += ["", f"`prompts/{spec.prompt}`:", "", "```jinja", _file(f"prompts/{spec.prompt}"), "```"]
+    return "\n".join(lines)
+
+
+def names() -> str:
+    """Describe what recipes may name: searches, selections, stop rules, verifiers, outputs, export formats."""
+    lines: list[str] = []
+    tables: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
+        ("Searches", "search = { kind = NAME, SETTING = ... }", "critic_loop.searches", SEARCHES),
+        ("Selections", "select = NAME", "critic_loop.selections", SELECTIONS),
+        ("Stop rules", "stop = [{ NAME = VALUE }, ...]", "", STOP_RULES),
+        ("Verifiers", "verifiers = [NAME, ...]", "critic_loop.verifiers", _verifiers()),
+        ("Export formats", "critic-loop export --to NAME", "critic_loop.exporters", dict(FORMATS)),
+    )
+    for title, form, group, registry in tables:
+        where = f" Entry points: `{group}`." if group else ""
+        lines += ["", f"## {title}", "", f"Written `{form}`.{where}", ""]
+        lines += ["| name | settings | |", "|---|---|---|"]
+        for name, part in sorted(registry.items()):
+            lines.append(f"| `{name}` | {_cell(_settings(part)) or '-'} | {_first(part)} |")
+    for title, model in (("Keys of a recipe", Recipe), ("Keys of an agent spec", AgentSpec)):
+        lines += ["", f"## {title}", "", *_fields(model)]
+    return "\n".join(lines)
+
+
+def _verifiers() -> dict[str, Any]:
+    group = "critic_loop.verifiers"
+    return {**VERIFIERS, **{name: plugins.find(group, name) for name in plugins.names(group)}}
+
+
+def _settings(part: Any) -> str:
+    if inspect.isclass(part) and dataclasses.is_dataclass(part):
+        return ", ".join(
+            f"`{field.name}`" + ("" if field.default is dataclasses.MISSING else f" ({field.default!r})")
+            for field in dataclasses.fields(part)
+            if not field.name.startswith("_")
+        )
+    return ""
+
+
+# -- the command line ------------------------------------------------------------------------------
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Yield every command of the command line that is shown, groups before what is in them."""
+    yield from _commands("critic-loop", typer.main.get_command(app))
+
+
+def _commands(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        if not getattr(inner, "hidden", False):
+            yield from _commands(f"{path} {name}", inner)
+
+
+def cli() -> str:
+    """Describe every command and option."""
+    lines: list[str] = []
+    for path, command in commands():
+        lines += ["", f"## {path} {{ #{_slug(path)} }}", "", _plain(command.help)]
+        arguments = [p for p in command.params if p.param_type_name == "argument"]
+        shown = " ".join((p.metavar or p.name.upper()) for p in arguments)
+        inner = " COMMAND" if getattr(command, "commands", {}) else ""
+        lines += ["", "```console", f"{path} [OPTIONS]{' ' if shown else ''}{shown}{inner}", "```", ""]
+        lines += _parameters(command.params)
+    return "\n".join(lines)
+
+
+def _parameters(params: Iterable[Any]) -> list[str]:
+    rows = [_parameter(param) for param in params if not getattr(param, "hidden", False)]
+    return ["| option | default | |", "|---|---|---|", *rows] if rows else []
+
+
+def _parameter(param: Any) -> str:
+    if param.param_type_name == "argument":
+        name = f"`{(param.metavar or param.name.upper()).strip('[]')}`"
+    else:
+        written = ", ".join(f"`{name}`" for name in (*param.opts, *param.secondary_opts))
+        metavar = f" `{param.metavar}`" if param.metavar else ""
+        name = f"{written}{metavar}"
+    default = param.default
+    given = default is not None and default is not False and not callable(default)
+    shown = f"`{getattr(default, 'value', default)}`" if given else ""
+    variable_ = f" Environment: `{param.envvar}`." if getattr(param, "envvar", None) else ""
+    return f"| {_cell(name)} | {_cell(shown)} | {_cell(_plain(getattr(param, 'help', '') or ''))}{variable_} |"
+
+
+def _plain(help_: str | None) -> str:
+    return (help_ or "").replace("\\[", "[").strip()
+
+
+def configuration() -> str:
+    """Describe `critic_loop.toml` and the environment."""
+    lines = ["| key | environment | default | |", "|---|---|---|---|"]
+    notes = field_notes(Settings)
+    for name in SCALARS:
+        default = Settings.model_fields[name].get_default(call_default_factory=True)
+        shown = "-" if default in (None, ()) else f"`{getattr(default, 'value', default)}`"
+        lines.append(f"| `{name}` | `{variable(name)}` | {shown} | {_cell(notes.get(name, ''))} |")
+    return "\n".join(lines)
+
+
+def model_settings() -> str:
+    """Describe a `[models.NAME]` table."""
+    return "\n".join(_fields(ModelTable))
+
+
+# -- schemas ---------------------------------------------------------------------------------------
+
+
+def schemas() -> str:
+    """Describe the published JSON Schemas: records, and what `--json` prints."""
+    lines: list[str] = []
+    for title, folder in (("Records", ""), ("Documents of the command line", "cli")):
+        files = sorted((DOCS / "schemas" / folder).glob("*.json"))
+        if not files:
+            continue
+        lines += ["", f"## {title}"]
+        for path in files:
+            lines += ["", *_schema(path, folder)]
+    return "\n".join(lines)
+
+
+def _schema(path: Path, folder: str) -> Iterator[str]:
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    name = "/".join(filter(None, (folder, path.name)))
+    yield f"### {path.stem} {{ #{_slug(name.removesuffix('.json'))} }}"
+    yield ""
+    if schema.get("description"):
+        yield schema["description"].split("\n\n")[0].replace("\n", " ")
+        yield ""
+    yield f"[`{name}`](../schemas/{name})"
+    properties = schema.get("properties", {})
+    if properties:
+        yield ""
+        yield "| field | type | |"
+        yield "|---|---|---|"
+        for key, value in properties.items():
+            always = "required" if key in schema.get("required", ()) else ""
+            told = " ".join(filter(None, (value.get("description", "").replace("\n", " "), always)))
+            yield f"| `{key}` | {_cell(_type(value))} | {_cell(told)} |"
+
+
+def _type(schema: dict[str, Any]) -> str:
+    """Return a schema's type in a few words."""
+    if "$ref" in schema:
+        return schema["$ref"].rpartition("/")[2]
+    for key in ("anyOf", "oneOf"):
+        if key in schema:
+            return " or ".join(dict.fromkeys(_type(option) for option in schema[key]))
+    if "const" in schema:
+        return f"`{json.dumps(schema['const'])}`"
+    if "enum" in schema:
+        return ", ".join(f"`{json.dumps(option)}`" for option in schema["enum"])
+    kind = schema.get("type", "any")
+    if kind == "array" and isinstance(schema.get("items"), dict):
+        return f"array of {_type(schema['items'])}"
+    return " or ".join(kind) if isinstance(kind, list) else kind
+
+
+# -- errors ----------------------------------------------------------------------------------------
+
+
+def error_classes() -> list[type[CriticLoopError]]:
+    """Return every error class of the package, those of all its modules."""
+    skipped = ("critic_loop.testing", "critic_loop.demo", "critic_loop.__main__")
+    for module in pkgutil.walk_packages(critic_loop.__path__, "critic_loop."):
+        if not module.name.startswith(skipped):
+            importlib.import_module(module.name)
+    found: list[type[CriticLoopError]] = [CriticLoopError]
+    for kind in found:
+        found.extend(one for one in kind.__subclasses__() if one.__module__.startswith("critic_loop."))
+    return [kind for kind in dict.fromkeys(found) if not kind.__module__.startswith(skipped)]
+
+
+def errors() -> str:
+    """Describe every error code: what it means, how far it reaches, what to do."""
+    by_code: dict[str, list[type[CriticLoopError]]] = {}
+    for kind in error_classes():
+        by_code.setdefault(kind.code, []).append(kind)
+    lines = ["| code | class | scope | |", "|---|---|---|---|"]
+    for code, kinds in by_code.items():
+        lines.append(f"| [`{code}`](#{code}) | `{kinds[0].__name__}` | {kinds[0].scope} | {_first(kinds[0])} |")
+    for code, kinds in by_code.items():
+        first, *rest = (inspect.getdoc(kinds[0]) or "").split("\n\n")
+        kind = kinds[0]
+        lines += ["", f"## {code} {{ #{code} }}", "", f"`{kind.__name__}`, scope *{kind.scope}*.", ""]
+        lines += [_prose(first), "", *(_prose(text) + "\n" for text in rest)]
+        for other in kinds[1:]:
+            scope = "" if other.scope == kind.scope else f" (scope *{other.scope}*)"
+            lines += [f"`{other.__name__}`{scope}: {_first(other)}", ""]
+    return "\n".join(lines)
+
+
+# -- examples --------------------------------------------------------------------------------------
+
+
+def examples() -> str:
+    """Show the scripts of examples/."""
+    lines: list[str] = []
+    for path in sorted((ROOT / "examples").glob("*.py")):
+        title = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or path.name).split("\n")[0]
+        lines += ["", f"## {path.stem} {{ #{_slug(path.stem)} }}", "", title, "", "```python"]
+        lines += [path.read_text(encoding="utf-8").rstrip(), "```"]
+    return "\n".join(lines)
+
+
+# -- together --------------------------------------------------------------------------------------
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "agents": agents,
+    "commands": cli,
+    "configuration": configuration,
+    "errors": errors,
+    "examples": examples,
+    "model settings": model_settings,
+    "names": names,
+    "packages": packages,
+    "public names": public_names,
+    "recipes": recipes,
+    "schemas": schemas,
+}
+"""What may stand in a page's comment `<!-- generated: NAME -->`."""
+
+
+def pages() -> dict[str, str]:
+    """Return all pages of the site by name."""
+    made = {f"reference/api/{name}.md": text for name, text in api()}
+    by_hand = sources()
+    known = {*made, *by_hand}
+    return made | {name: written(name, path, known) for name, path in by_hand.items()}
+
+
+def write(folder: Path) -> None:
+    """Write all pages, the schema files that they link to, and their style."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, text in pages().items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.rstrip() + "\n", encoding="utf-8")
+    for name in ("assets", "schemas"):
+        shutil.copytree(DOCS / name, folder / name)
+
+
+# -- small things ----------------------------------------------------------------------------------
+
+
+def field_notes(model: type[BaseModel]) -> dict[str, str]:
+    """Return the strings that stand under a model's fields, its bases' included."""
+    notes: dict[str, str] = {}
+    for kind in reversed(model.__mro__):
+        if not (issubclass(kind, BaseModel) and kind.__module__.startswith("critic_loop")):
+            continue
+        body = ast.parse(inspect.getsource(kind)).body[0]
+        statements = body.body if isinstance(body, ast.ClassDef) else []
+        for field, note in itertools.pairwise(statements):
+            match field, note:
+                case ast.AnnAssign(), ast.Expr(value=ast.Constant(value=str(text))):
+                    notes[ast.unparse(field.target)] = inspect.cleandoc(text)
+                case _:
+                    pass
+    return notes
+
+
+def _fields(model: type[BaseModel]) -> list[str]:
+    notes = field_notes(model)
+    lines = ["| key | default | |", "|---|---|---|"]
+    for name, field in model.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        data = default.model_dump(exclude_defaults=True) if isinstance(default, BaseModel) else default
+        shown = "required" if field.is_required() else "-" if data in (None, "", (), {}) else f"`{data!r}`"
+        lines.append(f"| `{name}` | {_cell(shown)} | {_cell(notes.get(name, ''))} |")
+    return lines
+
+
+def _first(thing: Any) -> str:
+    """Return the first sentence of a docstring."""
+    return _cell(_prose((inspect.getdoc(thing) or "").split("\n\n")[0]))
+
+
+def _prose(text: str) -> str:
+    return " ".join(text.split()) if "\n\n" not in text else text
+
+
+def _cell(text: str) -> str:
+    """Return a text as a table's cell: within code, a bar separates nothing."""
+    parts = " ".join(text.split()).split("`")
+    return "`".join(part if index % 2 else part.replace("|", "\\|") for index, part in enumerate(parts))
+
+
+def _codes(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _file(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8").rstrip()
+
+
+if __name__ == "__main__":
+    write(Path(*sys.argv[1:2]) if sys.argv[1:] else ROOT / "build/docs")

@@ -1,0 +1,116 @@
+"""Who is believed about what is right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from critic_loop.core.records import Locus, Subject, Task, Verdict
+from critic_loop.metrics import truth_of
+from tests.conftest import Grown
+
+PASS, FAIL, ABSTAIN = Verdict.PASS, Verdict.FAIL, Verdict.ABSTAIN
+
+
+def said(*each: dict[str, Any], task: str | Task = "x", answer: Any = "41") -> bool | None:
+    """Return what is known of an attempt of which this was said."""
+    g = Grown(task)
+    attempt = g.attempt(answer=answer)
+    for fields in each:
+        g.say(attempt, **fields)
+    truth = truth_of(g.tree, attempt)
+    assert all(f in g.tree.about(attempt) for f in truth.rests_on)
+    assert truth.right is not None or not truth.rests_on
+    return truth.right
+
+
+def check(verdict: Verdict | None = None, **fields: Any) -> dict[str, Any]:
+    return {"source": "verifier", "author": "tests", "verdict": verdict, **fields}
+
+
+def user(score: float | None = None, **fields: Any) -> dict[str, Any]:
+    return {"source": "user", "author": "user", "score": score, **fields}
+
+
+def critic(verdict: Verdict, **fields: Any) -> dict[str, Any]:
+    return {"source": "critic", "verdict": verdict, **fields}
+
+
+@pytest.mark.parametrize(
+    ("each", "right"),
+    [
+        ([], None),
+        ([critic(PASS)], None),
+        ([critic(FAIL), {"source": "judge", "verdict": FAIL}], None),
+        ([check(PASS)], True),
+        ([check(FAIL)], False),
+        ([check(PASS), check(FAIL, author="lint")], False),
+        ([check(PASS), check(ABSTAIN, author="lint")], True),
+        ([check(ABSTAIN)], None),
+        ([check(score=1.0)], True),
+        ([check(score=0.0)], False),
+        ([check(score=0.99)], None),
+        ([check(FAIL, obeyed=False)], False),
+        ([critic(PASS), check(FAIL)], False),
+        ([{"source": "tool", "verdict": PASS}], True),
+        ([{"source": "human", "verdict": PASS}], True),
+        ([{"source": "human", "verdict": PASS}, check(FAIL)], False),
+        ([{"source": "human", "text": "hm"}], None),
+        ([user(0.0)], False),
+        ([user(0.25)], False),
+        ([user(0.5)], None),
+        ([user(0.75)], True),
+        ([user(text="wrong file")], None),
+        ([check(PASS), user(0.0)], False),
+        ([user(1.0), check(FAIL)], True),
+        ([user(0.0), user(1.0)], True),
+        ([user(0.0), user(text="still?")], False),
+        ([user(0.0, author="ann"), user(1.0, author="bob")], False),
+        ([critic(FAIL, saw_reference=True)], False),
+        ([critic(FAIL, saw_reference=True), check(PASS)], True),
+        ([critic(FAIL, saw_reference=True), critic(PASS)], False),
+    ],
+)
+def test_evidence_decides_and_opinion_never(each: list[dict[str, Any]], right: bool | None) -> None:
+    assert said(*each) is right
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "right"),
+    [
+        ("Well.\nAnswer: 42", "42", True),
+        ("41", 42, False),
+        (42, ["41", "42"], True),
+        ("Sydney", "Canberra", False),
+        ("It is 42, since 6 * 7 = 42.", "42", None),
+        ("鸡23只,兔12只", "鸡23,兔12", None),
+        ({"n": 42}, {"n": 42}, True),
+        ({"n": 41}, {"n": 42}, False),
+        ([41], [42], False),
+        ({"n": 42}, "42", None),
+        (None, "42", None),
+        ("42", None, None),
+    ],
+)
+def test_the_reference_decides_where_no_verifier_was_asked(answer: Any, reference: Any, right: Any) -> None:
+    task = Task.of("x", reference=reference)
+    assert said(task=task, answer=answer) is right
+    assert said(critic(FAIL if right else PASS), task=task, answer=answer) is right
+    assert said(check(ABSTAIN), task=task, answer=answer) is None, "a verifier knows what it cannot compare"
+
+
+def test_what_was_taken_back_does_not_count() -> None:
+    g = Grown()
+    attempt = g.attempt(answer="42")
+    first = g.verified(attempt, "fail")
+    g.verified(attempt, "pass", supersedes=first)
+    assert truth_of(g.tree, attempt).right is True
+
+
+def test_a_part_or_a_pair_is_not_the_whole() -> None:
+    g = Grown()
+    one, two = g.attempt(answer="42"), g.attempt(answer="41")
+    g.say(one, two, source="verifier", verdict=FAIL)
+    g.say(one, source="verifier", verdict=FAIL, subject=Subject(attempts=(one,), part=Locus(step=0)))
+    assert truth_of(g.tree, one).right is None

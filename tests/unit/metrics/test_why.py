@@ -1,0 +1,315 @@
+"""What `why` says beside the cause, and the borders between causes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from critic_loop.core.records import Outcome, Task, Verdict
+from critic_loop.core.tree import Tree
+from critic_loop.metrics import Cause, why
+from critic_loop.testing.trees import ALL
+from tests.conftest import Grown
+from tests.planted.by_hand import PASS, accepts, cannot_judge, end, garbled, rejects, unreadable, user_says
+
+
+def cause(g: Grown) -> str:
+    return str(why(g.tree).cause)
+
+
+def test_a_known_loss_of_a_right_answer_is_told_from_the_records() -> None:
+    g = Grown()
+    good = g.attempt(answer="42")
+    said = rejects(g, good, "Count\nagain.")
+    bad = g.attempt(good, answer="41")
+    end(g, bad, "critic", "max_rounds")
+    assert cause(g) == "unknown"
+    knew, knows = user_says(g, good, 1.0), user_says(g, bad, 0.0, "No!")
+    found = why(g.tree)
+    assert found.text == (
+        "Attempt 1 was right, but the critic rejected it, and its revision attempt 2 is wrong, says the user."
+    )
+    assert [e.id for e in found.evidence] == [good, said, bad, knows]
+    assert knew not in {e.id for e in found.evidence}
+    assert str(found) == (
+        f"broken_by_critique: {found.text}\n"
+        "  t.1: 42\n"
+        "  t.f1 by critic: fail, score 0.1: Count again.\n"
+        "  t.2: 41\n"
+        "  t.f3 by user: score 0: No!\n"
+        f"Next: {found.hint}"
+    )
+
+
+def test_the_json_form_is_stable() -> None:
+    g = Grown()
+    only = g.attempt(answer={"n": 41})
+    g.verified(only, "fail")
+    end(g, only, "verifier", "exhausted")
+    assert json.loads(why(g.tree).model_dump_json()) == {
+        "tree": "t",
+        "cause": "never_found",
+        "text": "No right answer was found: 1 attempt, which is wrong, says the verifier 'answer'.",
+        "evidence": [
+            {"id": "t.1", "by": "", "quote": '{"n":41}'},
+            {"id": "t.f1", "by": "answer", "quote": "fail"},
+        ],
+        "hint": "Try a stronger actor, more attempts (samples find what revisions do not), or critiques "
+        "that say more.",
+    }
+
+
+def test_what_a_model_wrote_cannot_reach_the_terminal() -> None:
+    g = Grown()
+    only = g.attempt(answer="\x1b[2J\u202e41")
+    g.verified(only, "fail", author="\x1b]0;x\x07", text="\x9b31m")
+    end(g, only, "verifier", "exhausted")
+    assert not set(str(why(g.tree))) & {"\x1b", "\x9b", "\x07", "\u202e"}
+
+
+# -- borders ---------------------------------------------------------------------------------------
+
+
+def test_revised_without_a_rejection_is_a_matter_of_selection() -> None:
+    g = Grown()
+    good = g.attempt(answer="42")
+    accepts(g, good)
+    bad = g.attempt(good, answer="41")
+    end(g, bad, "critic", "max_rounds")
+    g.verified(good, "pass")
+    g.verified(bad, "fail")
+    assert cause(g) == "found_not_selected"
+
+
+def test_a_rejection_that_came_after_the_revision_broke_nothing() -> None:
+    g = Grown()
+    good = g.attempt(answer="42")
+    bad = g.attempt(good, answer="41")
+    rejects(g, good)
+    g.verified(good, "pass")
+    g.verified(bad, "fail")
+    end(g, bad, "critic", "max_rounds")
+    assert cause(g) == "found_not_selected"
+
+
+def test_a_shadow_critic_breaks_nothing_and_accepts_nothing() -> None:
+    g = Grown()
+    good = g.attempt(answer="42")
+    rejects(g, good, obeyed=False)
+    bad = g.attempt(good, answer="41")
+    accepts(g, bad, obeyed=False)
+    end(g, bad, "nobody", "max_rounds")
+    user_says(g, bad, 0.0)
+    assert cause(g) == "unknown", "nobody has judged the draft"
+    user_says(g, good, 1.0)
+    assert cause(g) == "found_not_selected"
+
+
+def test_of_several_right_ones_the_first_is_named() -> None:
+    g = Grown()
+    for verdict in ("pass", "fail", "pass"):
+        g.verified(g.attempt(answer=verdict), verdict)
+    end(g, "t.2", "vote", "exhausted")
+    assert why(g.tree).text.startswith("Attempt 1 (and 1 more) is right, says the verifier 'answer', but ")
+
+
+def test_a_wrong_revision_that_was_not_chosen_is_no_matter() -> None:
+    g = Grown()
+    good = g.attempt(answer="42")
+    rejects(g, good)
+    bad = g.attempt(good, answer="41")
+    g.verified(bad, "fail")
+    g.verified(good, "pass")
+    end(g, good, "verifier", "max_rounds")
+    assert cause(g) == "solved"
+
+
+def test_acceptance_that_evidence_overruled_at_the_time_did_no_harm() -> None:
+    g = Grown()
+    last: tuple[str, ...] = ()
+    for answer in ("39", "40"):
+        attempt = g.attempt(*last, answer=answer)
+        g.verified(attempt, "fail")
+        accepts(g, attempt)
+        last = (attempt,)
+    end(g, last[0], "verifier", "max_rounds")
+    assert cause(g) == "never_found"
+    end(g, last[0], "critic", "max_rounds")
+    assert cause(g) == "false_accept", "here the critic's word decided all the same"
+
+
+def test_what_failed_since_it_could_not_be_read_is_unparsed() -> None:
+    g = Grown()
+    only = g.attempt(text="hm", status="failed", error="no JSON", error_code="output")
+    for stop in ("failing", "exhausted"):
+        end(g, None, "nobody", stop)
+        assert cause(g) == "unparsed"
+    assert [e.id for e in why(g.tree).evidence] == [only]
+
+
+def test_an_equal_answer_is_equally_right() -> None:
+    g = Grown()
+    one, two = g.attempt(answer="42"), g.attempt(answer="42")
+    end(g, one, "vote", "exhausted")
+    user_says(g, two, 1.0)
+    assert cause(g) == "solved"
+
+
+def test_limits_do_not_matter_where_a_critic_was_content() -> None:
+    g = Grown()
+    only = g.attempt(answer="42")
+    accepts(g, only)
+    end(g, only, "critic", "budget")
+    assert cause(g) == "unknown"
+
+
+def test_some_that_could_not_be_read_are_a_remark() -> None:
+    g = Grown()
+    draft = unreadable(g)
+    final = g.attempt(draft, answer="41")
+    g.verified(final, "fail")
+    end(g, final, "verifier", "max_rounds")
+    assert cause(g) == "never_found"
+    assert "1 more could not be read" in why(g.tree).text
+
+
+def test_half_of_the_critiques_are_enough_to_be_guided() -> None:
+    g = Grown()
+    first = g.attempt(answer="40")
+    garbled(g, first)
+    second = g.attempt(first, answer="41")
+    rejects(g, second)
+    g.verified(first, "fail")
+    g.verified(second, "fail")
+    end(g, second, "verifier", "max_rounds")
+    assert cause(g) == "never_found"
+
+
+def test_what_could_not_be_read_does_not_matter_where_a_critic_was_content() -> None:
+    g = Grown()
+    unreadable(g)
+    unreadable(g)
+    final = g.attempt(answer="42")
+    accepts(g, final)
+    end(g, final, "critic", "accepted")
+    assert cause(g) == "unknown"
+
+
+def test_a_few_abstentions_are_no_cause_unless_the_answer_is_among_them() -> None:
+    g = Grown()
+    for answer in ("39", "40", "41"):
+        g.verified(g.attempt(answer=answer), "fail")
+    spared = g.attempt(answer="42")
+    cannot_judge(g, spared, "timeout")
+    end(g, "t.3", "verifier", "exhausted")
+    assert cause(g) == "never_found"
+    end(g, spared, "nobody", "exhausted")
+    assert cause(g) == "verifier_abstained"
+
+
+def test_a_rejection_that_was_taken_back_in_time_broke_nothing() -> None:
+    g = Grown()
+    good = g.attempt(answer="42")
+    before = rejects(g, good)
+    accepts(g, good, supersedes=before)
+    bad = g.attempt(good, answer="41")
+    g.verified(good, "pass")
+    g.verified(bad, "fail")
+    end(g, bad, "critic", "max_rounds")
+    assert cause(g) == "found_not_selected"
+
+
+def test_a_rule_of_two_names_is_read_as_both() -> None:
+    g = Grown()
+    only = g.attempt(answer="41")
+    g.verified(only, "fail")
+    end(g, only, "verifier", "max_rounds+elapsed")
+    assert cause(g) == "budget"
+
+
+def test_a_grade_is_neither_right_nor_wrong() -> None:
+    found = why(ALL["prompt-agent"]())
+    assert found.cause == "unknown"
+    assert found.text == "The verifier 'dev_set' gave attempt 2 a score of 0.9: neither right nor wrong."
+
+
+def test_nothing_on_record_is_said_to_be_nothing() -> None:
+    g = Grown()
+    only = g.attempt(answer="41")
+    end(g, only, "nobody", "exhausted")
+    assert why(g.tree).text.startswith("Nobody could judge attempt 1")
+    h = Grown()
+    end(h, None, "nobody", "exhausted", stop_text="nothing to try")
+    assert why(h.tree).text == "The loop ended without an answer: nothing to try."
+
+
+def test_the_reference_is_named_as_a_source() -> None:
+    g = Grown(Task.of("x", reference="42"))
+    only = g.attempt(answer="41")
+    accepts(g, only)
+    end(g, only, "critic", "accepted")
+    assert why(g.tree).text == (
+        "The critic accepted attempt 1 and the loop stopped, but it is wrong, says the task's reference."
+    )
+
+
+def test_steps_are_not_answers() -> None:
+    g = Grown()
+    step = g.attempt(answer="first, multiply", kind="step")
+    g.verified(step, "pass")
+    wrong = g.attempt(step, answer="41")
+    g.verified(wrong, "fail")
+    end(g, wrong, "verifier", "exhausted")
+    assert cause(g) == "never_found"
+
+
+def test_repeated_answers_are_counted() -> None:
+    g = Grown()
+    for answer in ("40", "41", "40", "40"):
+        g.verified(g.attempt(answer=answer), "fail")
+    end(g, "t.1", "vote", "exhausted")
+    assert "says the verifier 'answer'; only 2 different answers among them." in why(g.tree).text
+
+
+def test_much_evidence_is_cut() -> None:
+    g = Grown()
+    for _ in range(50):
+        g.verified(g.attempt(answer="41"), "fail")
+    end(g, "t.1", "vote", "exhausted")
+    assert len(why(g.tree).evidence) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("refine", "solved"),
+        ("best-of-n", "solved"),
+        ("nested", "never_found"),
+        ("parked", "parked"),
+        ("image", "unknown"),
+        ("gate", "solved"),
+        ("code-t", "unknown"),
+    ],
+)
+def test_published_shapes(name: str, expected: str) -> None:
+    assert why(ALL[name]()).cause == expected
+
+
+def test_a_later_outcome_counts() -> None:
+    g = Grown()
+    first = g.attempt(answer="41")
+    g.verified(first, "fail")
+    end(g, first, "verifier", "budget")
+    assert cause(g) == "budget"
+    second = g.attempt(first, answer="42")
+    g.verified(second, "pass")
+    g.tree.append(Outcome(chosen=second, stop="verified"))
+    assert cause(g) == "solved"
+
+
+def test_every_cause_is_a_word_and_failures_are_the_first() -> None:
+    assert [c for c in Cause if c.value != c.name.lower()] == []
+    g: Tree = ALL["refine"]()
+    assert not why(g).failed
+    assert Verdict.PASS is PASS
