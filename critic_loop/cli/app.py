@@ -189,17 +189,27 @@ def _import_from(folder: Path) -> None:
 def demo_command(
     ctx: typer.Context,
     *,
-    puzzles: Annotated[int, typer.Option(metavar="N", min=1, help="How many held-out puzzles.")] = 500,
-    calls: Annotated[int, typer.Option(metavar="N", min=2, help="Calls a puzzle and strategy at most.")] = 5,
+    puzzles: Annotated[int, typer.Option(metavar="N", min=1, help="How many held-out puzzles a level.")] = 150,
+    full: Annotated[
+        bool, typer.Option("--full", metavar="", help="All arms: best-of-n, vote, and the controls, too.")
+    ] = False,
+    tokens: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Generated tokens a puzzle, in place of the level's.")
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the puzzles and of every draw.")] = 1,
-    actor: Annotated[str, typer.Option(metavar="SPEC", help="The model that plays.")] = "embedded:countdown",
+    actor: Annotated[
+        str, typer.Option(metavar="SPEC", help="The model that plays all roles.")
+    ] = "embedded:countdown",
     store: Annotated[
         str | None,
         typer.Option(metavar="STORE", help="Where trees are kept; else a new file in .critic_loop/."),
     ] = None,
+    into: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A Markdown file whose demo table is written anew.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare one draft, blind retries and try-again on the embedded model."""
+    """Compare one answer, answers drawn anew, and critique with revision, at equal tokens."""
     from critic_loop.cli.demo import demo, fresh_file
 
     terminal = _terminal(ctx)
@@ -207,8 +217,8 @@ def demo_command(
     resume = f"Run the same command with --store {where} to go on; no finished call is repeated."
     with terminal.failing(as_json=as_json, resume=resume):
         demo(
-            actor=actor, puzzles=puzzles, calls=calls, seed=seed, store=where, as_json=as_json,
-            terminal=terminal,
+            actor=actor, puzzles=puzzles, full=full, tokens=tokens, seed=seed, store=where, into=into,
+            as_json=as_json, terminal=terminal,
         )  # fmt: skip
 
 

@@ -5,37 +5,64 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree as Branches
 
-from critic_loop.cli.terminal import Terminal
+from critic_loop.cli.documents import ArmRow, DemoDocument, LevelRow, Paired
+from critic_loop.cli.terminal import Terminal, UsageProblem
+from critic_loop.core.printable import printable
+from critic_loop.core.records import Verdict
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import value_of
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from critic_loop.demo.experiment import Report, Strategy
+    from critic_loop.demo.experiment import Arm, Comparison, Report
+    from critic_loop.demo.experiment import Paired as Pair
 
 FOLDER = Path(".critic_loop")
-LEGEND = "draft: one call. retry: samples that see no history. try-again: is shown its rejected attempts."
+MARKS = ("<!-- demo table -->", "<!-- /demo table -->")
+"""Between these two lines of a Markdown file stands the table that `--into` writes."""
+
+WHAT = {
+    "draft": "one answer, no critique",
+    "resample": "answers drawn anew until the critic accepts one",
+    "refine": "the answer revised by the critique of its lines until the critic accepts it",
+    "best-of-n": "answers drawn anew; the one that the critic is surest of",
+    "vote": "answers drawn anew; the most frequent of those that the critic accepts",
+    "no-critique": "control: revised without the critique",
+    "wrong-critique": "control: revised by the critique of another answer",
+    "reviser-drafts": "control: the reviser draws anew",
+}
 
 
 def demo(
-    *, actor: str, puzzles: int, calls: int, seed: int, store: str, as_json: bool, terminal: Terminal
-) -> None:
+    *, actor: str, puzzles: int, full: bool, tokens: int | None, seed: int, store: str, into: Path | None,
+    as_json: bool, terminal: Terminal,
+) -> None:  # fmt: skip
     """Run the experiment and show what it found."""
-    terminal.fact("actor", actor)
-    terminal.fact("puzzles", f"{puzzles} held-out Countdown puzzles of four numbers (seed {seed})")
-    terminal.fact("cap", f"{calls} calls a puzzle and strategy, stopping at the first verified answer")
+    from critic_loop.demo.experiment import ALL_ARMS, ARMS, TOKENS
+
+    if into is not None:
+        _between_marks(into)
+    caps = {level: tokens or limit for level, limit in TOKENS.items()}
+    each = ", ".join(f"{cap} ({level})" for level, cap in caps.items())
+    terminal.fact("model", f"{actor}: actor, critic and reviser")
+    terminal.fact("puzzles", f"{puzzles} held-out Countdown puzzles of each level (seed {seed})")
+    terminal.fact("cap", f"generated tokens a puzzle, critiques included: {each}")
     terminal.fact("store", store)
-    report = asyncio.run(_run(terminal, actor=actor, puzzles=puzzles, calls=calls, seed=seed, where=store))
+    arms = ALL_ARMS if full else ARMS
+    report = asyncio.run(
+        _run(terminal, actor=actor, puzzles=puzzles, arms=arms, tokens=tokens, seed=seed, where=store)
+    )
+    if into is not None:
+        _write_between(into, markdown(report))
     if as_json:
         terminal.document(document(report))
         return
@@ -56,7 +83,16 @@ def _files() -> Iterator[Path]:
         number += 1
 
 
-async def _run(terminal: Terminal, *, actor: str, puzzles: int, calls: int, seed: int, where: str) -> Report:
+async def _run(
+    terminal: Terminal,
+    *,
+    actor: str,
+    puzzles: int,
+    arms: Sequence[str],
+    tokens: int | None,
+    seed: int,
+    where: str,
+) -> Report:
     from critic_loop.demo.experiment import experiment
     from critic_loop.models import resolve
     from critic_loop.store import open_store
@@ -68,10 +104,12 @@ async def _run(terminal: Terminal, *, actor: str, puzzles: int, calls: int, seed
 
             def show(name: str, done: int, total: int) -> None:
                 if name not in bars:
-                    bars[name] = progress.add_task(f"{name:<10}", total=total)
+                    bars[name] = progress.add_task(f"{name:<20}", total=total)
                 progress.update(bars[name], completed=done)
 
-            return await experiment(model, store, puzzles=puzzles, calls=calls, seed=seed, progress=show)
+            return await experiment(
+                model, store, puzzles=puzzles, arms=arms, tokens=tokens, seed=seed, progress=show
+            )
     finally:
         await model.aclose()
         await store.aclose()
@@ -80,39 +118,97 @@ async def _run(terminal: Terminal, *, actor: str, puzzles: int, calls: int, seed
 # -- as JSON -----------------------------------------------------------------------------------
 
 
-def document(report: Report) -> dict[str, Any]:
-    """Return the report as a JSON object; its keys are public."""
-    paired = report.paired
-    return {
-        "tasks": report.puzzles,
-        "calls_per_task": report.calls,
-        "model": report.model,
-        "strategies": [_row(strategy) for strategy in report.strategies],
-        "paired": {
-            "ours": paired.ours,
-            "theirs": paired.theirs,
-            "only_ours": paired.only_ours,
-            "only_theirs": paired.only_theirs,
-            "mcnemar_p": paired.p_value,
-        },
-        "store": report.store,
-        "reused_trees": report.reused,
-        "mended_tree": None if report.mended is None else report.mended.id,
-    }
+def document(report: Report) -> DemoDocument:
+    """Return the report as a JSON document; its keys are public."""
+    return DemoDocument(
+        model=report.model,
+        puzzles_per_level=report.puzzles,
+        levels=[
+            LevelRow(
+                level=found.level,
+                tokens_per_puzzle=found.tokens,
+                arms=[_row(arm) for arm in found.arms],
+                paired=[_paired_row(pair) for pair in found.paired],
+            )
+            for found in report.levels
+        ],
+        store=report.store,
+        reused_trees=report.reused,
+        mended_tree=None if report.mended is None else report.mended.id,
+    )
 
 
-def _row(strategy: Strategy) -> dict[str, Any]:
-    return {
-        "name": strategy.name,
-        "solved": strategy.solved,
-        "rate": round(strategy.rate, 4),
-        "ci95": [round(end, 4) for end in strategy.ci95],
-        "calls": strategy.calls,
-        "tokens": strategy.input_tokens + strategy.output_tokens,
-        "input_tokens": strategy.input_tokens,
-        "output_tokens": strategy.output_tokens,
-        "seconds": round(strategy.seconds, 2),
-    }
+def _row(arm: Arm) -> ArmRow:
+    low, high = arm.ci95
+    return ArmRow(
+        name=arm.name,
+        solved=arm.solved,
+        rate=round(arm.rate, 4),
+        ci95=(round(low, 4), round(high, 4)),
+        calls=arm.calls,
+        input_tokens=arm.input_tokens,
+        output_tokens=arm.output_tokens,
+        seconds=round(arm.seconds, 2),
+    )
+
+
+def _paired_row(pair: Pair) -> Paired:
+    return Paired(
+        ours=pair.ours,
+        theirs=pair.theirs,
+        only_ours=pair.only_ours,
+        only_theirs=pair.only_theirs,
+        mcnemar_p=pair.p_value,
+    )
+
+
+# -- as Markdown -------------------------------------------------------------------------------
+
+
+def markdown(report: Report) -> str:
+    """Return the tables of a report for a page."""
+    parts = list[str]()
+    for found in report.levels:
+        parts += [
+            f"**{found.level}**: {report.puzzles} held-out puzzles, up to {found.tokens} generated tokens each",
+            "",
+            "| arm | solved | 95 % interval | tokens a puzzle | calls a puzzle |",
+            "|---|---|---|---|---|",
+        ]
+        for arm in found.arms:
+            low, high = arm.ci95
+            tokens, calls = arm.output_tokens / report.puzzles, arm.calls / report.puzzles
+            parts.append(
+                f"| `{arm.name}`: {WHAT[arm.name]} | {arm.rate:.1%} | {low:.1%} to {high:.1%} | {tokens:.0f} | "
+                f"{calls:.1f} |"
+            )
+        parts.append("")
+    return "\n".join(parts).rstrip()
+
+
+def _between_marks(path: Path) -> tuple[str, str]:
+    """Return what stands before and after the place for the table.
+
+    Raises:
+        UsageProblem: the file cannot be read, or has no such place.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageProblem(f"{path}: cannot be read: {error.strerror}.", hint="Name another file.") from error
+    before, found, rest = text.partition(MARKS[0] + "\n")
+    _, ended, after = rest.partition(MARKS[1] + "\n")
+    if not found or not ended:
+        raise UsageProblem(
+            f"{path}: there is no place for the table.",
+            hint=f"Write the lines {MARKS[0]} and {MARKS[1]} into it.",
+        )
+    return before, after
+
+
+def _write_between(path: Path, table: str) -> None:
+    before, after = _between_marks(path)
+    path.write_text(f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}\n{after}", encoding="utf-8")
 
 
 # -- for people --------------------------------------------------------------------------------
@@ -120,7 +216,13 @@ def _row(strategy: Strategy) -> dict[str, Any]:
 
 def page(report: Report) -> RenderableType:
     """Return the report for a person."""
-    parts: list[RenderableType] = [_table(report), Text(LEGEND, style="dim"), Text(), Text(_sentence(report))]
+    parts: list[RenderableType] = []
+    for found in report.levels:
+        title = f"{found.level}: {report.puzzles} puzzles, up to {found.tokens} generated tokens each"
+        parts += [Text(title, style="bold"), _table(found, report.puzzles), Text()]
+    names = dict.fromkeys(arm.name for found in report.levels for arm in found.arms)
+    parts += [Text(f"{name}: {WHAT[name]}.", style="dim") for name in names]
+    parts += [Text(), *(Text(_sentence(found)) for found in report.levels if found.paired)]
     if report.reused:
         trees = f"{report.reused} trees were in the store before; seconds count only what this run added."
         parts.append(Text(trees, style="yellow"))
@@ -132,7 +234,7 @@ def page(report: Report) -> RenderableType:
 def ending(report: Report) -> Text:
     """Return where the trees lie and what can be done next; not wrapped, so that it can be copied."""
     path = report.store.removeprefix("sqlite:///")
-    command = f"{program()} export --to preference --recipe try-again --store {path} --out pairs"
+    command = f"{program()} export --to preference --recipe countdown/refine --store {path} --out pairs"
     return Text.assemble("\n", ("trees  ", "dim"), path, "\n", ("next   ", "dim"), command)
 
 
@@ -144,45 +246,48 @@ def program() -> str:
     return str(typed) if typed.name == "critic-loop" else "python -m critic_loop"
 
 
-def _table(report: Report) -> Table:
+def _table(found: Comparison, puzzles: int) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("strategy", no_wrap=True, style="bold")
-    for name in ("solved", "rate", "95 % interval", "calls", "tokens", "seconds"):
+    table.add_column("arm", no_wrap=True, style="bold")
+    for name in ("solved", "rate", "95 % interval", "tokens each", "calls each", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
-    for strategy in report.strategies:
-        low, high = strategy.ci95
+    for arm in found.arms:
+        low, high = arm.ci95
         table.add_row(
-            strategy.name,
-            f"{strategy.solved} of {report.puzzles}",
-            f"{strategy.rate:.1%}",
+            arm.name,
+            f"{arm.solved} of {puzzles}",
+            f"{arm.rate:.1%}",
             f"{low:.1%} to {high:.1%}",
-            f"{strategy.calls:,}",
-            f"{strategy.input_tokens + strategy.output_tokens:,}",
-            f"{strategy.seconds:.1f}",
+            f"{arm.output_tokens / puzzles:.0f}",
+            f"{arm.calls / puzzles:.1f}",
+            f"{arm.seconds:.1f}",
         )
     return table
 
 
-def _sentence(report: Report) -> str:
-    pair = report.paired
+def _sentence(found: Comparison) -> str:
+    pair = found.paired[0]
     p = f"p = {pair.p_value:.3f}" if pair.p_value >= 0.001 else "p < 0.001"
     return (
-        f"Puzzle by puzzle, {pair.ours} solved {pair.only_ours} that {pair.theirs} did not, and {pair.theirs} "
-        f"{pair.only_theirs} that {pair.ours} did not (McNemar's exact test: {p})."
+        f"{found.level}, puzzle by puzzle: {pair.ours} solved {pair.only_ours} that {pair.theirs} did not, and "
+        f"{pair.theirs} {pair.only_theirs} that {pair.ours} did not (McNemar's exact test: {p})."
     )
 
 
 def branches(tree: Tree) -> Branches:
-    """Return a tree's attempts with the evidence on each."""
-    title = ("A tree in which feedback worked: ", "bold")
+    """Return a tree's answers, each with what the critic said of it."""
+    title = ("A tree in which critique worked: ", "bold")
     root = Branches(Text.assemble(title, tree.task.text, (f"  {tree.id}", "dim")))
     branch = root
     for number, attempt in enumerate(tree, start=1):
-        verified = value_of(tree, attempt.id).verified
-        said = "; ".join(f.text for f in tree.judgements(attempt.id) if f.text)
-        word, style = ("verified", "green") if verified else ("rejected", "red")
-        lines = str(attempt.answer).strip().splitlines()
-        label = Text.assemble(f"attempt {number}  ", (word, style), (f": {said}" if said else ""))
-        label.append("".join(f"\n  {line}" for line in lines), style="dim")
+        said = [f for f in tree.judgements(attempt.id) if f.source == "critic"]
+        accepted = all(f.verdict is Verdict.PASS for f in said)
+        word, style = ("accepted", "green") if accepted else ("rejected", "red")
+        critique = "\n".join(f.text for f in said).splitlines()
+        label = Text.assemble(f"answer {number}  ", (word, style))
+        for index, line in enumerate(str(attempt.answer).strip().splitlines()):
+            remark = critique[index].partition(": ")[2] if index < len(critique) else ""
+            label.append(f"\n  {printable(line):<22}")
+            label.append(printable(remark), style="dim")
         branch = branch.add(label)
     return root

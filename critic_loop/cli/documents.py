@@ -108,22 +108,21 @@ class RunDocument(Document):
 # -- demo --------------------------------------------------------------------------------------
 
 
-class StrategyRow(Document):
-    """One way to spend calls, over all puzzles."""
+class ArmRow(Document):
+    """One way to spend tokens, over all puzzles of a level."""
 
     name: str
     solved: int
     rate: float
     ci95: tuple[float, float]
     calls: int
-    tokens: int
     input_tokens: int
     output_tokens: int
     seconds: float
 
 
 class Paired(Document):
-    """Two strategies compared puzzle by puzzle."""
+    """Two arms compared puzzle by puzzle."""
 
     ours: str
     theirs: str
@@ -132,14 +131,22 @@ class Paired(Document):
     mcnemar_p: float
 
 
+class LevelRow(Document):
+    """The arms on the puzzles of one level."""
+
+    level: str
+    tokens_per_puzzle: int
+    """Generated at most, critiques included."""
+    arms: list[ArmRow]
+    paired: list[Paired]
+
+
 class DemoDocument(Document):
     """`critic-loop demo --json`."""
 
-    tasks: int
-    calls_per_task: int
     model: str
-    strategies: list[StrategyRow]
-    paired: Paired
+    puzzles_per_level: int
+    levels: list[LevelRow]
     store: str
     reused_trees: int
     mended_tree: str | None

@@ -56,6 +56,8 @@ class Example:
 
     prompt: str
     answer: str
+    choices: tuple[tuple[str, ...], ...] = ()
+    """For each line of an answer, the steps that would have done as well; none for a line to be kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,7 @@ def _synthetic(rng: random.Random, mix: Mix) -> Example:
     if share < mix.draft:
         return draft_example(rng, puzzle)
     if share < mix.draft + mix.critique:
-        text = trace_text(puzzle.numbers, walk(rng, puzzle.numbers, puzzle.target))
+        text = trace_text(puzzle.numbers, walk(rng, puzzle.numbers, puzzle.target)[0])
         return critique_example(rng, puzzle, text if rng.random() < 0.25 else _flawed(rng, puzzle))
     answers = [_marked(rng, puzzle, _flawed(rng, puzzle)) for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 4, 6)))]
     return revise_example(rng, puzzle, answers, mix)
@@ -108,7 +110,12 @@ def _synthetic(rng: random.Random, mix: Mix) -> Example:
 
 def draft_example(rng: random.Random, puzzle: Puzzle) -> Example:
     """Asks for one of the solutions."""
-    return Example(draft_prompt(puzzle), trace_text(puzzle.numbers, walk(rng, puzzle.numbers, puzzle.target)))
+    return _solved(draft_prompt(puzzle), puzzle, *walk(rng, puzzle.numbers, puzzle.target))
+
+
+def _solved(prompt: str, puzzle: Puzzle, steps: Sequence[Step], choices: Sequence[Sequence[Step]]) -> Example:
+    written = tuple(tuple(f"{one.left}{one.op}{one.right}=" for one in line) for line in choices)
+    return Example(prompt, trace_text(puzzle.numbers, steps), written)
 
 
 def critique_example(rng: random.Random, puzzle: Puzzle, answer: str) -> Example:
@@ -123,10 +130,10 @@ def revise_example(rng: random.Random, puzzle: Puzzle, answers: Sequence[Rejecte
     """Asks for a solution that keeps what can be kept of the last answer."""
     if rng.random() < mix.unmarked:
         shown = [Rejected(one.answer) for one in answers]
-        steps = walk(rng, puzzle.numbers, puzzle.target)
+        drawn_steps = walk(rng, puzzle.numbers, puzzle.target)
     else:
-        shown, steps = list(answers), _mended(rng, puzzle, answers[-1])
-    return Example(revise_prompt(puzzle, shown), trace_text(puzzle.numbers, steps))
+        shown, drawn_steps = list(answers), _mended(rng, puzzle, answers[-1])
+    return _solved(revise_prompt(puzzle, shown), puzzle, *drawn_steps)
 
 
 def own_examples(seed: str, mix: Mix, chains: Sequence[Chain]) -> list[Example]:
@@ -142,7 +149,7 @@ def own_examples(seed: str, mix: Mix, chains: Sequence[Chain]) -> list[Example]:
     return made
 
 
-def _mended(rng: random.Random, puzzle: Puzzle, last: Rejected) -> list[Step]:
+def _mended(rng: random.Random, puzzle: Puzzle, last: Rejected) -> tuple[list[Step], list[list[Step]]]:
     """Draws a solution from the deepest state before the line objected to that still has one."""
     kept, left = list[Step](), list(puzzle.numbers)
     for number, text in enumerate(last.answer.splitlines()[: (last.line or 1) - 1], start=1):
@@ -151,7 +158,8 @@ def _mended(rng: random.Random, puzzle: Puzzle, last: Rejected) -> list[Step]:
             break
         kept.append(read_step(text))
         left = _after(left, kept[-1])
-    return [*kept, *walk(rng, left, puzzle.target)]
+    steps, choices = walk(rng, left, puzzle.target)
+    return [*kept, *steps], [*([] for _ in kept), *choices]
 
 
 def _after(left: Sequence[int], step: Step) -> list[int]:
@@ -164,7 +172,7 @@ def _after(left: Sequence[int], step: Step) -> list[int]:
 def _flawed(rng: random.Random, puzzle: Puzzle) -> str:
     """Writes an answer that goes well for some lines and then does not."""
     size = len(puzzle.numbers)
-    good = walk(rng, puzzle.numbers, puzzle.target)[: rng.randrange(size - 1)]
+    good = walk(rng, puzzle.numbers, puzzle.target)[0][: rng.randrange(size - 1)]
     steps, left = list(good), list(puzzle.numbers)
     for step in good:
         left = _after(left, step)

@@ -11,9 +11,10 @@ import argparse
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
-from critic_loop.demo.chars import LINE_VERDICTS, PERCENTS, REACHABLE, accepts, confidence, line_verdicts
+from critic_loop.demo.chars import LINE_VERDICTS, PERCENTS, REACHABLE, confidence, line_verdicts
 from critic_loop.demo.countdown import LEVELS, Level, Puzzle, sample_puzzles
 from critic_loop.demo.reach import judge
 from critic_loop.demo.rollouts import Play, Turn, play_all
@@ -122,7 +123,7 @@ def revision_facts(chains: Sequence[Sequence[Turn]]) -> dict[str, object]:
     after = Rate.of((chain[0] if chain[0].accepted or len(chain) < 2 else chain[1]).right for chain in chains)
     share = {name: rate.share for name, rate in rates.items()}
     law = share["p"] * (1 - share["b"] * share["g"]) + (1 - share["p"]) * share["a"] * share["f"]
-    later = [(old, new) for chain in chains for old, new in zip(chain[1:], chain[2:], strict=False)]
+    later = [(old, new) for chain in chains for old, new in pairwise(chain[1:])]
     return {
         **{name: rate.row() for name, rate in rates.items()},
         "acc1": after.row(),

@@ -1,9 +1,20 @@
-"""Three ways to spend calls on Countdown puzzles, compared on the same held-out ones.
+"""Ways to spend the same tokens on Countdown puzzles, compared on held-out ones of two levels.
 
-`draft` makes one call a puzzle. `retry` samples blindly, `try-again` shows the model its rejected
-attempts; both may make the same number of calls and stop at the first verified answer. All run as
-ordinary loops into one store. A puzzle's first draft is the same in all three, since seeds follow
-from the task: what differs is what the later calls are shown.
+Every arm is an ordinary loop. No arm has a verifier: the network's own critic says when to stop and
+which answer to give, in every arm alike, and an arm may generate so many tokens a puzzle, critiques
+included. What is right is found out afterwards; that evidence is added to the trees.
+
+    draft           one answer
+    resample        answers drawn anew until the critic accepts one
+    refine          the answer is revised by the critique of its lines until the critic accepts it
+    best-of-n       answers drawn anew to the end of the tokens; the one that the critic is surest of
+    vote            the same; the most frequent of those that it accepts
+
+and controls, in which the reviser works as in `refine` but not with the critique of its answer:
+
+    no-critique     it is shown its rejected answers and not what was said of their lines
+    wrong-critique  it is shown what was said of another answer to another puzzle
+    reviser-drafts  it is shown nothing, so it draws anew as in `resample`
 
 Knows the comparison and its statistics. Does not know how it is printed (`cli/`) nor the network.
 """
@@ -13,30 +24,57 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeAlias
 
-from critic_loop.assets import Library, Recipe, SearchUse
+from critic_loop.assets import Library, SearchUse
 from critic_loop.core.errors import ModelError
 from critic_loop.core.protocols import Model, Store
-from critic_loop.core.records import Task, Verdict
-from critic_loop.core.stop import MaxRounds, Verified
+from critic_loop.core.records import Feedback, Task, Verdict
+from critic_loop.core.stop import Accepted, Spent
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import value_of
-from critic_loop.demo.countdown import sample_puzzles
+from critic_loop.demo.countdown import LEVELS, check, puzzle_of, sample_puzzles
+from critic_loop.demo.seeds import seed_of
 from critic_loop.demo.shares import mcnemar, wilson
 from critic_loop.demo.verifier import countdown, task_of
 from critic_loop.graph.loop import Loop
 from critic_loop.graph.result import Result
+from critic_loop.nodes.roles import FunctionCritic, critic
+from critic_loop.nodes.view import View
 
-STRATEGIES = ("draft", "retry", "try-again")
+ARMS = ("draft", "resample", "refine")
+"""The arms of the short demo."""
+
+CONTROLS = ("no-critique", "wrong-critique", "reviser-drafts")
+ALL_ARMS = (*ARMS, "best-of-n", "vote", *CONTROLS)
+
+TOKENS = {"easy": 400, "hard": 600}
+"""Tokens that may be generated for a puzzle of a level; the round that reaches them is finished."""
+
+_MOST_SAMPLES = 64
+_N = 32
+"""More than the tokens allow. Another number than above: a loop that differs in its stop rule alone would
+go on with the other's trees."""
 _IN_FLIGHT = 256
 
-Progress = Callable[[str, int, int], None]
-"""Told of a strategy's name, its finished puzzles, and how many there are."""
+_MOST_CALLS = 200
+_TO_THE_END = ("draft", "best-of-n", "vote")
+
+Others: TypeAlias = Sequence[tuple[str, str]]
+"""Tasks and critiques of answers to them."""
+
+
+class Progress(Protocol):
+    """Is told how many puzzles of an arm are finished."""
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        """Take note."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Strategy:
-    """What came of one strategy."""
+class Arm:
+    """What came of one arm."""
 
     name: str
     solved_B: tuple[bool, ...]  # noqa: N815  # a batch axis
@@ -65,7 +103,7 @@ class Strategy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paired:
-    """Two strategies on the same puzzles."""
+    """Two arms on the same puzzles."""
 
     ours: str
     theirs: str
@@ -77,94 +115,193 @@ class Paired:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The arms on the puzzles of one level."""
+
+    level: str
+    tokens: int
+    """Tokens that could be generated for a puzzle."""
+    arms: tuple[Arm, ...]
+    paired: tuple[Paired, ...]
+    """`refine` against every other arm that could generate as many tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What the demo found."""
 
     model: str
     puzzles: int
-    calls: int
-    """Calls a puzzle at most, for the strategies that may make several."""
-    strategies: tuple[Strategy, ...]
-    paired: Paired
+    """Of each level."""
+    levels: tuple[Comparison, ...]
     store: str
     reused: int
     """Trees that were in the store before: their calls were not made again."""
     mended: Tree | None
-    """A tree in which a rejected attempt was followed by a right one."""
+    """A tree in which a wrong answer was criticised and revised into a right one."""
 
 
 async def experiment(
-    model: Model, store: Store, *, puzzles: int, calls: int, seed: int = 1, progress: Progress | None = None
+    model: Model,
+    store: Store,
+    *,
+    puzzles: int,
+    arms: Sequence[str] = ARMS,
+    tokens: int | None = None,
+    seed: int = 1,
+    progress: Progress | None = None,
 ) -> Report:
-    """Run the three strategies and compare them.
+    """Run the arms on both levels and compare them.
 
     Args:
-        model: plays the actor; stays the caller's to close.
+        model: plays actor and critic; stays the caller's to close.
         store: takes the trees; stays the caller's to close.
-        puzzles: how many held-out puzzles.
-        calls: calls a puzzle at most.
+        puzzles: how many held-out puzzles of each level.
+        arms: which of `ALL_ARMS`.
+        tokens: generated for a puzzle at most; else `TOKENS` of the level.
         seed: of the puzzles and of every draw.
         progress: told how it goes.
 
     Raises:
         ModelError: the model answers nothing at all.
     """
-    tasks = [task_of(p, source=f"countdown held-out, seed {seed}") for p in sample_puzzles(seed, puzzles)]
     reused = len([tree async for tree in store.trees()])
-    found: list[Strategy] = []
-    trees: list[Tree] = []
-    for name in STRATEGIES:
-        loop = strategy_loop(name, model, store, calls=calls)
-        strategy, results = await _run(loop, name, tasks, seed, progress or _silent)
-        _require_answers(results)
-        found.append(strategy)
-        trees = [result.tree for result in results]
+    compared, refined = list[Comparison](), list[Result[str]]()
+    for level, setting in LEVELS.items():
+        source = f"countdown held-out, {level}, seed {seed}"
+        tasks = [task_of(puzzle, source=source) for puzzle in sample_puzzles(seed, puzzles, setting)]
+        limit, found, others = tokens or TOKENS[level], list[Arm](), list[tuple[str, str]]()
+        for name in sorted(arms, key=ALL_ARMS.index):
+            loop = arm_loop(name, model, store, tokens=limit, others=others)
+            tell = partial(progress or _silent, f"{level} {name}", total=len(tasks))
+            arm, results = await _run(loop, name, tasks, seed, tell)
+            _require_answers(results)
+            await _add_evidence(store, results)
+            found.append(arm)
+            if name == "refine":
+                refined += results
+                others = rejections(results)
+        compared.append(Comparison(level=level, tokens=limit, arms=tuple(found), paired=_pairs(found)))
     return Report(
         model=model.spec,
-        puzzles=len(tasks),
-        calls=calls,
-        strategies=tuple(found),
-        paired=paired(found[2], found[1]),
+        puzzles=puzzles,
+        levels=tuple(compared),
         store=store.where,
         reused=reused,
-        mended=shortest_mended(trees),
+        mended=shortest_mended(refined),
     )
 
 
-def strategy_loop(name: str, model: Model, store: Store, *, calls: int) -> Loop[str]:
-    """Return the loop of a strategy; all have the actor of the recipe `try-again`."""
-    again = Library().recipe("try-again")
-    if name == "try-again":
-        recipe, rule = again, Verified() | MaxRounds(calls)
-    else:
-        recipe, rule = _sampling(name, again.actor, 1 if name == "draft" else calls), Verified()
-    return Loop(recipe, actor=model, verifiers=[countdown], stop=rule, store=store, lanes=1, max_calls=calls)
+def arm_loop(name: str, model: Model, store: Store, *, tokens: int, others: Others = ()) -> Loop[str]:
+    """Return the loop of an arm; all are the recipe `countdown` with one thing changed.
+
+    Args:
+        name: one of `ALL_ARMS`.
+        model: plays actor and critic.
+        store: takes the trees.
+        tokens: generated for a puzzle at most.
+        others: critiques of other answers, with the task of each; `wrong-critique` shows those.
+
+    Raises:
+        ValueError: there is no such arm.
+    """
+    refine = Library().recipe("countdown")
+    spent = Spent(output_tokens=tokens)
+    critics: list[Any] = [model]
+    match name:
+        case "refine":
+            changed = {}
+        case "no-critique":
+            changed = {"show": ("verdict",)}
+        case "wrong-critique":
+            changed = {"show": ("verdict", "suggestion")}
+            critics.append(_another(others))
+        case "draft":
+            changed = _sampling(1) | {"critics": ()}
+        case "resample":
+            changed = _sampling(_MOST_SAMPLES)
+        case "reviser-drafts":
+            changed = _sampling(_MOST_SAMPLES) | {"actor": "actor/countdown-reviser"}
+        case "best-of-n":
+            changed = _sampling(_N)
+        case "vote":
+            changed = _sampling(_N) | {"select": "filtered-majority"}
+        case _:
+            raise ValueError(f"there is no arm {name!r}; there are {', '.join(ALL_ARMS)}")
+    rule = spent if name in _TO_THE_END else Accepted() | spent
+    recipe = refine.model_copy(update={"name": f"countdown/{name}", **changed})
+    return Loop(recipe, actor=model, critic=critics, stop=rule, store=store, lanes=1, max_calls=_MOST_CALLS)
 
 
-def _sampling(name: str, actor: str, samples: int) -> Recipe:
-    search = (SearchUse(kind="sample", settings={"n": samples}),)
-    return Recipe(name=name, search=search, actor=actor, show=())
+def _sampling(n: int) -> dict[str, Any]:
+    return {"search": (SearchUse(kind="sample", settings={"n": n}),), "show": ()}
+
+
+def _another(others: Others) -> FunctionCritic:
+    """Returns a critic that repeats what was said of another answer to another puzzle, and judges nothing."""
+
+    @critic(name="another", sees=())
+    def another(view: View[str]) -> Feedback:
+        foreign = [text for task, text in others if task != view.task.id]
+        if not foreign:
+            return Feedback.abstain("there is no other critique")
+        return Feedback(suggestion=foreign[seed_of(view.task.id, view.attempt.id) % len(foreign)])
+
+    return another
+
+
+def rejections(results: Sequence[Result[str]]) -> list[tuple[str, str]]:
+    """Return every critique that rejects an answer, with the task that it belongs to."""
+    return [
+        (result.task.id, feedback.text)
+        for result in results
+        for attempt in result.tree
+        for feedback in result.tree.judgements(attempt.id)
+        if feedback.source == "critic" and feedback.verdict is Verdict.FAIL
+    ]
 
 
 async def _run(
-    loop: Loop[str], name: str, tasks: Sequence[Task], seed: int, progress: Progress
-) -> tuple[Strategy, list[Result[str]]]:
-    began_s = time.perf_counter()
-    results: dict[str, Result[str]] = {}
-    progress(name, 0, len(tasks))
+    loop: Loop[str], name: str, tasks: Sequence[Task], seed: int, progress: Callable[[int], None]
+) -> tuple[Arm, list[Result[str]]]:
+    began_s, results = time.perf_counter(), dict[str, Result[str]]()
+    progress(0)
     async for result in loop.map(tasks, in_flight=_IN_FLIGHT, seed=seed):
         results[result.task.id] = result
-        progress(name, len(results), len(tasks))
+        progress(len(results))
     ordered = [results[task.id] for task in tasks]
-    strategy = Strategy(
+    arm = Arm(
         name=name,
-        solved_B=tuple(result.verdict is Verdict.PASS for result in ordered),
+        solved_B=tuple(map(_is_right, ordered)),
         calls=sum(result.spend.calls for result in ordered),
         input_tokens=sum(result.spend.usage.input_tokens for result in ordered),
         output_tokens=sum(result.spend.usage.output_tokens for result in ordered),
         seconds=time.perf_counter() - began_s,
     )
-    return strategy, ordered
+    return arm, ordered
+
+
+def _is_right(result: Result[str]) -> bool:
+    puzzle = puzzle_of(result.task.text)
+    return puzzle is not None and result.answer is not None and check(puzzle, result.answer).passed
+
+
+async def _add_evidence(store: Store, results: Sequence[Result[str]]) -> None:
+    """Write what the exact verifier says of every answer into its tree, once."""
+    for result in results:
+        for attempt in result.tree:
+            known = any(f.source == "verifier" for f in result.tree.judgements(attempt.id))
+            if attempt.status == "complete" and not known:
+                said = countdown(_Answered(result.task, attempt.answer))
+                await store.add_feedback(
+                    attempt.id, said.model_copy(update={"source": "verifier", "author": "countdown"})
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    task: Task
+    answer: Any
 
 
 def _require_answers(results: Sequence[Result[str]]) -> None:
@@ -178,17 +315,17 @@ def _require_answers(results: Sequence[Result[str]]) -> None:
         raise ModelError(f"no call was answered; the first failed with: {attempts[0].error}")
 
 
-def shortest_mended(trees: Sequence[Tree]) -> Tree | None:
-    """Return the tree with the fewest attempts that begins with a rejected one and ends with a verified one."""
-    mended = [tree for tree in trees if len(tree) > 1 and value_of(tree, list(tree)[-1].id).verified is True]
+def shortest_mended(results: Sequence[Result[str]]) -> Tree | None:
+    """Return the tree with the fewest attempts whose first answer was wrong and whose last is right."""
+    mended = [result.tree for result in results if len(result.tree) > 1 and _is_right(result)]
     return min(mended, key=len, default=None)
 
 
 # -- statistics --------------------------------------------------------------------------------
 
 
-def paired(ours: Strategy, theirs: Strategy) -> Paired:
-    """Compare two strategies puzzle by puzzle."""
+def paired(ours: Arm, theirs: Arm) -> Paired:
+    """Compare two arms puzzle by puzzle."""
     pairs = list(zip(ours.solved_B, theirs.solved_B, strict=True))
     only_ours, only_theirs = pairs.count((True, False)), pairs.count((False, True))
     return Paired(
@@ -198,6 +335,13 @@ def paired(ours: Strategy, theirs: Strategy) -> Paired:
         only_theirs=only_theirs,
         p_value=mcnemar(only_ours, only_theirs),
     )
+
+
+def _pairs(arms: Sequence[Arm]) -> tuple[Paired, ...]:
+    refine = next((arm for arm in arms if arm.name == "refine"), None)
+    if refine is None:
+        return ()
+    return tuple(paired(refine, arm) for arm in arms if arm.name not in ("refine", "draft"))
 
 
 def _silent(name: str, done: int, total: int) -> None:

@@ -48,20 +48,29 @@ def can_reach(numbers: Sequence[int], target: int) -> bool:
     return bool(reachable(tuple(sorted(numbers))) >> target & 1)
 
 
-def walk(rng: random.Random, numbers: Sequence[int], target: int) -> list[Step]:
+def open_steps(numbers: Sequence[int], target: int) -> list[tuple[Step, tuple[int, ...]]]:
+    """Returns the steps after which the target can still be reached, each with the numbers it leaves."""
+    return [(step, rest) for step, rest in moves(numbers) if can_reach(rest, target)]
+
+
+def walk(rng: random.Random, numbers: Sequence[int], target: int) -> tuple[list[Step], list[list[Step]]]:
     """Draws a solution, at every line one of the steps that keep the target reachable.
+
+    Returns:
+        The steps drawn, and for each line all that could have been.
 
     Raises:
         ValueError: there is no solution.
     """
-    steps, left = list[Step](), tuple(numbers)
+    steps, choices, left = list[Step](), list[list[Step]](), tuple(numbers)
     while len(left) > 1:
-        alive = [(step, rest) for step, rest in moves(left) if can_reach(rest, target)]
+        alive = open_steps(left, target)
         if not alive:
             raise ValueError(f"{target} cannot be reached from {left}")
+        choices.append([step for step, _ in alive])
         step, left = rng.choice(alive)
         steps.append(step)
-    return steps
+    return steps, choices
 
 
 def judge(puzzle: Puzzle, answer: str) -> list[bool | None]:

@@ -12,16 +12,15 @@ the network is to name the probability that it gave to the verdict before, in th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from critic_loop.demo.chars import (
     ANSWER_VERDICT_IDS,
@@ -40,6 +39,7 @@ IGNORED = -100
 VERDICT_WEIGHT = 4.0
 WORDING_WEIGHT = 0.3
 ARITHMETIC_WEIGHT = 0.5
+CHOICE_WEIGHT = 2.0
 LENGTHS: tuple[int, ...] = (40, 52, 64, 80, 96, 128, 176)
 """Batches are padded to one of these, so few shapes are compiled."""
 
@@ -48,8 +48,19 @@ _VERDICT_IDS = (*LINE_VERDICT_IDS, *ANSWER_VERDICT_IDS)
 _SHARES = torch.tensor(PERCENTS) / 100
 
 
-Labelled: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
-"""Token ids, labels and weights of one example, all of one length."""
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One example as numbers."""
+
+    token_ids: NDArray[np.int16]
+    labels: NDArray[np.int16]
+    weights: NDArray[np.float32]
+    """Of the labels; all three `[T]`."""
+    places: NDArray[np.int16]
+    """`[C]` the place of each alternative, a token that may stand there as well as the label."""
+    tokens: NDArray[np.int16]
+    shares: NDArray[np.float32]
+    """How often that token; the shares of a place add up to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +70,11 @@ class Batch:
     token_ids: Tensor
     labels: Tensor
     weights: Tensor
+    rows: Tensor
+    """`[C]` the row of each alternative; then its place, token and share."""
+    places: Tensor
+    tokens: Tensor
+    shares: Tensor
 
 
 def labelled(example: Example) -> Labelled:
@@ -76,7 +92,31 @@ def labelled(example: Example) -> Labelled:
         said = [token for token in answer if token in LINE_VERDICT_IDS]
         for end, verdict in zip(ends, said, strict=False):
             labels[end], weights[end] = verdict, VERDICT_WEIGHT
-    return np.array(whole[:-1], np.int64), np.array(labels, np.int64), np.array(weights, np.float32)
+    open_ = list(_alternatives(example, len(prompt) - 1))
+    for place, _, share in open_:
+        weights[place] = CHOICE_WEIGHT if share < 1 else weights[place]
+    return Labelled(
+        np.array(whole[:-1], np.int16),
+        np.array(labels, np.int16),
+        np.array(weights, np.float32),
+        np.array([place for place, _, _ in open_], np.int16),
+        np.array([token for _, token, _ in open_], np.int16),
+        np.array([share for _, _, share in open_], np.float32),
+    )
+
+
+def _alternatives(example: Example, start: int) -> Iterator[tuple[int, int, float]]:
+    """Yields place, token and share of all that would do as well, where a line can begin in several ways."""
+    for line, steps in zip(example.answer.split("\n"), example.choices, strict=False):
+        written, left = encode(line), [encode(step) for step in steps]
+        for offset, token in enumerate(written):
+            nexts = Counter(step[offset] for step in left if len(step) > offset)
+            if not nexts:
+                break
+            total = nexts.total()
+            yield from ((start + offset, other, count / total) for other, count in nexts.items())
+            left = [step for step in left if len(step) > offset and step[offset] == token]
+        start += len(written) + 1
 
 
 def _worked_out(prompt: Sequence[int]) -> Iterator[int]:
@@ -93,22 +133,29 @@ def _worked_out(prompt: Sequence[int]) -> Iterator[int]:
             yield from range(start + 1 + equals, end)
 
 
-def batch_of(rows_given: Sequence[Labelled], rows: int, length: int) -> Batch:
+def batch_of(given: Sequence[Labelled], rows: int, length: int) -> Batch:
     """Pads rows on the right; what is not to be predicted weighs nothing."""
-    ids = torch.full((rows, length), PAD_ID)
-    labels = torch.full((rows, length), IGNORED)
-    weights = torch.zeros(rows, length)
-    for row, one in enumerate(rows_given):
-        for target, values in zip((ids, labels, weights), one, strict=True):
-            target[row, : len(values)] = torch.from_numpy(values)
-    return Batch(ids, labels, weights)
+    ids = np.full((rows, length), PAD_ID, np.int64)
+    labels = np.full((rows, length), IGNORED, np.int64)
+    weights = np.zeros((rows, length), np.float32)
+    for row, one in enumerate(given):
+        end = len(one.token_ids)
+        ids[row, :end], labels[row, :end], weights[row, :end] = one.token_ids, one.labels, one.weights
+    counts = [len(one.places) for one in given]
+    return Batch(
+        *map(torch.from_numpy, (ids, labels, weights)),
+        torch.from_numpy(np.repeat(np.arange(len(given)), counts)),
+        torch.from_numpy(np.concatenate([one.places for one in given]).astype(np.int64)),
+        torch.from_numpy(np.concatenate([one.tokens for one in given]).astype(np.int64)),
+        torch.from_numpy(np.concatenate([one.shares for one in given])),
+    )
 
 
 def batches(examples: Iterator[Labelled], batch_tokens: int) -> Iterator[Batch]:
     """Groups a stream by length; every batch holds about `batch_tokens` positions."""
     waiting: dict[int, list[Labelled]] = {length: [] for length in LENGTHS}
     for example in examples:
-        length = next((n for n in LENGTHS if len(example[0]) <= n), None)
+        length = next((n for n in LENGTHS if len(example.token_ids) <= n), None)
         if length is None:
             continue
         waiting[length].append(example)
@@ -119,12 +166,16 @@ def batches(examples: Iterator[Labelled], batch_tokens: int) -> Iterator[Batch]:
 
 
 def loss_of(logits: Tensor, batch: Batch) -> Tensor:
-    """Returns the weighted mean cross-entropy of the labels."""
+    """Returns the weighted mean cross-entropy, against all that would do where there are alternatives."""
     labels = with_confidences(logits.detach(), batch)
-    flat = functional.cross_entropy(
-        logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none"
-    )
-    return (flat * batch.weights.flatten()).sum() / batch.weights.sum()
+    logprobs = logits.float().log_softmax(-1)
+    chosen = logprobs.gather(2, labels.clamp(min=0)[..., None])[..., 0]
+    mixed = torch.zeros_like(chosen)
+    shared = logprobs[batch.rows, batch.places, batch.tokens] * batch.shares
+    mixed = mixed.index_put((batch.rows, batch.places), shared, accumulate=True)
+    has_several = torch.zeros_like(labels, dtype=torch.bool)
+    has_several[batch.rows, batch.places] = True
+    return -(torch.where(has_several, mixed, chosen) * batch.weights).sum() / batch.weights.sum()
 
 
 def with_confidences(logits: Tensor, batch: Batch) -> Tensor:
