@@ -40,7 +40,7 @@ from critic_loop.demo.countdown import (
     read_step,
     trace_text,
 )
-from critic_loop.demo.reach import can_reach, judge, walk
+from critic_loop.demo.reach import Choice, can_reach, judge, walk
 
 T = TypeVar("T")
 
@@ -56,8 +56,8 @@ class Example:
 
     prompt: str
     answer: str
-    choices: tuple[tuple[str, ...], ...] = ()
-    """For each line of an answer, the steps that would have done as well; none for a line to be kept."""
+    choices: tuple[tuple[tuple[str, float], ...], ...] = ()
+    """For each line of an answer, what it may begin with and how often; nothing for a line to be kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +113,14 @@ def draft_example(rng: random.Random, puzzle: Puzzle) -> Example:
     return _solved(draft_prompt(puzzle), puzzle, *walk(rng, puzzle.numbers, puzzle.target))
 
 
-def _solved(prompt: str, puzzle: Puzzle, steps: Sequence[Step], choices: Sequence[Sequence[Step]]) -> Example:
-    written = tuple(tuple(f"{one.left}{one.op}{one.right}=" for one in line) for line in choices)
+def _solved(prompt: str, puzzle: Puzzle, steps: Sequence[Step], choices: Sequence[Choice | None]) -> Example:
+    written = tuple(_beginnings(choice) if choice else () for choice in choices)
     return Example(prompt, trace_text(puzzle.numbers, steps), written)
+
+
+def _beginnings(choice: Choice) -> tuple[tuple[str, float], ...]:
+    texts = (f"{step.left}{step.op}{step.right}=" for step in choice.steps)
+    return tuple(zip(texts, choice.shares, strict=True))
 
 
 def critique_example(rng: random.Random, puzzle: Puzzle, answer: str) -> Example:
@@ -149,7 +154,7 @@ def own_examples(seed: str, mix: Mix, chains: Sequence[Chain]) -> list[Example]:
     return made
 
 
-def _mended(rng: random.Random, puzzle: Puzzle, last: Rejected) -> tuple[list[Step], list[list[Step]]]:
+def _mended(rng: random.Random, puzzle: Puzzle, last: Rejected) -> tuple[list[Step], list[Choice | None]]:
     """Draws a solution from the deepest state before the line objected to that still has one."""
     kept, left = list[Step](), list(puzzle.numbers)
     for number, text in enumerate(last.answer.splitlines()[: (last.line or 1) - 1], start=1):
@@ -159,7 +164,7 @@ def _mended(rng: random.Random, puzzle: Puzzle, last: Rejected) -> tuple[list[St
         kept.append(read_step(text))
         left = _after(left, kept[-1])
     steps, choices = walk(rng, left, puzzle.target)
-    return [*kept, *steps], [*([] for _ in kept), *choices]
+    return [*kept, *steps], [*(None for _ in kept), *choices]
 
 
 def _after(left: Sequence[int], step: Step) -> list[int]:

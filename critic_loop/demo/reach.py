@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from critic_loop.demo.countdown import MAX_VALUE, Puzzle, Step, check_line, moves
@@ -53,22 +54,35 @@ def open_steps(numbers: Sequence[int], target: int) -> list[tuple[Step, tuple[in
     return [(step, rest) for step, rest in moves(numbers) if can_reach(rest, target)]
 
 
-def walk(rng: random.Random, numbers: Sequence[int], target: int) -> tuple[list[Step], list[list[Step]]]:
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The steps that may come next, each with how often it should be taken."""
+
+    steps: list[Step]
+    shares: list[float]
+    """They add up to 1."""
+
+
+def walk(rng: random.Random, numbers: Sequence[int], target: int) -> tuple[list[Step], list[Choice]]:
     """Draws a solution, at every line one of the steps that keep the target reachable.
 
+    A step is drawn the more often, the more ways lead on from it: who follows such a guide keeps to where
+    there is room for the next mistake.
+
     Returns:
-        The steps drawn, and for each line all that could have been.
+        The steps drawn, and for each line what could have been drawn.
 
     Raises:
         ValueError: there is no solution.
     """
-    steps, choices, left = list[Step](), list[list[Step]](), tuple(numbers)
+    steps, choices, left = list[Step](), list[Choice](), tuple(numbers)
     while len(left) > 1:
         alive = open_steps(left, target)
         if not alive:
             raise ValueError(f"{target} cannot be reached from {left}")
-        choices.append([step for step, _ in alive])
-        step, left = rng.choice(alive)
+        room = [len(open_steps(rest, target)) if len(rest) > 1 else 1 for _, rest in alive]
+        choices.append(Choice([step for step, _ in alive], [ways / sum(room) for ways in room]))
+        step, left = rng.choices(alive, room)[0]
         steps.append(step)
     return steps, choices
 

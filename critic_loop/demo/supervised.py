@@ -12,7 +12,6 @@ the network is to name the probability that it gave to the verdict before, in th
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -107,15 +106,19 @@ def labelled(example: Example) -> Labelled:
 
 def _alternatives(example: Example, start: int) -> Iterator[tuple[int, int, float]]:
     """Yields place, token and share of all that would do as well, where a line can begin in several ways."""
-    for line, steps in zip(example.answer.split("\n"), example.choices, strict=False):
-        written, left = encode(line), [encode(step) for step in steps]
+    for line, beginnings in zip(example.answer.split("\n"), example.choices, strict=False):
+        written = encode(line)
+        left = [(encode(text), share) for text, share in beginnings]
         for offset, token in enumerate(written):
-            nexts = Counter(step[offset] for step in left if len(step) > offset)
+            nexts: dict[int, float] = {}
+            for ids, share in left:
+                if len(ids) > offset:
+                    nexts[ids[offset]] = nexts.get(ids[offset], 0.0) + share
             if not nexts:
                 break
-            total = nexts.total()
-            yield from ((start + offset, other, count / total) for other, count in nexts.items())
-            left = [step for step in left if len(step) > offset and step[offset] == token]
+            total = sum(nexts.values())
+            yield from ((start + offset, other, share / total) for other, share in nexts.items())
+            left = [(ids, share) for ids, share in left if len(ids) > offset and ids[offset] == token]
         start += len(written) + 1
 
 
