@@ -236,6 +236,8 @@ class Spent(Rule):
     usd: Amount | None = None
     """Refused by loops (`require_countable`) until prices are known."""
     tokens: Count | None = None
+    output_tokens: Count | None = None
+    """What the models wrote, without what they read."""
     calls: Count | None = None
     name: ClassVar[str] = "spent"
 
@@ -246,6 +248,7 @@ class Spent(Rule):
         for unit, limit, used in (
             ("USD", self.usd, spend.cost_usd),
             ("tokens", self.tokens, tokens),
+            ("output tokens", self.output_tokens, spend.usage.output_tokens),
             ("calls", self.calls, spend.calls),
         ):
             if limit is not None and used is not None and used >= limit:

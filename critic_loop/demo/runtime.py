@@ -210,8 +210,8 @@ class Runtime:
         waiting[:] = [request for request in waiting if not request.future.cancelled()]
         joining = waiting[: min(self._engine.free, _PREFILL_AT_ONCE)]
         del waiting[: len(joining)]
+        live.extend(joining)  # before they join: should that fail, they are told, too
         self._engine.join([request.row for request in joining])
-        live.extend(joining)
         self._settle(live)
         self._engine.step()
         self._settle(live)

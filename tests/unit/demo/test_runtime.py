@@ -167,6 +167,21 @@ def test_a_closed_runtime_ends_what_waits_and_takes_no_more():
         asyncio.run(made.sample("1"))
 
 
+@pytest.mark.parametrize("stage", ["join", "step"])
+def test_a_failing_engine_fails_every_call(monkeypatch, stage):
+    def fail(*_):
+        raise OSError("no memory")
+
+    with Runtime(slots=2, threads=1) as made:
+        monkeypatch.setattr(made._engine, stage, fail)
+
+        async def ask():
+            waiting = asyncio.gather(*calls(made, 0.9, 6), return_exceptions=True)
+            return await asyncio.wait_for(waiting, timeout=20)
+
+        assert {type(one) for one in asyncio.run(ask())} <= {OSError, RuntimeError}
+
+
 def test_the_model_card_names_the_very_file():
     folder = files("critic_loop.demo") / "weights"
     data = (folder / "countdown.onnx").read_bytes()
