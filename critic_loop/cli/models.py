@@ -138,7 +138,7 @@ async def _one(name: str, names: list[str], tables: Mapping[str, ModelTable], *,
             await model.aclose()
     except CriticLoopError as error:
         answer.answers = False
-        answer.error = Error(code=error.code, message=error.message, hint=error.hint)
+        answer.error = Error.of(error)
     return answer
 
 

@@ -126,8 +126,7 @@ class Terminal:
         if as_json:
             from critic_loop.cli.documents import Error, ErrorDocument
 
-            problem = Error(code=error.code, message=error.message, hint=error.hint, details=list(details))
-            self.document(ErrorDocument(error=problem))
+            self.document(ErrorDocument(error=Error.of(error, details)))
 
 
 def _of_the_system(error: OSError) -> CriticLoopError:
