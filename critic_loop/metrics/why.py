@@ -19,13 +19,12 @@ from pydantic_core import to_json
 from critic_loop.core.messages import Frozen
 from critic_loop.core.printable import excerpt
 from critic_loop.core.records import Attempt, Feedback, Verdict
+from critic_loop.core.stop import LIMITS
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import EVIDENCE
 from critic_loop.metrics.case import Case, is_unread
 from critic_loop.metrics.truth import Truth
 
-LIMITS = frozenset({"budget", "spent", "elapsed", "steps"})
-"""Stop reasons that cut a search short."""
 _MOST_SHOWN = 5
 
 
@@ -136,12 +135,30 @@ def _because(
 
 
 def _unfinished(case: Case) -> Why | None:
-    if case.outcome is not None:
+    if case.heard:
+        return _because(
+            case,
+            Cause.UNFINISHED,
+            "The tree was waiting for a person's word and has been heard: run it again.",
+            hint="Run it again with the same store: it goes on where it stopped.",
+        )
+    if case.outcome is not None or _waits(case):
         return None
     return _because(
         case,
         Cause.UNFINISHED,
         f"The loop has not ended: {_count(len(case.tree), 'attempt')} so far, {len(case.tree.open)} in flight.",
+    )
+
+
+def _interrupted(case: Case) -> Why | None:
+    if case.outcome is None or "interrupted" not in case.stops:
+        return None
+    return _because(
+        case,
+        Cause.UNFINISHED,
+        f"The run was interrupted after {_count(len(case.tree), 'attempt')}.",
+        hint="Run it again with the same store: no finished call is repeated.",
     )
 
 
@@ -157,15 +174,20 @@ def _solved(case: Case) -> Why | None:
     )
 
 
+def _waits(case: Case) -> bool:
+    """Whether only people's words are missing: none was said yet, or not by all who are asked."""
+    ended = case.tree.outcome
+    return ended is not None and ended.stop == "parked" and bool(case.waiting) and not case.went_on
+
+
 def _parked(case: Case) -> Why | None:
-    waiting = [a for a in case.tree if a.status == "parked"]
-    if "parked" not in case.stops:
+    if not _waits(case):
         return None
     return _because(
         case,
         Cause.PARKED,
-        f"Waiting for a person's word on {_count(len(waiting), 'attempt')}.",
-        shows=waiting,
+        f"Waiting for a person's word on {_count(len(case.waiting), 'attempt')}.",
+        shows=case.waiting,
     )
 
 
@@ -398,6 +420,7 @@ _CHECKS: Sequence[Callable[[Case], Why | None]] = (
     _unfinished,
     _solved,
     _parked,
+    _interrupted,
     _broken_by_critique,
     _found_not_selected,
     _false_accept,

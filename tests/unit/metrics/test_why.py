@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 
 import pytest
 
-from critic_loop.core.records import Outcome, Task, Verdict
+from critic_loop.core.records import Event, Outcome, Task, Verdict
+from critic_loop.core.stop import GOES_ON, LIMITS
 from critic_loop.core.tree import Tree
 from critic_loop.metrics import Cause, why
 from critic_loop.testing.trees import ALL
@@ -306,6 +308,56 @@ def test_a_later_outcome_counts() -> None:
     g.verified(second, "pass")
     g.tree.append(Outcome(chosen=second, stop="verified"))
     assert cause(g) == "solved"
+
+
+def test_an_outcome_is_over_once_the_loop_goes_on() -> None:
+    g = Grown()
+    first = g.attempt(answer="41")
+    g.verified(first, "fail")
+    g.ask(first)
+    end(g, first, "verifier", "budget")
+    user_says(g, first, 0.0)
+    assert cause(g) == "budget", "late feedback ends nothing"
+    g.settle("t.2", "42")
+    assert cause(g) == "unfinished"
+    end(g, first, "verifier", "budget")
+    g.ask("t.2")
+    assert cause(g) == "unfinished"
+
+
+def test_every_moment_of_a_tree_that_was_parked_and_heard() -> None:
+    g = Grown()
+    g.attempt(answer="41", status="parked")
+    g.attempt(answer="42", status="parked")
+    end(g, None, "nobody", "parked")
+    for number, attempt in enumerate(("t.1", "t.2")):
+        g.say(attempt, source="human", author="ana", verdict="fail")
+        assert cause(g) == "parked"
+        assert f"on {2 - number} attempt" in why(g.tree).text
+        g.settle(attempt, f"4{number + 1}")
+    g.tree.append(Event(kind="resume", at=1.0, data={"by": "caller"}))
+    assert cause(g) == "unfinished"
+    assert "has been heard: run it again" in why(g.tree).text
+    g.ask("t.2")
+    assert cause(g) == "unfinished"
+    assert "1 in flight" in why(g.tree).text
+    g.settle("t.3", "43")
+    end(g, "t.3", "critic", "accepted")
+    causes = [str(why(Tree.of(g.tree.log[: last + 1])).cause) for last in range(len(g.tree.log))]
+    parked = [isinstance(r, Outcome) for r in g.tree.log].index(True)
+    assert set(causes[:parked]) == {"unfinished"}
+    assert [k for k, _ in groupby(causes[parked:])] == ["parked", "unfinished", "unknown"]
+
+
+def test_an_interrupted_run_is_no_failure_and_goes_on() -> None:
+    g = Grown(Task.of("x", reference="42"))
+    first = g.attempt(answer="41")
+    end(g, first, "nobody", "interrupted", stop_text="the run was interrupted")
+    found = why(g.tree)
+    assert found.cause == "unfinished"
+    assert not found.failed
+    assert found.text == "The run was interrupted after 1 attempt."
+    assert {"parked", "failing", "interrupted"} == GOES_ON - LIMITS
 
 
 def test_every_cause_is_a_word_and_failures_are_the_first() -> None:
