@@ -67,17 +67,30 @@ def run(wish: Wish, terminal: Terminal) -> int:
     if wish.new:
         terminal.note(f"A new run: seed {seed}. Give --seed {seed} instead of --new to go on with it.")
     tasks = tasks_from(wish.task, wish.file)
+    _keep_input(wish)
     named = _models(wish)
-    sink = _open_out(wish.out)
+    loop = _loop(wish, named, terminal)
+    _introduce(loop, wish, tasks, terminal)
+    sink = _open_out(wish.out)  # what an earlier run wrote there goes only now that everything is in order
     try:
-        loop = _loop(wish, named, terminal)
-        _introduce(loop, wish, tasks, terminal)
         return asyncio.run(_work(_Job(loop, tasks, seed, wish, terminal, sink, list(named.values()))))
     except asyncio.CancelledError:  # the second Ctrl-C
         raise KeyboardInterrupt from None
     finally:
         if sink is not None:
             sink.close()
+
+
+def _keep_input(wish: Wish) -> None:
+    """Refuse to write results over the tasks."""
+    if wish.out is None or wish.file in (None, "-"):
+        return
+    try:
+        same = wish.out.samefile(wish.file)
+    except OSError:  # there is no such file yet
+        return
+    if same:
+        raise UsageProblem(f"{wish.out}: --out and --file are the same file.", hint="Name another for --out.")
 
 
 def _open_out(path: Path | None) -> TextIO | None:

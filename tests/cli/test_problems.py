@@ -101,6 +101,34 @@ def test_all_lines_are_checked_before_anything_is_sent(cli: Cli, serve: Serve, t
     assert not (tmp_path / ".critic_loop").exists()
 
 
+def test_out_is_kept_until_everything_is_in_order(cli: Cli, serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl").write_text("earlier results\n")
+    (tmp_path / "t.jsonl").write_text('{"prompt": "x"}\n')
+    for wrong in (
+        ["--recipe", "refin"],
+        ["--actor", "foo:bar"],
+        ["--verifier", "nobody"],
+        ["--max-calls", "1"],
+    ):
+        given = [] if "--actor" in wrong else ["--actor", NOBODY]
+        more = ["--judge", NOBODY] if wrong[0] == "--max-calls" else []
+        ended = cli("run", "--file", "t.jsonl", "--out", "out.jsonl", *given, *wrong, *more)
+        assert ended.code == 2
+        assert (tmp_path / "out.jsonl").read_text() == "earlier results\n"
+    assert cli("run", "--file", "t.jsonl", "--out", "out.jsonl", "--actor", spec(serve(reviewed))).code == 0
+    assert json.loads((tmp_path / "out.jsonl").read_text())["answer"] == "answer 42"
+
+
+@pytest.mark.parametrize("out", ["t.jsonl", "./t.jsonl", "link.jsonl"])
+def test_results_are_not_written_over_the_tasks(cli: Cli, tmp_path: Path, out: str) -> None:
+    (tmp_path / "t.jsonl").write_text('{"prompt": "x"}\n')
+    (tmp_path / "link.jsonl").symlink_to("t.jsonl")
+    ended = cli("run", "--file", "t.jsonl", "--out", out, "--actor", NOBODY)
+    assert ended.code == 2
+    assert "--out and --file are the same file" in ended.clean
+    assert (tmp_path / "t.jsonl").read_text() == '{"prompt": "x"}\n'
+
+
 def test_two_tasks_of_one_id_are_refused(cli: Cli) -> None:
     lines = '{"prompt": "a", "id": "one"}\n{"prompt": "b", "id": "one"}\n'
     ended = cli("run", "--file", "-", "--actor", NOBODY, stdin=lines)
