@@ -83,7 +83,7 @@ def _holds_assets(folder: Path) -> bool:
 def _root_of(path: Path) -> list[Path]:
     """Return the folder of assets that a file lies in, if it lies in one."""
     inside = [folder for folder in path.absolute().parents if folder.name in ("agents", "prompts")]
-    return [inside[-1].parent] if inside else []
+    return [inside[0].parent] if inside else []
 
 
 def row(library: Library, recipe: Recipe) -> RecipeRow:

@@ -112,6 +112,21 @@ def test_problems_of_specs_and_prompts(cli: Cli, project: Path) -> None:
     assert "agents/actor/mine.toml" in by_name.out
 
 
+@pytest.mark.parametrize("above", ["agents", "recipes", "prompts", "agents/recipes"])
+def test_what_a_project_lies_in_may_have_any_name(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, above: str
+) -> None:
+    project = tmp_path / above / "proj"
+    project.mkdir(parents=True)
+    monkeypatch.chdir(project)
+    assert cli("new", "recipe", "mine", "--prompts").code == 0
+    for what in ([], ["."], ["agents/recipes/mine.toml"], ["agents/actor/mine.toml"], [str(project)]):
+        ended = cli("recipes", "check", *what)
+        assert ended.code == 0, (what, ended.out)
+    (project / "agents/critic/mine.toml").rename(project / "agents/actor/other.toml")
+    assert "its folder says 'actor'" in cli("recipes", "check", "agents/actor/other.toml").out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
