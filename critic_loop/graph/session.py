@@ -244,7 +244,7 @@ class Session:
                         self._tell(self.tree[attempt_id], so_far.spend())
             case Outcome() if record.stop in GOES_ON:
                 # A rule may have fired on what settled after the loop was told to end: that ended it for good.
-                if self.stop is not None and self.stop.rule in GOES_ON:
+                if self.stop is not None and self.stop.name in GOES_ON:
                     self.stop = None
                 self.progress.failures_in_a_row = 0
             case _:
