@@ -10,7 +10,7 @@ import pytest
 import critic_loop as cl
 from critic_loop.core.errors import RateLimited
 from critic_loop.core.protocols import Piece, Request
-from critic_loop.core.records import Attempt, Outcome
+from critic_loop.core.records import Attempt, Outcome, Verdict
 from critic_loop.models import Retrying, RetryPolicy
 from critic_loop.store import MemoryStore
 from critic_loop.testing import ScriptedModel
@@ -108,3 +108,20 @@ async def test_pieces_come_with_the_records_of_their_call() -> None:
     assert "".join(piece.text for piece in pieces) == "answer 42"
     assert kinds.index("Reply") == 2 + len(pieces)
     assert any(isinstance(r, Attempt) for r in seen)
+
+
+async def test_an_answer_that_was_verified_while_the_loop_was_ending_is_not_revised_later() -> None:
+    store, model = MemoryStore(), ScriptedModel(lambda _: "42")
+
+    def is_right(view: Any) -> bool:
+        loop.interrupt()
+        return view.answer == "42"
+
+    loop = cl.Loop("try-again", actor=model, verifiers=[cl.verifier(is_right)], store=store)
+    first = await loop.run("x", tree_id="t1")
+    assert (first.stop, first.verdict) == ("interrupted", Verdict.PASS)
+    calls = len(model.requests)
+    again = cl.Loop("try-again", actor=model, verifiers=[cl.verifier(is_right)], store=store)
+    second = await again.run("x", tree_id="t1")
+    assert second.stop == "verified"
+    assert len(model.requests) == calls
