@@ -14,7 +14,8 @@ from pydantic_core import to_json
 
 from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Record, Verdict
 from critic_loop.core.tree import Tree
-from critic_loop.metrics.truth import Truth, truth_of
+from critic_loop.core.value import EVIDENCE
+from critic_loop.metrics.truth import PEOPLE, Truth, says, truth_of
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,13 @@ class Case:
             for f in self.said[attempt_id]
             if f.obeyed and self.at[f.id] < place <= self.taken_back_at.get(f.id, place)
         ]
+
+    def known_right_then(self, *attempts: str) -> bool:
+        """Whether somebody who can know had said that an answer is right, and none that it is wrong, in time."""
+        heard = [f for attempt in attempts for f in self.obeyed_before(attempt, self.at[""])]
+        whole = [f for f in heard if f.subject is not None and f.subject.part is None]
+        known = [says(f) for f in whole if f.source in (*EVIDENCE, *PEOPLE) or f.saw_reference]
+        return True in known and False not in known
 
     @cached_property
     def only_accepted(self) -> bool:

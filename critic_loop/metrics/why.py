@@ -233,9 +233,10 @@ def _found_not_selected(case: Case) -> Why | None:
     if not rights or case.outcome is None:
         return None
     best, truth = rights[0], case.truths[rights[0].id]
-    known_then = any(f.obeyed and case.at[f.id] < case.at[""] for f in truth.rests_on)
+    equal = {best.id, *(i for f in truth.rests_on if f.subject for i in f.subject.attempts)}
+    known_then = case.known_right_then(*equal)
     more = f" (and {len(rights) - 1:,} more)" if len(rights) > 1 else ""
-    passed_over = f"{_named(best)}{more} is right, says {_sources(truth)}, but "
+    passed_over = f"{_named(best)}{more} {'are' if more else 'is'} right, says {_sources(truth)}, but "
     rule = f"the selection {case.outcome.select!r}" if case.outcome.select else "the selection"
     if case.chosen is None:
         text = f"{passed_over}{rule} chose none."
@@ -303,9 +304,10 @@ def _unparsed(case: Case) -> Why | None:
             Cause.UNPARSED,
             f"{len(case.unread)} of {_count(len(case.finals), 'answer')} could not be read, the last because: "
             f"{excerpt(case.unread[-1].error, 200)}",
-            shows=case.unread,
+            shows=reversed(case.unread),
         )
-    critiques = [f for f in case.tree.feedback.values() if f.obeyed and f.source in ("critic", "judge")]
+    said = [f for f in case.tree.feedback.values() if f.obeyed and f.source in ("critic", "judge")]
+    critiques = [f for f in said if case.at[f.id] < case.at.get("", len(case.tree.log))]
     garbled = [f for f in critiques if f.parse == "unparsed"]
     if 2 * len(garbled) <= len(critiques):
         return None
@@ -314,7 +316,7 @@ def _unparsed(case: Case) -> Why | None:
         Cause.UNPARSED,
         f"{len(garbled)} of {_count(len(critiques), 'critique')} could not be read, so nothing guided the "
         f"loop; the last because: {excerpt(garbled[-1].reason or garbled[-1].text, 200)}",
-        shows=garbled,
+        shows=reversed(garbled),
     )
 
 
@@ -322,10 +324,11 @@ def _verifier_abstained(case: Case) -> Why | None:
     abstained: dict[str, list[Feedback]] = {}
     for attempt in case.read:
         evidence = [f for f in case.tree.judgements(attempt.id) if f.source in EVIDENCE]
-        if evidence and all(f.verdict is Verdict.ABSTAIN for f in evidence):
+        known = case.right(attempt) is not None
+        if evidence and not known and all(f.verdict is Verdict.ABSTAIN for f in evidence):
             abstained[attempt.id] = evidence
     decided = len(case.read) - len(abstained)
-    undecided = case.chosen is not None and case.chosen.id in abstained and case.right(case.chosen) is None
+    undecided = case.chosen is not None and case.chosen.id in abstained
     if not undecided and len(abstained) <= decided:
         return None
     words = [f for each in abstained.values() for f in each]
@@ -334,7 +337,7 @@ def _verifier_abstained(case: Case) -> Why | None:
         Cause.VERIFIER_ABSTAINED,
         f"{_who(words[-1])} could not judge {len(abstained)} of {_count(len(case.read), 'attempt')}: "
         f"{excerpt(words[-1].reason or words[-1].text, 200) or 'it gave no reason'}",
-        shows=words,
+        shows=reversed(words),
     )
 
 

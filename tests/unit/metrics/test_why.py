@@ -113,7 +113,7 @@ def test_of_several_right_ones_the_first_is_named() -> None:
     for verdict in ("pass", "fail", "pass"):
         g.verified(g.attempt(answer=verdict), verdict)
     end(g, "t.2", "vote", "exhausted")
-    assert why(g.tree).text.startswith("Attempt 1 (and 1 more) is right, says the verifier 'answer', but ")
+    assert why(g.tree).text.startswith("Attempt 1 (and 1 more) are right, says the verifier 'answer', but ")
 
 
 def test_a_wrong_revision_that_was_not_chosen_is_no_matter() -> None:
@@ -358,6 +358,67 @@ def test_an_interrupted_run_is_no_failure_and_goes_on() -> None:
     assert not found.failed
     assert found.text == "The run was interrupted after 1 attempt."
     assert {"parked", "failing", "interrupted"} == GOES_ON - LIMITS
+
+
+def test_a_confirmation_that_came_later_does_not_excuse_the_selection() -> None:
+    g = Grown()
+    right, wrong = g.attempt(answer="42"), g.attempt(answer="41")
+    g.verified(right, "pass")
+    end(g, wrong, "critic", "exhausted")
+    user_says(g, wrong, 0.0)
+    assert "could not know" not in why(g.tree).text
+    user_says(g, right, 1.0)
+    assert "could not know" not in why(g.tree).text
+    assert "verified-first" in why(g.tree).hint
+
+
+def test_a_selection_that_heard_otherwise_could_not_know() -> None:
+    g = Grown()
+    right, wrong = g.attempt(answer="42"), g.attempt(answer="41")
+    g.verified(right, "fail")
+    end(g, wrong, "critic", "exhausted")
+    user_says(g, right, 1.0)
+    assert "could not know" in why(g.tree).text
+
+
+def test_an_abstention_does_not_matter_once_the_answer_is_known() -> None:
+    g = Grown()
+    for answer in ("40", "41"):
+        wrong = g.attempt(answer=answer)
+        cannot_judge(g, wrong, "timeout")
+        user_says(g, wrong, 0.0)
+    end(g, "t.2", "nobody", "exhausted")
+    assert cause(g) == "never_found"
+
+
+def test_critiques_that_came_later_guided_nothing() -> None:
+    g = Grown()
+    only = g.attempt(answer="41")
+    g.verified(only, "fail")
+    end(g, only, "verifier", "exhausted")
+    garbled(g, only)
+    assert cause(g) == "never_found"
+
+
+def test_the_last_unreadable_answers_are_shown_first() -> None:
+    g = Grown()
+    for number in range(8):
+        unreadable(g, text=f"weather {number}")
+    end(g, None, "nobody", "exhausted")
+    found = why(g.tree)
+    assert found.cause == "unparsed"
+    assert [e.id for e in found.evidence] == ["t.8", "t.7", "t.6", "t.5", "t.4"]
+
+
+def test_the_last_unreadable_critiques_are_shown_first() -> None:
+    g = Grown()
+    for number in range(8):
+        last = garbled(g, g.attempt(answer=str(number)))
+    end(g, "t.1", "nobody", "exhausted")
+    found = why(g.tree)
+    assert found.cause == "unparsed"
+    assert found.evidence[0].id == last
+    assert len(found.evidence) == 5
 
 
 def test_every_cause_is_a_word_and_failures_are_the_first() -> None:
