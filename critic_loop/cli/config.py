@@ -53,7 +53,11 @@ def document(found: Found) -> ConfigDocument:
 
 
 def _given(found: Found, name: str) -> dict[str, Any]:
-    return found.settings.models[name].model_dump(mode="json", exclude_unset=True)
+    """Return what a table says; of `extra` only the keys, for a secret may have any name."""
+    given = found.settings.models[name].model_dump(mode="json", exclude_unset=True)
+    if "extra" in given:
+        given["extra"] = dict.fromkeys(given["extra"], "…")
+    return given
 
 
 def _table(found: Found) -> Table:

@@ -20,11 +20,10 @@ from rich.table import Table
 from rich.text import Text
 
 from critic_loop.cli.documents import Error, Key, ModelRow, ModelsDocument
-from critic_loop.cli.settings import without_password
 from critic_loop.cli.terminal import FAILURE, Terminal
 from critic_loop.core.errors import CriticLoopError, Unreachable
 from critic_loop.core.messages import user
-from critic_loop.core.printable import excerpt, printable
+from critic_loop.core.printable import excerpt, printable, without_secrets
 from critic_loop.core.protocols import Model, Request
 from critic_loop.core.records import Sampling
 from critic_loop.models.chat import ChatModel
@@ -123,7 +122,7 @@ async def _all(
 
 async def _one(name: str, names: list[str], tables: Mapping[str, ModelTable], *, probe: bool) -> Answer:
     spec = tables[name].spec if name in tables else name
-    answer = Answer(names=names, spec=without_password(spec), backend=spec.partition(":")[0])
+    answer = Answer(names=names, spec=without_secrets(spec), backend=spec.partition(":")[0])
     try:
         client = endpoint(spec, settings=tables[name].settings if name in tables else None)
         model: Model = configured(name, tables) if client is None else client

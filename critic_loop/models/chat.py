@@ -367,12 +367,18 @@ def checked_url(url: str) -> str:
     """
     from urllib.parse import urlsplit
 
-    parts = urlsplit(url)
-    if parts.username or parts.password or parts.query:
+    if set("@?#") & set(url):  # wherever it stands: a password may hold what ends a host
         raise ConfigError(
-            f"The address of {parts.hostname} holds a password or a query, which would end up in records.",
+            "A model's address holds a user, a password or a query, which would end up in records.",
             hint="Put the key into an environment variable and name it as key_env in the model's settings.",
         )
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:  # its text may show what was typed for a port
+        raise ConfigError(
+            "A model's address has a host or a port that cannot be.", hint="Write http://host:port/v1."
+        ) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(f"{url!r} is not the address of a server.", hint="Write http://host:port/v1.")
     path = parts.path.rstrip("/").removesuffix("/chat/completions")

@@ -397,8 +397,13 @@ def test_addresses_have_one_form(given, expected):
 
 
 @pytest.mark.parametrize(
-    "url", ["", "gpu:8000", "ftp://h", "ftp://u:secret@h", "http://u:secret@h/v1", "http://h/v1?key=secret"]
-)
+    "url",
+    [
+        "", "gpu:8000", "ftp://h", "ftp://u:secret@h", "http://u:secret@h/v1", "http://h/v1?key=secret",
+        "http://u:pa/secret@h:1/v1", "http://u:a@secret@h/v1", "http:u:secret@h", "http://h/v1#secret",
+        "http://h:secret/v1", "http://h:99999/v1", "http://[secret/v1",
+    ],
+)  # fmt: skip
 def test_addresses_with_secrets_or_without_a_scheme_are_refused(url):
     with pytest.raises(ConfigError) as raised:
         ChatModel("m", url=url)
