@@ -137,13 +137,21 @@ def options(
     typed = {name: value for name, value in given.items() if _typed(ctx, name)}
     found, problem = Found(), None
     try:
-        found = effective(Path.cwd(), os.environ, typed)
+        found = effective(_here(), os.environ, typed)
     except UsageProblem as error:
         problem = error
     terminal = Terminal(traceback=traceback, problem=problem)
     configure(found.settings.log_level, found.settings.log_format, terminal.err)
     ctx.default_map = _defaults(ctx.command, found)
     ctx.obj = _Globals(terminal=terminal, found=found)
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        message = f"the current folder cannot be used: {error.strerror}."
+        raise UsageProblem(message, hint="Change into a folder that exists.") from error
 
 
 def _typed(ctx: typer.Context, name: str) -> bool:
@@ -273,7 +281,6 @@ def run_command(  # noqa: PLR0913  # options of a command line
     from critic_loop.cli.run import RESUME, Wish, run
 
     terminal, found = _terminal(ctx), _found(ctx)
-    _import_from(found.folder)
     wish = Wish(
         task=task, file=file, recipe=recipe, actor=actor, critic=critic, judge=judge, verifiers=verifier or (),
         store=store, assets=assets or (), in_flight=in_flight, max_calls=max_calls, lanes=lanes, seed=seed,
@@ -281,6 +288,7 @@ def run_command(  # noqa: PLR0913  # options of a command line
         models=found.settings.models, file_of_settings=found.file,
     )  # fmt: skip
     with terminal.failing(as_json=as_json, resume=RESUME):
+        _import_from(found.folder)
         raise typer.Exit(run(wish, terminal))
 
 
@@ -438,8 +446,8 @@ def recipes_check_command(
     from critic_loop.cli.recipes import check
 
     terminal, found = _terminal(ctx), _found(ctx)
-    _import_from(found.folder)
     with terminal.failing(as_json=as_json):
+        _import_from(found.folder)
         raise typer.Exit(check(what, found.folder, assets or (), terminal, as_json=as_json))
 
 

@@ -6,9 +6,10 @@ consoles and exit codes. Does not know what is printed.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,6 +104,7 @@ class Terminal:
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
         except OSError as error:
+            _drop_what_cannot_be_written()
             self._explain(_of_the_system(error), as_json=as_json)
             raise typer.Exit(FAILURE) from None
         except Exception as error:  # noqa: BLE001  # the last stop: no traceback unless asked for
@@ -126,7 +128,23 @@ class Terminal:
         if as_json:
             from critic_loop.cli.documents import Error, ErrorDocument
 
-            self.document(ErrorDocument(error=Error.of(error, details)))
+            try:
+                self.document(ErrorDocument(error=Error.of(error, details)))
+            except BrokenPipeError:
+                raise
+            except OSError:  # stdout takes nothing; stderr has it all
+                _drop_what_cannot_be_written()
+
+
+def _drop_what_cannot_be_written() -> None:
+    """Send what stdout holds and cannot write to nowhere, so that Python does not fail over it at its end."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        with suppress(OSError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123  # a device
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _of_the_system(error: OSError) -> CriticLoopError:

@@ -158,3 +158,4 @@ def test_lines_of_toml() -> None:
         ("f", "g", "x"): 4, ("z",): None, ("b c", "x"): 2,
     }.items():  # fmt: skip
         assert line_of(text, loc) == line, loc
+    assert line_of("a = 'x\u2028y\u0085z'  # \u2029\nb = 1\n", ("b",)) == 2, "only a new line ends a line"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,6 +130,58 @@ def test_results_are_not_written_over_the_tasks(cli: Cli, tmp_path: Path, out: s
     assert ended.code == 2
     assert "--out and --file are the same file" in ended.clean
     assert (tmp_path / "t.jsonl").read_text() == '{"prompt": "x"}\n'
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_only_a_new_line_ends_a_task(cli: Cli, serve: Serve, tmp_path: Path, end: str) -> None:
+    words = "a\u2028b\u0085c\u2029d"
+    lines = end.join(json.dumps({"prompt": f"{words} {n}"}, ensure_ascii=False) for n in range(2)) + end
+    (tmp_path / "t.jsonl").write_bytes(lines.encode())
+    server = serve(reviewed)
+    assert cli("run", "--file", "t.jsonl", "--actor", spec(server), "--json").json["summary"]["tasks"] == 2
+    assert words in server.requests[0].text
+    (tmp_path / "t.jsonl").write_bytes(lines.encode() + b"{}")
+    assert "t.jsonl:3: key 'prompt'" in cli("run", "--file", "t.jsonl", "--actor", NOBODY).clean
+    assert "1 of 3 lines cannot be used" in cli("run", "--file", "t.jsonl", "--actor", NOBODY).clean
+
+
+def test_a_task_that_is_not_text(cli: Cli) -> None:
+    ended = cli("run", "\udcff abc", "--actor", NOBODY)
+    assert ended.code == 2
+    assert "the task is not UTF-8 text" in ended.clean
+
+
+@pytest.mark.parametrize("arguments", [["config"], ["recipes", "check"], ["run", "x", "--actor", NOBODY]])
+def test_a_folder_that_is_gone(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    ended = cli(*arguments, "--json")
+    assert ended.code == 2
+    assert "the current folder cannot be used: No such file or directory." in ended.clean
+    assert ended.json["error"]["code"] == "config"
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that takes nothing")
+@pytest.mark.parametrize(
+    "arguments",
+    [["recipes", "list"], ["recipes", "list", "--json"], ["run", "x", "--actor", "foo:x", "--json"]],
+)
+def test_a_full_stdout(tmp_path: Path, arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "critic_loop", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            command, cwd=tmp_path, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert ended.returncode == (2 if "run" in arguments else 1)
+    assert "error: " in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "Exception ignored" not in ended.stderr
 
 
 def test_two_tasks_of_one_id_are_refused(cli: Cli) -> None:
