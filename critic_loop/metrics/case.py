@@ -141,7 +141,7 @@ class Case:
         ]
 
     def known_right_then(self, *attempts: str) -> bool:
-        """Whether somebody who can know had said that an answer is right, and none that it is wrong, in time."""
+        """Whether somebody who can know had said in time that an answer is right, and none that it is wrong."""
         heard = [f for attempt in attempts for f in self.obeyed_before(attempt, self.at[""])]
         whole = [f for f in heard if f.subject is not None and f.subject.part is None]
         known = [says(f) for f in whole if f.source in (*EVIDENCE, *PEOPLE) or f.saw_reference]

@@ -96,7 +96,7 @@ def _equals_reference(tree: Tree, attempt_id: str) -> bool | None:
 
 
 def _contradict(given: JsonValue, reference: JsonValue) -> bool:
-    """Whether two answers cannot both be right, however they are meant: two numbers, two choices, yes and no."""
+    """Whether two answers cannot both be right, however they are meant: two numbers or choices, yes and no."""
     if isinstance(given, dict) and isinstance(reference, dict):
         return given.keys() == reference.keys() and any(_contradict(given[k], reference[k]) for k in given)
     if not isinstance(given, str | int | float) or not isinstance(reference, str | int | float):

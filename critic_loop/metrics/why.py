@@ -346,7 +346,7 @@ def _budget(case: Case) -> Why | None:
     if not limit or case.outcome is None or case.only_accepted:
         return None
     spend = case.outcome.spend
-    text = excerpt(case.outcome.stop_text, 200) or f"the limit {min(limit)!r} was reached"
+    text = excerpt(case.outcome.stop_text, 200).rstrip(".") or f"the limit {min(limit)!r} was reached"
     left = f", {len(case.tree.open)} of them unfinished" if case.tree.open else ""
     return _because(
         case,
@@ -389,7 +389,7 @@ def _unknown(case: Case) -> Why:
     chosen = case.chosen
     if chosen is None:
         text = "The loop ended without an answer"
-        said = excerpt(case.outcome.stop_text, 200) if case.outcome else ""
+        said = excerpt(case.outcome.stop_text, 200).rstrip(".") if case.outcome else ""
         return _because(case, Cause.UNKNOWN, f"{text}: {said}." if said else f"{text}.")
     opinions = [f for f in case.tree.judgements(chosen.id) if f.source not in EVIDENCE]
     graded = [f for f in case.said[chosen.id] if f.source in EVIDENCE and f.score is not None]

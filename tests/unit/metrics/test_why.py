@@ -242,8 +242,11 @@ def test_nothing_on_record_is_said_to_be_nothing() -> None:
     end(g, only, "nobody", "exhausted")
     assert why(g.tree).text.startswith("Nobody could judge attempt 1")
     h = Grown()
-    end(h, None, "nobody", "exhausted", stop_text="nothing to try")
-    assert why(h.tree).text == "The loop ended without an answer: nothing to try."
+    for stop_text in ("nothing to try", "nothing to try."):
+        end(h, None, "nobody", "exhausted", stop_text=stop_text)
+        assert why(h.tree).text == "The loop ended without an answer: nothing to try."
+    end(h, None, "nobody", "elapsed", stop_text="Time is up.")
+    assert why(h.tree).text.endswith(" s: Time is up.")
 
 
 def test_the_reference_is_named_as_a_source() -> None:
