@@ -195,7 +195,7 @@ def _page(answer: Answer, *, probed: bool) -> RenderableType:
     table.add_column(overflow="fold")
     for name, text in _facts(answer, probed=probed):
         table.add_row(name, text)
-    title = Text.assemble((", ".join(answer.names), "bold"), "  ", printable(answer.spec))
+    title = Text.assemble((printable(", ".join(answer.names)), "bold"), "  ", printable(answer.spec))
     return Group(title, table, Text())
 
 
@@ -204,9 +204,9 @@ def _facts(answer: Answer, *, probed: bool) -> list[tuple[str, Text]]:
     if answer.error is not None and answer.error.hint:
         facts.append(("  hint", Text(printable(answer.error.hint), style="cyan")))
     if answer.url:
-        facts.append(("  at", Text(answer.url)))
+        facts.append(("  at", Text(printable(answer.url))))
     if answer.key_env:
-        facts.append(("  key", Text(f"{answer.key_env}, {'set' if answer.key_set else 'not set'}")))
+        facts.append(("  key", Text(f"{printable(answer.key_env)}, {'set' if answer.key_set else 'not set'}")))
     if answer.capabilities:
         facts.append(("  can", Text(_can(answer.capabilities))))
     if answer.about:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -106,10 +105,12 @@ def _table(found: Sequence[Recipe]) -> RenderableType:
     table.add_column()
     for recipe in found:
         searches = ", each: ".join(searching(use) for use in recipe.search)
-        text = Text.assemble(recipe.description, (f"\n{searches}; {', '.join(roles(recipe))}", "cyan"))
+        text = Text.assemble(
+            printable(recipe.description), (printable(f"\n{searches}; {', '.join(roles(recipe))}"), "cyan")
+        )
         if recipe.source:
-            text.append(f"\n{recipe.source}", style="dim")
-        table.add_row(recipe.name, text)
+            text.append(printable(f"\n{recipe.source}"), style="dim")
+        table.add_row(Text(printable(recipe.name)), text)
     return table
 
 
@@ -135,8 +136,9 @@ def _page(library: Library, recipe: Recipe) -> RenderableType:
     facts.add_column(overflow="fold")
     for name, value in _facts(library, recipe):
         if value:
-            facts.add_row(name, escape(value))
-    return Group(Text(recipe.name, style="bold"), Text(recipe.description), Text(), facts)
+            facts.add_row(name, Text(printable(value)))
+    title = Text(printable(recipe.name), style="bold")
+    return Group(title, Text(printable(recipe.description)), Text(), facts)
 
 
 def _facts(library: Library, recipe: Recipe) -> list[tuple[str, str]]:

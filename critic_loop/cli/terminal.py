@@ -35,6 +35,15 @@ class UsageProblem(ConfigError):
         self.details = tuple(details)
 
 
+class Interrupted(CriticLoopError):
+    """A signal ended the command at once.
+
+    Calls in flight were given up; what had settled is stored, and the same command goes on from there.
+    """
+
+    code = "interrupted"
+
+
 def _stdout() -> Console:
     return Console(highlight=False)
 
@@ -100,6 +109,8 @@ class Terminal:
             raise typer.Exit(USAGE if isinstance(error, ConfigError | AssetError) else FAILURE) from None
         except KeyboardInterrupt:
             self.note(f"Interrupted. {resume}".rstrip(), style="yellow")
+            if as_json:
+                self._document_of(Interrupted("Interrupted.", hint=resume))
             raise typer.Exit(INTERRUPTED) from None
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
@@ -126,14 +137,17 @@ class Terminal:
         if error.hint:
             self.err.print(Text.assemble(("hint: ", "bold cyan"), printable(error.hint)), soft_wrap=True)
         if as_json:
-            from critic_loop.cli.documents import Error, ErrorDocument
+            self._document_of(error, details)
 
-            try:
-                self.document(ErrorDocument(error=Error.of(error, details)))
-            except BrokenPipeError:
-                raise
-            except OSError:  # stdout takes nothing; stderr has it all
-                _drop_what_cannot_be_written()
+    def _document_of(self, error: CriticLoopError, details: Sequence[str] = ()) -> None:
+        from critic_loop.cli.documents import Error, ErrorDocument
+
+        try:
+            self.document(ErrorDocument(error=Error.of(error, details)))
+        except BrokenPipeError:
+            raise
+        except OSError:  # stdout takes nothing; stderr has it all
+            _drop_what_cannot_be_written()
 
 
 def _drop_what_cannot_be_written() -> None:

@@ -184,6 +184,28 @@ def test_a_full_stdout(tmp_path: Path, arguments: list[str]) -> None:
     assert "Exception ignored" not in ended.stderr
 
 
+def test_nothing_in_a_file_moves_the_cursor(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile, shown = "\\u001b[2J\\u202e[red]x", "<U+001B>[2J<U+202E>[red]x"
+    folder = tmp_path / "agents" / "recipes"
+    folder.mkdir(parents=True)
+    (folder / "mine.toml").write_text(
+        f'description = "{hostile}d"\nsource = "{hostile}s"\nsearch = {{ kind = "refine" }}\n'
+    )
+    (tmp_path / "critic_loop.toml").write_text(
+        f'assets = ["."]\n[models."{hostile}m"]\nspec = "chat:x@http://127.0.0.1:9/v1"\n'
+    )
+    for arguments, letters in (
+        (["recipes", "list"], "ds"),
+        (["recipes", "show", "mine"], "ds"),
+        (["models"], "m"),
+    ):
+        ended = cli(*arguments)
+        for letter in letters:
+            assert f"{shown}{letter}" in ended.out, arguments
+        assert "\x1b" not in ended.out
+        assert "\u202e" not in ended.out
+
+
 def test_two_tasks_of_one_id_are_refused(cli: Cli) -> None:
     lines = '{"prompt": "a", "id": "one"}\n{"prompt": "b", "id": "one"}\n'
     ended = cli("run", "--file", "-", "--actor", NOBODY, stdin=lines)
