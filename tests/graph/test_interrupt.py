@@ -11,7 +11,7 @@ import critic_loop as cl
 from critic_loop.core.errors import RateLimited
 from critic_loop.core.protocols import Piece, Request
 from critic_loop.core.records import Attempt, Outcome, Verdict
-from critic_loop.models import Retrying, RetryPolicy
+from critic_loop.models import Limited, Retrying, RetryPolicy
 from critic_loop.store import MemoryStore
 from critic_loop.testing import ScriptedModel
 from tests.graph.conftest import RIGHT, WRONG, counting, never, outline
@@ -125,3 +125,48 @@ async def test_an_answer_that_was_verified_while_the_loop_was_ending_is_not_revi
     second = await again.run("x", tree_id="t1")
     assert second.stop == "verified"
     assert len(model.requests) == calls
+
+
+async def test_calls_that_wait_for_their_turn_are_not_sent_and_cost_nothing() -> None:
+    asked, release = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: Request) -> str:
+        asked.set()
+        await release.wait()
+        return "answer 3"
+
+    actor, store = ScriptedModel(slow), MemoryStore()
+    loop = cl.Loop("best-of-n", actor=Limited(actor, 1), critic=reviewer(), verifiers=[never], store=store)
+    running = asyncio.create_task(loop.run("x", tree_id="t"))
+    await asked.wait()
+    loop.interrupt()
+    release.set()
+    result = await running
+    assert result.stop == "interrupted"
+    assert len(actor.requests) == 1
+    assert result.spend.calls == 1
+    replies = list(result.tree.replies.values())
+    assert len(replies) > 1, "the others had been written down before they waited"
+    assert [(r.status, r.error_code) for r in replies[1:]] == [("cancelled", "not-sent")] * (len(replies) - 1)
+    again = cl.Loop("best-of-n", actor=actor, critic=reviewer(), verifiers=[never], store=store)
+    resumed = await again.run("x", tree_id="t")
+    assert resumed.stop != "interrupted"
+    assert resumed.spend.calls == len(actor.requests)
+
+
+async def test_a_wait_for_the_next_attempt_ends_with_the_run() -> None:
+    asked = asyncio.Event()
+
+    def limited(request: Request) -> RateLimited:
+        asked.set()
+        return RateLimited("slow down", retry_after_s=60.0)
+
+    actor = ScriptedModel(limited)
+    loop = cl.Loop("try-again", actor=Retrying(actor), verifiers=[never], store=MemoryStore())
+    running = asyncio.create_task(loop.run("x", tree_id="t"))
+    await asked.wait()
+    await asyncio.sleep(0.05)
+    loop.interrupt()
+    async with asyncio.timeout(5):
+        result = await running
+    assert (result.stop, len(actor.requests), result.spend.calls) == ("interrupted", 1, 1)
