@@ -14,6 +14,7 @@ from critic_loop.assets import Library, Recipe, SearchUse, bundled
 from critic_loop.cli.documents import CheckDocument, ProblemRow, RecipeRow, RecipesDocument
 from critic_loop.cli.results import count
 from critic_loop.cli.terminal import FAILURE, Terminal, UsageProblem
+from critic_loop.core.errors import AssetError
 from critic_loop.core.printable import printable
 
 if TYPE_CHECKING:
@@ -23,11 +24,19 @@ if TYPE_CHECKING:
 def list_all(assets: Sequence[Path], terminal: Terminal, *, as_json: bool) -> None:
     """List all recipes."""
     library = Library(assets)
-    found = library.recipes()
+    found: list[Recipe] = []
+    rows: list[RecipeRow] = []
+    for name in library.names("recipe"):
+        try:
+            recipe = library.recipe(name)
+            rows += [row(library, recipe)] if as_json else []
+            found.append(recipe)
+        except AssetError as error:
+            terminal.note(f"recipe {name!r} is left out: {error.message}", style="yellow")
     if as_json:
-        terminal.document(RecipesDocument(recipes=[row(library, recipe) for recipe in found.values()]))
+        terminal.document(RecipesDocument(recipes=rows))
     else:
-        terminal.out.print(_table(list(found.values())))
+        terminal.out.print(_table(found))
         terminal.note("critic-loop recipes show NAME shows one.")
 
 
