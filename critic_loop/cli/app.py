@@ -278,7 +278,7 @@ def run_command(  # noqa: PLR0913  # options of a command line
 
     Ctrl-C once waits for the calls in flight and ends; twice ends at once. The same command goes on.
     """
-    from critic_loop.cli.run import RESUME, Wish, run
+    from critic_loop.cli.run import Wish, resume_of, run
 
     terminal, found = _terminal(ctx), _found(ctx)
     wish = Wish(
@@ -287,7 +287,7 @@ def run_command(  # noqa: PLR0913  # options of a command line
         new=not resume, out=out, as_json=as_json, judge_if_any=not _typed(ctx, "judge"),
         models=found.settings.models, file_of_settings=found.file,
     )  # fmt: skip
-    with terminal.failing(as_json=as_json, resume=RESUME):
+    with terminal.failing(as_json=as_json, resume=resume_of(store)):
         _import_from(found.folder)
         raise typer.Exit(run(wish, terminal))
 

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from critic_loop.graph.loop import Loop
     from critic_loop.graph.result import Result
 
-RESUME = "Run the same command again to go on; no finished call is repeated."
+_RESUME = "Run the same command again to go on; no finished call is repeated."
+_FORGOTTEN = (
+    "Nothing was kept: a store in memory ends with the command. Give --store FILE to go on another time."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +82,11 @@ def run(wish: Wish, terminal: Terminal) -> int:
     finally:
         if sink is not None:
             sink.close()
+
+
+def resume_of(store: str) -> str:
+    """Return what a person does after an interruption to go on."""
+    return _FORGOTTEN if store in ("memory", ":memory:", "sqlite://", "sqlite:///:memory:") else _RESUME
 
 
 def _keep_input(wish: Wish) -> None:
@@ -250,7 +258,7 @@ async def _many(job: _Job) -> int:
                     view.ended(rows[-1], result.task.text)
                     _write(job.sink, rows[-1])
     except (CriticLoopError, asyncio.CancelledError):
-        terminal.note(f"{_so_far(job, rows)} {RESUME}")
+        terminal.note(f"{_so_far(job, rows)} {resume_of(job.wish.store)}")
         raise
     interrupted = presses.any and len(rows) < len(job.tasks)
     if job.wish.as_json:
@@ -286,7 +294,7 @@ def _ended(job: _Job, rows: Sequence[dict[str, Any]], interrupted: str) -> int:
     if job.wish.out is not None:
         job.terminal.note(f"{results.count(len(rows), 'result')} in {job.wish.out}")
     if interrupted:
-        job.terminal.note(f"{interrupted} {RESUME}", style="yellow")
+        job.terminal.note(f"{interrupted} {resume_of(job.wish.store)}", style="yellow")
         return INTERRUPTED
     return FAILURE if any(row["error"] for row in rows) else 0
 

@@ -61,7 +61,8 @@ def check_file(path: Path, library: Library) -> list[Problem]:
     try:
         text = read(path)
     except AssetError as error:
-        return [Problem(file=str(path), message=error.message, hint=error.hint)]
+        message = error.message.removeprefix(f"{path}: ")  # a problem names its file itself
+        return [Problem(file=str(path), message=message, hint=error.hint)]
     if path.suffix == ".md":
         return problems_of(text, str(path))
     try:

@@ -150,6 +150,12 @@ def test_what_roles_are_given_is_what_their_prompts_may_want() -> None:
         assert BLOCKS[agent.role] in template.blocks
 
 
+def test_a_file_that_is_no_text_is_named_once(cli: Cli, project: Path) -> None:
+    (project / "agents/recipes/bad.toml").write_bytes(b"\xff")
+    ended = cli("recipes", "check", "agents/recipes/bad.toml")
+    assert ended.out.startswith("agents/recipes/bad.toml: cannot be read as UTF-8 text")
+
+
 def test_lines_of_toml() -> None:
     text = 'a = 1\n"b c" = { d = 2,\n  e = 3 }\n[f.g]\nh = 4\n[[i]]\nj = 5\n'
     for loc, line in {
