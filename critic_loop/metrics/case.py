@@ -12,7 +12,7 @@ from itertools import takewhile
 
 from pydantic_core import to_json
 
-from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Record, Verdict
+from critic_loop.core.records import Ask, Attempt, Event, Feedback, Outcome, Record, Verdict
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import EVIDENCE
 from critic_loop.metrics.truth import PEOPLE, Truth, says, truth_of
@@ -28,6 +28,16 @@ class Case:
     def outcome(self) -> Outcome | None:
         """How the tree ended, if it did; one after which the loop went on is none any more."""
         return None if any(isinstance(r, Ask | Attempt) for r in self._since) else self.tree.outcome
+
+    @cached_property
+    def error(self) -> str:
+        """What ended the tree, where that was an error and the loop has not gone on since."""
+        for record in reversed(self.tree.log):
+            if isinstance(record, Ask | Attempt | Outcome):
+                break
+            if isinstance(record, Event) and record.kind == "error":
+                return record.text
+        return ""
 
     @cached_property
     def heard(self) -> bool:

@@ -134,6 +134,10 @@ def _because(
 # -- ends that are none, and ends that are right ---------------------------------------------------
 
 
+def _ended_by_error(case: Case) -> Why | None:
+    return _because(case, Cause.ERROR, excerpt(case.error, 400)) if case.error else None
+
+
 def _unfinished(case: Case) -> Why | None:
     if case.heard:
         return _because(
@@ -420,6 +424,7 @@ def _unknown(case: Case) -> Why:
 
 
 _CHECKS: Sequence[Callable[[Case], Why | None]] = (
+    _ended_by_error,
     _unfinished,
     _solved,
     _parked,
