@@ -35,7 +35,7 @@ def path(found: Found, terminal: Terminal, *, as_json: bool) -> int:
     if found.file is None:
         terminal.note(f"There is no {FILE} here or above.")
         return FAILURE
-    terminal.out.print(Text(str(found.file)), soft_wrap=True)
+    terminal.out.print(Text(printable(str(found.file))), soft_wrap=True)
     return 0
 
 
