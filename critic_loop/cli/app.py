@@ -209,10 +209,11 @@ def demo_command(
 ) -> None:
     """Compare one draft, blind retries and try-again on the embedded model."""
     from critic_loop.cli.demo import demo, fresh_file
+    from critic_loop.cli.run import resume_of
 
     terminal = _terminal(ctx)
     where = store or str(fresh_file())
-    resume = f"Run the same command with --store {where} to go on; no finished call is repeated."
+    resume = resume_of(where) if store else f"Run the same command with --store {where} to go on."
     with terminal.failing(as_json=as_json, resume=resume):
         demo(
             actor=actor, puzzles=puzzles, calls=calls, seed=seed, store=where, as_json=as_json,
