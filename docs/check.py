@@ -13,7 +13,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-_LOADING = {"audio", "iframe", "img", "script", "source", "video"}
+_LOADING = {"audio", "embed", "iframe", "img", "object", "script", "source", "track", "video"}
+_CSS_LOADS = re.compile(r"""url\(\s*["']?([^"')\s]+)|@import\s*["']([^"']+)""", re.IGNORECASE)
 _LOADED_RELATIONS = {"stylesheet", "icon", "preload", "preconnect", "dns-prefetch", "modulepreload", "manifest"}
 _NEEDS_A_CDN = {"mermaid", "glightbox", "pyodide", "asciinema-player"}
 """Classes for which the theme's script would load code from elsewhere."""
@@ -31,6 +32,7 @@ class Page(HTMLParser):
         self.links: list[str] = []
         self.loads: list[str] = []
         self.classes: set[str] = set()
+        self._in_style = False
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -42,8 +44,25 @@ class Page(HTMLParser):
             self.links.append(given["href"])
         if tag == "link" and set(given.get("rel", "").split()) & _LOADED_RELATIONS:
             self.loads.append(given.get("href", ""))
-        if tag in _LOADING and "src" in given:
-            self.loads.append(given["src"])
+        if tag in _LOADING:
+            self.loads += [given[name] for name in ("src", "data", "poster") if name in given]
+            self.loads += [one.split()[0] for one in given.get("srcset", "").split(",") if one.strip()]
+        self.loads += loaded_by_css(given.get("style", ""))
+        self._in_style = tag == "style"
+
+    def handle_endtag(self, tag: str) -> None:
+        """Leave a style sheet."""
+        self._in_style = self._in_style and tag != "style"
+
+    def handle_data(self, data: str) -> None:
+        """Note what a style sheet within the page loads."""
+        if self._in_style:
+            self.loads += loaded_by_css(data)
+
+
+def loaded_by_css(text: str) -> list[str]:
+    """Return the addresses that a style sheet loads."""
+    return [found[1] or found[2] for found in _CSS_LOADS.finditer(text)]
 
 
 def problems(site: Path) -> Iterator[str]:
@@ -55,15 +74,23 @@ def problems(site: Path) -> Iterator[str]:
         if path.name == "404.html":
             continue
         where = path.relative_to(site)
-        for link in page.links:
-            if why := _wrong(link, path, site, pages):
-                yield f"{where}: link {link!r}: {why}"
-        yield from (f"{where}: loads {link!r} from elsewhere" for link in page.loads if _is_elsewhere(link))
+        yield from (f"{where}: {what}" for what in _wrong_links(page, path, site, pages))
         yield from (f"{where}: class {name!r} makes a script load code" for name in page.classes & _NEEDS_A_CDN)
     for path in sorted(site.rglob("*.css")):
-        for link in re.findall(r"(?:@import\s+|url\()[\"']?([^\"')]+)", path.read_text(encoding="utf-8")):
+        for link in loaded_by_css(path.read_text(encoding="utf-8")):
             if _is_elsewhere(link):
                 yield f"{path.relative_to(site)}: loads {link!r} from elsewhere"
+
+
+def _wrong_links(page: Page, path: Path, site: Path, pages: dict[Path, Page]) -> Iterator[str]:
+    for link in page.links:
+        if why := _wrong(link, path, site, pages):
+            yield f"link {link!r}: {why}"
+    for link in page.loads:
+        if _is_elsewhere(link):
+            yield f"loads {link!r} from elsewhere"
+        elif not link.startswith(("data:", "#")) and (why := _wrong(link, path, site, pages)):
+            yield f"loads {link!r}: {why}"
 
 
 def _is_elsewhere(link: str) -> bool:

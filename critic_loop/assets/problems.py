@@ -111,7 +111,7 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 def line_of(text: str, loc: Loc) -> int | None:
     """Return the line on which a key of TOML `text` stands, or the nearest thing around it; from 1."""
     names = [step for step in loc if isinstance(step, str)]
-    lines = text.splitlines()
+    lines = text.split("\n")  # not splitlines(): a string or a comment may hold what else ends a line
     table: list[str] = []
     best, line = 0, None
     for number, content in enumerate(lines, start=1):

@@ -137,13 +137,21 @@ def options(
     typed = {name: value for name, value in given.items() if _typed(ctx, name)}
     found, problem = Found(), None
     try:
-        found = effective(Path.cwd(), os.environ, typed)
+        found = effective(_here(), os.environ, typed)
     except UsageProblem as error:
         problem = error
     terminal = Terminal(traceback=traceback, problem=problem)
     configure(found.settings.log_level, found.settings.log_format, terminal.err)
     ctx.default_map = _defaults(ctx.command, found)
     ctx.obj = _Globals(terminal=terminal, found=found)
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        message = f"the current folder cannot be used: {error.strerror}."
+        raise UsageProblem(message, hint="Change into a folder that exists.") from error
 
 
 def _typed(ctx: typer.Context, name: str) -> bool:
@@ -211,10 +219,11 @@ def demo_command(
 ) -> None:
     """Compare one answer, answers drawn anew, and critique with revision, at equal tokens."""
     from critic_loop.cli.demo import demo, fresh_file
+    from critic_loop.cli.run import resume_of
 
     terminal = _terminal(ctx)
     where = store or str(fresh_file())
-    resume = f"Run the same command with --store {where} to go on; no finished call is repeated."
+    resume = resume_of(where) if store else f"Run the same command with --store {where} to go on."
     with terminal.failing(as_json=as_json, resume=resume):
         demo(
             actor=actor, puzzles=puzzles, full=full, tokens=tokens, seed=seed, store=where, into=into,
@@ -280,17 +289,17 @@ def run_command(  # noqa: PLR0913  # options of a command line
 
     Ctrl-C once waits for the calls in flight and ends; twice ends at once. The same command goes on.
     """
-    from critic_loop.cli.run import RESUME, Wish, run
+    from critic_loop.cli.run import Wish, resume_of, run
 
     terminal, found = _terminal(ctx), _found(ctx)
-    _import_from(found.folder)
     wish = Wish(
         task=task, file=file, recipe=recipe, actor=actor, critic=critic, judge=judge, verifiers=verifier or (),
         store=store, assets=assets or (), in_flight=in_flight, max_calls=max_calls, lanes=lanes, seed=seed,
         new=not resume, out=out, as_json=as_json, judge_if_any=not _typed(ctx, "judge"),
         models=found.settings.models, file_of_settings=found.file,
     )  # fmt: skip
-    with terminal.failing(as_json=as_json, resume=RESUME):
+    with terminal.failing(as_json=as_json, resume=resume_of(store)):
+        _import_from(found.folder)
         raise typer.Exit(run(wish, terminal))
 
 
@@ -448,8 +457,8 @@ def recipes_check_command(
     from critic_loop.cli.recipes import check
 
     terminal, found = _terminal(ctx), _found(ctx)
-    _import_from(found.folder)
     with terminal.failing(as_json=as_json):
+        _import_from(found.folder)
         raise typer.Exit(check(what, found.folder, assets or (), terminal, as_json=as_json))
 
 

@@ -10,9 +10,12 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from critic_loop.assets import Library
 
 _MOST_TREES = 50
 Offers = list[tuple[str, str]]
@@ -63,7 +66,17 @@ def _recipes(ctx: typer.Context) -> Offers:
     from critic_loop.assets import Library
 
     library = Library(ctx.params.get("assets") or _settings().assets)
-    return [(name, library.recipe(name).description) for name in library.names("recipe")]
+    return [(name, _about(library, name)) for name in library.names("recipe")]
+
+
+def _about(library: Library, name: str) -> str:
+    from critic_loop.core.errors import AssetError
+    from critic_loop.core.printable import excerpt
+
+    try:
+        return excerpt(library.recipe(name).description)
+    except AssetError:  # the others are offered as ever, and this one tells what is wrong when it is run
+        return ""
 
 
 def _models(_: typer.Context) -> Offers:

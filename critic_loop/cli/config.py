@@ -35,7 +35,7 @@ def path(found: Found, terminal: Terminal, *, as_json: bool) -> int:
     if found.file is None:
         terminal.note(f"There is no {FILE} here or above.")
         return FAILURE
-    terminal.out.print(Text(str(found.file)), soft_wrap=True)
+    terminal.out.print(Text(printable(str(found.file))), soft_wrap=True)
     return 0
 
 
@@ -53,7 +53,11 @@ def document(found: Found) -> ConfigDocument:
 
 
 def _given(found: Found, name: str) -> dict[str, Any]:
-    return found.settings.models[name].model_dump(mode="json", exclude_unset=True)
+    """Return what a table says; of `extra` only the keys, for a secret may have any name."""
+    given = found.settings.models[name].model_dump(mode="json", exclude_unset=True)
+    if "extra" in given:
+        given["extra"] = dict.fromkeys(given["extra"], "…")
+    return given
 
 
 def _table(found: Found) -> Table:

@@ -53,13 +53,15 @@ def diff(old: str, new: str) -> tuple[Line, ...]:
     before, after = old.splitlines(), new.splitlines()
     if max(map(len, (*before, *after)), default=0) > _LONG:
         before, after = _sentences(before), _sentences(after)
+    if [line.expandtabs().rstrip() for line in before] == [line.expandtabs().rstrip() for line in after]:
+        return (_left_out("only white space changed"),)
     if len(before) + len(after) > _MOST_LINES:
         return (_left_out(f"too long to compare: {len(before):,} and {len(after):,} lines"),)
     return tuple(_compared(before, after))
 
 
 def _sentences(lines: Sequence[str]) -> list[str]:
-    return [sentence for line in lines for sentence in _SENTENCE.split(line)]
+    return [sentence for line in lines for sentence in (list(filter(None, _SENTENCE.split(line))) or [""])]
 
 
 def _compared(before: Sequence[str], after: Sequence[str]) -> Iterator[Line]:

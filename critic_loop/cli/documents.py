@@ -6,11 +6,13 @@ know. Knows shapes. Does not know how they are filled.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from critic_loop.assets import AgentSpec, CriticUse
+from critic_loop.core.errors import CriticLoopError
 from critic_loop.core.records import Verdict
 from critic_loop.export import Manifest
 from critic_loop.metrics import Why
@@ -32,8 +34,17 @@ class Error(Document):
     """Stable: `config`, `asset`, `unreachable`, `auth`, ...; see the error's class."""
     message: str
     hint: str
+    docs: str
+    """Where the documentation says more, as in `reference/errors.html#config`."""
     details: list[str] = []
     """A line for each place, where several things are wrong."""
+
+    @classmethod
+    def of(cls, error: CriticLoopError, details: Sequence[str] = ()) -> Error:
+        """Return an error as a document."""
+        return cls(
+            code=error.code, message=error.message, hint=error.hint, docs=error.docs, details=list(details)
+        )
 
 
 class ErrorDocument(Document):

@@ -483,18 +483,24 @@ class JobView:
         since = self.began if len(self._ends) < 200 else self._ends[0]
         return len(self._ends) / max(1e-3, self.now() - since)
 
-    def draw(self, lines: int, width: int) -> RenderableType:  # noqa: ARG002  # what is too wide is cropped
-        """Return bar, counts, what is in flight, and the last results."""
-        bar = Table.grid(padding=(0, 2))
+    def draw(self, lines: int, width: int) -> RenderableType:
+        """Return bar, counts, what is in flight, and the last results: each on one line, however narrow."""
         share = f"{self.done:,} of {self.total:,}"
-        bar.add_row(
-            Text(self.title, style="bold"), ProgressBar(self.total, self.done, width=24), share, self._pace()
-        )
+        bar: RenderableType = _cropped(f"{excerpt(self.title, 16)}  {share}  {self._pace()}", style="bold")
+        if width >= 80:
+            bar = Table.grid(padding=(0, 2))
+            for _ in range(4):
+                bar.add_column(no_wrap=True, overflow="ellipsis")
+            done = ProgressBar(self.total, self.done, width=24)
+            bar.add_row(Text(self.title, style="bold"), done, share, self._pace())
         texts = (self._counts(), self._busy(), self._spent())
         parts: list[RenderableType] = [bar, *(_cropped(text) for text in texts)]
         if self.ending:
             text = "Ending: calls in flight may finish, no task is begun. Ctrl-C again leaves at once."
-            parts.append(Text(text, style="yellow"))
+            if cell_len(text) > width:
+                text = "Ending. Ctrl-C again leaves at once."
+            parts.append(_cropped(text, style="yellow"))
+        parts = parts[: max(1, lines)]
         last = list(self._last)[-max(0, lines - len(parts)) :] if lines > len(parts) else []
         return Group(*parts, *(_row(row, task) for row, task in last))
 
@@ -531,8 +537,8 @@ class JobView:
         return f"the others took {self.calls:,} of {most:,} calls, {self.tokens:,} tokens{cost}"
 
 
-def _cropped(text: str) -> Text:
-    return Text(text, no_wrap=True, overflow="ellipsis")
+def _cropped(text: str, style: str = "") -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _row(row: dict[str, Any], task: str) -> Text:

@@ -20,11 +20,10 @@ from rich.table import Table
 from rich.text import Text
 
 from critic_loop.cli.documents import Error, Key, ModelRow, ModelsDocument
-from critic_loop.cli.settings import without_password
 from critic_loop.cli.terminal import FAILURE, Terminal
 from critic_loop.core.errors import CriticLoopError, Unreachable
 from critic_loop.core.messages import user
-from critic_loop.core.printable import excerpt, printable
+from critic_loop.core.printable import excerpt, printable, without_secrets
 from critic_loop.core.protocols import Model, Request
 from critic_loop.core.records import Sampling
 from critic_loop.models.chat import ChatModel
@@ -123,7 +122,7 @@ async def _all(
 
 async def _one(name: str, names: list[str], tables: Mapping[str, ModelTable], *, probe: bool) -> Answer:
     spec = tables[name].spec if name in tables else name
-    answer = Answer(names=names, spec=without_password(spec), backend=spec.partition(":")[0])
+    answer = Answer(names=names, spec=without_secrets(spec), backend=spec.partition(":")[0])
     try:
         client = endpoint(spec, settings=tables[name].settings if name in tables else None)
         model: Model = configured(name, tables) if client is None else client
@@ -138,7 +137,7 @@ async def _one(name: str, names: list[str], tables: Mapping[str, ModelTable], *,
             await model.aclose()
     except CriticLoopError as error:
         answer.answers = False
-        answer.error = Error(code=error.code, message=error.message, hint=error.hint)
+        answer.error = Error.of(error)
     return answer
 
 
@@ -196,7 +195,7 @@ def _page(answer: Answer, *, probed: bool) -> RenderableType:
     table.add_column(overflow="fold")
     for name, text in _facts(answer, probed=probed):
         table.add_row(name, text)
-    title = Text.assemble((", ".join(answer.names), "bold"), "  ", printable(answer.spec))
+    title = Text.assemble((printable(", ".join(answer.names)), "bold"), "  ", printable(answer.spec))
     return Group(title, table, Text())
 
 
@@ -205,9 +204,9 @@ def _facts(answer: Answer, *, probed: bool) -> list[tuple[str, Text]]:
     if answer.error is not None and answer.error.hint:
         facts.append(("  hint", Text(printable(answer.error.hint), style="cyan")))
     if answer.url:
-        facts.append(("  at", Text(answer.url)))
+        facts.append(("  at", Text(printable(answer.url))))
     if answer.key_env:
-        facts.append(("  key", Text(f"{answer.key_env}, {'set' if answer.key_set else 'not set'}")))
+        facts.append(("  key", Text(f"{printable(answer.key_env)}, {'set' if answer.key_set else 'not set'}")))
     if answer.capabilities:
         facts.append(("  can", Text(_can(answer.capabilities))))
     if answer.about:

@@ -5,8 +5,11 @@ Knows which files make up a recipe or a verifier. What stands in them is data, i
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
+import shlex
+import sys
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +20,9 @@ from rich.text import Text
 from critic_loop.cli.documents import NewDocument
 from critic_loop.cli.settings import Found
 from critic_loop.cli.terminal import Terminal, UsageProblem
+from critic_loop.core.printable import printable
 
+_OURS = frozenset({"checks", "cl", "conftest", "critic_loop", "test", "tests", "pytest"})
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
 
 
@@ -47,14 +52,25 @@ def verifier(name: str, found: Found, terminal: Terminal, *, as_json: bool) -> N
     """Write a verifier and its test."""
     _require_name(name)
     module = name.replace("-", "_")
-    if keyword.iskeyword(module):
-        raise UsageProblem(f"{name!r} is a word of Python.", hint="Take another name.")
+    if taken := _taken(module):
+        raise UsageProblem(f"{name!r} {taken}.", hint="Take another name, as in short-answer.")
     folder = found.folder
     wanted = {f"checks/{module}.py": "verifier.py.txt", f"tests/test_{module}.py": "test_verifier.py.txt"}
     if not (folder / "conftest.py").exists():
         wanted["conftest.py"] = "conftest.py.txt"
     written = _write(folder, wanted, {"name": name, "module": module})
     _tell(terminal, written, f'critic-loop run "TASK" --verifier checks.{module}:{module}', as_json=as_json)
+
+
+def _taken(module: str) -> str:
+    """Return what a name stands for already; nothing if a module and a function may have it."""
+    if keyword.iskeyword(module) or keyword.issoftkeyword(module):
+        return "is a word of Python"
+    if hasattr(builtins, module):
+        return "is a function of Python"
+    if module in sys.stdlib_module_names:
+        return "is a module of Python"
+    return "is a name that the files use themselves" if module in _OURS else ""
 
 
 def _require_name(name: str) -> None:
@@ -84,7 +100,7 @@ def _write(folder: Path, wanted: Mapping[str, str], words: Mapping[str, str]) ->
 
 
 def _typed(folder: Path) -> str:
-    return "." if folder == Path.cwd() else str(folder)
+    return "." if folder == Path.cwd() else shlex.quote(str(folder))
 
 
 def _tell(terminal: Terminal, written: list[Path], command: str, *, as_json: bool) -> None:
@@ -93,9 +109,11 @@ def _tell(terminal: Terminal, written: list[Path], command: str, *, as_json: boo
         return
     tests = next(_short(path) for path in written if path.name.startswith("test_"))
     for path in written:
-        terminal.out.print(Text.assemble(("wrote  ", "dim"), _short(path)), soft_wrap=True)
-    terminal.out.print(Text.assemble(("test   ", "dim"), f"python -m pytest {tests}"), soft_wrap=True)
-    terminal.out.print(Text.assemble(("next   ", "dim"), command), soft_wrap=True)
+        terminal.out.print(Text.assemble(("wrote  ", "dim"), printable(_short(path))), soft_wrap=True)
+    terminal.out.print(
+        Text.assemble(("test   ", "dim"), printable(f"python -m pytest {shlex.quote(tests)}")), soft_wrap=True
+    )
+    terminal.out.print(Text.assemble(("next   ", "dim"), printable(command)), soft_wrap=True)
 
 
 def _short(path: Path) -> str:

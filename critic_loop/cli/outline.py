@@ -252,7 +252,7 @@ class _Reader:
         calls = tuple(
             self._asked(call) for call in (attempt.calls if attempt else ()) if call in self.tree.calls
         )
-        spent = [*calls, *(call for each in _all_said(said) for call in each.calls)]
+        spent = [*calls, *(call for each in all_said(said) for call in each.calls)]
         outcome = self.tree.outcome
         return Node(
             id=attempt_id,
@@ -377,10 +377,11 @@ def _prompt(call: Call) -> tuple[tuple[str, str], ...]:
     return tuple((message.role, message_text(message)) for message in call.request)
 
 
-def _all_said(said: Iterable[Said]) -> Iterator[Said]:
+def all_said(said: Iterable[Said]) -> Iterator[Said]:
+    """Iterate over feedback and what was said of it in turn."""
     for each in said:
         yield each
-        yield from _all_said(each.said)
+        yield from all_said(each.said)
 
 
 # -- one feedback ----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from critic_loop.cli.outline import Outline
+from critic_loop.cli.outline import Outline, all_said
 from critic_loop.cli.results import count
 from critic_loop.cli.why import WORTH_STYLES, cause_style
 from critic_loop.core.printable import printable
@@ -31,9 +31,16 @@ def page(shown: Outline) -> str:
         begun=datetime.fromtimestamp(shown.created_at, UTC).strftime("%Y-%m-%d %H:%M UTC"),
         worth=WORTH_STYLES,
         count=count,
+        linked=_ids(shown),
         style=Markup(style),  # noqa: S704  # our own file
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
     )
+
+
+def _ids(shown: Outline) -> frozenset[str]:
+    """Return what is on the page, and can be linked to."""
+    said = all_said(said for node in shown.nodes for said in node.said)
+    return frozenset((*(node.id for node in shown.nodes), *(each.id for each in said)))
 
 
 def _finalize(value: Any) -> Any:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +14,7 @@ from critic_loop.assets import Library, Recipe, SearchUse, bundled
 from critic_loop.cli.documents import CheckDocument, ProblemRow, RecipeRow, RecipesDocument
 from critic_loop.cli.results import count
 from critic_loop.cli.terminal import FAILURE, Terminal, UsageProblem
+from critic_loop.core.errors import AssetError
 from critic_loop.core.printable import printable
 
 if TYPE_CHECKING:
@@ -24,11 +24,19 @@ if TYPE_CHECKING:
 def list_all(assets: Sequence[Path], terminal: Terminal, *, as_json: bool) -> None:
     """List all recipes."""
     library = Library(assets)
-    found = library.recipes()
+    found: list[Recipe] = []
+    rows: list[RecipeRow] = []
+    for name in library.names("recipe"):
+        try:
+            recipe = library.recipe(name)
+            rows += [row(library, recipe)] if as_json else []
+            found.append(recipe)
+        except AssetError as error:
+            terminal.note(f"recipe {name!r} is left out: {error.message}", style="yellow")
     if as_json:
-        terminal.document(RecipesDocument(recipes=[row(library, recipe) for recipe in found.values()]))
+        terminal.document(RecipesDocument(recipes=rows))
     else:
-        terminal.out.print(_table(list(found.values())))
+        terminal.out.print(_table(found))
         terminal.note("critic-loop recipes show NAME shows one.")
 
 
@@ -83,7 +91,7 @@ def _holds_assets(folder: Path) -> bool:
 def _root_of(path: Path) -> list[Path]:
     """Return the folder of assets that a file lies in, if it lies in one."""
     inside = [folder for folder in path.absolute().parents if folder.name in ("agents", "prompts")]
-    return [inside[-1].parent] if inside else []
+    return [inside[0].parent] if inside else []
 
 
 def row(library: Library, recipe: Recipe) -> RecipeRow:
@@ -106,10 +114,12 @@ def _table(found: Sequence[Recipe]) -> RenderableType:
     table.add_column()
     for recipe in found:
         searches = ", each: ".join(searching(use) for use in recipe.search)
-        text = Text.assemble(recipe.description, (f"\n{searches}; {', '.join(roles(recipe))}", "cyan"))
+        text = Text.assemble(
+            printable(recipe.description), (printable(f"\n{searches}; {', '.join(roles(recipe))}"), "cyan")
+        )
         if recipe.source:
-            text.append(f"\n{recipe.source}", style="dim")
-        table.add_row(recipe.name, text)
+            text.append(printable(f"\n{recipe.source}"), style="dim")
+        table.add_row(Text(printable(recipe.name)), text)
     return table
 
 
@@ -135,8 +145,9 @@ def _page(library: Library, recipe: Recipe) -> RenderableType:
     facts.add_column(overflow="fold")
     for name, value in _facts(library, recipe):
         if value:
-            facts.add_row(name, escape(value))
-    return Group(Text(recipe.name, style="bold"), Text(recipe.description), Text(), facts)
+            facts.add_row(name, Text(printable(value)))
+    title = Text(printable(recipe.name), style="bold")
+    return Group(title, Text(printable(recipe.description)), Text(), facts)
 
 
 def _facts(library: Library, recipe: Recipe) -> list[tuple[str, str]]:

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from critic_loop.graph.loop import Loop
     from critic_loop.graph.result import Result
 
-RESUME = "Run the same command again to go on; no finished call is repeated."
+_RESUME = "Run the same command again to go on; no finished call is repeated."
+_FORGOTTEN = (
+    "Nothing was kept: a store in memory ends with the command. Give --store FILE to go on another time."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +70,35 @@ def run(wish: Wish, terminal: Terminal) -> int:
     if wish.new:
         terminal.note(f"A new run: seed {seed}. Give --seed {seed} instead of --new to go on with it.")
     tasks = tasks_from(wish.task, wish.file)
+    _keep_input(wish)
     named = _models(wish)
-    sink = _open_out(wish.out)
+    loop = _loop(wish, named, terminal)
+    _introduce(loop, wish, tasks, terminal)
+    sink = _open_out(wish.out)  # what an earlier run wrote there goes only now that everything is in order
     try:
-        loop = _loop(wish, named, terminal)
-        _introduce(loop, wish, tasks, terminal)
         return asyncio.run(_work(_Job(loop, tasks, seed, wish, terminal, sink, list(named.values()))))
     except asyncio.CancelledError:  # the second Ctrl-C
         raise KeyboardInterrupt from None
     finally:
         if sink is not None:
             sink.close()
+
+
+def resume_of(store: str) -> str:
+    """Return what a person does after an interruption to go on."""
+    return _FORGOTTEN if store in ("memory", ":memory:", "sqlite://", "sqlite:///:memory:") else _RESUME
+
+
+def _keep_input(wish: Wish) -> None:
+    """Refuse to write results over the tasks."""
+    if wish.out is None or wish.file in (None, "-"):
+        return
+    try:
+        same = wish.out.samefile(wish.file)
+    except OSError:  # there is no such file yet
+        return
+    if same:
+        raise UsageProblem(f"{wish.out}: --out and --file are the same file.", hint="Name another for --out.")
 
 
 def _open_out(path: Path | None) -> TextIO | None:
@@ -237,7 +258,7 @@ async def _many(job: _Job) -> int:
                     view.ended(rows[-1], result.task.text)
                     _write(job.sink, rows[-1])
     except (CriticLoopError, asyncio.CancelledError):
-        terminal.note(f"{_so_far(job, rows)} {RESUME}")
+        terminal.note(f"{_so_far(job, rows)} {resume_of(job.wish.store)}")
         raise
     interrupted = presses.any and len(rows) < len(job.tasks)
     if job.wish.as_json:
@@ -273,7 +294,7 @@ def _ended(job: _Job, rows: Sequence[dict[str, Any]], interrupted: str) -> int:
     if job.wish.out is not None:
         job.terminal.note(f"{results.count(len(rows), 'result')} in {job.wish.out}")
     if interrupted:
-        job.terminal.note(f"{interrupted} {RESUME}", style="yellow")
+        job.terminal.note(f"{interrupted} {resume_of(job.wish.store)}", style="yellow")
         return INTERRUPTED
     return FAILURE if any(row["error"] for row in rows) else 0
 

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from critic_loop.cli import documents
 from critic_loop.cli.outline import Outline
 from critic_loop.metrics import Why
-from critic_loop.store.schemas import text_of
+from critic_loop.store.schemas import write
 
 FOLDER = Path("docs/schemas/cli")
 DOCUMENTS: Mapping[str, Any] = {
@@ -48,17 +48,6 @@ def _schema(kind: Any) -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def write(folder: Path = FOLDER) -> list[Path]:
-    """Write one file for each schema; return them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written: list[Path] = []
-    for name, schema in schemas().items():
-        path = folder / f"{name}.json"
-        path.write_bytes(text_of(schema))
-        written.append(path)
-    return written
-
-
 if __name__ == "__main__":
-    for path in write(*(Path(name) for name in sys.argv[1:2])):
+    for path in write(schemas(), Path(sys.argv[1]) if sys.argv[1:] else FOLDER):
         sys.stdout.write(f"{path}\n")

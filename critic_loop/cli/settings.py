@@ -20,6 +20,7 @@ from critic_loop.assets.problems import Problem, nearest, problems_in
 from critic_loop.cli.logs import LogFormat, LogLevel
 from critic_loop.cli.terminal import UsageProblem
 from critic_loop.core.messages import Frozen
+from critic_loop.core.printable import without_secrets
 from critic_loop.models.specs import ModelTable
 
 FILE = "critic_loop.toml"
@@ -188,7 +189,7 @@ def shown(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: "…" if _hides(key, item) else shown(item) for key, item in value.items()}
     if isinstance(value, str):
-        return without_password(value)
+        return without_secrets(value)
     if isinstance(value, Iterable):
         return [shown(item) for item in value]
     return value
@@ -196,8 +197,3 @@ def shown(value: Any) -> Any:
 
 def _hides(key: str, value: Any) -> bool:
     return bool(_SECRET.search(key)) and key != "key_env" and value is not None
-
-
-def without_password(address: str) -> str:
-    """Return an address without user, password and query."""
-    return re.sub(r"(https?://[^?\s]*)\?\S*", r"\1?…", re.sub(r"(://)[^/@\s]+@", r"\1…@", address))

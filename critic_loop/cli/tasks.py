@@ -39,21 +39,37 @@ def tasks_from(text: str | None, file: str | None) -> list[Task]:
             both, hint='Write critic-loop run "TASK", or --file tasks.jsonl, or - for standard input.'
         )
     if file is not None:
-        return _from_lines("standard input" if file == "-" else file, _read(file).splitlines())
-    words = (sys.stdin.read() if text == "-" else text or "").strip()
+        return _from_lines("standard input" if file == "-" else file, _lines(_read(file)))
+    words = (_from_stdin() if text == "-" else text or "").strip()
     if not words:
         raise UsageProblem("the task is empty.")
+    if any(
+        "\ud800" <= character <= "\udfff" for character in words
+    ):  # bytes that the shell passed on as they are
+        raise UsageProblem("the task is not UTF-8 text.", hint="Write it into a file of JSON lines, as UTF-8.")
     return [Task.of(words)]
 
 
 def _read(file: str) -> str:
     if file == "-":
-        return sys.stdin.read()
+        return _from_stdin()
     try:
         return Path(file).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise UsageProblem(f"{file}: cannot be read: {reason}.", hint="Name a file of JSON lines.") from error
+
+
+def _from_stdin() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise UsageProblem("standard input: it is not UTF-8 text.", hint="Convert it to UTF-8.") from error
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines of a file; what else Unicode calls the end of a line may stand in a JSON string."""
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def _from_lines(name: str, lines: Sequence[str]) -> list[Task]:

@@ -6,9 +6,10 @@ consoles and exit codes. Does not know what is printed.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,15 @@ class UsageProblem(ConfigError):
         """Say what is wrong, one line for each place where it is."""
         super().__init__(message, hint=hint)
         self.details = tuple(details)
+
+
+class Interrupted(CriticLoopError):
+    """A signal ended the command at once.
+
+    Calls in flight were given up; what had settled is stored, and the same command goes on from there.
+    """
+
+    code = "interrupted"
 
 
 def _stdout() -> Console:
@@ -99,10 +109,13 @@ class Terminal:
             raise typer.Exit(USAGE if isinstance(error, ConfigError | AssetError) else FAILURE) from None
         except KeyboardInterrupt:
             self.note(f"Interrupted. {resume}".rstrip(), style="yellow")
+            if as_json:
+                self._document_of(Interrupted("Interrupted.", hint=resume))
             raise typer.Exit(INTERRUPTED) from None
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
         except OSError as error:
+            _drop_what_cannot_be_written()
             self._explain(_of_the_system(error), as_json=as_json)
             raise typer.Exit(FAILURE) from None
         except Exception as error:  # noqa: BLE001  # the last stop: no traceback unless asked for
@@ -124,10 +137,28 @@ class Terminal:
         if error.hint:
             self.err.print(Text.assemble(("hint: ", "bold cyan"), printable(error.hint)), soft_wrap=True)
         if as_json:
-            from critic_loop.cli.documents import Error, ErrorDocument
+            self._document_of(error, details)
 
-            problem = Error(code=error.code, message=error.message, hint=error.hint, details=list(details))
-            self.document(ErrorDocument(error=problem))
+    def _document_of(self, error: CriticLoopError, details: Sequence[str] = ()) -> None:
+        from critic_loop.cli.documents import Error, ErrorDocument
+
+        try:
+            self.document(ErrorDocument(error=Error.of(error, details)))
+        except BrokenPipeError:
+            raise
+        except OSError:  # stdout takes nothing; stderr has it all
+            _drop_what_cannot_be_written()
+
+
+def _drop_what_cannot_be_written() -> None:
+    """Send what stdout holds and cannot write to nowhere, so that Python does not fail over it at its end."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        with suppress(OSError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123  # a device
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _of_the_system(error: OSError) -> CriticLoopError:

@@ -129,7 +129,7 @@ def failures(
             found = why(tree)
             if only is not None and found.cause is not only:
                 continue
-            for value in key(tree, found):
+            for value in dict.fromkeys(key(tree, found)):
                 groups[value].causes[found.cause] += 1
                 groups[value].examples.setdefault(found.cause, tree.id)
             total[found.cause] += 1

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from pydantic import JsonValue
 
+from critic_loop.core.errors import ModelError
 from critic_loop.core.messages import Message
 from critic_loop.core.records import (
     Ask,
@@ -62,6 +63,8 @@ class Request:
     """For the whole call, retries included; None leaves it to the model's own setting."""
     may_retry: Callable[[], bool] | None = None
     """Asked before the request is sent once more: a retry is a call, too. False raises the last error."""
+    may_send: Callable[[], bool] | None = None
+    """Asked by who holds a request back: False, as soon as nothing more is to be sent, raises `NotSent`."""
     on_text: Callable[[str], None] | None = None
     """Called with each piece of text as it arrives, where the model streams."""
     tree: str = ""
@@ -93,6 +96,10 @@ class Piece:
 
     call: str
     text: str
+
+
+class NotSent(ModelError):
+    """The call was held back until nothing more was to be sent: it costs nothing, and stays open."""
 
 
 @runtime_checkable

@@ -27,6 +27,8 @@ AttemptStatus = Literal["complete", "partial", "failed", "parked"]
 Source = Literal["verifier", "critic", "judge", "tool", "human", "user"]
 ParseStatus = Literal["ok", "repaired", "unparsed", "refused", "error"]
 CallStatus = Literal["ok", "error", "cancelled"]
+NOT_SENT = "not-sent"
+"""The `error_code` of a cancelled call that never left: it is no call that anybody pays for."""
 Unit = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 """A number in [0, 1]."""
 

@@ -24,6 +24,11 @@ Count = Annotated[int, Field(ge=1)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """Checked where a rule is read from data."""
 
+LIMITS = frozenset({"budget", "spent", "elapsed", "steps"})
+"""Stop reasons that cut a search short."""
+GOES_ON = LIMITS | {"parked", "failing", "interrupted"}
+"""Stop reasons after which a tree may be resumed: with more budget or time, new feedback, a mended server."""
+
 
 @dataclass(frozen=True, slots=True)
 class StopReason:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from critic_loop.core.errors import StoreError
 from critic_loop.core.records import (
+    NOT_SENT,
     Ask,
     Attempt,
     Call,
@@ -59,6 +60,7 @@ class Tree:
         self._superseded: set[str] = set()
         self._by_place: dict[Place, list[Call]] = {}
         self._billed = [0, 0, 0, 0]
+        self._not_sent = 0
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> Tree:
@@ -122,6 +124,7 @@ class Tree:
                 self._require(record.call in self.calls, f"reply to unknown call {record.call!r}")
                 self.replies[record.call] = record
                 self._bill(record.usage)
+                self._not_sent += record.error_code == NOT_SENT
             case Event():
                 self.events.append(record)
             case Outcome():
@@ -257,7 +260,7 @@ class Tree:
         usage = Usage(
             input_tokens=given, cached_input_tokens=cached, output_tokens=made, reasoning_tokens=thought
         )
-        return Spend(calls=len(self.calls), usage=usage)
+        return Spend(calls=len(self.calls) - self._not_sent, usage=usage)
 
     def _bill(self, usage: Usage) -> None:
         self._billed[0] += usage.input_tokens

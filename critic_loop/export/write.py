@@ -151,7 +151,7 @@ def _nothing(exporter: Exporter, written: _Written) -> ExportError:
     detail = f" Left out: {reasons}." if reasons else ""
     return ExportError(
         f"No row for {exporter.name!r} from {written.trees} trees: {exporter.when_empty}.{detail}",
-        hint="Loosen the format's settings, or allow an empty export (allow_empty=True).",
+        hint="Export more trees, or loosen the format's settings; from Python, allow_empty=True accepts none.",
     )
 
 

@@ -61,7 +61,8 @@ def check_file(path: Path, library: Library) -> list[Problem]:
     try:
         text = read(path)
     except AssetError as error:
-        return [Problem(file=str(path), message=error.message, hint=error.hint)]
+        message = error.message.removeprefix(f"{path}: ")  # a problem names its file itself
+        return [Problem(file=str(path), message=message, hint=error.hint)]
     if path.suffix == ".md":
         return problems_of(text, str(path))
     try:
@@ -76,7 +77,17 @@ def check_file(path: Path, library: Library) -> list[Problem]:
 
 
 def _is_recipe(path: Path, data: Data) -> bool:
-    return "recipes" in path.parts or "search" in data or "role" not in data
+    return "recipes" in inside(path) or "search" in data or "role" not in data
+
+
+def inside(path: Path) -> tuple[str, ...]:
+    """Return the folders from the innermost `agents` or `prompts` down to a file; none if it lies in neither.
+
+    What a project lies in may have any name, also one of these.
+    """
+    folders = path.absolute().parts[:-1]
+    starts = [place for place, folder in enumerate(folders) if folder in ("agents", "prompts")]
+    return folders[starts[-1] :] if starts else ()
 
 
 def _data(path: Path) -> Data | None:
@@ -220,7 +231,8 @@ def _of_agent(checked: _Checked) -> None:
     data, role = checked.data, checked.data.get("role")
     if role not in BLOCKS:
         return
-    if role != (folder := checked.path.parent.name) and "agents" in checked.path.parts:
+    folder = checked.path.parent.name
+    if role != folder and inside(checked.path)[:1] == ("agents",):
         checked.add(("role",), f"key 'role' is {role!r}, but its folder says {folder!r}.")
     output = data.get("output", AgentSpec.model_fields["output"].default)
     if isinstance(output, str):

@@ -155,6 +155,11 @@ class Loop(Generic[T]):
             if session.stop is None:
                 await _apart(self._work(session))
             outcome = await session.choose()
+        except CriticLoopError as error:
+            if error.scope == "tree":
+                event = Event(kind="error", at=session.now(), text=str(error), data={"code": error.code})
+                await session.desk.calls.record(event, durable=True)
+            raise
         finally:
             self.close(session.tree.id)
         log.info(

@@ -10,7 +10,7 @@ from typing_extensions import TypeVar
 from critic_loop.core.records import Spend, Task, Verdict
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import Value, value_of
-from critic_loop.metrics import Cause, Why, why
+from critic_loop.metrics import Why, why
 
 T = TypeVar("T", default=str)
 
@@ -61,7 +61,4 @@ class Result(Generic[T]):
         Judged anew at each call by what the tree holds: `critic_loop.metrics.why` does the same for a tree
         that was loaded later, with what users and verifiers have said since.
         """
-        if self.error:
-            hint = "Mend what the message names, and run it again with the same store."
-            return Why(tree=self.tree.id, cause=Cause.ERROR, text=self.error, hint=hint)
         return why(self.tree)

@@ -16,7 +16,7 @@ from critic_loop.core.budget import Ledger
 from critic_loop.core.errors import SearchError
 from critic_loop.core.protocols import AnySearch, Compare, Move, Pick, Select, Stop, Wait
 from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Sampling, Spend, Verdict
-from critic_loop.core.stop import Progress, Rule, StopReason
+from critic_loop.core.stop import GOES_ON, Progress, Rule, StopReason
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import EVIDENCE, best, value_of
 from critic_loop.nodes import stages
@@ -24,9 +24,6 @@ from critic_loop.nodes.calls import BudgetSpent
 from critic_loop.nodes.desk import Desk, seed_of
 from critic_loop.nodes.view import shown_to_actor
 from critic_loop.select import best_value
-
-GOES_ON = frozenset({"budget", "steps", "elapsed", "parked", "failing", "spent", "interrupted"})
-"""Stop reasons after which a tree may be resumed: with more budget or time, new feedback, a mended server."""
 
 Group = tuple[Ask, ...]
 
@@ -246,7 +243,10 @@ class Session:
                     if attempt_id in so_far and so_far[attempt_id].settled and self.judged(attempt_id):
                         self._tell(self.tree[attempt_id], so_far.spend())
             case Outcome() if record.stop in GOES_ON:
-                self.stop, self.progress.failures_in_a_row = None, 0
+                # A rule may have fired on what settled after the loop was told to end: that ended it for good.
+                if self.stop is not None and self.stop.name in GOES_ON:
+                    self.stop = None
+                self.progress.failures_in_a_row = 0
             case _:
                 pass
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 
 from pydantic_core import to_json
 
-from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Verdict
+from critic_loop.core.records import Ask, Attempt, Event, Feedback, Outcome, Record, Verdict
 from critic_loop.core.tree import Tree
-from critic_loop.metrics.truth import Truth, truth_of
+from critic_loop.core.value import EVIDENCE
+from critic_loop.metrics.truth import PEOPLE, Truth, says, truth_of
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,43 @@ class Case:
 
     @cached_property
     def outcome(self) -> Outcome | None:
-        """How the tree ended, if it did."""
-        return self.tree.outcome
+        """How the tree ended, if it did; one after which the loop went on is none any more."""
+        return None if any(isinstance(r, Ask | Attempt) for r in self._since) else self.tree.outcome
+
+    @cached_property
+    def error(self) -> str:
+        """What ended the tree, where that was an error and the loop has not gone on since."""
+        for record in reversed(self.tree.log):
+            if isinstance(record, Ask | Attempt | Outcome):
+                break
+            if isinstance(record, Event) and record.kind == "error":
+                return record.text
+        return ""
+
+    @cached_property
+    def heard(self) -> bool:
+        """Whether a parked tree has the words that it waited for, and has not gone on yet."""
+        ended = self.tree.outcome
+        was_parked = ended is not None and ended.stop == "parked"
+        return was_parked and self.outcome is None and not self.waiting and not self.went_on
+
+    @cached_property
+    def went_on(self) -> bool:
+        """Whether moves were asked for after the latest outcome."""
+        return any(isinstance(record, Ask) for record in self._since)
+
+    @cached_property
+    def waiting(self) -> tuple[Attempt, ...]:
+        """Attempts that wait for a person's word."""
+        return tuple(a for a in self.tree if a.status == "parked")
+
+    @cached_property
+    def _since(self) -> tuple[Record, ...]:
+        """What was written after the latest outcome."""
+        if self.tree.outcome is None:
+            return ()
+        after = takewhile(lambda record: not isinstance(record, Outcome), reversed(self.tree.log))
+        return tuple(after)
 
     @cached_property
     def chosen(self) -> Attempt | None:
@@ -112,6 +149,13 @@ class Case:
             for f in self.said[attempt_id]
             if f.obeyed and self.at[f.id] < place <= self.taken_back_at.get(f.id, place)
         ]
+
+    def known_right_then(self, *attempts: str) -> bool:
+        """Whether somebody who can know had said in time that an answer is right, and none that it is wrong."""
+        heard = [f for attempt in attempts for f in self.obeyed_before(attempt, self.at[""])]
+        whole = [f for f in heard if f.subject is not None and f.subject.part is None]
+        known = [says(f) for f in whole if f.source in (*EVIDENCE, *PEOPLE) or f.saw_reference]
+        return True in known and False not in known
 
     @cached_property
     def only_accepted(self) -> bool:

@@ -18,6 +18,7 @@ from critic_loop.core.value import EVIDENCE
 from critic_loop.outputs import agree, final_part, normalised
 
 PEOPLE = ("human", "user")
+_YES_OR_NO = {"yes": True, "true": True, "no": False, "false": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,15 +92,20 @@ def _equals_reference(tree: Tree, attempt_id: str) -> bool | None:
     if agree(attempt.answer, reference):
         return True
     options = reference if isinstance(reference, list) else [reference]
-    if all(_is_plain(value) for value in (attempt.answer, *options)):
-        return False
-    typed = type(attempt.answer) is type(reference) and not isinstance(reference, str)
-    return False if typed else None
+    return False if all(_contradict(attempt.answer, option) for option in options) else None
 
 
-def _is_plain(value: JsonValue) -> bool:
-    """Whether a value is a number or one word: two of these that differ say different things."""
-    if not isinstance(value, str | int | float):
+def _contradict(given: JsonValue, reference: JsonValue) -> bool:
+    """Whether two answers cannot both be right, however they are meant: two numbers or choices, yes and no."""
+    if isinstance(given, dict) and isinstance(reference, dict):
+        return given.keys() == reference.keys() and any(_contradict(given[k], reference[k]) for k in given)
+    if not isinstance(given, str | int | float) or not isinstance(reference, str | int | float):
         return False
-    said = normalised(final_part(str(value)))
-    return not isinstance(said, str) or said.isalnum()
+    one, other = normalised(final_part(str(given))), normalised(final_part(str(reference)))
+    if not isinstance(one, str) and not isinstance(other, str):
+        return one != other
+    if not isinstance(one, str) or not isinstance(other, str):
+        return False
+    if one in _YES_OR_NO and other in _YES_OR_NO:
+        return _YES_OR_NO[one] is not _YES_OR_NO[other]
+    return one != other and all(len(said) == 1 and said.isascii() and said.isalpha() for said in (one, other))

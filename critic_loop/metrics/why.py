@@ -19,13 +19,12 @@ from pydantic_core import to_json
 from critic_loop.core.messages import Frozen
 from critic_loop.core.printable import excerpt
 from critic_loop.core.records import Attempt, Feedback, Verdict
+from critic_loop.core.stop import LIMITS
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import EVIDENCE
 from critic_loop.metrics.case import Case, is_unread
 from critic_loop.metrics.truth import Truth
 
-LIMITS = frozenset({"budget", "spent", "elapsed", "steps"})
-"""Stop reasons that cut a search short."""
 _MOST_SHOWN = 5
 
 
@@ -135,13 +134,35 @@ def _because(
 # -- ends that are none, and ends that are right ---------------------------------------------------
 
 
+def _ended_by_error(case: Case) -> Why | None:
+    return _because(case, Cause.ERROR, excerpt(case.error, 400)) if case.error else None
+
+
 def _unfinished(case: Case) -> Why | None:
-    if case.outcome is not None:
+    if case.heard:
+        return _because(
+            case,
+            Cause.UNFINISHED,
+            "The tree was waiting for a person's word and has been heard: run it again.",
+            hint="Run it again with the same store: it goes on where it stopped.",
+        )
+    if case.outcome is not None or _waits(case):
         return None
     return _because(
         case,
         Cause.UNFINISHED,
         f"The loop has not ended: {_count(len(case.tree), 'attempt')} so far, {len(case.tree.open)} in flight.",
+    )
+
+
+def _interrupted(case: Case) -> Why | None:
+    if case.outcome is None or "interrupted" not in case.stops:
+        return None
+    return _because(
+        case,
+        Cause.UNFINISHED,
+        f"The run was interrupted after {_count(len(case.tree), 'attempt')}.",
+        hint="Run it again with the same store: no finished call is repeated.",
     )
 
 
@@ -157,15 +178,20 @@ def _solved(case: Case) -> Why | None:
     )
 
 
+def _waits(case: Case) -> bool:
+    """Whether only people's words are missing: none was said yet, or not by all who are asked."""
+    ended = case.tree.outcome
+    return ended is not None and ended.stop == "parked" and bool(case.waiting) and not case.went_on
+
+
 def _parked(case: Case) -> Why | None:
-    waiting = [a for a in case.tree if a.status == "parked"]
-    if "parked" not in case.stops:
+    if not _waits(case):
         return None
     return _because(
         case,
         Cause.PARKED,
-        f"Waiting for a person's word on {_count(len(waiting), 'attempt')}.",
-        shows=waiting,
+        f"Waiting for a person's word on {_count(len(case.waiting), 'attempt')}.",
+        shows=case.waiting,
     )
 
 
@@ -211,9 +237,10 @@ def _found_not_selected(case: Case) -> Why | None:
     if not rights or case.outcome is None:
         return None
     best, truth = rights[0], case.truths[rights[0].id]
-    known_then = any(f.obeyed and case.at[f.id] < case.at[""] for f in truth.rests_on)
+    equal = {best.id, *(i for f in truth.rests_on if f.subject for i in f.subject.attempts)}
+    known_then = case.known_right_then(*equal)
     more = f" (and {len(rights) - 1:,} more)" if len(rights) > 1 else ""
-    passed_over = f"{_named(best)}{more} is right, says {_sources(truth)}, but "
+    passed_over = f"{_named(best)}{more} {'are' if more else 'is'} right, says {_sources(truth)}, but "
     rule = f"the selection {case.outcome.select!r}" if case.outcome.select else "the selection"
     if case.chosen is None:
         text = f"{passed_over}{rule} chose none."
@@ -281,9 +308,10 @@ def _unparsed(case: Case) -> Why | None:
             Cause.UNPARSED,
             f"{len(case.unread)} of {_count(len(case.finals), 'answer')} could not be read, the last because: "
             f"{excerpt(case.unread[-1].error, 200)}",
-            shows=case.unread,
+            shows=reversed(case.unread),
         )
-    critiques = [f for f in case.tree.feedback.values() if f.obeyed and f.source in ("critic", "judge")]
+    said = [f for f in case.tree.feedback.values() if f.obeyed and f.source in ("critic", "judge")]
+    critiques = [f for f in said if case.at[f.id] < case.at.get("", len(case.tree.log))]
     garbled = [f for f in critiques if f.parse == "unparsed"]
     if 2 * len(garbled) <= len(critiques):
         return None
@@ -292,7 +320,7 @@ def _unparsed(case: Case) -> Why | None:
         Cause.UNPARSED,
         f"{len(garbled)} of {_count(len(critiques), 'critique')} could not be read, so nothing guided the "
         f"loop; the last because: {excerpt(garbled[-1].reason or garbled[-1].text, 200)}",
-        shows=garbled,
+        shows=reversed(garbled),
     )
 
 
@@ -300,10 +328,11 @@ def _verifier_abstained(case: Case) -> Why | None:
     abstained: dict[str, list[Feedback]] = {}
     for attempt in case.read:
         evidence = [f for f in case.tree.judgements(attempt.id) if f.source in EVIDENCE]
-        if evidence and all(f.verdict is Verdict.ABSTAIN for f in evidence):
+        known = case.right(attempt) is not None
+        if evidence and not known and all(f.verdict is Verdict.ABSTAIN for f in evidence):
             abstained[attempt.id] = evidence
     decided = len(case.read) - len(abstained)
-    undecided = case.chosen is not None and case.chosen.id in abstained and case.right(case.chosen) is None
+    undecided = case.chosen is not None and case.chosen.id in abstained
     if not undecided and len(abstained) <= decided:
         return None
     words = [f for each in abstained.values() for f in each]
@@ -312,7 +341,7 @@ def _verifier_abstained(case: Case) -> Why | None:
         Cause.VERIFIER_ABSTAINED,
         f"{_who(words[-1])} could not judge {len(abstained)} of {_count(len(case.read), 'attempt')}: "
         f"{excerpt(words[-1].reason or words[-1].text, 200) or 'it gave no reason'}",
-        shows=words,
+        shows=reversed(words),
     )
 
 
@@ -321,7 +350,7 @@ def _budget(case: Case) -> Why | None:
     if not limit or case.outcome is None or case.only_accepted:
         return None
     spend = case.outcome.spend
-    text = excerpt(case.outcome.stop_text, 200) or f"the limit {min(limit)!r} was reached"
+    text = excerpt(case.outcome.stop_text, 200).rstrip(".") or f"the limit {min(limit)!r} was reached"
     left = f", {len(case.tree.open)} of them unfinished" if case.tree.open else ""
     return _because(
         case,
@@ -364,7 +393,7 @@ def _unknown(case: Case) -> Why:
     chosen = case.chosen
     if chosen is None:
         text = "The loop ended without an answer"
-        said = excerpt(case.outcome.stop_text, 200) if case.outcome else ""
+        said = excerpt(case.outcome.stop_text, 200).rstrip(".") if case.outcome else ""
         return _because(case, Cause.UNKNOWN, f"{text}: {said}." if said else f"{text}.")
     opinions = [f for f in case.tree.judgements(chosen.id) if f.source not in EVIDENCE]
     graded = [f for f in case.said[chosen.id] if f.source in EVIDENCE and f.score is not None]
@@ -395,9 +424,11 @@ def _unknown(case: Case) -> Why:
 
 
 _CHECKS: Sequence[Callable[[Case], Why | None]] = (
+    _ended_by_error,
     _unfinished,
     _solved,
     _parked,
+    _interrupted,
     _broken_by_critique,
     _found_not_selected,
     _false_accept,

@@ -32,7 +32,16 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_DROPPABLE = ("temperature", "top_p", "seed", "stop", "logprobs", "return_token_ids", "stream_options")
+_DROPPABLE = (
+    "temperature",
+    "top_p",
+    "seed",
+    "stop",
+    "logprobs",
+    "return_token_ids",
+    "stream",
+    "stream_options",
+)
 """Fields without which a request still makes sense when an endpoint does not know them."""
 _CONNECT = {"connect": 10.0}
 """Time limits of httpx, in seconds."""
@@ -216,6 +225,8 @@ class ChatModel:
             value = body.pop(field)
             if field in _SYNONYMS:
                 body[_SYNONYMS[field]] = value
+        if "stream" not in body:
+            body.pop("stream_options", None)
         return body
 
     def _learn(self, field: str, body: Json) -> bool:
@@ -228,6 +239,12 @@ class ChatModel:
         instead = f"; {_SYNONYMS[field]} is sent instead" if field in _SYNONYMS else ""
         _log.warning("%s does not support %s, which is left out from now on%s", self._endpoint, field, instead)
         return True
+
+    def _stop_streaming(self) -> None:
+        """Ask for whole answers from now on: what is looked at must not change what is counted."""
+        if "stream" not in self._rejected:
+            self._rejected.add("stream")
+            _log.warning("%s reports no usage when it streams: answers come whole from now on", self._endpoint)
 
     # -- transport -----------------------------------------------------------------------------
 
@@ -251,6 +268,8 @@ class ChatModel:
             raise self._failed(response, await response.aread())
         if "event-stream" in response.headers.get("content-type", ""):
             answer = await self._assembled(response, request.on_text)
+            if not answer.get("usage"):
+                self._stop_streaming()
             return self._completion(answer, response)
         content = await response.aread()
         completion = self._completion(self._parsed(content, response), response)
@@ -367,12 +386,18 @@ def checked_url(url: str) -> str:
     """
     from urllib.parse import urlsplit
 
-    parts = urlsplit(url)
-    if parts.username or parts.password or parts.query:
+    if set("@?#") & set(url):  # wherever it stands: a password may hold what ends a host
         raise ConfigError(
-            f"The address of {parts.hostname} holds a password or a query, which would end up in records.",
+            "A model's address holds a user, a password or a query, which would end up in records.",
             hint="Put the key into an environment variable and name it as key_env in the model's settings.",
         )
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:  # its text may show what was typed for a port
+        raise ConfigError(
+            "A model's address has a host or a port that cannot be.", hint="Write http://host:port/v1."
+        ) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(f"{url!r} is not the address of a server.", hint="Write http://host:port/v1.")
     path = parts.path.rstrip("/").removesuffix("/chat/completions")

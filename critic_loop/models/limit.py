@@ -11,7 +11,7 @@ from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 from critic_loop.core.errors import DeadlineExceeded
-from critic_loop.core.protocols import Completion, Model, Request
+from critic_loop.core.protocols import Completion, Model, NotSent, Request
 
 
 class Limited:
@@ -38,12 +38,18 @@ class Limited:
         return self._model.spec
 
     async def complete(self, request: Request) -> Completion:
-        """Answer `request` when its turn comes; waiting counts against `request.timeout_s`."""
+        """Answer `request` when its turn comes; waiting counts against `request.timeout_s`.
+
+        Raises:
+            NotSent: its turn came when nothing more was to be sent.
+        """
         loop = asyncio.get_running_loop()
         gate = self._gates.get(loop) or self._gate(loop)
         started = loop.time()
         await self._enter(gate, request)
         try:
+            if request.may_send is not None and not request.may_send():
+                raise NotSent(f"{self.spec} was not asked: the run ended before it was this call's turn.")
             if request.timeout_s is not None:
                 left_s = max(0.0, request.timeout_s - (loop.time() - started))
                 request = replace(request, timeout_s=left_s)

@@ -21,6 +21,8 @@ from critic_loop.models.failures import EndpointError, NoSuchModel
 
 _NUMBERS = re.compile(r"[0-9a-fA-F-]{8,}|\d+")
 """Request ids and counts, which differ between errors that are the same."""
+_LOOK_S = 0.2
+"""How long a wait goes on after nothing more is to be sent."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,9 +88,12 @@ class Retrying:
         async def attempt() -> Completion:
             if failed:
                 raise failed.pop()
-            if request.may_retry is not None and not request.may_retry():
+            if not _may_send(request) or (request.may_retry is not None and not request.may_retry()):
                 raise _NotAgain
             return await self._send(request, course)
+
+        async def wait(seconds: float) -> None:
+            await _sleep_while_sending(seconds, request)
 
         def note(state: RetryCallState) -> None:
             nonlocal last
@@ -97,7 +102,7 @@ class Retrying:
             self._note(state)
 
         retrying = AsyncRetrying(
-            sleep=asyncio.sleep,
+            sleep=wait,
             retry=course.may_pass,
             wait=course.wait_s,
             stop=course.over,
@@ -125,8 +130,23 @@ class Retrying:
         )  # fmt: skip
 
 
+def _may_send(request: Request) -> bool:
+    return request.may_send is None or request.may_send()
+
+
+async def _sleep_while_sending(seconds: float, request: Request) -> None:
+    """Sleep, but not on when nothing more is to be sent."""
+    if request.may_send is None:
+        return await asyncio.sleep(seconds)
+    time = asyncio.get_running_loop().time
+    until = time() + seconds
+    while (left_s := until - time()) > 0 and request.may_send():  # noqa: ASYNC110  # who ends the run may be in another thread
+        await asyncio.sleep(min(left_s, _LOOK_S))
+    return None
+
+
 class _NotAgain(Exception):
-    """Whoever asked has no budget for another attempt; never leaves this module."""
+    """Whoever asked wants no other attempt, or has no budget for it; never leaves this module."""
 
 
 class _Course:

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from critic_loop.core import plugins
 from critic_loop.core.errors import ConfigError
+from critic_loop.core.printable import without_secrets
 from critic_loop.core.protocols import Model
 from critic_loop.models.chat import ChatModel, ModelSettings
 from critic_loop.models.limit import Limited
@@ -72,7 +73,9 @@ def configured(name: str, tables: Mapping[str, ModelTable]) -> Model:
     if tables and ":" not in name:
         near = difflib.get_close_matches(name, tables, n=1)
         guess = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(sorted(tables))}."
-        raise ConfigError(f"There is no model {name!r} in [models].", hint=f"{guess} Or write BACKEND:NAME.")
+        raise ConfigError(
+            f"There is no model {without_secrets(name)!r} in [models].", hint=f"{guess} Or write BACKEND:NAME."
+        )
     return resolve(name)
 
 
@@ -91,14 +94,18 @@ def resolve(spec: str | Model, *, settings: ModelSettings | Mapping[str, Any] | 
         return spec
     backend, colon, rest = spec.partition(":")
     if not colon or not rest:
-        raise ConfigError(f"{spec!r} names no model.", hint=f"Write {_FORMS.get(backend, 'BACKEND:NAME')}.")
+        raise ConfigError(
+            f"{without_secrets(spec)!r} names no model.", hint=f"Write {_FORMS.get(backend, 'BACKEND:NAME')}."
+        )
     checked = _checked(settings)
     if backend in PROFILES:
         return _wrapped(_CHAT[backend](rest, checked), checked)
     model = _plugged(backend, rest)
     if checked != ModelSettings():
         given = ", ".join(sorted(checked.model_fields_set))
-        raise ConfigError(f"{spec!r}: backend {backend!r} takes no settings, but {given} was given.")
+        raise ConfigError(
+            f"{without_secrets(spec)!r}: backend {backend!r} takes no settings, but {given} was given."
+        )
     return model
 
 
@@ -208,5 +215,7 @@ def _name_and_url(rest: str) -> tuple[str, str]:
 
 def _needed(url: str, spec: str, backend: str) -> str:
     if not url:
-        raise ConfigError(f"{spec!r} does not say where the model is.", hint=f"Write {_FORMS[backend]}.")
+        raise ConfigError(
+            f"{without_secrets(spec)!r} does not say where the model is.", hint=f"Write {_FORMS[backend]}."
+        )
     return url

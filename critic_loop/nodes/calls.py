@@ -11,18 +11,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 from pydantic_core import to_json
 
-from critic_loop.core.budget import Ledger
+from critic_loop.core.budget import Lease, Ledger
 from critic_loop.core.errors import CriticLoopError, DeadlineExceeded, ModelError, boundary
 from critic_loop.core.messages import Text
-from critic_loop.core.protocols import Completion, Model, Piece, Request, Store
-from critic_loop.core.records import Call, Place, Record, Reply
+from critic_loop.core.protocols import Completion, Model, NotSent, Piece, Request, Store
+from critic_loop.core.records import NOT_SENT, Call, Place, Record, Reply
 from critic_loop.core.stop import StopReason
 from critic_loop.core.tree import Tree
 
@@ -114,20 +114,41 @@ class Calls:
             self.ledger.settle(lease, calls=0, tokens=0)
             raise self._time_is_up()
         sent, tokens = 0, 0
+        retries: list[Lease] = []
 
         def may_retry() -> bool:
-            return self.halted is None and self.ledger.reserve() is not None
+            return self._may_retry(retries)
 
         try:
             async with self.slots.lease(slot, tree=self.tree.id, attempt=place.subject[0]) as bound:
                 call = self._call(place, digest, request, template, bound)
                 await self.record(call, durable=True)
                 sent = 1
-                completion = await self._send(call, replace(request, may_retry=may_retry), bound.model)
+                asked = replace(request, may_retry=may_retry, may_send=self._may_send)
+                completion = await self._send(call, asked, bound.model, retries)
                 tokens = completion.usage.input_tokens + completion.usage.output_tokens
                 return call.id, completion
+        except NotSent as error:
+            sent = self._taken_back(retries)
+            raise (error if self.halted is None else self._no_further_call(self.halted)) from None
         finally:
             self.ledger.settle(lease, calls=sent, tokens=tokens)
+
+    def _may_send(self) -> bool:
+        return self.halted is None
+
+    def _may_retry(self, retries: list[Lease]) -> bool:
+        lease = self.ledger.reserve() if self._may_send() else None
+        if lease is not None:
+            retries.append(lease)
+        return lease is not None
+
+    def _taken_back(self, retries: list[Lease]) -> int:
+        """Give back the attempt that was not sent; return 1 if there was one before it."""
+        if not retries:
+            return 0
+        self.ledger.settle(retries.pop(), calls=0, tokens=0)
+        return 1
 
     def _settled(self, place: Place, digest: str) -> tuple[str, Completion] | None:
         for call in reversed(self.tree.calls_at(place)):
@@ -152,7 +173,7 @@ class Calls:
             sent_at=round(self.now(), 3),
         )
 
-    async def _send(self, call: Call, request: Request, model: Model) -> Completion:
+    async def _send(self, call: Call, request: Request, model: Model, retries: Sequence[Lease]) -> Completion:
         try:
             with boundary(ModelError, f"model {call.binding!r}"):
                 completion = await model.complete(self._within_deadline(self._heard(call, request)))
@@ -162,6 +183,13 @@ class Calls:
                 )
         except asyncio.CancelledError:
             await self.record(Reply(call=call.id, status="cancelled", ended_at=round(self.now(), 3)))
+            raise
+        except NotSent as error:
+            code = "" if retries else NOT_SENT
+            ended_at = round(self.now(), 3)
+            await self.record(
+                Reply(call=call.id, status="cancelled", error=str(error), error_code=code, ended_at=ended_at)
+            )
             raise
         except CriticLoopError as error:
             await self.record(self._failure(call, error))

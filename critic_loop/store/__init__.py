@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from critic_loop.core.errors import ConfigError
+from critic_loop.core.printable import without_secrets
 
 if TYPE_CHECKING:
     from critic_loop.core.protocols import Store
@@ -40,7 +41,7 @@ def open_store(where: str | Path | Store | None = None) -> Store:
     if where.startswith("sqlite:///") or (not separator and where.endswith((".db", ".sqlite", ".sqlite3"))):
         return SqliteStore(where)
     raise ConfigError(
-        f"{where!r} names no store{f': unknown scheme {scheme!r}' if separator else ''}.",
+        f"{without_secrets(where)!r} names no store{f': unknown scheme {scheme!r}' if separator else ''}.",
         hint="Known are `memory`, `sqlite:///PATH`, and paths that end in .db, .sqlite or .sqlite3.",
     )
 

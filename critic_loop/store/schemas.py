@@ -40,11 +40,11 @@ def schemas() -> Mapping[str, dict[str, Any]]:
     return {**named, "record": {"title": "Record", **_clean(union.json_schema())}}
 
 
-def write(folder: Path = FOLDER) -> list[Path]:
+def write(named: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:
     """Write one file for each schema; return them."""
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    for name, schema in schemas().items():
+    for name, schema in named.items():
         path = folder / f"{name}.json"
         path.write_bytes(text_of(schema))
         written.append(path)
@@ -64,5 +64,5 @@ def _clean(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    for path in write(*(Path(name) for name in sys.argv[1:2])):
+    for path in write(schemas(), Path(sys.argv[1]) if sys.argv[1:] else FOLDER):
         sys.stdout.write(f"{path}\n")

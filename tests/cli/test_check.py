@@ -112,6 +112,21 @@ def test_problems_of_specs_and_prompts(cli: Cli, project: Path) -> None:
     assert "agents/actor/mine.toml" in by_name.out
 
 
+@pytest.mark.parametrize("above", ["agents", "recipes", "prompts", "agents/recipes"])
+def test_what_a_project_lies_in_may_have_any_name(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, above: str
+) -> None:
+    project = tmp_path / above / "proj"
+    project.mkdir(parents=True)
+    monkeypatch.chdir(project)
+    assert cli("new", "recipe", "mine", "--prompts").code == 0
+    for what in ([], ["."], ["agents/recipes/mine.toml"], ["agents/actor/mine.toml"], [str(project)]):
+        ended = cli("recipes", "check", *what)
+        assert ended.code == 0, (what, ended.out)
+    (project / "agents/critic/mine.toml").rename(project / "agents/actor/other.toml")
+    assert "its folder says 'actor'" in cli("recipes", "check", "agents/actor/other.toml").out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -135,6 +150,12 @@ def test_what_roles_are_given_is_what_their_prompts_may_want() -> None:
         assert BLOCKS[agent.role] in template.blocks
 
 
+def test_a_file_that_is_no_text_is_named_once(cli: Cli, project: Path) -> None:
+    (project / "agents/recipes/bad.toml").write_bytes(b"\xff")
+    ended = cli("recipes", "check", "agents/recipes/bad.toml")
+    assert ended.out.startswith("agents/recipes/bad.toml: cannot be read as UTF-8 text")
+
+
 def test_lines_of_toml() -> None:
     text = 'a = 1\n"b c" = { d = 2,\n  e = 3 }\n[f.g]\nh = 4\n[[i]]\nj = 5\n'
     for loc, line in {
@@ -143,3 +164,4 @@ def test_lines_of_toml() -> None:
         ("f", "g", "x"): 4, ("z",): None, ("b c", "x"): 2,
     }.items():  # fmt: skip
         assert line_of(text, loc) == line, loc
+    assert line_of("a = 'x\u2028y\u0085z'  # \u2029\nb = 1\n", ("b",)) == 2, "only a new line ends a line"

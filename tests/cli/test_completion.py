@@ -57,6 +57,24 @@ def test_recipes_of_a_project(offered: Offered, cli: Cli, tmp_path: Path) -> Non
     assert offered("critic-loop run --recipe mi") == {"mine"}
 
 
+def test_a_broken_recipe_takes_nothing_away(offered: Offered, cli: Cli, tmp_path: Path) -> None:
+    assert cli("new", "recipe", "mine").code == 0
+    (tmp_path / "agents/recipes/bad.toml").write_text("search = 3\n")
+    (tmp_path / "agents/recipes/worse.toml").write_bytes(b"\xff")
+    (tmp_path / "critic_loop.toml").write_text("assets = ['.']\n")
+    assert {"mine", "bad", "worse", "refine"} <= offered("critic-loop run --recipe ")
+    listed = cli("recipes", "list")
+    assert listed.code == 0
+    assert "mine" in listed.out
+    assert "recipe 'bad' is left out: " in listed.clean
+    assert listed.clean.count("worse.toml") == 1
+    document = cli("recipes", "list", "--json")
+    assert document.code == 0
+    names = {recipe["name"] for recipe in document.json["recipes"]}
+    assert {"mine", "refine"} <= names
+    assert not {"bad", "worse"} & names
+
+
 def test_trees(offered: Offered, cli: Cli, serve: Serve, tmp_path: Path) -> None:
     row = cli("run", "What is 6 * 7?", "--actor", spec(serve(reviewed)), "--store", "t.db", "--json").json
     tree = row["results"][0]["tree"]

@@ -21,7 +21,7 @@ in_flight = 4
 spec = "vllm:Qwen3-8B@http://gpu:8000"
 key_env = "GPU_KEY"
 timeout_s = 30
-extra = { top_k = 20, api_token = "hidden-27182818" }
+extra = { top_k = 20, api_token = "hidden-27182818", x = { pin = "hidden-1618" } }
 """
 
 
@@ -48,7 +48,7 @@ def test_file_then_environment_then_flags(cli: Cli, project: Path, monkeypatch: 
     assert (settings["recipe"]["value"], settings["recipe"]["origin"]) == ("refine", "default")
     assert document["models"]["gpu"] == {
         "spec": "vllm:Qwen3-8B@http://gpu:8000", "key_env": "GPU_KEY", "timeout_s": 30.0,
-        "extra": {"top_k": 20, "api_token": "…"},
+        "extra": {"top_k": "…", "api_token": "…", "x": "…"},
     }  # fmt: skip
     table = cli("config")
     assert table.err == f"config   {file}\n"

@@ -127,6 +127,27 @@ def test_twice_ends_at_once(cli: Cli, serve: Serve, tmp_path: Path) -> None:
     assert [reply.status for reply in tree.replies.values()] == ["cancelled"]
 
 
+def test_twice_with_json_the_document_says_so(serve: Serve, tmp_path: Path) -> None:
+    server = serve(reviewed, delay_s=30)
+    arguments = ["run", "x", "--actor", spec(server), "--json"]
+    twice = [signal.SIGINT, signal.SIGINT]
+    ended = interrupted(arguments, server, after=1, folder=tmp_path, signals=twice)
+    assert ended.returncode == 130
+    error = json.loads(ended.stdout)["error"]
+    assert (error["code"], error["docs"]) == ("interrupted", "reference/errors.html#interrupted")
+    assert error["hint"].startswith("Run the same command again to go on")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_lay_in_memory_is_gone(serve: Serve, tmp_path: Path, times: int) -> None:
+    server = serve(reviewed, delay_s=0.5 if times == 1 else 30)
+    arguments = ["run", "x", "--actor", spec(server), "--store", "memory"]
+    ended = interrupted(arguments, server, after=1, folder=tmp_path, signals=[signal.SIGINT] * times)
+    assert ended.returncode == 130
+    assert "Nothing was kept" in ended.stderr
+    assert "again to go on" not in ended.stderr
+
+
 def test_three_times_end_what_does_not_listen(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "stuck.py").write_text(
         "import pathlib, time\n"

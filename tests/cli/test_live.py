@@ -174,6 +174,11 @@ def test_many_tasks_on_their_way() -> None:
     view.ending = True
     assert list(tasks) == [], "nothing is begun any more"
     assert "no task is begun" in "\n".join(drawn(view.draw(20, 100), 100))
+    for width in (100, 60, 40, 20):
+        for lines in (20, 8, 3):
+            assert len(drawn(view.draw(lines, width), width)) == min(lines, 13), (lines, width)
+    assert "Ending. Ctrl-C again leaves at once." in drawn(view.draw(20, 40), 40)
+    assert "10 of 40" in drawn(view.draw(20, 40), 40)[0]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminal")

@@ -76,12 +76,26 @@ def test_nothing_is_overwritten(cli: Cli, tmp_path: Path) -> None:
     assert (tmp_path / "conftest.py").read_text() == "# mine\n"
 
 
-@pytest.mark.parametrize("name", ["../x", "Upper", "1st", "a b", "", "class"])
+TAKEN = ["len", "cl", "checks", "conftest", "critic_loop", "critic-loop", "test", "json", "match"]
+
+
+@pytest.mark.parametrize("name", ["../x", "Upper", "1st", "a b", "", "class", *TAKEN])
 def test_names(cli: Cli, tmp_path: Path, name: str) -> None:
     ended = cli("new", "verifier", name)
     assert ended.code == 2
     assert "error: " in ended.clean
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_to_be_typed_can_be_typed(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "my project"
+    (folder / "below").mkdir(parents=True)
+    (folder / "critic_loop.toml").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder / "below")
+        out = cli("new", "recipe", "mine").out
+    assert f"--recipe mine --assets '{folder}'\n" in out
+    assert f"python -m pytest '{folder}/tests/test_recipe_mine.py'\n" in out
 
 
 def test_a_project_that_looks_through_itself_needs_no_flag(cli: Cli, tmp_path: Path) -> None:

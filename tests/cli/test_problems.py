@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,6 +102,108 @@ def test_all_lines_are_checked_before_anything_is_sent(cli: Cli, serve: Serve, t
     assert 'Each line is like {"prompt":' in ended.clean
     assert server.requests == []
     assert not (tmp_path / ".critic_loop").exists()
+
+
+def test_out_is_kept_until_everything_is_in_order(cli: Cli, serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl").write_text("earlier results\n")
+    (tmp_path / "t.jsonl").write_text('{"prompt": "x"}\n')
+    for wrong in (
+        ["--recipe", "refin"],
+        ["--actor", "foo:bar"],
+        ["--verifier", "nobody"],
+        ["--max-calls", "1"],
+    ):
+        given = [] if "--actor" in wrong else ["--actor", NOBODY]
+        more = ["--judge", NOBODY] if wrong[0] == "--max-calls" else []
+        ended = cli("run", "--file", "t.jsonl", "--out", "out.jsonl", *given, *wrong, *more)
+        assert ended.code == 2
+        assert (tmp_path / "out.jsonl").read_text() == "earlier results\n"
+    assert cli("run", "--file", "t.jsonl", "--out", "out.jsonl", "--actor", spec(serve(reviewed))).code == 0
+    assert json.loads((tmp_path / "out.jsonl").read_text())["answer"] == "answer 42"
+
+
+@pytest.mark.parametrize("out", ["t.jsonl", "./t.jsonl", "link.jsonl"])
+def test_results_are_not_written_over_the_tasks(cli: Cli, tmp_path: Path, out: str) -> None:
+    (tmp_path / "t.jsonl").write_text('{"prompt": "x"}\n')
+    (tmp_path / "link.jsonl").symlink_to("t.jsonl")
+    ended = cli("run", "--file", "t.jsonl", "--out", out, "--actor", NOBODY)
+    assert ended.code == 2
+    assert "--out and --file are the same file" in ended.clean
+    assert (tmp_path / "t.jsonl").read_text() == '{"prompt": "x"}\n'
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_only_a_new_line_ends_a_task(cli: Cli, serve: Serve, tmp_path: Path, end: str) -> None:
+    words = "a\u2028b\u0085c\u2029d"
+    lines = end.join(json.dumps({"prompt": f"{words} {n}"}, ensure_ascii=False) for n in range(2)) + end
+    (tmp_path / "t.jsonl").write_bytes(lines.encode())
+    server = serve(reviewed)
+    assert cli("run", "--file", "t.jsonl", "--actor", spec(server), "--json").json["summary"]["tasks"] == 2
+    assert words in server.requests[0].text
+    (tmp_path / "t.jsonl").write_bytes(lines.encode() + b"{}")
+    assert "t.jsonl:3: key 'prompt'" in cli("run", "--file", "t.jsonl", "--actor", NOBODY).clean
+    assert "1 of 3 lines cannot be used" in cli("run", "--file", "t.jsonl", "--actor", NOBODY).clean
+
+
+def test_a_task_that_is_not_text(cli: Cli) -> None:
+    ended = cli("run", "\udcff abc", "--actor", NOBODY)
+    assert ended.code == 2
+    assert "the task is not UTF-8 text" in ended.clean
+
+
+@pytest.mark.parametrize("arguments", [["config"], ["recipes", "check"], ["run", "x", "--actor", NOBODY]])
+def test_a_folder_that_is_gone(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    ended = cli(*arguments, "--json")
+    assert ended.code == 2
+    assert "the current folder cannot be used: No such file or directory." in ended.clean
+    assert ended.json["error"]["code"] == "config"
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that takes nothing")
+@pytest.mark.parametrize(
+    "arguments",
+    [["recipes", "list"], ["recipes", "list", "--json"], ["run", "x", "--actor", "foo:x", "--json"]],
+)
+def test_a_full_stdout(tmp_path: Path, arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "critic_loop", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            command, cwd=tmp_path, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert ended.returncode == (2 if "run" in arguments else 1)
+    assert "error: " in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "Exception ignored" not in ended.stderr
+
+
+def test_nothing_in_a_file_moves_the_cursor(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile, shown = "\\u001b[2J\\u202e[red]x", "<U+001B>[2J<U+202E>[red]x"
+    folder = tmp_path / "agents" / "recipes"
+    folder.mkdir(parents=True)
+    (folder / "mine.toml").write_text(
+        f'description = "{hostile}d"\nsource = "{hostile}s"\nsearch = {{ kind = "refine" }}\n'
+    )
+    (tmp_path / "critic_loop.toml").write_text(
+        f'assets = ["."]\n[models."{hostile}m"]\nspec = "chat:x@http://127.0.0.1:9/v1"\n'
+    )
+    for arguments, letters in (
+        (["recipes", "list"], "ds"),
+        (["recipes", "show", "mine"], "ds"),
+        (["models"], "m"),
+    ):
+        ended = cli(*arguments)
+        for letter in letters:
+            assert f"{shown}{letter}" in ended.out, arguments
+        assert "\x1b" not in ended.out
+        assert "\u202e" not in ended.out
 
 
 def test_two_tasks_of_one_id_are_refused(cli: Cli) -> None:

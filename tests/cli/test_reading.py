@@ -16,14 +16,14 @@ from rich.console import Console
 
 from critic_loop.cli.outline import outline
 from critic_loop.cli.page import page
-from critic_loop.core.records import Subject, Verdict
+from critic_loop.core.records import Subject, Task, Verdict
 from critic_loop.core.tree import Tree
 from critic_loop.store import open_store
 from critic_loop.testing.trees import ALL
 from tests.cli.conftest import Cli
 from tests.conftest import Grown
 from tests.planted import by_hand
-from tests.planted.by_hand import accepts, end, rejects, user_says
+from tests.planted.by_hand import accepts, cannot_judge, end, rejects, user_says
 
 HAND = by_hand.PLANTED
 
@@ -141,6 +141,14 @@ def test_failures_by_other_things(cli: Cli, mixed: str, by: str, value: Any) -> 
     assert document["by"] == by
     values = [group["value"] for group in document["groups"]]
     assert len(values) > 1 if by == "task" else value in values
+
+
+def test_a_tag_that_a_task_has_twice_counts_once(cli: Cli) -> None:
+    g = Grown(Task.of("x", tags=("math", "math")))
+    end(g, g.attempt(answer="41"), "nobody", "exhausted")
+    keep("tags.db", [g.tree])
+    (group,) = cli("failures", "tags.db", "--by", "tag", "--json").json["groups"]
+    assert (group["value"], group["trees"]) == ("math", 1)
 
 
 def test_the_trees_of_a_cause(cli: Cli, mixed: str) -> None:
@@ -309,6 +317,21 @@ def test_pages_hold_nothing_but_our_own_markup(name: str) -> None:
     policy = next(c for c in found.attributes["content"] if "default-src" in c)
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert "unsafe" not in policy
+
+
+def test_pages_link_only_to_what_is_on_them() -> None:
+    g = Grown()
+    last: tuple[str, ...] = ()
+    for number in range(60):
+        last = (g.attempt(*last, answer=str(number)),)
+        cannot_judge(g, last[0], "no tests")
+    end(g, last[0], "nobody", "exhausted")
+    for shown in (outline(g.tree, most=3), outline(g.tree, attempt="t.20")):
+        found = seen(page(shown)).attributes
+        assert {href[1:] for href in found["href"]} <= set(found["id"])
+        assert "t.f60" in page(shown), "what is not on the page is named all the same"
+    found = seen(page(outline(g.tree))).attributes
+    assert {"#t.60", "#t.f60"} <= set(found["href"])
 
 
 def test_the_style_is_the_one_that_the_policy_allows() -> None:

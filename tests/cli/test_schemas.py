@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from critic_loop.cli.schemas import DOCUMENTS, FOLDER, schemas, text_of, write
+from critic_loop.cli.schemas import DOCUMENTS, FOLDER, schemas
+from critic_loop.store.schemas import text_of, write
 from tests.cli.conftest import Cli, Serve, plays_countdown, spec
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +25,7 @@ def test_the_published_schemas_are_up_to_date(name: str) -> None:
 
 
 def test_nothing_else_is_published(tmp_path: Path) -> None:
-    names = {path.name for path in write(tmp_path)}
+    names = {path.name for path in write(schemas(), tmp_path)}
     assert names == {path.name for path in (ROOT / FOLDER).iterdir()}
 
 

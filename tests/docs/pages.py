@@ -76,7 +76,7 @@ def blocks(page: Path) -> list[Block]:
     found = [
         _block(page, match, text.count("\n", 0, match.start("info")) + 2) for match in _FENCE.finditer(text)
     ]
-    if 2 * len(found) != len(re.findall(r"^\s*```", text, re.MULTILINE)):
+    if 2 * len(found) != len(re.findall(r"^\s*(?:```|~~~)", text, re.MULTILINE)):
         raise Broken(f"{page.name}: a block is indented or not closed")
     return found
 
@@ -138,7 +138,7 @@ class Reader:
         for name in list(self.unused):
             path = Path(name)
             words = {path.name, path.stem, *path.parts[:1]} if len(path.parts) > 1 else {path.name, path.stem}
-            if any(word in block.text for word in words):
+            if any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", block.text) for word in words):
                 del self.unused[name]
 
     def _file(self, block: Block) -> None:
@@ -180,7 +180,7 @@ class Reader:
 
     def _run(self, command: str, code: int, block: Block) -> str:
         ended = subprocess.run(
-            ["bash", "-c", command],
+            ["bash", "-o", "pipefail", "-c", command],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,

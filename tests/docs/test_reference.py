@@ -172,10 +172,39 @@ def test_the_check_sees(tmp_path: Path, html: str, problem: str) -> None:
     assert all(problem in line for line in found)
 
 
-def test_the_check_sees_fonts_from_elsewhere(tmp_path: Path) -> None:
-    (tmp_path / "page.html").write_text("x")
-    (tmp_path / "page.css").write_text("a{background:url(https://example.org/x.png)}")
+@pytest.mark.parametrize(
+    "css",
+    [
+        "a{background:url(https://example.org/x.png)}",
+        'a{background:url( "https://example.org/x.png" )}',
+        '@import "https://example.org/x.css";',
+        "@import'https://example.org/x.css';",
+        "@import url(https://example.org/x.css);",
+    ],
+)
+@pytest.mark.parametrize("page", ["x", "<style>{css}</style>", "<p style='{css}'>"])
+def test_the_check_sees_what_a_style_loads_from_elsewhere(tmp_path: Path, css: str, page: str) -> None:
+    inside = page != "x"
+    if "style='" in page:
+        css = css.replace("'", '"')
+    (tmp_path / "page.html").write_text(page.replace("{css}", css))
+    (tmp_path / "page.css").write_text("" if inside else css)
     assert "from elsewhere" in next(check.problems(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("page", "why"),
+    [
+        ("<img srcset='https://example.org/x.png 2x'>", "from elsewhere"),
+        ("<object data='https://example.org/x'></object>", "from elsewhere"),
+        ("<img src='there/is/none.png'>", "no such page"),
+        ("<link rel='stylesheet' href='none.css'>", "no such page"),
+        ("<script src='none.js'></script>", "no such page"),
+    ],
+)
+def test_the_check_sees_what_a_page_loads(tmp_path: Path, page: str, why: str) -> None:
+    (tmp_path / "page.html").write_text(page)
+    assert why in next(check.problems(tmp_path))
 
 
 def test_no_page_is_a_problem(tmp_path: Path) -> None:

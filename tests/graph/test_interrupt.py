@@ -10,8 +10,8 @@ import pytest
 import critic_loop as cl
 from critic_loop.core.errors import RateLimited
 from critic_loop.core.protocols import Piece, Request
-from critic_loop.core.records import Attempt, Outcome
-from critic_loop.models import Retrying, RetryPolicy
+from critic_loop.core.records import Attempt, Outcome, Verdict
+from critic_loop.models import Limited, Retrying, RetryPolicy
 from critic_loop.store import MemoryStore
 from critic_loop.testing import ScriptedModel
 from tests.graph.conftest import RIGHT, WRONG, counting, never, outline
@@ -108,3 +108,65 @@ async def test_pieces_come_with_the_records_of_their_call() -> None:
     assert "".join(piece.text for piece in pieces) == "answer 42"
     assert kinds.index("Reply") == 2 + len(pieces)
     assert any(isinstance(r, Attempt) for r in seen)
+
+
+async def test_an_answer_that_was_verified_while_the_loop_was_ending_is_not_revised_later() -> None:
+    store, model = MemoryStore(), ScriptedModel(lambda _: "42")
+
+    def is_right(view: Any) -> bool:
+        loop.interrupt()
+        return view.answer == "42"
+
+    loop = cl.Loop("try-again", actor=model, verifiers=[cl.verifier(is_right)], store=store)
+    first = await loop.run("x", tree_id="t1")
+    assert (first.stop, first.verdict) == ("interrupted", Verdict.PASS)
+    calls = len(model.requests)
+    again = cl.Loop("try-again", actor=model, verifiers=[cl.verifier(is_right)], store=store)
+    second = await again.run("x", tree_id="t1")
+    assert second.stop == "verified"
+    assert len(model.requests) == calls
+
+
+async def test_calls_that_wait_for_their_turn_are_not_sent_and_cost_nothing() -> None:
+    asked, release = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: Request) -> str:
+        asked.set()
+        await release.wait()
+        return "answer 3"
+
+    actor, store = ScriptedModel(slow), MemoryStore()
+    loop = cl.Loop("best-of-n", actor=Limited(actor, 1), critic=reviewer(), verifiers=[never], store=store)
+    running = asyncio.create_task(loop.run("x", tree_id="t"))
+    await asked.wait()
+    loop.interrupt()
+    release.set()
+    result = await running
+    assert result.stop == "interrupted"
+    assert len(actor.requests) == 1
+    assert result.spend.calls == 1
+    replies = list(result.tree.replies.values())
+    assert len(replies) > 1, "the others had been written down before they waited"
+    assert [(r.status, r.error_code) for r in replies[1:]] == [("cancelled", "not-sent")] * (len(replies) - 1)
+    again = cl.Loop("best-of-n", actor=actor, critic=reviewer(), verifiers=[never], store=store)
+    resumed = await again.run("x", tree_id="t")
+    assert resumed.stop != "interrupted"
+    assert resumed.spend.calls == len(actor.requests)
+
+
+async def test_a_wait_for_the_next_attempt_ends_with_the_run() -> None:
+    asked = asyncio.Event()
+
+    def limited(request: Request) -> RateLimited:
+        asked.set()
+        return RateLimited("slow down", retry_after_s=60.0)
+
+    actor = ScriptedModel(limited)
+    loop = cl.Loop("try-again", actor=Retrying(actor), verifiers=[never], store=MemoryStore())
+    running = asyncio.create_task(loop.run("x", tree_id="t"))
+    await asked.wait()
+    await asyncio.sleep(0.05)
+    loop.interrupt()
+    async with asyncio.timeout(5):
+        result = await running
+    assert (result.stop, len(actor.requests), result.spend.calls) == ("interrupted", 1, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -230,6 +231,27 @@ def test_run_sync_works_with_and_without_a_running_event_loop() -> None:
 
     assert asyncio.run(inside()).answer == first
     asyncio.run(loop.aclose())
+
+
+def test_closing_ends_generators_that_were_left_open() -> None:
+    ended: list[bool] = []
+
+    async def pieces() -> AsyncGenerator[str]:
+        try:
+            yield "42"
+        finally:
+            ended.append(True)
+
+    held = pieces()
+
+    async def answer(request: Any) -> str:
+        return await anext(held)
+
+    loop = cl.Loop("best-of-n", actor=ScriptedModel(answer), max_calls=1)
+    assert loop.run_sync("x").answer == "42"
+    assert not ended
+    asyncio.run(loop.aclose())
+    assert ended
 
 
 async def test_map_keeps_its_window() -> None:

@@ -8,8 +8,10 @@ import pytest
 
 import critic_loop as cl
 from critic_loop.core.errors import SearchError
+from critic_loop.core.records import Event, Feedback, Subject
 from critic_loop.metrics import why
 from critic_loop.testing import ScriptedModel
+from tests.conftest import Grown
 from tests.graph.conftest import RIGHT, is_42
 
 pytestmark = pytest.mark.anyio
@@ -40,3 +42,17 @@ async def test_an_error_that_ended_the_tree_is_the_cause() -> None:
     assert result.stop == "error"
     assert result.why().cause == "error"
     assert "lost its way" in result.why().text
+    stored = await loop.store.load(result.tree.id)
+    assert why(stored) == result.why()
+    assert [(e.kind, e.data) for e in stored.events] == [("error", {"code": "search"})]
+
+
+def test_a_tree_that_goes_on_after_an_error_is_no_error() -> None:
+    g = Grown()
+    first = g.attempt(answer="41")
+    g.tree.append(Event(kind="error", at=1.0, text="lost", data={"code": "search"}))
+    user = Feedback(id=g.tree.next_feedback_id(), source="user", score=0.0, subject=Subject.of(first))
+    g.tree.append(user)
+    assert why(g.tree).cause == "error"
+    g.ask(first)
+    assert why(g.tree).cause == "unfinished"

@@ -56,6 +56,30 @@ def test_prose_is_compared_by_sentences() -> None:
     assert [op for op, *_ in lines(old, new)] == [" ", "-", "+", " "]
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("a\nb", "a\nb\n"),
+        ("a\nb", "a\r\nb"),
+        ("a\nb", "a \nb\t"),
+        ("if x:\n\ty()", "if x:\n        y()"),
+        ("One. " + "two " * 40 + ". Three.", "One.\n" + "two " * 40 + ".\tThree."),
+    ],
+)
+def test_a_change_that_cannot_be_seen_is_told(old: str, new: str) -> None:
+    assert lines(old, new) == ["… only white space changed"]
+
+
+def test_an_indentation_that_changed_is_shown() -> None:
+    assert lines("if x:\n    y()\nz()", "if x:\n    y()\n    z()")[-2:] == ["- z()", "+     z()"]
+
+
+def test_the_end_of_a_sentence_is_no_sentence() -> None:
+    old, new = "句" * 121 + "。", "句" * 121 + "。新。"
+    assert lines(old, new) == [f"  {old}", "+ 新。"]
+    assert lines(old, old + "\n\n末")[1:] == ["+ ", "+ 末"]
+
+
 def test_lines_that_only_came_or_went() -> None:
     assert lines("a", "a\nb") == ["  a", "+ b"]
     assert lines("a\nb", "b") == ["- a", "  b"]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from critic_loop.core.printable import excerpt, printable
+from critic_loop.core.printable import excerpt, printable, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,9 @@ from critic_loop.core.printable import excerpt, printable
         ("if admin\u202e\u2066# check\u2069", "if admin<U+202E><U+2066># check<U+2069>"),
         ("zero\u200bwidth\ufeff", "zero<U+200B>width<U+FEFF>"),
         ("tag\U000e0041", "tag<U+E0041>"),
+        ("so\u00adft\u034f\u180e", "so<U+00AD>ft<U+034F><U+180E>"),
+        ("fill\u115f\u1160\u3164\uffa0", "fill<U+115F><U+1160><U+3164><U+FFA0>"),
+        ("a\U000e0100b\U000e01ef", "a<U+E0100>b<U+E01EF>"),
         ("line\u2028end", "line<U+2028>end"),
         ("half\ud800", "half<U+D800>"),
     ],
@@ -50,3 +53,24 @@ def test_an_excerpt_says_that_it_is_one() -> None:
     assert excerpt("0123456789", 10) == "0123456789"
     assert excerpt("0123456789a", 10) == "012345678…"
     assert excerpt(" " * 100 + "a", 10) == "…"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("chat:m@http://host:8000/v1", "chat:m@http://host:8000/v1"),
+        ("chat:m@http://me:hunter2@host/v1?api_key=hunter2", "chat:m@http://…@host/v1?…"),
+        ("chat:m@http://me:hun/hunter2@host/v1", "chat:m@http://…@host/v1"),
+        ("http://me:hun@hunter2@host", "http://…@host"),
+        ("http://me:hun?hunter2@host", "http://…"),
+        ("http://host/v1?password=a@hunter2", "http://…"),
+        ("http:me:hunter2@host", "http:…@host"),
+        ("postgresql://u:hunter2@h/db?password=hunter2", "postgresql://…@h/db?…"),
+        ("redis://h/0?password=hunter2", "redis://h/0?…"),
+        ("sqlite:////home/me@work/trees.db", "sqlite:////home/me@work/trees.db"),
+        ("embedded:countdown", "embedded:countdown"),
+    ],
+)
+def test_addresses_are_shown_without_secrets(address: str, shown: str) -> None:
+    assert without_secrets(address) == shown
+    assert "hunter2" not in shown

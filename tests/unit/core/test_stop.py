@@ -166,7 +166,8 @@ def test_elapsed_and_spent_fire_at_their_limit(grown):
     assert Spent(tokens=100)(progress) == StopReason("spent", "100 of 100 tokens spent")
     assert Spent(usd=0.5)(progress) == StopReason("spent", "0.5 of 0.5 USD spent")
     assert Spent(usd=9, calls=3)(progress) == StopReason("spent", "3 of 3 calls spent")
-    assert fired(Spent(usd=0.6, tokens=101, calls=4), progress) is None
+    assert Spent(output_tokens=30)(progress) == StopReason("spent", "30 of 30 output tokens spent")
+    assert fired(Spent(usd=0.6, tokens=101, output_tokens=31, calls=4), progress) is None
 
 
 def test_an_unknown_price_is_not_free_and_not_spent(grown):
@@ -202,7 +203,7 @@ rules = st.one_of(
     st.builds(Plateau, rounds=counts, gain=amounts),
     st.builds(Failing, counts),
     st.builds(Elapsed, amounts),
-    st.builds(Spent, tokens=st.none() | counts, calls=st.none() | counts),
+    st.builds(Spent, tokens=st.none() | counts, output_tokens=st.none() | counts, calls=st.none() | counts),
 )
 compound = st.recursive(
     rules,

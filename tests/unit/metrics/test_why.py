@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 
 import pytest
 
-from critic_loop.core.records import Outcome, Task, Verdict
+from critic_loop.core.records import Event, Outcome, Task, Verdict
+from critic_loop.core.stop import GOES_ON, LIMITS
 from critic_loop.core.tree import Tree
 from critic_loop.metrics import Cause, why
 from critic_loop.testing.trees import ALL
@@ -111,7 +113,7 @@ def test_of_several_right_ones_the_first_is_named() -> None:
     for verdict in ("pass", "fail", "pass"):
         g.verified(g.attempt(answer=verdict), verdict)
     end(g, "t.2", "vote", "exhausted")
-    assert why(g.tree).text.startswith("Attempt 1 (and 1 more) is right, says the verifier 'answer', but ")
+    assert why(g.tree).text.startswith("Attempt 1 (and 1 more) are right, says the verifier 'answer', but ")
 
 
 def test_a_wrong_revision_that_was_not_chosen_is_no_matter() -> None:
@@ -240,8 +242,11 @@ def test_nothing_on_record_is_said_to_be_nothing() -> None:
     end(g, only, "nobody", "exhausted")
     assert why(g.tree).text.startswith("Nobody could judge attempt 1")
     h = Grown()
-    end(h, None, "nobody", "exhausted", stop_text="nothing to try")
-    assert why(h.tree).text == "The loop ended without an answer: nothing to try."
+    for stop_text in ("nothing to try", "nothing to try."):
+        end(h, None, "nobody", "exhausted", stop_text=stop_text)
+        assert why(h.tree).text == "The loop ended without an answer: nothing to try."
+    end(h, None, "nobody", "elapsed", stop_text="Time is up.")
+    assert why(h.tree).text.endswith(" s: Time is up.")
 
 
 def test_the_reference_is_named_as_a_source() -> None:
@@ -306,6 +311,117 @@ def test_a_later_outcome_counts() -> None:
     g.verified(second, "pass")
     g.tree.append(Outcome(chosen=second, stop="verified"))
     assert cause(g) == "solved"
+
+
+def test_an_outcome_is_over_once_the_loop_goes_on() -> None:
+    g = Grown()
+    first = g.attempt(answer="41")
+    g.verified(first, "fail")
+    g.ask(first)
+    end(g, first, "verifier", "budget")
+    user_says(g, first, 0.0)
+    assert cause(g) == "budget", "late feedback ends nothing"
+    g.settle("t.2", "42")
+    assert cause(g) == "unfinished"
+    end(g, first, "verifier", "budget")
+    g.ask("t.2")
+    assert cause(g) == "unfinished"
+
+
+def test_every_moment_of_a_tree_that_was_parked_and_heard() -> None:
+    g = Grown()
+    g.attempt(answer="41", status="parked")
+    g.attempt(answer="42", status="parked")
+    end(g, None, "nobody", "parked")
+    for number, attempt in enumerate(("t.1", "t.2")):
+        g.say(attempt, source="human", author="ana", verdict="fail")
+        assert cause(g) == "parked"
+        assert f"on {2 - number} attempt" in why(g.tree).text
+        g.settle(attempt, f"4{number + 1}")
+    g.tree.append(Event(kind="resume", at=1.0, data={"by": "caller"}))
+    assert cause(g) == "unfinished"
+    assert "has been heard: run it again" in why(g.tree).text
+    g.ask("t.2")
+    assert cause(g) == "unfinished"
+    assert "1 in flight" in why(g.tree).text
+    g.settle("t.3", "43")
+    end(g, "t.3", "critic", "accepted")
+    causes = [str(why(Tree.of(g.tree.log[: last + 1])).cause) for last in range(len(g.tree.log))]
+    parked = [isinstance(r, Outcome) for r in g.tree.log].index(True)
+    assert set(causes[:parked]) == {"unfinished"}
+    assert [k for k, _ in groupby(causes[parked:])] == ["parked", "unfinished", "unknown"]
+
+
+def test_an_interrupted_run_is_no_failure_and_goes_on() -> None:
+    g = Grown(Task.of("x", reference="42"))
+    first = g.attempt(answer="41")
+    end(g, first, "nobody", "interrupted", stop_text="the run was interrupted")
+    found = why(g.tree)
+    assert found.cause == "unfinished"
+    assert not found.failed
+    assert found.text == "The run was interrupted after 1 attempt."
+    assert {"parked", "failing", "interrupted"} == GOES_ON - LIMITS
+
+
+def test_a_confirmation_that_came_later_does_not_excuse_the_selection() -> None:
+    g = Grown()
+    right, wrong = g.attempt(answer="42"), g.attempt(answer="41")
+    g.verified(right, "pass")
+    end(g, wrong, "critic", "exhausted")
+    user_says(g, wrong, 0.0)
+    assert "could not know" not in why(g.tree).text
+    user_says(g, right, 1.0)
+    assert "could not know" not in why(g.tree).text
+    assert "verified-first" in why(g.tree).hint
+
+
+def test_a_selection_that_heard_otherwise_could_not_know() -> None:
+    g = Grown()
+    right, wrong = g.attempt(answer="42"), g.attempt(answer="41")
+    g.verified(right, "fail")
+    end(g, wrong, "critic", "exhausted")
+    user_says(g, right, 1.0)
+    assert "could not know" in why(g.tree).text
+
+
+def test_an_abstention_does_not_matter_once_the_answer_is_known() -> None:
+    g = Grown()
+    for answer in ("40", "41"):
+        wrong = g.attempt(answer=answer)
+        cannot_judge(g, wrong, "timeout")
+        user_says(g, wrong, 0.0)
+    end(g, "t.2", "nobody", "exhausted")
+    assert cause(g) == "never_found"
+
+
+def test_critiques_that_came_later_guided_nothing() -> None:
+    g = Grown()
+    only = g.attempt(answer="41")
+    g.verified(only, "fail")
+    end(g, only, "verifier", "exhausted")
+    garbled(g, only)
+    assert cause(g) == "never_found"
+
+
+def test_the_last_unreadable_answers_are_shown_first() -> None:
+    g = Grown()
+    for number in range(8):
+        unreadable(g, text=f"weather {number}")
+    end(g, None, "nobody", "exhausted")
+    found = why(g.tree)
+    assert found.cause == "unparsed"
+    assert [e.id for e in found.evidence] == ["t.8", "t.7", "t.6", "t.5", "t.4"]
+
+
+def test_the_last_unreadable_critiques_are_shown_first() -> None:
+    g = Grown()
+    for number in range(8):
+        last = garbled(g, g.attempt(answer=str(number)))
+    end(g, "t.1", "nobody", "exhausted")
+    found = why(g.tree)
+    assert found.cause == "unparsed"
+    assert found.evidence[0].id == last
+    assert len(found.evidence) == 5
 
 
 def test_every_cause_is_a_word_and_failures_are_the_first() -> None:

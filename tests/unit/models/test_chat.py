@@ -6,6 +6,7 @@ import logging
 import threading
 
 import httpx
+import orjson
 import pytest
 
 from critic_loop.core.errors import (
@@ -307,6 +308,44 @@ async def test_fields_that_an_endpoint_refuses_are_learnt_once(caplog):
     assert caplog.text.count("does not support") == 2
 
 
+async def test_an_endpoint_that_cannot_stream_answers_whole(caplog):
+    log, pieces = [], []
+    model = ChatModel("m", url="http://127.0.0.1", transport=picky("stream", log=log))
+    request = ask(on_text=pieces.append)
+    with caplog.at_level(logging.WARNING):
+        await model.complete(request)
+        await closing(model, request)
+    assert pieces == ["yes", "yes"]
+    assert ["stream" in body for body in log] == [True, False, False]
+    assert "stream_options" not in log[-1]
+    assert caplog.text.count("does not support stream,") == 1
+
+
+async def test_an_endpoint_that_counts_only_whole_answers_is_not_asked_to_stream_again(caplog):
+    log, pieces = [], []
+
+    def answer(request):
+        log.append(orjson.loads(request.content))
+        if log[-1].get("stream"):
+            chunk = {"choices": [{"index": 0, "delta": {"content": "yes"}, "finish_reason": "stop"}]}
+            events = b"data: " + orjson.dumps(chunk) + b"\n\ndata: [DONE]\n\n"
+            return httpx.Response(200, content=events, headers={"content-type": "text/event-stream"})
+        choice = {"message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 10, "completion_tokens": 2}
+        return httpx.Response(200, json={"choices": [choice], "usage": usage})
+
+    model = ChatModel("m", url="http://127.0.0.1", transport=lambda: httpx.MockTransport(answer))
+    request = ask(on_text=pieces.append)
+    with caplog.at_level(logging.WARNING):
+        await model.complete(request)
+        await model.complete(request)
+        completion = await closing(model, request)
+    assert pieces == ["yes"] * 3
+    assert ["stream" in body for body in log] == [True, False, False]
+    assert completion.usage.output_tokens == 2
+    assert caplog.text.count("reports no usage") == 1
+
+
 async def test_a_field_that_matters_is_not_dropped():
     model = ChatModel("m", url="http://127.0.0.1", transport=picky("tools"))
     with pytest.raises(EndpointError, match="400") as raised:
@@ -397,8 +436,13 @@ def test_addresses_have_one_form(given, expected):
 
 
 @pytest.mark.parametrize(
-    "url", ["", "gpu:8000", "ftp://h", "ftp://u:secret@h", "http://u:secret@h/v1", "http://h/v1?key=secret"]
-)
+    "url",
+    [
+        "", "gpu:8000", "ftp://h", "ftp://u:secret@h", "http://u:secret@h/v1", "http://h/v1?key=secret",
+        "http://u:pa/secret@h:1/v1", "http://u:a@secret@h/v1", "http:u:secret@h", "http://h/v1#secret",
+        "http://h:secret/v1", "http://h:99999/v1", "http://[secret/v1",
+    ],
+)  # fmt: skip
 def test_addresses_with_secrets_or_without_a_scheme_are_refused(url):
     with pytest.raises(ConfigError) as raised:
         ChatModel("m", url=url)

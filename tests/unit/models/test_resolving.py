@@ -130,3 +130,16 @@ def test_importing_models_loads_no_client():
     code = "import sys, critic_loop.models; print([m for m in ('httpx', 'aiohttp') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "chat:x@http://u:hun/hunter2@h:1/v1", "ollama:x@http://u:a@hunter2@h", "chat:x@ftp://u:hunter2@h",
+        "chat:x@http:u:hunter2@h", "openai:x@https://h:hunter2",
+    ],
+)  # fmt: skip
+def test_no_error_shows_a_password(spec: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        resolve(spec)
+    assert "hunter2" not in f"{raised.value} {raised.value.hint}"

@@ -4,8 +4,9 @@ import pytest
 
 from critic_loop.core.errors import ConfigError, ModelError, RateLimited, StoreError
 from critic_loop.core.messages import user
-from critic_loop.core.protocols import Completion, OutputSchema, Request, ToolSpec
+from critic_loop.core.protocols import Completion, NotSent, OutputSchema, Request, ToolSpec
 from critic_loop.core.records import Choice, Place, Sampling, Usage
+from critic_loop.core.stop import StopReason
 from critic_loop.nodes.calls import BudgetSpent, request_digest
 from critic_loop.testing import ScriptedModel
 from tests.unit.nodes.conftest import Journal, desk_of
@@ -233,6 +234,21 @@ async def test_retries_are_asked_of_the_budget(grown):
     assert calls.ledger.calls == 4
     with pytest.raises(BudgetSpent):
         await calls.complete(place(grown.ask()), "actor", REQUEST)
+
+
+async def test_a_retry_that_is_held_back_is_given_back(grown):
+    async def held_back(request):
+        assert request.may_send()
+        assert request.may_retry()
+        calls.halted = StopReason("interrupted", "the run was interrupted")
+        assert not request.may_send()
+        assert not request.may_retry()
+        raise NotSent("not its turn")
+
+    calls = await calls_of(grown, ScriptedModel(held_back), calls=4)
+    with pytest.raises(BudgetSpent, match="interrupted"):
+        await calls.complete(place(grown.ask()), "actor", REQUEST)
+    assert (calls.ledger.calls, grown.tree.spend().calls) == (1, 1), "the first attempt had been sent"
 
 
 async def test_tokens_are_settled_as_billed(grown):

@@ -48,6 +48,12 @@ def test_what_is_no_store(where: str) -> None:
         open_store(where)
 
 
+def test_a_password_is_not_shown() -> None:
+    with pytest.raises(ConfigError) as raised:
+        open_store("postgresql://u:hun/ter2@h/db?password=zzz")
+    assert "'postgresql://…@h/db?…' names no store" in str(raised.value)
+
+
 def test_the_message_names_the_scheme() -> None:
     with pytest.raises(ConfigError, match="unknown scheme 'redis'"):
         open_store("redis://x")

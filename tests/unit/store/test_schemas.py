@@ -70,4 +70,5 @@ def test_the_command(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=FOLDER.parents[1])
     assert len(done.stdout.splitlines()) == len(schemas())
     assert (tmp_path / "out" / "ask.json").read_bytes() == (FOLDER / "ask.json").read_bytes()
-    assert {path.name for path in write(tmp_path / "two")} == {path.name for path in FOLDER.glob("*.json")}
+    written = write(schemas(), tmp_path / "two")
+    assert {path.name for path in written} == {path.name for path in FOLDER.glob("*.json")}
