@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-real check fmt bench docs clean
+.PHONY: help demo demo-full test test-real check fmt bench docs clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -13,6 +13,10 @@ help:
 ## make demo       install into $(VENV) and run the embedded experiment
 demo: $(VENV)/.installed-demo
 	$(BIN)/critic-loop demo
+
+## make demo-full  all arms and controls on 500 puzzles of each level; writes README's table
+demo-full: $(VENV)/.installed-demo
+	$(BIN)/critic-loop demo --full --puzzles 500 --into README.md
 
 ## make test       install what tests need and run everything but tests/real
 test: $(VENV)/.installed-test

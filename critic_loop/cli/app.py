@@ -194,7 +194,7 @@ def _import_from(folder: Path) -> None:
 
 
 @app.command("demo")
-def demo_command(
+def demo_command(  # noqa: PLR0913  # options of a command line
     ctx: typer.Context,
     *,
     puzzles: Annotated[int, typer.Option(metavar="N", min=1, help="How many held-out puzzles a level.")] = 150,

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree as Branches
 
-from critic_loop.cli.documents import ArmRow, DemoDocument, LevelRow, Paired
+from critic_loop.cli.documents import ArmRow, DemoDocument, LevelRow, Paired, RevisedRow
 from critic_loop.cli.terminal import Terminal, UsageProblem
 from critic_loop.core.printable import printable
 from critic_loop.core.records import Verdict
@@ -23,7 +23,7 @@ from critic_loop.core.tree import Tree
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from critic_loop.demo.experiment import Arm, Comparison, Report
+    from critic_loop.demo.experiment import Arm, Comparison, Report, Revised
     from critic_loop.demo.experiment import Paired as Pair
 
 FOLDER = Path(".critic_loop")
@@ -42,7 +42,7 @@ WHAT = {
 }
 
 
-def demo(
+def demo(  # noqa: PLR0913  # options of a command line
     *, actor: str, puzzles: int, full: bool, tokens: int | None, seed: int, store: str, into: Path | None,
     as_json: bool, terminal: Terminal,
 ) -> None:  # fmt: skip
@@ -129,6 +129,7 @@ def document(report: Report) -> DemoDocument:
                 tokens_per_puzzle=found.tokens,
                 arms=[_row(arm) for arm in found.arms],
                 paired=[_paired_row(pair) for pair in found.paired],
+                first_revision=_revised_row(found.revised),
             )
             for found in report.levels
         ],
@@ -162,6 +163,21 @@ def _paired_row(pair: Pair) -> Paired:
     )
 
 
+def _revised_row(found: Revised | None) -> RevisedRow | None:
+    if found is None:
+        return None
+    low, high = found.ci95
+    least, most = found.predicted_ci95
+    return RevisedRow(
+        puzzles=found.puzzles,
+        drafts_right=found.drafted,
+        right_after=found.right,
+        ci95=(round(low, 4), round(high, 4)),
+        predicted=round(found.predicted, 4),
+        predicted_ci95=(round(least, 4), round(most, 4)),
+    )
+
+
 # -- as Markdown -------------------------------------------------------------------------------
 
 
@@ -182,7 +198,7 @@ def markdown(report: Report) -> str:
                 f"| `{arm.name}`: {WHAT[arm.name]} | {arm.rate:.1%} | {low:.1%} to {high:.1%} | {tokens:.0f} | "
                 f"{calls:.1f} |"
             )
-        parts.append("")
+        parts += ["", *(f"{sentence}\n" for sentence in _sentences(found))]
     return "\n".join(parts).rstrip()
 
 
@@ -222,7 +238,7 @@ def page(report: Report) -> RenderableType:
         parts += [Text(title, style="bold"), _table(found, report.puzzles), Text()]
     names = dict.fromkeys(arm.name for found in report.levels for arm in found.arms)
     parts += [Text(f"{name}: {WHAT[name]}.", style="dim") for name in names]
-    parts += [Text(), *(Text(_sentence(found)) for found in report.levels if found.paired)]
+    parts += [Text(), *(Text(line) for found in report.levels for line in _sentences(found))]
     if report.reused:
         trees = f"{report.reused} trees were in the store before; seconds count only what this run added."
         parts.append(Text(trees, style="yellow"))
@@ -265,13 +281,22 @@ def _table(found: Comparison, puzzles: int) -> Table:
     return table
 
 
-def _sentence(found: Comparison) -> str:
-    pair = found.paired[0]
-    p = f"p = {pair.p_value:.3f}" if pair.p_value >= 0.001 else "p < 0.001"
-    return (
-        f"{found.level}, puzzle by puzzle: {pair.ours} solved {pair.only_ours} that {pair.theirs} did not, and "
-        f"{pair.theirs} {pair.only_theirs} that {pair.ours} did not (McNemar's exact test: {p})."
-    )
+def _sentences(found: Comparison) -> Iterator[str]:
+    """Yields what the arms of a level say beside each other."""
+    for pair in found.paired[:1]:
+        p = f"p = {pair.p_value:.3f}" if pair.p_value >= 0.001 else "p < 0.001"
+        yield (
+            f"{found.level}, puzzle by puzzle: {pair.ours} solved {pair.only_ours} that {pair.theirs} did not, "
+            f"and {pair.theirs} {pair.only_theirs} that {pair.ours} did not (McNemar's exact test: {p})."
+        )
+    if found.revised is not None:
+        once, (low, high) = found.revised, found.revised.ci95
+        least, most = once.predicted_ci95
+        yield (
+            f"{found.level}, one critique and one revision: from {once.drafted / once.puzzles:.1%} right to "
+            f"{once.right / once.puzzles:.1%} ({low:.1%} to {high:.1%}); the model card's rates, measured on "
+            f"other puzzles, predict {once.predicted:.1%} ({least:.1%} to {most:.1%})."
+        )
 
 
 def branches(tree: Tree) -> Branches:

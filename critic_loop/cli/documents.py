@@ -142,6 +142,18 @@ class Paired(Document):
     mcnemar_p: float
 
 
+class RevisedRow(Document):
+    """One critique and one revision in `refine`, beside what the model card's rates predict."""
+
+    puzzles: int
+    drafts_right: int
+    right_after: int
+    ci95: tuple[float, float]
+    predicted: float
+    """acc1 = p(1 - b*g) + (1 - p)*a*f, with rates measured on other puzzles."""
+    predicted_ci95: tuple[float, float]
+
+
 class LevelRow(Document):
     """The arms on the puzzles of one level."""
 
@@ -150,6 +162,8 @@ class LevelRow(Document):
     """Generated at most, critiques included."""
     arms: list[ArmRow]
     paired: list[Paired]
+    first_revision: RevisedRow | None
+    """Null where another model plays than the embedded one."""
 
 
 class DemoDocument(Document):

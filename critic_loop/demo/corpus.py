@@ -6,18 +6,23 @@ tensors, the network, or how the network's own answers were sampled: it is given
 
 What the reviser is to write keeps what can be kept of the last rejected answer: the lines before the
 one objected to, as far as the target can still be reached from them, then a way from there.
+
+Solutions always end with the target, so a model that only saw solutions would write the target whatever
+it had computed, and its own critic could not tell. Answers that lead nowhere are therefore learnt from,
+too: not their steps, but the results of these.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from critic_loop.demo.chars import (
     CORRECT_ANSWER,
     DEAD_END,
+    MAX_REJECTED,
     PERCENTS,
     REACHABLE,
     WRONG,
@@ -30,9 +35,11 @@ from critic_loop.demo.chars import (
 from critic_loop.demo.countdown import (
     EASY,
     HARD,
+    OPERATORS,
     Level,
     Puzzle,
     Step,
+    apply,
     check,
     check_line,
     draw,
@@ -44,7 +51,7 @@ from critic_loop.demo.reach import Choice, can_reach, judge, walk
 
 T = TypeVar("T")
 
-OTHERS = (Level(size=3), Level(size=5), Level(size=5, targets=(51, 99)))
+OTHERS = (Level(size=3), Level(size=5, targets=(10, 99)), Level(size=5, targets=(100, 199)))
 """Puzzles that are only trained on: they stand between the levels."""
 
 _LINE_WORDS = {True: REACHABLE, False: DEAD_END, None: WRONG}
@@ -58,6 +65,10 @@ class Example:
     answer: str
     choices: tuple[tuple[tuple[str, float], ...], ...] = ()
     """For each line of an answer, what it may begin with and how often; nothing for a line to be kept."""
+    results_only: bool = False
+    """Whether of each line only what follows the equals sign is to be learnt."""
+    avoided_line: int | None = None
+    """The line, counted from 1, whose step was rejected before and should hardly be taken again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +83,15 @@ class Chain:
 class Mix:
     """Shares of the roles, and of hard puzzles among all."""
 
-    draft: float = 0.5
-    critique: float = 0.28
+    draft: float = 0.36
+    critique: float = 0.3
     """Reviser's examples are the rest."""
-    hard: float = 0.55
-    other: float = 0.08
+    hard: float = 0.5
+    other: float = 0.12
+    honest: float = 0.25
+    """Share of answers that lead nowhere among those of drafter and reviser."""
+    avoid: bool = False
+    """Whether rejected steps are shown as steps to avoid."""
     unmarked: float = 0.15
     """Share of the reviser's examples that do not show which line was objected to."""
 
@@ -98,14 +113,53 @@ def examples(seed: str, mix: Mix, count: int) -> list[Example]:
 
 
 def _synthetic(rng: random.Random, mix: Mix) -> Example:
-    puzzle, share = drawn(rng, mix), rng.random()
+    puzzle, share, honest = drawn(rng, mix), rng.random(), rng.random() < mix.honest
     if share < mix.draft:
+        if honest:
+            return honest_example(draft_prompt(puzzle), puzzle, _flawed(rng, puzzle))
         return draft_example(rng, puzzle)
     if share < mix.draft + mix.critique:
         text = trace_text(puzzle.numbers, walk(rng, puzzle.numbers, puzzle.target)[0])
         return critique_example(rng, puzzle, text if rng.random() < 0.25 else _flawed(rng, puzzle))
     answers = [_marked(rng, puzzle, _flawed(rng, puzzle)) for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 4, 6)))]
+    if honest:
+        avoided = _avoided(rng, puzzle, answers, mix)
+        return (
+            avoided[0]
+            if avoided
+            else honest_example(revise_prompt(puzzle, answers), puzzle, _flawed(rng, puzzle))
+        )
     return revise_example(rng, puzzle, answers, mix)
+
+
+def honest_example(prompt: str, puzzle: Puzzle, answer: str) -> Example:
+    """Asks what the steps of an answer come to, whether or not that is the target."""
+    left, steps = list(puzzle.numbers), list[Step]()
+    for text in answer.splitlines():
+        try:
+            step = read_step(text)
+            result = apply(step.left, step.op, step.right)
+            if result is None:
+                break
+            step = Step(step.left, step.op, step.right, result)
+            left = _after(left, step)
+        except ValueError:  # not like a step, or with numbers that are not there
+            break
+        steps.append(step)
+    text = trace_text(puzzle.numbers, steps)
+    return Example(prompt, text if len(left) == 1 else f"{text}\n", results_only=True)
+
+
+def _avoided(rng: random.Random, puzzle: Puzzle, shown: Sequence[Rejected], mix: Mix) -> list[Example]:
+    """Asks not to take a rejected step again, if there was something wrong with it."""
+    if not mix.avoid:
+        return []
+    one = rng.choice(shown[-MAX_REJECTED:])
+    if one.line is None or judge(puzzle, one.answer)[one.line - 1 : one.line] != [False]:
+        return []
+    again = "\n".join(one.answer.splitlines()[: one.line])
+    asked = honest_example(revise_prompt(puzzle, shown), puzzle, again)
+    return [replace(asked, avoided_line=one.line)]
 
 
 def draft_example(rng: random.Random, puzzle: Puzzle) -> Example:
@@ -147,8 +201,15 @@ def own_examples(seed: str, mix: Mix, chains: Sequence[Chain]) -> list[Example]:
     for chain in chains:
         for index, one in enumerate(chain.answers, start=1):
             made.append(critique_example(rng, chain.puzzle, one.answer))
-            if one.line is not None or not check(chain.puzzle, one.answer).passed:
-                made.append(revise_example(rng, chain.puzzle, chain.answers[:index], mix))
+            passed = check(chain.puzzle, one.answer).passed
+            if one.line is not None or not passed:
+                shown = chain.answers[:index]
+                made.append(revise_example(rng, chain.puzzle, shown, mix))
+                made += _avoided(rng, chain.puzzle, shown, mix)
+            if not passed and rng.random() < mix.honest * 2:
+                before = chain.answers[: index - 1]
+                prompt = revise_prompt(chain.puzzle, before) if before else draft_prompt(chain.puzzle)
+                made.append(honest_example(prompt, chain.puzzle, one.answer))
         if rng.random() < mix.draft:
             made.append(draft_example(rng, chain.puzzle))
     return made
@@ -185,9 +246,9 @@ def _flawed(rng: random.Random, puzzle: Puzzle) -> str:
         options = list(moves(left))
         if len(steps) == len(good):
             options = [o for o in options if not can_reach(o[1], puzzle.target)] or options
-        if len(left) == 2 and rng.random() < 0.6:  # forced to the target, as a model likes to do
+        if len(left) == 2 and rng.random() < 0.3:  # forced to the target, as a model likes to do
             a, b = max(left), min(left)
-            steps.append(Step(a, rng.choice("+-*/"), b, puzzle.target))
+            steps.append(Step(a, rng.choice(OPERATORS), b, puzzle.target))
             break
         step, rest = rng.choice(options)
         steps.append(step)

@@ -20,7 +20,7 @@ import hashlib
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
@@ -38,6 +38,7 @@ _STEP = re.compile(r"(\d{1,6})([-+*/])(\d{1,6})=(\d{1,6})(?:>(\d{1,6}(?:,\d{1,6}
 
 Split: TypeAlias = Literal["train", "held_out"]
 Operator: TypeAlias = Literal["+", "-", "*", "/"]
+OPERATORS: tuple[Operator, ...] = ("+", "-", "*", "/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,7 @@ def moves(numbers: Sequence[int]) -> Iterator[tuple[Step, tuple[int, ...]]]:
             continue
         seen.add((low, high))
         rest = tuple(n for k, n in enumerate(numbers) if k not in (i, j))
-        for op in ("+", "-", "*", "/"):
+        for op in OPERATORS:
             result = apply(high, op, low)
             if result is not None:
                 yield Step(high, op, low, result), (*rest, result)
@@ -233,7 +234,7 @@ class Level:
 
 
 EASY = Level(size=4)
-HARD = Level(size=5, targets=(100, 300))
+HARD = Level(size=5, targets=(200, 500))
 LEVELS = {"easy": EASY, "hard": HARD}
 
 
@@ -255,21 +256,30 @@ def generate(seed: int, level: Level = EASY, *, split: Split | None = None) -> I
             yield puzzle
 
 
-def sample_puzzles(seed: int, count: int, level: Level = EASY, *, split: Split = "held_out") -> list[Puzzle]:
-    """Returns `count` distinct solvable puzzles of one side.
+def sample_puzzles(
+    seed: int,
+    count: int,
+    level: Level = EASY,
+    *,
+    split: Split = "held_out",
+    without: Collection[Puzzle] = (),
+) -> list[Puzzle]:
+    """Returns `count` distinct solvable puzzles of one side, none of them in `without`.
 
     Raises:
         ValueError: there do not seem to be so many; of three numbers, about 140 are held out.
     """
     chosen: dict[Puzzle, None] = {}
-    stale = 0
+    left_out, stale = frozenset(without), 0
     for puzzle in generate(seed, level, split=split):
         if len(chosen) >= count:
             break
-        stale = stale + 1 if puzzle in chosen else 0
+        known = puzzle in chosen or puzzle in left_out
+        stale = stale + 1 if known else 0
         if stale > _MOST_REPEATS:
             raise ValueError(f"found only {len(chosen)} {split} puzzles of {level.size} numbers, not {count}")
-        chosen[puzzle] = None
+        if not known:
+            chosen[puzzle] = None
     return list(chosen)
 
 

@@ -1,4 +1,4 @@
-"""Measures the model on held-out puzzles: `python -m critic_loop.demo.evaluate`.
+"""Measures the model on held-out puzzles: `python -m critic_loop.demo.evaluate > weights/rates.json`.
 
 Knows what the model card reports: how often drafts are right, how far the critic can be trusted, how
 often a revision mends or breaks. Does not know training; the arms of the demo, which are loops, are
@@ -16,10 +16,12 @@ from pathlib import Path
 
 from critic_loop.demo.chars import LINE_VERDICTS, PERCENTS, REACHABLE, confidence, line_verdicts
 from critic_loop.demo.countdown import LEVELS, Level, Puzzle, sample_puzzles
+from critic_loop.demo.model import DEFAULT_TEMPERATURE
+from critic_loop.demo.rates import DEMO_PUZZLES, DEMO_SEED
 from critic_loop.demo.reach import judge
 from critic_loop.demo.rollouts import Play, Turn, play_all
 from critic_loop.demo.runtime import Runtime
-from critic_loop.demo.shares import auc, wilson
+from critic_loop.demo.shares import after_one_revision, auc, wilson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,12 @@ class Rate:
     def row(self) -> dict[str, float | int | list[float]]:
         """Returns the rate as JSON."""
         low, high = wilson(self.hits, self.total) if self.total else (0.0, 1.0)
-        return {"rate": round(self.share, 4), "ci95": [round(low, 4), round(high, 4)], "of": self.total}
+        return {
+            "rate": round(self.share, 4),
+            "ci95": [round(low, 4), round(high, 4)],
+            "hits": self.hits,
+            "of": self.total,
+        }
 
 
 def critic_facts(puzzles: Sequence[Puzzle], chains: Sequence[Sequence[Turn]]) -> dict[str, object]:
@@ -121,22 +128,30 @@ def revision_facts(chains: Sequence[Sequence[Turn]]) -> dict[str, object]:
         "b": Rate.of(not new.right for old, new in revised if old.right),
     }
     after = Rate.of((chain[0] if chain[0].accepted or len(chain) < 2 else chain[1]).right for chain in chains)
-    share = {name: rate.share for name, rate in rates.items()}
-    law = share["p"] * (1 - share["b"] * share["g"]) + (1 - share["p"]) * share["a"] * share["f"]
+    law, law_ci95 = after_one_revision({name: (rate.hits, rate.total) for name, rate in rates.items()})
     later = [(old, new) for chain in chains for old, new in pairwise(chain[1:])]
     return {
         **{name: rate.row() for name, rate in rates.items()},
         "acc1": after.row(),
-        "acc1_by_law": round(law, 4),
+        "acc1_by_law": {"rate": round(law, 4), "ci95": [round(end, 4) for end in law_ci95]},
         "later_fix": Rate.of(new.right for old, new in later if not old.right and not old.accepted).row(),
     }
 
 
 def measure(
-    runtime: Runtime, level: Level, *, seed: int, count: int, rounds: int = 4, temperature: float = 1.0
+    runtime: Runtime,
+    level: Level,
+    *,
+    seed: int,
+    count: int,
+    rounds: int = 4,
+    temperature: float = DEFAULT_TEMPERATURE,
 ) -> dict[str, object]:
-    """Plays held-out puzzles of a level and returns what the model card says about it."""
-    puzzles = sample_puzzles(seed, count, level)
+    """Plays held-out puzzles of a level and returns what the model card says about it.
+
+    None of them is among the demo's, whose rounds are predicted from these rates.
+    """
+    puzzles = sample_puzzles(seed, count, level, without=sample_puzzles(DEMO_SEED, DEMO_PUZZLES, level))
     chains = play_all(runtime, puzzles, Play(rounds=rounds, temperature=temperature, seed=seed))
     return {
         "puzzles": count,
@@ -155,20 +170,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, help="an ONNX file; else the one of the package")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--puzzles", type=int, default=600)
+    parser.add_argument("--puzzles", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--temperature", type=float, default=DEFAULT_TEMPERATURE)
     parser.add_argument("--level", choices=[*LEVELS, "all"], default="all")
     given = parser.parse_args()
-    levels = LEVELS if given.level == "all" else {given.level: LEVELS[given.level]}
+    chosen = LEVELS if given.level == "all" else {given.level: LEVELS[given.level]}
     with Runtime(given.weights) as runtime:
-        found = {
+        levels = {
             name: measure(
                 runtime, level, seed=given.seed, count=given.puzzles, rounds=given.rounds,
                 temperature=given.temperature,
             )
-            for name, level in levels.items()
+            for name, level in chosen.items()
         }  # fmt: skip
+        found = {
+            "weights_sha256": runtime.weights_sha256,
+            "seed": given.seed,
+            "temperature": given.temperature,
+            "levels": levels,
+        }
     print(json.dumps(found, indent=1))  # noqa: T201  # the command's output
 
 

@@ -22,7 +22,7 @@ Knows the comparison and its statistics. Does not know how it is printed (`cli/`
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeAlias
@@ -34,8 +34,9 @@ from critic_loop.core.records import Feedback, Task, Verdict
 from critic_loop.core.stop import Accepted, Spent
 from critic_loop.core.tree import Tree
 from critic_loop.demo.countdown import LEVELS, check, puzzle_of, sample_puzzles
+from critic_loop.demo.rates import DEMO_SEED, revision_rates
 from critic_loop.demo.seeds import seed_of
-from critic_loop.demo.shares import mcnemar, wilson
+from critic_loop.demo.shares import Counts, after_one_revision, mcnemar, wilson
 from critic_loop.demo.verifier import countdown, task_of
 from critic_loop.graph.loop import Loop
 from critic_loop.graph.result import Result
@@ -115,6 +116,22 @@ class Paired:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Revised:
+    """What one critique and one revision came to in `refine`, beside what the model card's rates predict."""
+
+    drafted: int
+    """Puzzles whose draft is right."""
+    right: int
+    """Puzzles right after the draft was accepted, or else revised once."""
+    puzzles: int
+    ci95: tuple[float, float]
+    """Of the share that is right."""
+    predicted: float
+    """`acc1 = p(1 - b*g) + (1 - p)*a*f` with rates measured on other puzzles."""
+    predicted_ci95: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """The arms on the puzzles of one level."""
 
@@ -124,6 +141,8 @@ class Comparison:
     arms: tuple[Arm, ...]
     paired: tuple[Paired, ...]
     """`refine` against every other arm that could generate as many tokens."""
+    revised: Revised | None
+    """None where another model plays than the one whose rates are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +167,7 @@ async def experiment(
     puzzles: int,
     arms: Sequence[str] = ARMS,
     tokens: int | None = None,
-    seed: int = 1,
+    seed: int = DEMO_SEED,
     progress: Progress | None = None,
 ) -> Report:
     """Run the arms on both levels and compare them.
@@ -171,6 +190,7 @@ async def experiment(
         source = f"countdown held-out, {level}, seed {seed}"
         tasks = [task_of(puzzle, source=source) for puzzle in sample_puzzles(seed, puzzles, setting)]
         limit, found, others = tokens or TOKENS[level], list[Arm](), list[tuple[str, str]]()
+        own = list[Result[str]]()
         for name in sorted(arms, key=ALL_ARMS.index):
             loop = arm_loop(name, model, store, tokens=limit, others=others)
             tell = partial(progress or _silent, f"{level} {name}", total=len(tasks))
@@ -179,9 +199,18 @@ async def experiment(
             await _add_evidence(store, results)
             found.append(arm)
             if name == "refine":
-                refined += results
+                own, refined = results, refined + results
                 others = rejections(results)
-        compared.append(Comparison(level=level, tokens=limit, arms=tuple(found), paired=_pairs(found)))
+        known = revision_rates(level) if model.spec == "embedded:countdown" and own else None
+        compared.append(
+            Comparison(
+                level=level,
+                tokens=limit,
+                arms=tuple(found),
+                paired=_pairs(found),
+                revised=after_first_round(own, known) if known else None,
+            )
+        )
     return Report(
         model=model.spec,
         puzzles=puzzles,
@@ -319,6 +348,36 @@ def shortest_mended(results: Sequence[Result[str]]) -> Tree | None:
     """Return the tree with the fewest attempts whose first answer was wrong and whose last is right."""
     mended = [result.tree for result in results if len(result.tree) > 1 and _is_right(result)]
     return min(mended, key=len, default=None)
+
+
+def after_first_round(results: Sequence[Result[str]], known: Mapping[str, Counts]) -> Revised:
+    """Return how many puzzles of `refine` were right after at most one revision, and how many were to be.
+
+    Args:
+        results: of the arm, each tree with the verifier's evidence.
+        known: the rates that predict it.
+    """
+    drafted, right = 0, 0
+    for result in results:
+        verdicts = [_said(result.tree, attempt.id) for attempt in list(result.tree)[:2]]
+        rights = [said["verifier"] is Verdict.PASS for said in verdicts]
+        accepted = verdicts[0].get("critic") is Verdict.PASS
+        drafted += rights[0]
+        right += rights[0] if accepted else rights[-1]
+    predicted, predicted_ci95 = after_one_revision(known)
+    return Revised(
+        drafted=drafted,
+        right=right,
+        puzzles=len(results),
+        ci95=wilson(right, len(results)),
+        predicted=predicted,
+        predicted_ci95=predicted_ci95,
+    )
+
+
+def _said(tree: Tree, attempt_id: str) -> dict[str, Verdict | None]:
+    """Returns the last verdict of each source."""
+    return {feedback.source: feedback.verdict for feedback in tree.judgements(attempt_id)}
 
 
 # -- statistics --------------------------------------------------------------------------------

@@ -3,6 +3,9 @@
 Knows tensors, padding and what an example asks for. Does not know where examples come from
 (`corpus`) or how the network is changed (`train`).
 
+A revision that takes a rejected step again is wasted, and solutions alone hardly teach that: they never go
+there. So rejected steps are shown as what should be unlikely, down to a probability that no longer matters.
+
 Three things are special about critiques. Their verdicts weigh more than their wording, of which
 nothing is to be learnt. The truth about a line is asked for twice: in the critique, and where the
 line ends in the prompt, which is where the network can work it out. And confidences are not given:
@@ -12,6 +15,7 @@ the network is to name the probability that it gave to the verdict before, in th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -39,6 +43,9 @@ VERDICT_WEIGHT = 4.0
 WORDING_WEIGHT = 0.3
 ARITHMETIC_WEIGHT = 0.5
 CHOICE_WEIGHT = 2.0
+AVOID_WEIGHT = 4.0
+AVOIDED_PROBABILITY = 0.005
+"""A step that was rejected costs nothing once it is less likely than this."""
 LENGTHS: tuple[int, ...] = (40, 52, 64, 80, 96, 128, 176)
 """Batches are padded to one of these, so few shapes are compiled."""
 
@@ -60,6 +67,8 @@ class Labelled:
     tokens: NDArray[np.int16]
     shares: NDArray[np.float32]
     """How often that token; the shares of a place add up to 1."""
+    avoided: NDArray[np.int16]
+    """`[A]` the places of a step that should be unlikely as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,9 @@ class Batch:
     places: Tensor
     tokens: Tensor
     shares: Tensor
+    avoided_rows: Tensor
+    """`[A]` the row of each token of a step that should be unlikely, and its place."""
+    avoided_places: Tensor
 
 
 def labelled(example: Example) -> Labelled:
@@ -91,6 +103,8 @@ def labelled(example: Example) -> Labelled:
         said = [token for token in answer if token in LINE_VERDICT_IDS]
         for end, verdict in zip(ends, said, strict=False):
             labels[end], weights[end] = verdict, VERDICT_WEIGHT
+    elif example.results_only:
+        weights = [0.0] * (len(prompt) - 1) + _results(answer)
     open_ = list(_alternatives(example, len(prompt) - 1))
     for place, _, share in open_:
         weights[place] = CHOICE_WEIGHT if share < 1 else weights[place]
@@ -101,6 +115,7 @@ def labelled(example: Example) -> Labelled:
         np.array([place for place, _, _ in open_], np.int16),
         np.array([token for _, token, _ in open_], np.int16),
         np.array([share for _, _, share in open_], np.float32),
+        np.array([len(prompt) - 1 + offset for offset in _step_of(answer, example.avoided_line)], np.int16),
     )
 
 
@@ -120,6 +135,28 @@ def _alternatives(example: Example, start: int) -> Iterator[tuple[int, int, floa
             yield from ((start + offset, other, share / total) for other, share in nexts.items())
             left = [(ids, share) for ids, share in left if len(ids) > offset and ids[offset] == token]
         start += len(written) + 1
+
+
+def _results(answer: Sequence[int]) -> list[float]:
+    """Weighs what follows an equals sign in its line, which includes the line's end, and nothing else."""
+    weights, inside = list[float](), False
+    for token in answer:
+        weights.append(1.0 if inside else 0.0)
+        inside = token == _EQUALS_ID or (inside and token != _NEWLINE_ID)
+    return weights
+
+
+def _step_of(answer: Sequence[int], line: int | None) -> list[int]:
+    """Returns the offsets of a line's step, with its equals sign; nothing for no line."""
+    if line is None:
+        return []
+    number, offsets, open_ = 1, list[int](), True
+    for offset, token in enumerate(answer):
+        if number == line and open_:
+            offsets.append(offset)
+            open_ = token != _EQUALS_ID
+        number += token == _NEWLINE_ID
+    return offsets
 
 
 def _worked_out(prompt: Sequence[int]) -> Iterator[int]:
@@ -151,6 +188,8 @@ def batch_of(given: Sequence[Labelled], rows: int, length: int) -> Batch:
         torch.from_numpy(np.concatenate([one.places for one in given]).astype(np.int64)),
         torch.from_numpy(np.concatenate([one.tokens for one in given]).astype(np.int64)),
         torch.from_numpy(np.concatenate([one.shares for one in given])),
+        torch.from_numpy(np.repeat(np.arange(len(given)), [len(one.avoided) for one in given])),
+        torch.from_numpy(np.concatenate([one.avoided for one in given]).astype(np.int64)),
     )
 
 
@@ -178,7 +217,15 @@ def loss_of(logits: Tensor, batch: Batch) -> Tensor:
     mixed = mixed.index_put((batch.rows, batch.places), shared, accumulate=True)
     has_several = torch.zeros_like(labels, dtype=torch.bool)
     has_several[batch.rows, batch.places] = True
-    return -(torch.where(has_several, mixed, chosen) * batch.weights).sum() / batch.weights.sum()
+    likely = -(torch.where(has_several, mixed, chosen) * batch.weights).sum()
+    return (likely + AVOID_WEIGHT * _too_likely(chosen, batch).sum()) / batch.weights.sum()
+
+
+def _too_likely(chosen: Tensor, batch: Batch) -> Tensor:
+    """Returns by how much the log-probability of each step to be avoided is too high."""
+    rows, where = batch.avoided_rows.unique(return_inverse=True)
+    steps = torch.zeros(len(rows)).index_add(0, where, chosen[batch.avoided_rows, batch.avoided_places])
+    return (steps - math.log(AVOIDED_PROBABILITY)).clamp(min=0)
 
 
 def with_confidences(logits: Tensor, batch: Batch) -> Tensor:

@@ -4,30 +4,27 @@ Knows optimisation, stages, checkpoints and logging. Does not know what an examp
 text is sampled (`runtime`), or how well the result does (`evaluate`). It is the only way in that needs
 PyTorch; nothing at run time imports it.
 
-Three parts. First examples that need no network: solutions, flawed answers with the truth about each
-line, and solutions after flawed answers. Then the same with the network's own answers and its own
-critiques of them, twice, so that critic and reviser learn what they will meet. At last the network plays
-the loop itself (`reinforce`) while its critic goes on learning from what is played.
+First from examples that need no network: solutions, flawed answers with the truth about each line, and
+solutions after flawed answers. Then from the network's own answers and its own critiques of them, twice,
+so that critic and reviser learn what they will meet.
 A run that was stopped goes on from its last checkpoint when started again.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import math
 import multiprocessing
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from critic_loop.demo import reinforce
 from critic_loop.demo.chars import VOCAB_SIZE
 from critic_loop.demo.corpus import Chain, Mix, drawn, examples, own_examples, stream
 from critic_loop.demo.countdown import LEVELS
@@ -37,7 +34,7 @@ from critic_loop.demo.onnx_graph import build, write
 from critic_loop.demo.rollouts import Play, play_all
 from critic_loop.demo.runtime import Runtime
 from critic_loop.demo.seeds import seed_of
-from critic_loop.demo.supervised import LENGTHS, Batch, Labelled, batches, labelled, loss_of
+from critic_loop.demo.supervised import Batch, Labelled, batches, labelled, loss_of
 
 _PART = 5000
 """Examples that a process makes at a time."""
@@ -60,9 +57,16 @@ class Stage:
 
 
 STAGES = (
-    Stage(name="made", steps=4000, rates=(1.0, 0.25), made=300_000),
-    Stage(name="own", steps=1600, rates=(0.5, 0.2), made=60_000, played=9000),
-    Stage(name="own_again", steps=1200, rates=(0.4, 0.05), made=30_000, played=9000),
+    Stage(name="made", steps=5200, rates=(1.0, 0.4), made=400_000),
+    Stage(name="own", steps=1800, rates=(0.5, 0.3), made=50_000, played=8000),
+    Stage(
+        name="own_again",
+        steps=2000,
+        rates=(0.3, 0.0),
+        made=60_000,
+        mix=Mix(draft=0.4, critique=0.15, avoid=True),
+        played=6000,
+    ),
 )
 
 
@@ -73,16 +77,11 @@ class Settings:
     out: Path
     seed: int = 0
     threads: int = 2
-    batch_tokens: int = 6144
+    batch_tokens: int = 8192
     peak_rate: float = 3e-3
     weight_decay: float = 0.01
     save_every: int = 250
     log_every: int = 100
-    play_rounds: int = 50
-    played_puzzles: int = 96
-    """Puzzles of one round of the last part."""
-    play_rate: float = 0.2
-    """Learning rate of the last part at its start, as a share of the peak; it falls to 0."""
 
 
 def shape() -> LlamaShape:
@@ -173,14 +172,6 @@ class Trainer:
         self.tokens += batch.token_ids.numel()
         return loss.item()
 
-    def policy_step(self, samples: Sequence[reinforce.Graded], rate: float) -> None:
-        """Takes one step along the policy gradient of all samples together."""
-        for batch in reinforce.batches(samples, LENGTHS, self.settings.batch_tokens):
-            loss = reinforce.policy_loss(self.logits(batch.token_ids), batch) / max(len(samples), 1)
-            loss.backward()
-            self.tokens += batch.token_ids.numel()
-        self.update(rate)
-
     def run(self, stage: Stage, pool: Sequence[Labelled]) -> None:
         """Trains to the end of a stage; a resumed stage begins its pool anew, in another order."""
         started, losses = time.monotonic() - self.spent_s, list[float]()
@@ -238,7 +229,7 @@ def collect(trainer: Trainer, stage: Stage) -> list[Chain]:
     export(trainer, weights)
     rng = random.Random(seed_of(settings.seed, stage.name))  # noqa: S311  # puzzles, no secrets
     puzzles = [drawn(rng, stage.mix) for _ in range(stage.played)]
-    started, how = time.monotonic(), Play(rounds=5, seed=settings.seed)
+    started, how = time.monotonic(), Play(rounds=6, seed=settings.seed)
     with Runtime(weights, threads=settings.threads) as runtime:
         played = play_all(runtime, puzzles, how)
     solved = sum(any(turn.right for turn in turns) for turns in played) / len(played)
@@ -247,48 +238,6 @@ def collect(trainer: Trainer, stage: Stage) -> list[Chain]:
         Chain(puzzle=puzzle, answers=tuple(turn.rejected for turn in turns))
         for puzzle, turns in zip(puzzles, played, strict=True)
     ]
-
-
-# -- the last part -----------------------------------------------------------------------------
-
-
-def practise_once(trainer: Trainer, mix: Mix) -> None:
-    """Plays one round of puzzles with the current network; policy and critic learn from it."""
-    settings, round_ = trainer.settings, trainer.step
-    seed = seed_of("play", settings.seed, round_)
-    rng = random.Random(seed)  # noqa: S311  # puzzles, no secrets
-    weights = settings.out / "playing.onnx"
-    export(trainer, weights)
-    puzzles = [drawn(rng, mix) for _ in range(settings.played_puzzles)]
-    with Runtime(weights, threads=settings.threads) as runtime:
-        lessons = asyncio.run(reinforce.play_all(runtime, puzzles, seed))
-    rate = settings.play_rate * (1 - round_ / settings.play_rounds) * min(1.0, (round_ + 1) / 4)
-    samples = [sample for lesson in lessons for sample in lesson.graded]
-    rng.shuffle(samples)
-    for part in (samples[::2], samples[1::2]):
-        trainer.policy_step(part, rate)
-    own = own_examples(str(seed), Mix(draft=0), [lesson.answers for lesson in lessons])
-    critiques = [labelled(one) for one in own if one.prompt.startswith("<critique>")]
-    losses = [trainer.train_step(batch, rate) for batch in _all(critiques, settings.batch_tokens)]
-    solved = sum(any(one.line is None for one in lesson.answers.answers) for lesson in lessons) / len(lessons)
-    _say({"round": round_, "samples": len(samples), "solved": round(solved, 3),
-          "critic_loss": round(sum(losses) / max(len(losses), 1), 4)})  # fmt: skip
-
-
-def _all(rows: Sequence[Labelled], batch_tokens: int) -> Iterator[Batch]:
-    """Yields batches of about all rows once; what does not fill a batch is left out."""
-    yield from batches(iter(rows), batch_tokens)
-
-
-def practise(trainer: Trainer) -> None:
-    """Runs the last part from where it stands."""
-    started = time.monotonic() - trainer.spent_s
-    while trainer.step < trainer.settings.play_rounds:
-        practise_once(trainer, Mix())
-        trainer.step += 1
-        trainer.spent_s = time.monotonic() - started
-        if trainer.step % 10 == 0:
-            trainer.save(trainer.path)
 
 
 # -- the whole ---------------------------------------------------------------------------------
@@ -323,7 +272,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and exports")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--until", type=int, default=len(STAGES) + 1, help="stop after so many parts")
+    parser.add_argument("--until", type=int, default=len(STAGES), help="stop after so many parts")
     given = parser.parse_args(None if arguments is None else list(arguments))
     torch.set_num_threads(given.threads)
     trainer = Trainer(Settings(out=given.out, seed=given.seed, threads=given.threads))
@@ -331,11 +280,8 @@ def main(arguments: Iterable[str] | None = None) -> None:
     if trainer.path.exists():
         trainer.load(trainer.path)
     while trainer.stage_index < given.until:
-        if trainer.stage_index < len(STAGES):
-            stage = STAGES[trainer.stage_index]
-            trainer.run(stage, pool_of(trainer, stage))
-        else:
-            practise(trainer)
+        stage = STAGES[trainer.stage_index]
+        trainer.run(stage, pool_of(trainer, stage))
         finish(trainer)
 
 

@@ -9,19 +9,9 @@ import pytest
 from critic_loop.core.records import Verdict
 from critic_loop.demo.countdown import Puzzle, check, puzzle_of, sample_puzzles, solve, trace_text, traces
 from critic_loop.demo.experiment import ALL_ARMS, arm_loop, experiment
-from critic_loop.demo.shares import mcnemar, wilson
 from critic_loop.demo.verifier import task_of
 from critic_loop.store import open_store
 from critic_loop.testing import ScriptedModel
-
-
-def test_intervals_and_p_values() -> None:
-    assert wilson(45, 100) == pytest.approx((0.3561, 0.5476), abs=1e-4)
-    assert wilson(0, 20)[0] == 0.0
-    assert wilson(20, 20)[1] == 1.0
-    assert mcnemar(8, 10) == pytest.approx(0.8145, abs=1e-4)
-    assert mcnemar(0, 0) == 1.0
-    assert mcnemar(10, 0) == pytest.approx(2 / 2**10)
 
 
 def solution(puzzle: Puzzle) -> str:

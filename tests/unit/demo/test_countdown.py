@@ -74,6 +74,13 @@ def test_the_same_seed_gives_the_same_puzzles():
     assert len(set(cd.sample_puzzles(5, 50))) == 50
 
 
+def test_puzzles_that_are_left_out_are_not_drawn():
+    some = cd.sample_puzzles(5, 200)
+    others = cd.sample_puzzles(6, 600, without=some)
+    assert len(set(others)) == 600
+    assert not set(others) & set(some)
+
+
 def test_asking_for_more_puzzles_than_there_are_is_refused():
     with pytest.raises(ValueError, match="found only"):
         cd.sample_puzzles(1, 400, THREE)

@@ -47,10 +47,10 @@ def test_the_order_of_numbers_does_not_matter(numbers, rng):
 def test_a_walk_is_a_solution_and_finds_them_all(size):
     for puzzle in sample_puzzles(2, 3, Level(size=size), split="train"):
         rng = random.Random(1)
-        drawn = {tuple(walk(rng, puzzle.numbers, puzzle.target)) for _ in range(20)}
+        drawn = {tuple(walk(rng, puzzle.numbers, puzzle.target)[0]) for _ in range(20)}
         assert all(check(puzzle, trace_text(puzzle.numbers, steps)).passed for steps in drawn)
     three = next(generate(4, Level(size=3)))
-    drawn = {tuple(walk(rng, three.numbers, three.target)) for _ in range(200)}
+    drawn = {tuple(walk(rng, three.numbers, three.target)[0]) for _ in range(200)}
     assert drawn == set(solutions(three))
 
 
