@@ -64,8 +64,8 @@ VOCAB_SIZE = 160
 CONTEXT_TOKENS = 256
 """Longest sequence, prompt and answer together."""
 
-MAX_REJECTED = 8
-"""How many rejected answers the prompt shows: the latest ones."""
+MAX_REJECTED = 1
+"""How many rejected answers a prompt shows: the latest. More were tried, and mend less (model card)."""
 
 _PROMPT_TOKENS = 170
 _CLIPPED = 20
@@ -125,9 +125,9 @@ def critique_prompt(puzzle: Puzzle, answer: str) -> str:
     return "".join([f"{CRITIQUE}{_head(puzzle)}\n", *(f"{head}{line}\n" for head, line in numbered), "?"])
 
 
-def revise_prompt(puzzle: Puzzle, rejected: Sequence[Rejected]) -> str:
-    """Writes the prompt for another answer; the oldest rejected ones are left out if room is short."""
-    shown = [_path(one) for one in rejected][-MAX_REJECTED:]
+def revise_prompt(puzzle: Puzzle, rejected: Sequence[Rejected], most: int = MAX_REJECTED) -> str:
+    """Writes the prompt for another answer after so many rejected ones; fewer if room is short."""
+    shown = [_path(one) for one in rejected][-most:]
     head = f"{REVISE}{_head(puzzle)}"
     while shown and len(head) + sum(map(len, shown)) > _PROMPT_TOKENS:
         shown.pop(0)

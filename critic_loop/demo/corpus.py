@@ -54,6 +54,9 @@ T = TypeVar("T")
 OTHERS = (Level(size=3), Level(size=5, targets=(10, 99)), Level(size=5, targets=(100, 199)))
 """Puzzles that are only trained on: they stand between the levels."""
 
+FAR = Level(size=5, targets=(200, 500))
+"""Five numbers with fewer ways than `HARD` has: what is learnt from them holds there, too."""
+
 _LINE_WORDS = {True: REACHABLE, False: DEAD_END, None: WRONG}
 
 
@@ -87,9 +90,12 @@ class Mix:
     critique: float = 0.3
     """Reviser's examples are the rest."""
     hard: float = 0.5
+    hard_level: Level = HARD
     other: float = 0.12
     honest: float = 0.25
     """Share of answers that lead nowhere among those of drafter and reviser."""
+    shown: int = MAX_REJECTED
+    """Rejected answers that a reviser is shown, at most."""
     avoid: bool = False
     """Whether rejected steps are shown as steps to avoid."""
     unmarked: float = 0.15
@@ -99,7 +105,7 @@ class Mix:
 def drawn(rng: random.Random, mix: Mix) -> Puzzle:
     """Draws a solvable puzzle of the training side."""
     share = rng.random()
-    level = HARD if share < mix.hard else rng.choice(OTHERS) if share < mix.hard + mix.other else EASY
+    level = mix.hard_level if share < mix.hard else rng.choice(OTHERS) if share < mix.hard + mix.other else EASY
     while True:
         puzzle = draw(rng, level)
         if puzzle.split == "train" and can_reach(puzzle.numbers, puzzle.target):
@@ -127,7 +133,7 @@ def _synthetic(rng: random.Random, mix: Mix) -> Example:
         return (
             avoided[0]
             if avoided
-            else honest_example(revise_prompt(puzzle, answers), puzzle, _flawed(rng, puzzle))
+            else honest_example(revise_prompt(puzzle, answers, mix.shown), puzzle, _flawed(rng, puzzle))
         )
     return revise_example(rng, puzzle, answers, mix)
 
@@ -154,11 +160,11 @@ def _avoided(rng: random.Random, puzzle: Puzzle, shown: Sequence[Rejected], mix:
     """Asks not to take a rejected step again, if there was something wrong with it."""
     if not mix.avoid:
         return []
-    one = rng.choice(shown[-MAX_REJECTED:])
+    one = rng.choice(shown[-mix.shown :])
     if one.line is None or judge(puzzle, one.answer)[one.line - 1 : one.line] != [False]:
         return []
     again = "\n".join(one.answer.splitlines()[: one.line])
-    asked = honest_example(revise_prompt(puzzle, shown), puzzle, again)
+    asked = honest_example(revise_prompt(puzzle, shown, mix.shown), puzzle, again)
     return [replace(asked, avoided_line=one.line)]
 
 
@@ -192,7 +198,7 @@ def revise_example(rng: random.Random, puzzle: Puzzle, answers: Sequence[Rejecte
         drawn_steps = walk(rng, puzzle.numbers, puzzle.target)
     else:
         shown, drawn_steps = list(answers), _mended(rng, puzzle, answers[-1])
-    return _solved(revise_prompt(puzzle, shown), puzzle, *drawn_steps)
+    return _solved(revise_prompt(puzzle, shown, mix.shown), puzzle, *drawn_steps)
 
 
 def own_examples(seed: str, mix: Mix, chains: Sequence[Chain]) -> list[Example]:
@@ -208,7 +214,9 @@ def own_examples(seed: str, mix: Mix, chains: Sequence[Chain]) -> list[Example]:
                 made += _avoided(rng, chain.puzzle, shown, mix)
             if not passed and rng.random() < mix.honest * 2:
                 before = chain.answers[: index - 1]
-                prompt = revise_prompt(chain.puzzle, before) if before else draft_prompt(chain.puzzle)
+                prompt = (
+                    revise_prompt(chain.puzzle, before, mix.shown) if before else draft_prompt(chain.puzzle)
+                )
                 made.append(honest_example(prompt, chain.puzzle, one.answer))
         if rng.random() < mix.draft:
             made.append(draft_example(rng, chain.puzzle))

@@ -234,7 +234,7 @@ class Level:
 
 
 EASY = Level(size=4)
-HARD = Level(size=5, targets=(200, 500))
+HARD = Level(size=5, targets=(100, 300))
 LEVELS = {"easy": EASY, "hard": HARD}
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from critic_loop.demo.chars import (
+    MAX_REJECTED,
     Rejected,
     accepts,
     critique_prompt,
@@ -56,6 +57,8 @@ class Play:
     """Answers a puzzle at most."""
     temperature: float = 1.0
     seed: int = 0
+    shown: int = MAX_REJECTED
+    """Rejected answers that a reviser is shown."""
     to_the_end: bool = False
     """Whether revision goes on after an answer was accepted."""
 
@@ -65,7 +68,7 @@ async def play(runtime: Runtime, puzzle: Puzzle, how: Play) -> list[Turn]:
     turns = list[Turn]()
     for index in range(how.rounds):
         shown = [turn.rejected for turn in turns]
-        prompt = revise_prompt(puzzle, shown) if shown else draft_prompt(puzzle)
+        prompt = revise_prompt(puzzle, shown, how.shown) if shown else draft_prompt(puzzle)
         turns.append(await take_turn(runtime, puzzle, prompt, how, index))
         if turns[-1].accepted and not how.to_the_end:
             break

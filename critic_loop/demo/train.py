@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from critic_loop.demo.chars import VOCAB_SIZE
-from critic_loop.demo.corpus import Chain, Mix, drawn, examples, own_examples, stream
+from critic_loop.demo.corpus import FAR, Chain, Mix, drawn, examples, own_examples, stream
 from critic_loop.demo.countdown import LEVELS
 from critic_loop.demo.evaluate import measure
 from critic_loop.demo.llama import Llama, LlamaShape
@@ -57,15 +57,23 @@ class Stage:
 
 
 STAGES = (
-    Stage(name="made", steps=5200, rates=(1.0, 0.4), made=400_000),
-    Stage(name="own", steps=1800, rates=(0.5, 0.3), made=50_000, played=8000),
+    Stage(name="made", steps=5200, rates=(1.0, 0.4), made=400_000, mix=Mix(hard_level=FAR, shown=8)),
+    Stage(name="own", steps=1800, rates=(0.5, 0.3), made=50_000, played=8000, mix=Mix(hard_level=FAR, shown=8)),
     Stage(
         name="own_again",
         steps=2000,
         rates=(0.3, 0.0),
         made=60_000,
-        mix=Mix(draft=0.4, critique=0.15, avoid=True),
+        mix=Mix(draft=0.4, critique=0.15, shown=8, avoid=True),
         played=6000,
+    ),
+    Stage(
+        name="one_shown",
+        steps=1000,
+        rates=(0.25, 0.0),
+        made=30_000,
+        mix=Mix(draft=0.25, critique=0.1, avoid=True),
+        played=4000,
     ),
 )
 
@@ -229,7 +237,7 @@ def collect(trainer: Trainer, stage: Stage) -> list[Chain]:
     export(trainer, weights)
     rng = random.Random(seed_of(settings.seed, stage.name))  # noqa: S311  # puzzles, no secrets
     puzzles = [drawn(rng, stage.mix) for _ in range(stage.played)]
-    started, how = time.monotonic(), Play(rounds=6, seed=settings.seed)
+    started, how = time.monotonic(), Play(rounds=6, shown=stage.mix.shown, seed=settings.seed)
     with Runtime(weights, threads=settings.threads) as runtime:
         played = play_all(runtime, puzzles, how)
     solved = sum(any(turn.right for turn in turns) for turns in played) / len(played)
