@@ -65,6 +65,10 @@ class Request:
     """Asked before the request is sent once more: a retry is a call, too. False raises the last error."""
     may_send: Callable[[], bool] | None = None
     """Asked by who holds a request back: False, as soon as nothing more is to be sent, raises `NotSent`."""
+    retries: int | None = None
+    """How often the request may be sent again; None leaves it to the model's own setting."""
+    accept: Callable[[Completion], str] | None = field(default=None, compare=False)
+    """Returns why an answer cannot be used, or nothing: asked where somebody else may give a better one."""
     on_text: Callable[[str], None] | None = None
     """Called with each piece of text as it arrives, where the model streams."""
     tree: str = ""
@@ -83,6 +87,8 @@ class Completion:
     weight_version: str = ""
     request_id: str = ""
     prompt_token_ids: tuple[int, ...] | None = None
+    busy_s: float | None = None
+    """The call's share of the endpoint's time, in seconds; None where nobody measured it."""
 
     @property
     def text(self) -> str:

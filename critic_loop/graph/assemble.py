@@ -25,7 +25,7 @@ from critic_loop.core.stop import AnyOf, Elapsed, Failing, Rule, require_countab
 from critic_loop.core.tree import Tree
 from critic_loop.graph.runnables import RunnableActor, is_runnable
 from critic_loop.graph.session import Session
-from critic_loop.models import Switchboard
+from critic_loop.models import Bindable, Fallback, Split, Switchboard
 from critic_loop.nodes.calls import Calls
 from critic_loop.nodes.desk import Actor, Critic, Desk, HumanCritic, Judge, ToolLike
 from critic_loop.nodes.prompted import BLOCKS, PromptedActor, PromptedCritic, PromptedJudge
@@ -36,7 +36,7 @@ from critic_loop.select import selection
 from critic_loop.tools import tool
 from critic_loop.verifiers import verifier_named
 
-Bindable = str | Model
+BINDABLE = (str, Model, Fallback, Split)
 DEFAULT_STOP: tuple[dict[str, JsonValue], ...] = (
     {"verified": True},
     {"accepted": True},
@@ -241,7 +241,7 @@ def _rule(recipe: Recipe) -> Rule | None:
 
 def _actor(given: Given, spec: AgentSpec, switchboard: Switchboard, hashes: dict[str, str]) -> Actor:
     actor = given.actor
-    if isinstance(actor, str | Model):
+    if isinstance(actor, BINDABLE):
         switchboard.bind(spec.slot, actor)
     elif actor is not None:
         name = getattr(actor, "__name__", None) or getattr(actor, "name", None) or type(actor).__name__
@@ -283,8 +283,8 @@ def _critics(
     given: Given, switchboard: Switchboard, hashes: dict[str, str]
 ) -> tuple[tuple[Critic, ...], tuple[HumanCritic, ...]]:
     brought = given.critic if isinstance(given.critic, list | tuple) else [given.critic]
-    own = [c for c in brought if c is not None and not isinstance(c, str | Model)]
-    models = [c for c in brought if isinstance(c, str | Model)]
+    own = [c for c in brought if c is not None and not isinstance(c, BINDABLE)]
+    models = [c for c in brought if isinstance(c, BINDABLE)]
     people = tuple(c for c in own if isinstance(c, HumanCritic))
     functions = [c if isinstance(c, FunctionCritic) else _as_critic(c) for c in own if c not in people]
     if len(models) > 1:
@@ -354,7 +354,7 @@ def _bind_missing(
     missing = sorted(slot for slot in wanted if not switchboard.is_bound(slot))
     if not missing:
         return
-    fallback = next((m for m in (given.critic, given.actor) if isinstance(m, str | Model)), None)
+    fallback = next((m for m in (given.critic, given.actor) if isinstance(m, BINDABLE)), None)
     if fallback is None and isinstance(actor, PromptedActor):
         fallback = given.slots.get(actor.slot)
     if fallback is None:

@@ -27,12 +27,13 @@ from critic_loop.core.protocols import AnySearch, Model, Piece, Select, Store
 from critic_loop.core.records import Event, Outcome, Record, Task
 from critic_loop.core.stop import Rule, StopReason
 from critic_loop.core.tree import Tree
-from critic_loop.graph.assemble import Bindable, Given, assemble
+from critic_loop.graph.assemble import Given, assemble
 from critic_loop.graph.background import Background
 from critic_loop.graph.graph import build_graph, build_lane
 from critic_loop.graph.people import answers_in, ask_people, unreadable
 from critic_loop.graph.result import Result
 from critic_loop.graph.session import Session
+from critic_loop.models import Bindable, Change, Switchboard, restore
 from critic_loop.outputs import Output
 from critic_loop.search import FunctionSearch
 from critic_loop.store import open_store
@@ -123,9 +124,10 @@ class Loop(Generic[T]):
         self._background = Background()
         self._announced = False
         self._interrupted: StopReason | None = None
+        self.switchboard.subscribe(self._note)
 
     @property
-    def switchboard(self) -> Any:
+    def switchboard(self) -> Switchboard:
         """The slots and what they are bound to."""
         return self.parts.switchboard
 
@@ -367,26 +369,31 @@ class Loop(Generic[T]):
         *,
         when: Literal["call", "attempt", "tree"] = "call",
         warm: bool = True,
-        drain: bool = False,
+        drain: bool = True,
     ) -> None:
         """Bind `slot` to another model while trees are running; each running tree records the event.
 
+        May be called from any thread, as in `asyncio.run(loop.swap(...))`. A function that plays a role in
+        this loop passes `drain=False`: a drain waits for what such a function is part of.
+
         Args:
             slot: as in `critic`.
-            model: a spec string or a Model.
+            model: a spec string, a Model, a `Fallback` or a `Split`.
             when: from the next call, attempt or tree on; what has begun keeps the old binding.
             warm: ask the new model for one token before it takes traffic.
-            drain: return only when the calls in flight on the old model have ended.
+            drain: return only when no call can reach the old binding any more: the calls in flight on it have
+                ended, and so have the attempts or trees that keep it.
 
         Raises:
             ConfigError: there is no such slot.
             ModelError: the new model does not answer; the old binding stays.
         """
-        swap = await self.switchboard.swap(slot, model, when=when, warm=warm, drain=drain)
+        await self.switchboard.swap(slot, model, when=when, warm=warm, drain=drain)
+
+    def _note(self, change: Change) -> None:
+        """Have each running tree write a change down; called in whatever thread it happens."""
         for session in tuple(self._sessions.values()):
-            data = {"slot": slot, "old": swap.old, "new": swap.new, "revision": swap.revision, "when": when}
-            event = Event(kind="swap", at=session.now(), text=f"{slot}: {swap.old} -> {swap.new}", data=data)
-            await session.desk.calls.record(event)
+            session.desk.calls.note(change)
 
     # -- sessions: what the graph asks for -----------------------------------------------------
 
@@ -461,6 +468,11 @@ class Loop(Generic[T]):
 
     def _adopt(self, tree: Tree, notify: Notify) -> Session:
         session = self._sessions[tree.id] = self.parts.session(tree, self.store, notify)
+        for rebound in restore(self.switchboard, tree, session.unfolded):
+            session.desk.calls.note(rebound)
+        for swap in self.switchboard.latest_swaps():
+            if swap.when == "tree" and len(tree.log) == 1:
+                session.desk.calls.note(swap)
         if self._interrupted is not None and session.stop is None:
             session.interrupt(self._interrupted)
         return session

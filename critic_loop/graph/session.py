@@ -77,6 +77,11 @@ class Session:
         self.todo.extend(tuple(group) for group in groups.values())
 
     @property
+    def unfolded(self) -> tuple[str, ...]:
+        """Attempts that were asked for and are not through: unsettled, or with feedback missing."""
+        return tuple(attempt for attempt in self.tree.asks if attempt not in self.folded)
+
+    @property
     def tree(self) -> Tree:
         """The tree that is being written."""
         return self.desk.tree
@@ -93,6 +98,7 @@ class Session:
         while not self.ended:
             if self.todo:
                 return self._take(self.todo.popleft())
+            await self.desk.calls.record()  # what was noted happened before this attempt
             move = self.search.ask(self.state, self.tree)
             match move:
                 case Move():
@@ -123,6 +129,7 @@ class Session:
         self.moves += 1
         for ask in asks:
             self.state = self._fold_ask(ask)
+            self.desk.calls.slots.begin(ask.attempt)
         await self.desk.calls.store.append(self.tree.id, *asks, durable=False)
         for ask in asks:
             self.desk.calls.notify(ask)
@@ -205,6 +212,7 @@ class Session:
         if attempt.id in self.folded:
             return
         self.folded.add(attempt.id)
+        self.desk.calls.slots.settled(attempt.id)
         self.state = self.search.fold(self.state, self.tree, attempt)
         self.progress.observe(attempt.id, spend or self.spend())
         if self.stop is None and self.rule is not None:

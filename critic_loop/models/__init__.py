@@ -3,14 +3,17 @@
 Importing this package loads no HTTP client; the first call does.
 """
 
+from critic_loop.models.breaker import On, Turnout
 from critic_loop.models.chat import ChatModel, ModelSettings
 from critic_loop.models.failures import EndpointError, NoSuchModel
 from critic_loop.models.limit import Limited
+from critic_loop.models.pins import restore
 from critic_loop.models.profiles import GENERIC, OLLAMA, OPENAI, PROFILES, VLLM, Profile
 from critic_loop.models.retry import Retrying, RetryPolicy
+from critic_loop.models.routes import Bindable, Fallback, Split
 from critic_loop.models.specs import backends, resolve
 from critic_loop.models.specs import resolve as model
-from critic_loop.models.switchboard import Binding, Swap, Switchboard
+from critic_loop.models.switchboard import Binding, Change, Swap, Switchboard
 from critic_loop.models.wire import from_wire, messages_from_wire, messages_to_wire, to_wire
 
 __all__ = [
@@ -19,22 +22,29 @@ __all__ = [
     "OPENAI",
     "PROFILES",
     "VLLM",
+    "Bindable",
     "Binding",
+    "Change",
     "ChatModel",
     "EndpointError",
+    "Fallback",
     "Limited",
     "ModelSettings",
     "NoSuchModel",
+    "On",
     "Profile",
     "RetryPolicy",
     "Retrying",
+    "Split",
     "Swap",
     "Switchboard",
+    "Turnout",
     "backends",
     "from_wire",
     "messages_from_wire",
     "messages_to_wire",
     "model",
     "resolve",
+    "restore",
     "to_wire",
 ]

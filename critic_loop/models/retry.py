@@ -68,7 +68,7 @@ class Retrying:
 
     async def complete(self, request: Request) -> Completion:
         """Answer `request`, trying again as the policy says; the last error is raised as it is."""
-        course = _Course(self._policy, next(self._calls), request.timeout_s)
+        course = _Course(self._policy, next(self._calls), request)
         try:
             return await self._send(request, course)
         except ModelError as error:
@@ -152,8 +152,10 @@ class _NotAgain(Exception):
 class _Course:
     """One call's attempts so far."""
 
-    def __init__(self, policy: RetryPolicy, number: int, timeout_s: float | None) -> None:
+    def __init__(self, policy: RetryPolicy, number: int, request: Request) -> None:
         self._policy = policy
+        timeout_s, retries = request.timeout_s, request.retries
+        self._attempts = policy.attempts if retries is None else min(policy.attempts, 1 + retries)
         self._number = number
         self._random: random.Random | None = None
         self._time = asyncio.get_running_loop().time
@@ -189,7 +191,7 @@ class _Course:
     def over(self, state: RetryCallState) -> bool:
         """Return whether to give up; the coming wait is known already."""
         policy, error = self._policy, _error(state)
-        if state.attempt_number >= policy.attempts:
+        if state.attempt_number >= self._attempts:
             return True
         if isinstance(error, Unreachable) and state.attempt_number >= policy.unreachable:
             return True

@@ -11,18 +11,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict, dataclass, field, replace
-from typing import Protocol
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, ClassVar, Protocol
 
+from pydantic import JsonValue
 from pydantic_core import to_json
 
 from critic_loop.core.budget import Lease, Ledger
-from critic_loop.core.errors import CriticLoopError, DeadlineExceeded, ModelError, boundary
+from critic_loop.core.errors import CriticLoopError, DeadlineExceeded, ModelError, OutputError, boundary
 from critic_loop.core.messages import Text
 from critic_loop.core.protocols import Completion, Model, NotSent, Piece, Request, Store
-from critic_loop.core.records import NOT_SENT, Call, Place, Record, Reply
+from critic_loop.core.records import NOT_SENT, Call, CallStatus, Event, EventKind, Place, Record, Reply
 from critic_loop.core.stop import StopReason
 from critic_loop.core.tree import Tree
 
@@ -37,22 +39,64 @@ class BudgetSpent(CriticLoopError):
     scope = "tree"
 
 
-class Bound(Protocol):
-    """What a slot is bound to at the moment."""
+class Change(Protocol):
+    """Something about bindings that a tree's reader wants to know: a swap, a fallback, a breaker."""
+
+    kind: ClassVar[EventKind]
 
     @property
-    def spec(self) -> str:
-        """The spec as records name it."""
+    def text(self) -> str:
+        """What a person is told."""
         ...
+
+    @property
+    def data(self) -> dict[str, JsonValue]:
+        """The facts."""
+        ...
+
+
+class Way(Protocol):
+    """One call's way through what a slot is bound to: a model, and those that are asked where it fails."""
 
     @property
     def model(self) -> Model:
-        """Who answers."""
+        """Who is asked now."""
         ...
+
+    @property
+    def retries(self) -> int | None:
+        """How often the same may be sent to it again."""
+        ...
+
+    @property
+    def rejects(self) -> bool:
+        """Whether an answer that cannot be used is a failure, because another can be asked."""
+        ...
+
+    def answered(self) -> None:
+        """Take note that it answered."""
+        ...
+
+    def failed(self, error: CriticLoopError) -> Change | None:
+        """Take note that it failed and go on to the next, or return None: the error stands."""
+        ...
+
+    def left(self) -> None:
+        """Take note that the call ended in another way."""
+        ...
+
+
+class Bound(Protocol):
+    """A slot's binding, held for one call."""
 
     @property
     def revision(self) -> int:
         """How often the slot was bound anew."""
+        ...
+
+    @property
+    def way(self) -> Way:
+        """Who is asked, and who after them."""
         ...
 
 
@@ -61,6 +105,14 @@ class Slots(Protocol):
 
     def lease(self, slot: str, *, tree: str = "", attempt: str = "") -> AbstractAsyncContextManager[Bound]:
         """Hold the slot's binding for one call."""
+        ...
+
+    def begin(self, attempt: str) -> None:
+        """Announce an attempt: it keeps its bindings until it has settled, whatever is swapped for others."""
+        ...
+
+    def settled(self, attempt: str) -> None:
+        """Take note that an attempt has ended."""
         ...
 
 
@@ -83,18 +135,28 @@ class Calls:
     """Why a call was not made or not waited for: no call left, or no time."""
     deadline_at: float | None = None
     """When the loop's time is up (seconds since the epoch); calls get no longer than that."""
+    _noted: deque[Event] = field(default_factory=deque[Event], init=False)
 
     async def record(self, *records: Record, durable: bool = False) -> None:
-        """Append to the tree and to the store, in this order."""
-        for record in records:
+        """Append what was noted, then `records`, to the tree and to the store, in this order."""
+        noted = [self._noted.popleft() for _ in range(len(self._noted))]
+        for record in (*noted, *records):
             self.tree.append(record)
             self.notify(record)
-        await self.store.append(self.tree.id, *records, durable=durable)
+        if noted or records or durable:
+            await self.store.append(self.tree.id, *noted, *records, durable=durable)
+
+    def note(self, change: Change) -> None:
+        """Write a change down before the next record; may be called from any thread."""
+        self._noted.append(_event(change, self.now()))
 
     async def complete(
         self, place: Place, slot: str, request: Request, *, template: str = ""
     ) -> tuple[str, Completion]:
         """Return the id of the call that answered `request` at `place`, and the answer.
+
+        Where the slot is bound to a chain, a model that fails is followed by the next, each with a call of
+        its own; the error of the last one asked stands.
 
         Raises:
             BudgetSpent: no call is left.
@@ -106,6 +168,25 @@ class Calls:
             return settled
         if self.halted is not None:
             raise self._no_further_call(self.halted)
+        async with self.slots.lease(slot, tree=self.tree.id, attempt=place.subject[0]) as bound:
+            while True:
+                try:
+                    call = self._call(place, digest, request, template, slot, bound)
+                    completion = await self._ask(call, request, bound.way)
+                except CriticLoopError as error:
+                    change = bound.way.failed(error)
+                    if change is None:
+                        raise
+                    await self.record(_event(change, self.now()))
+                except BaseException:
+                    bound.way.left()
+                    raise
+                else:
+                    bound.way.answered()
+                    return call.id, completion
+
+    async def _ask(self, call: Call, request: Request, way: Way) -> Completion:
+        """Send one call to one model, within the budget."""
         lease = self.ledger.reserve()
         if lease is None:
             self.spent = StopReason("budget", "the budget has no call left")
@@ -120,17 +201,16 @@ class Calls:
             return self._may_retry(retries)
 
         try:
-            async with self.slots.lease(slot, tree=self.tree.id, attempt=place.subject[0]) as bound:
-                call = self._call(place, digest, request, template, bound)
-                await self.record(call, durable=True)
-                sent = 1
-                asked = replace(request, may_retry=may_retry, may_send=self._may_send)
-                completion = await self._send(call, asked, bound.model, retries)
-                tokens = completion.usage.input_tokens + completion.usage.output_tokens
-                return call.id, completion
+            await self.record(call, durable=True)
+            sent = 1
+            asked = replace(request, may_retry=may_retry, may_send=self._may_send, retries=way.retries)
+            completion = await self._send(call, asked, way, retries)
         except NotSent as error:
             sent = self._taken_back(retries)
             raise (error if self.halted is None else self._no_further_call(self.halted)) from None
+        else:
+            tokens = completion.usage.input_tokens + completion.usage.output_tokens
+            return completion
         finally:
             self.ledger.settle(lease, calls=sent, tokens=tokens)
 
@@ -157,7 +237,9 @@ class Calls:
                 return call.id, _completion(reply)
         return None
 
-    def _call(self, place: Place, digest: str, request: Request, template: str, bound: Bound) -> Call:
+    def _call(
+        self, place: Place, digest: str, request: Request, template: str, slot: str, bound: Bound
+    ) -> Call:
         return Call(
             id=f"{self.tree.id}.c{len(self.tree.calls) + 1}",
             place=place,
@@ -166,33 +248,36 @@ class Calls:
             template=template,
             tools=to_json([asdict(t) for t in request.tools]).decode() if request.tools else "",
             output_schema=request.output.name if request.output else "",
-            binding=bound.spec,
+            binding=bound.way.model.spec,
             revision=bound.revision,
+            slot=slot,
             sampling=request.sampling,
             choices=request.choices,
-            sent_at=round(self.now(), 3),
+            sent_at=self._at(),
         )
 
-    async def _send(self, call: Call, request: Request, model: Model, retries: Sequence[Lease]) -> Completion:
+    async def _send(self, call: Call, request: Request, way: Way, retries: Sequence[Lease]) -> Completion:
+        completion: Completion | None = None
         try:
             with boundary(ModelError, f"model {call.binding!r}"):
-                completion = await model.complete(self._within_deadline(self._heard(call, request)))
+                completion = await way.model.complete(self._within_deadline(self._heard(call, request)))
             if len(completion.choices) != request.choices:
                 raise ModelError(
                     f"model {call.binding!r} gave {len(completion.choices)} choices, not {request.choices}."
                 )
+            if way.rejects and request.accept is not None and (reason := request.accept(completion)):
+                raise OutputError(f"model {call.binding!r} gave an answer that cannot be used: {reason}")
         except asyncio.CancelledError:
-            await self.record(Reply(call=call.id, status="cancelled", ended_at=round(self.now(), 3)))
+            await self.record(self._ended(call, "cancelled", retries))
             raise
         except NotSent as error:
             code = "" if retries else NOT_SENT
-            ended_at = round(self.now(), 3)
-            await self.record(
-                Reply(call=call.id, status="cancelled", error=str(error), error_code=code, ended_at=ended_at)
-            )
+            unsent = Reply(call=call.id, status="cancelled", sends=max(1, len(retries)), ended_at=self._at())
+            await self.record(unsent.model_copy(update={"error": str(error), "error_code": code}))
             raise
         except CriticLoopError as error:
-            await self.record(self._failure(call, error))
+            reply = self._ended(call, "error", retries, completion)
+            await self.record(reply.model_copy(update={"error": str(error), "error_code": error.code}))
             if isinstance(error, DeadlineExceeded) and self._late():
                 raise self._time_is_up() from error
             if (
@@ -200,7 +285,7 @@ class Calls:
             ):  # not tried again: what was asked stays open
                 raise self._no_further_call(self.halted) from error
             raise
-        await self.record(self._reply(call, completion))
+        await self.record(self._ended(call, "ok", retries, completion))
         return completion
 
     def _heard(self, call: Call, request: Request) -> Request:
@@ -232,24 +317,15 @@ class Calls:
         timeouts = [t for t in (left, request.timeout_s) if t is not None]
         return replace(request, tree=self.tree.id, timeout_s=min(timeouts, default=None))
 
-    def _failure(self, call: Call, error: CriticLoopError) -> Reply:
-        return Reply(
-            call=call.id, status="error", error=str(error), error_code=error.code, ended_at=round(self.now(), 3)
-        )
+    def _ended(
+        self, call: Call, status: CallStatus, retries: Sequence[Lease], completion: Completion | None = None
+    ) -> Reply:
+        given = _fields(completion) if completion is not None else {}
+        reply = Reply(call=call.id, status=status, sends=1 + len(retries), ended_at=self._at())
+        return reply.model_copy(update=given)
 
-    def _reply(self, call: Call, completion: Completion) -> Reply:
-        return Reply(
-            call=call.id,
-            status="ok",
-            choices=completion.choices,
-            usage=completion.usage,
-            raw_usage=completion.raw_usage,
-            model=completion.model,
-            weight_version=completion.weight_version,
-            request_id=completion.request_id,
-            prompt_token_ids=completion.prompt_token_ids,
-            ended_at=round(self.now(), 3),
-        )
+    def _at(self) -> float:
+        return round(self.now(), 3)
 
 
 def request_digest(request: Request) -> str:
@@ -268,13 +344,17 @@ def request_digest(request: Request) -> str:
     return digest.hexdigest()
 
 
+_GIVEN = tuple(f.name for f in fields(Completion))
+"""What a reply keeps of a completion, under the same names."""
+
+
+def _fields(completion: Completion) -> dict[str, Any]:
+    return {name: getattr(completion, name) for name in _GIVEN}
+
+
 def _completion(reply: Reply) -> Completion:
-    return Completion(
-        choices=reply.choices,
-        usage=reply.usage,
-        raw_usage=reply.raw_usage,
-        model=reply.model,
-        weight_version=reply.weight_version,
-        request_id=reply.request_id,
-        prompt_token_ids=reply.prompt_token_ids,
-    )
+    return Completion(**{name: getattr(reply, name) for name in _GIVEN})
+
+
+def _event(change: Change, at: float) -> Event:
+    return Event(kind=change.kind, at=at, text=change.text, data=change.data)

@@ -27,7 +27,7 @@ from critic_loop.core.errors import (
     boundary,
 )
 from critic_loop.core.messages import Message, assistant, user
-from critic_loop.core.protocols import Request
+from critic_loop.core.protocols import Completion, Request
 from critic_loop.core.records import Ask, Feedback, Place, Sampling, Verdict
 from critic_loop.nodes.desk import Desk, HumanCritic, Turn, When, seed_of
 from critic_loop.nodes.prompted import plain_text
@@ -108,7 +108,12 @@ async def ask_model(
 ) -> tuple[str, Any]:
     """Ask one question on behalf of a function; return the call's id and the parsed reply."""
     wanted = output_of(output)
-    request = Request(messages=(user(prompt),), output=wanted.schema, sampling=sampling)
+
+    def accept(completion: Completion) -> str:
+        parsed = wanted.parse(completion.choices[0].message)
+        return "" if parsed.found or parsed.status == "refused" else parsed.reason or "it cannot be read"
+
+    request = Request(messages=(user(prompt),), output=wanted.schema, sampling=sampling, accept=accept)
     call, completion = await desk.calls.complete(place, slot, request)
     parsed = wanted.parse(completion.choices[0].message)
     if not parsed.found:
