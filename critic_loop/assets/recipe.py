@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue, field_validator
 
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.messages import Frozen
-from critic_loop.core.records import Sampling, digest_of
+from critic_loop.core.records import Sampling, Unit, digest_of
 from critic_loop.core.stop import rule_of
 
 RoleName = Literal["actor", "critic", "judge"]
@@ -42,6 +42,15 @@ class AgentSpec(Frozen):
     """The publication that it follows."""
 
 
+class Escalation(Frozen):
+    """Another model for what a critic is not sure of."""
+
+    slot: str
+    """Who is asked then, with the same prompt: its word takes the place of the first."""
+    below: Unit = 0.7
+    """It is asked where the first critic's confidence is lower, where it states none, or abstains."""
+
+
 class CriticUse(Frozen):
     """A critic's part in a recipe."""
 
@@ -51,6 +60,9 @@ class CriticUse(Frozen):
     """Instead of the spec's own slot, so that two critics of one spec can be two models."""
     when: Literal["always", "unverified"] = "always"
     """`unverified`: not asked about attempts that verifiers have passed."""
+    shadow: bool = False
+    """Asked and recorded, never obeyed: a new critic beside the one in use."""
+    escalate: Escalation | None = None
 
 
 class SearchUse(Frozen):

@@ -16,7 +16,7 @@ from typing import Any, cast
 from pydantic import JsonValue
 from pydantic_core import to_json
 
-from critic_loop.assets import AgentSpec, Library, Recipe, Template
+from critic_loop.assets import AgentSpec, Escalation, Library, Recipe, Template
 from critic_loop.core.budget import Budget, LocalLedger
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import AnySearch, Model, Piece, Select, Store
@@ -28,6 +28,7 @@ from critic_loop.graph.session import Session
 from critic_loop.models import Bindable, Fallback, Split, Switchboard
 from critic_loop.nodes.calls import Calls
 from critic_loop.nodes.desk import Actor, Critic, Desk, HumanCritic, Judge, ToolLike
+from critic_loop.nodes.escalation import Escalating
 from critic_loop.nodes.prompted import BLOCKS, PromptedActor, PromptedCritic, PromptedJudge
 from critic_loop.nodes.roles import FunctionActor, FunctionCritic, verifier
 from critic_loop.outputs import Output, critique_of, output_of
@@ -212,6 +213,7 @@ def assemble(given: Given) -> Parts:
 def _slots(given: Given, actor: AgentSpec) -> list[str]:
     recipe, library = given.recipe, given.library
     used = [use.slot or library.agent(use.agent).slot for use in recipe.critics]
+    used += [use.escalate.slot for use in recipe.critics if use.escalate is not None]
     judge = [library.agent(recipe.judge).slot] if recipe.judge else []
     return sorted({"actor", "critic", "judge", actor.slot, *used, *judge, *given.slots})
 
@@ -322,13 +324,17 @@ def _prompted_critics(given: Given, hashes: dict[str, str]) -> tuple[Critic, ...
             else f"{use.agent}#{position}"
         )
         template = _template(given.library, spec, recipe_name=use.agent, hashes=hashes)
-        critics.append(
-            PromptedCritic(
-                spec=spec, template=template, slot=use.slot or spec.slot, name=name,
-                output=critique_of(spec.output), sees=use.sees, when=use.when,
-            )
+        critic = PromptedCritic(
+            spec=spec, template=template, slot=use.slot or spec.slot, name=name,
+            output=critique_of(spec.output), sees=use.sees, when=use.when, shadow=use.shadow,
         )  # fmt: skip
+        critics.append(critic if use.escalate is None else _escalating(critic, use.escalate))
     return tuple(critics)
+
+
+def _escalating(critic: PromptedCritic, escalation: Escalation) -> Escalating:
+    second = dataclasses.replace(critic, slot=escalation.slot, name=f"{critic.name}/escalated")
+    return Escalating(first=critic, second=second, below=escalation.below)
 
 
 def _judge(given: Given, switchboard: Switchboard, hashes: dict[str, str]) -> Judge | None:
@@ -351,6 +357,10 @@ def _bind_missing(
 ) -> None:
     """Let the actor's model play the roles that nobody was named for, and say so."""
     wanted = {r.slot for r in (*critics, judge) if isinstance(r, PromptedCritic | PromptedJudge)}
+    wanted |= {
+        c.first.slot for c in critics if isinstance(c, Escalating) and isinstance(c.first, PromptedCritic)
+    }
+    _require_bound(given.recipe, critics, switchboard)
     missing = sorted(slot for slot in wanted if not switchboard.is_bound(slot))
     if not missing:
         return
@@ -367,6 +377,20 @@ def _bind_missing(
         warnings.warn(
             "no critic was given: the actor's model criticises itself.", CriticLoopWarning, stacklevel=5
         )
+
+
+def _require_bound(recipe: Recipe, critics: Sequence[Critic], switchboard: Switchboard) -> None:
+    """Refuse a shadow, or a second opinion, by the model that speaks already: it would say nothing new."""
+    if not any(isinstance(c, PromptedCritic | Escalating) for c in critics):
+        return
+    named = [use.slot for use in recipe.critics if use.shadow and use.slot]
+    named += [use.escalate.slot for use in recipe.critics if use.escalate]
+    for slot in named:
+        if not switchboard.is_bound(slot):
+            raise ConfigError(
+                f"recipe {recipe.name!r} asks slot {slot!r}, which has no model.",
+                hint=f"Pass slots={{{slot!r}: 'openai:NAME'}}.",
+            )
 
 
 def _verifiers(given: Given, hashes: dict[str, str]) -> tuple[Critic, ...]:

@@ -128,6 +128,7 @@ class PromptedCritic(Prompted):
     output: CritiqueOutput
     sees: tuple[str, ...] = ("answer",)
     when: When = "always"
+    shadow: bool = False
 
     async def critique(self, desk: Desk, attempt_id: str) -> Feedback:
         """Ask once; a reply without a verdict or score is an abstention."""

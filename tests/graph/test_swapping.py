@@ -243,3 +243,45 @@ async def test_a_swap_from_another_thread_is_an_event_in_the_running_tree() -> N
     assert bindings == sorted(bindings, key="other".__eq__), "from one moment on"
     assert {"other", "scripted"} == set(bindings)
     assert outline(cl.Tree.of(tree.log)) == outline(tree)
+
+
+def two_critics(**use: Any) -> cl.Recipe:
+    first = {"agent": "critic/stepwise", "slot": "local"}
+    uses = [first | use] if "escalate" in use else [first, {"agent": "critic/verdict", "slot": "hosted", **use}]
+    return cl.Recipe.model_validate({"name": "two", "search": [{"kind": "refine"}], "critics": uses})
+
+
+async def test_a_recipe_may_ask_a_shadow() -> None:
+    local, hosted = (
+        ScriptedModel(lambda r: WRONG, spec="l"),
+        ScriptedModel(lambda r: "Verdict: correct", spec="h"),
+    )
+    loop = cl.Loop(
+        two_critics(shadow=True), actor=writer(), slots={"local": local, "hosted": hosted}, stop=cl.MaxRounds(2)
+    )
+    result = await loop.run("x")
+    heard = {f.author: (f.obeyed, f.verdict) for f in result.tree.feedback.values()}
+    assert heard == {"critic/stepwise": (True, cl.Verdict.FAIL), "critic/verdict": (False, cl.Verdict.PASS)}
+    with pytest.raises(cl.CriticLoopError, match="asks slot 'hosted', which has no model"):
+        cl.Loop(two_critics(shadow=True), actor=writer(), slots={"local": local})
+
+
+async def test_a_recipe_may_escalate_and_a_resumed_tree_pays_no_opinion_twice(store: str) -> None:
+    unsure = '{"verdict": "pass", "confidence": 0.4}'
+
+    def make(hosted: ScriptedModel, local: ScriptedModel, calls: int) -> cl.Loop[str]:
+        recipe = two_critics(escalate={"slot": "hosted", "below": 0.7})
+        return cl.Loop(
+            recipe, actor=writer(), slots={"local": local, "hosted": hosted}, stop=cl.MaxRounds(1),
+            max_calls=calls, store=store,
+        )  # fmt: skip
+
+    local, hosted = ScriptedModel(lambda r: unsure, spec="l"), ScriptedModel(lambda r: WRONG, spec="h")
+    async with make(hosted, local, 2) as loop:
+        assert (await loop.run("x", tree_id="t")).stop == "budget"
+    async with make(hosted, local, 9) as loop:
+        result = await loop.run("x", tree_id="t")
+    assert (len(local.requests), len(hosted.requests)) == (1, 1)
+    [obeyed] = result.tree.judgements("t.1")
+    assert obeyed.verdict is cl.Verdict.FAIL
+    assert len(result.tree.feedback) == 2
