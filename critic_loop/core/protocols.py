@@ -89,6 +89,8 @@ class Completion:
     prompt_token_ids: tuple[int, ...] | None = None
     busy_s: float | None = None
     """The call's share of the endpoint's time, in seconds; None where nobody measured it."""
+    hold_s: float = 0.0
+    """How long the endpoint's rate-limit headers ask to send nothing more."""
 
     @property
     def text(self) -> str:

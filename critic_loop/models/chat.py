@@ -20,7 +20,7 @@ from pydantic import Field, JsonValue
 from critic_loop.core.errors import ConfigError, DeadlineExceeded, ModelError, Refused
 from critic_loop.core.messages import Frozen
 from critic_loop.core.protocols import Completion, Request
-from critic_loop.models.failures import EndpointError, failure, rejected_parameter
+from critic_loop.models.failures import EndpointError, failure, hold_s, rejected_parameter
 from critic_loop.models.profiles import GENERIC, Profile
 from critic_loop.models.stream import Assembly, Events
 from critic_loop.models.wire import Json, from_wire, merge, to_wire
@@ -56,7 +56,7 @@ class ModelSettings(Frozen):
     timeout_s: float = Field(default=600.0, gt=0)
     """For one call, where the request does not say."""
     in_flight: int | None = Field(default=None, ge=1)
-    """Calls at once; None = no limit."""
+    """Most calls at once; None = as many as the endpoint turns out to take."""
     attempts: int = Field(default=8, ge=1)
     """Sends of one call before its error is raised; 1 = no retries."""
     extra: dict[str, JsonValue] = {}
@@ -312,7 +312,8 @@ class ChatModel:
             raise self._nonsense(f"no chat completion ({type(error).__name__}: {error})") from error
         if not completion.choices:
             raise self._nonsense("a completion without choices")
-        return completion
+        hold = hold_s(response.headers)
+        return replace(completion, hold_s=hold) if hold else completion
 
     def _nonsense(self, what: str) -> EndpointError:
         return EndpointError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
@@ -137,13 +138,52 @@ def _key_hint(key_env: str, *, sent: bool) -> str:
     return f"Check the key in {key_env}." if sent else f"Set {key_env} to a key for this endpoint."
 
 
+_LIMITS = tuple(
+    (form.format(what, "remaining"), form.format(what, "reset"))
+    for form, what in [
+        *(("x-ratelimit-{1}-{0}", what) for what in ("requests", "tokens")),
+        *(("anthropic-ratelimit-{0}-{1}", w) for w in ("requests", "tokens", "input-tokens", "output-tokens")),
+        ("x-ratelimit-{1}", ""),
+    ]
+)
+"""Headers that say how much of a limit is left, and when it is full again."""
+_DURATION = re.compile(
+    r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m(?!s))?(?:(?P<s>\d+(?:\.\d+)?)s)?(?:(?P<ms>\d+(?:\.\d+)?)ms)?"
+)
+_LONGEST_HOLD_S = 60.0
+
+
+def hold_s(headers: Mapping[str, str]) -> float:
+    """Return how long to send nothing more, in seconds: until a limit of which nothing is left is reset."""
+    waits = [reset_s(headers.get(reset, "")) for left, reset in _LIMITS if headers.get(left) in ("0", "0.0")]
+    return min(max(waits, default=0.0), _LONGEST_HOLD_S)
+
+
+def reset_s(text: str) -> float:
+    """Return when a limit is reset, from now, in seconds; 0 where that cannot be read.
+
+    Endpoints write `6m0s`, `17.5`, seconds or milliseconds since the epoch, or a date.
+    """
+    try:
+        if re.fullmatch(r"\d+(\.\d+)?", text):
+            number = float(text)
+            at = number / 1000 if number > 1e11 else number
+            return max(0.0, at - time.time()) if at > 1e8 else at
+        if (match := _DURATION.fullmatch(text)) and text:
+            parts = {unit: float(value or 0) for unit, value in match.groupdict().items()}
+            return parts["h"] * 3600 + parts["m"] * 60 + parts["s"] + parts["ms"] / 1000
+        return max(0.0, datetime.fromisoformat(text).timestamp() - time.time()) if text else 0.0
+    except ValueError:
+        return 0.0
+
+
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Return the pause that an endpoint asks for in seconds; None if it does not, or not clearly."""
     try:
         if (milliseconds := headers.get("retry-after-ms")) is not None:
             return max(0.0, float(milliseconds) / 1000)
         if (value := headers.get("retry-after")) is None:
-            return None
+            return hold_s(headers) or None
         if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
             return float(value)
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())

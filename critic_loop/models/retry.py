@@ -54,17 +54,18 @@ class Retrying:
 
     def __init__(self, model: Model, policy: RetryPolicy | None = None) -> None:
         """Wrap `model`."""
-        self._model = model
+        self.inner = model
+        """The wrapped model."""
         self._policy = policy or RetryPolicy()
         self._calls = itertools.count()
 
     def __repr__(self) -> str:
-        return f"Retrying({self._model!r})"
+        return f"Retrying({self.inner!r})"
 
     @property
     def spec(self) -> str:
         """The wrapped model's name in records."""
-        return self._model.spec
+        return self.inner.spec
 
     async def complete(self, request: Request) -> Completion:
         """Answer `request`, trying again as the policy says; the last error is raised as it is."""
@@ -79,7 +80,7 @@ class Retrying:
 
     async def aclose(self) -> None:
         """Close the wrapped model."""
-        await self._model.aclose()
+        await self.inner.aclose()
 
     async def _again(self, request: Request, course: _Course, first: ModelError) -> Completion:
         """Go on after a first failure. Most calls have none, and need not pay for tenacity (0.06 ms)."""
@@ -120,7 +121,7 @@ class Retrying:
             if left_s <= 0:
                 raise DeadlineExceeded(f"{self.spec} had no answer within {request.timeout_s:g} s.")
             request = replace(request, timeout_s=left_s)
-        return await self._model.complete(request)
+        return await self.inner.complete(request)
 
     def _note(self, state: RetryCallState) -> None:
         wait_s = state.next_action.sleep if state.next_action else 0.0

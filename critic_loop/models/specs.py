@@ -20,7 +20,7 @@ from critic_loop.core.errors import ConfigError
 from critic_loop.core.printable import without_secrets
 from critic_loop.core.protocols import Model
 from critic_loop.models.chat import ChatModel, ModelSettings
-from critic_loop.models.limit import Limited
+from critic_loop.models.limit import Limited, window_of
 from critic_loop.models.profiles import GENERIC, OLLAMA, OPENAI, PROFILES, VLLM
 from critic_loop.models.retry import Retrying, RetryPolicy
 
@@ -134,10 +134,8 @@ def _checked(settings: ModelSettings | Mapping[str, Any] | None) -> ModelSetting
 
 
 def _wrapped(chat: ChatModel, settings: ModelSettings) -> Model:
-    model: Model = chat
-    if settings.in_flight is not None:
-        model = Limited(model, settings.in_flight)
-    return Retrying(model, RetryPolicy(attempts=settings.attempts))
+    limited = Limited(chat, window_of(chat.url, chat.key_env, settings.in_flight))
+    return Retrying(limited, RetryPolicy(attempts=settings.attempts))
 
 
 def _plugged(backend: str, rest: str) -> Model:

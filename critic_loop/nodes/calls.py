@@ -344,7 +344,7 @@ def request_digest(request: Request) -> str:
     return digest.hexdigest()
 
 
-_GIVEN = tuple(f.name for f in fields(Completion))
+_GIVEN = tuple(f.name for f in fields(Completion) if f.name in Reply.model_fields)
 """What a reply keeps of a completion, under the same names."""
 
 

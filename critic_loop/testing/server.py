@@ -166,6 +166,7 @@ class TestServer:
         key: str | None = None,
         faults: FaultPlan = (),
         delay_s: float = 0.0,
+        capacity: int | None = None,
         reply_bytes: int = 64,
         log: str | Path | None = None,
         models: Sequence[str] = ("test",),
@@ -178,6 +179,7 @@ class TestServer:
             key: the bearer token without which requests are refused.
             faults: a plan, one entry per request, or a function of the request.
             delay_s: how long each request waits before its answer.
+            capacity: requests in flight above which others are refused with 429.
             reply_bytes: the length of hashed replies.
             log: a file to which requests are appended.
             models: the names that `/v1/models` lists.
@@ -189,6 +191,8 @@ class TestServer:
         self._faults: deque[Fault | None] = deque() if callable(faults) else deque(faults)
         self._key = key
         self._delay_s = delay_s
+        self._capacity = capacity
+        self._working = 0
         self._reply_bytes = reply_bytes
         self._models = tuple(models)
         self._port = port
@@ -244,10 +248,12 @@ class TestServer:
         received = await self._received(request)
         self.log.arrived(received)
         how = "dropped"
+        full = self._capacity is not None and self._working >= self._capacity
+        self._working += not full
         try:
-            if self._delay_s:
+            if self._delay_s and not full:
                 await asyncio.sleep(self._delay_s)
-            given = self._fault(received) or await self._given(received)
+            given = Fault("rate_limit") if full else self._fault(received) or await self._given(received)
             if isinstance(given, Fault):
                 response = await self._answers.fault(given, request, received)
                 how = f"fault:{given.kind}"
@@ -256,6 +262,7 @@ class TestServer:
             how = "completed"
             return response
         finally:
+            self._working -= not full
             self.log.ended(received, how)
 
     async def _received(self, request: web.Request) -> Received:
@@ -415,6 +422,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m critic_loop.testing.server", description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--delay-ms", type=float, default=0.0)
+    parser.add_argument("--capacity", type=int, help="requests in flight above which others get a 429")
     parser.add_argument("--reply-bytes", type=int, default=64)
     parser.add_argument("--log", type=Path)
     parser.add_argument("--key", help="bearer token to ask for")
@@ -423,6 +431,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     server = TestServer(
         key=given.key,
         delay_s=given.delay_ms / 1000,
+        capacity=given.capacity,
         reply_bytes=given.reply_bytes,
         log=given.log,
         models=given.model or ["test"],

@@ -7,8 +7,15 @@ import orjson
 import pytest
 
 from critic_loop.core.errors import AuthFailed, ContextOverflow, CreditExhausted, RateLimited, Refused
-from critic_loop.models import EndpointError, NoSuchModel
-from critic_loop.models.failures import failure, rejected_parameter, retry_after_s
+from critic_loop.models.failures import (
+    EndpointError,
+    NoSuchModel,
+    failure,
+    hold_s,
+    rejected_parameter,
+    reset_s,
+    retry_after_s,
+)
 
 
 def failed(status, error, *, secret="", key_env="KEY", headers=None):
@@ -76,6 +83,8 @@ def test_long_bodies_are_cut():
         ({"retry-after": "soon"}, None),
         ({"retry-after-ms": "soon"}, None),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "7s"}, 7.0),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "7s", "retry-after": "2"}, 2.0),
     ],
 )
 def test_pauses_are_read(headers, expected):
@@ -92,3 +101,29 @@ def test_refused_fields_are_found_only_where_they_are_named():
     assert rejected_parameter(orjson.dumps(named)) == "temperature"
     assert rejected_parameter(b'{"error": {"code": "unsupported_value"}}') is None
     assert rejected_parameter(b"temperature?") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1s", 1.0), ("120ms", 0.12), ("6m0s", 360.0), ("1h2m3.5s", 3723.5), ("17.5", 17.5), ("", 0.0),
+        ("soon", 0.0), ("2015-10-21T07:28:00Z", 0.0),
+    ],
+)  # fmt: skip
+def test_times_until_a_reset_are_read(text, expected):
+    assert reset_s(text) == pytest.approx(expected)
+
+
+def test_a_reset_may_be_a_moment():
+    now = datetime.now(UTC).timestamp()
+    later = datetime.fromtimestamp(now + 30, UTC).isoformat()
+    for text in (f"{now + 30:.0f}", f"{1000 * (now + 30):.0f}", later, later.replace("+00:00", "Z")):
+        assert 28 < reset_s(text) <= 31
+
+
+def test_nothing_is_sent_until_a_limit_is_reset_of_which_nothing_is_left():
+    used_up = {"anthropic-ratelimit-tokens-remaining": "0", "anthropic-ratelimit-tokens-reset": "9s"}
+    assert hold_s({}) == 0.0
+    assert hold_s({"x-ratelimit-remaining-requests": "1", "x-ratelimit-reset-requests": "9s"}) == 0.0
+    assert hold_s(used_up) == 9.0
+    assert hold_s(used_up | {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "86400"}) == 60.0
