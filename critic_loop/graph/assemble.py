@@ -21,11 +21,11 @@ from critic_loop.core.budget import Budget, LocalLedger
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import AnySearch, Model, Piece, Select, Store
 from critic_loop.core.records import Head, Record, Task, digest_of
-from critic_loop.core.stop import AnyOf, Elapsed, Failing, Rule, require_countable, rule_of
+from critic_loop.core.stop import AnyOf, Elapsed, Failing, Rule, limits_money, rule_of
 from critic_loop.core.tree import Tree
 from critic_loop.graph.runnables import RunnableActor, is_runnable
 from critic_loop.graph.session import Session
-from critic_loop.models import Bindable, Fallback, Split, Switchboard
+from critic_loop.models import Bindable, Fallback, Split, Switchboard, cost_usd, require_price
 from critic_loop.nodes.calls import Calls
 from critic_loop.nodes.desk import Actor, Critic, Desk, HumanCritic, Judge, ToolLike
 from critic_loop.nodes.escalation import Escalating
@@ -124,6 +124,7 @@ class Parts:
             slots=self.switchboard,
             ledger=ledger,
             notify=notify,
+            price=lambda call, reply: cost_usd(call, reply, self.switchboard.tariff(call.binding)),
             deadline_at=self._deadline(),
         )
         desk = Desk(
@@ -181,10 +182,17 @@ def assemble(given: Given) -> Parts:
     recipe, library = given.recipe, given.library
     hashes = {"recipe": recipe.model_copy(update={"lanes": 1, "max_calls": 1}).digest}
     spec = library.agent(recipe.actor)
-    switchboard = Switchboard(*_slots(given, spec))
+    rule = _guarded(given.stop or _rule(recipe))
+    check = require_price if limits_money(rule) else None
+    switchboard = Switchboard(*_slots(given, spec), check=check)
     output: Output[Any] = output_of(spec.output if given.output is None else given.output)
     hashes["output"] = digest_of([output.name, output.describe()])
     actor = _actor(given, spec, switchboard, hashes)
+    if check is not None and isinstance(actor, RunnableActor):
+        raise ConfigError(
+            f"money is limited, but nobody counts what {actor.name!r} spends.",
+            hint="Let a model play the actor, or limit calls= or tokens= instead.",
+        )
     critics, humans = _critics(given, switchboard, hashes)
     judge = _judge(given, switchboard, hashes)
     for slot, model in given.slots.items():
@@ -202,7 +210,7 @@ def assemble(given: Given) -> Parts:
         tools=_tools(given),
         search=_search(given, hashes),
         select=_select(given, judge, hashes),
-        rule=_countable(_guarded(given.stop or _rule(recipe))),
+        rule=rule,
         switchboard=switchboard,
         lanes=given.lanes or recipe.lanes,
         max_calls=given.max_calls or recipe.max_calls,
@@ -229,11 +237,6 @@ def _guarded(rule: Rule | None) -> Rule:
     if rule is not None and any(isinstance(r, Failing) for r in rules):
         return rule
     return Failing() if rule is None else rule | Failing()
-
-
-def _countable(rule: Rule) -> Rule:
-    require_countable(rule)
-    return rule
 
 
 def _rule(recipe: Recipe) -> Rule | None:

@@ -18,7 +18,7 @@ from critic_loop.assets.library import read
 from critic_loop.assets.problems import Problem, line_of, problems_in, unreadable_toml
 from critic_loop.assets.template import Template, problems_of
 from critic_loop.core.errors import AssetError, ConfigError, CriticLoopError
-from critic_loop.core.stop import require_countable, rule_of
+from critic_loop.core.stop import rule_of
 from critic_loop.nodes.prompted import BLOCKS, VARIABLES
 from critic_loop.outputs import critique_of, output_of
 from critic_loop.search import build
@@ -214,7 +214,7 @@ def _search_and_stop(checked: _Checked) -> None:
             checked.tries(("search",), partial(_built, use))
     for rule in _list(data.get("stop")):
         try:
-            require_countable(rule_of(rule))
+            rule_of(rule)
         except ConfigError as error:
             if not any(problem.key.startswith("stop") for problem in checked.problems):
                 checked.add(("stop",), f"key 'stop': {error.message}", error.hint)

@@ -15,7 +15,7 @@ from typing import Any
 from critic_loop.core.budget import Ledger
 from critic_loop.core.errors import SearchError
 from critic_loop.core.protocols import AnySearch, Compare, Move, Pick, Select, Stop, Wait
-from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Sampling, Spend, Verdict
+from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Reply, Sampling, Spend, Verdict
 from critic_loop.core.stop import GOES_ON, Progress, Rule, StopReason
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import EVIDENCE, best, value_of
@@ -244,12 +244,14 @@ class Session:
         match record:
             case Ask():
                 self.state = self.search.fold(self.state, self.tree, record)
+            case Reply():
+                self.desk.calls.bill(record)
             case Attempt() if record.settled and self.judged(record.id):
-                self._tell(self.tree[record.id], so_far.spend())
+                self._tell(self.tree[record.id], self._priced(so_far.spend()))
             case Feedback() if record.subject is not None:
                 for attempt_id in record.subject.attempts:
                     if attempt_id in so_far and so_far[attempt_id].settled and self.judged(attempt_id):
-                        self._tell(self.tree[attempt_id], so_far.spend())
+                        self._tell(self.tree[attempt_id], self._priced(so_far.spend()))
             case Outcome() if record.stop in GOES_ON:
                 # A rule may have fired on what settled after the loop was told to end: that ended it for good.
                 if self.stop is not None and self.stop.name in GOES_ON:
@@ -327,4 +329,8 @@ class Session:
 
     def spend(self) -> Spend:
         """Return calls, tokens and time so far."""
-        return self.tree.spend().model_copy(update={"elapsed_s": round(self.now() - self.opened_at, 3)})
+        elapsed_s = round(self.now() - self.opened_at, 3)
+        return self._priced(self.tree.spend()).model_copy(update={"elapsed_s": elapsed_s})
+
+    def _priced(self, spend: Spend) -> Spend:
+        return spend.model_copy(update={"cost_usd": self.desk.calls.cost_usd})

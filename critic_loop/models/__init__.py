@@ -8,6 +8,7 @@ from critic_loop.models.chat import ChatModel, ModelSettings
 from critic_loop.models.failures import EndpointError, NoSuchModel
 from critic_loop.models.limit import Limited
 from critic_loop.models.pins import restore
+from critic_loop.models.prices import Priced, Tariff, cost_usd, require_price
 from critic_loop.models.profiles import GENERIC, OLLAMA, OPENAI, PROFILES, VLLM, Profile
 from critic_loop.models.retry import Retrying, RetryPolicy
 from critic_loop.models.routes import Bindable, Fallback, Split
@@ -32,18 +33,22 @@ __all__ = [
     "ModelSettings",
     "NoSuchModel",
     "On",
+    "Priced",
     "Profile",
     "RetryPolicy",
     "Retrying",
     "Split",
     "Swap",
     "Switchboard",
+    "Tariff",
     "Turnout",
     "backends",
+    "cost_usd",
     "from_wire",
     "messages_from_wire",
     "messages_to_wire",
     "model",
+    "require_price",
     "resolve",
     "restore",
     "to_wire",

@@ -18,9 +18,9 @@ import orjson
 from pydantic import Field, JsonValue
 
 from critic_loop.core.errors import ConfigError, DeadlineExceeded, ModelError, Refused
-from critic_loop.core.messages import Frozen
 from critic_loop.core.protocols import Completion, Request
 from critic_loop.models.failures import EndpointError, failure, hold_s, rejected_parameter
+from critic_loop.models.prices import Tariff
 from critic_loop.models.profiles import GENERIC, Profile
 from critic_loop.models.stream import Assembly, Events
 from critic_loop.models.wire import Json, from_wire, merge, to_wire
@@ -48,7 +48,7 @@ _CONNECT = {"connect": 10.0}
 _SYNONYMS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
-class ModelSettings(Frozen):
+class ModelSettings(Tariff):
     """The longer settings of a model: a `[models.NAME]` table."""
 
     key_env: str | None = None

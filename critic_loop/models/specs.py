@@ -21,6 +21,7 @@ from critic_loop.core.printable import without_secrets
 from critic_loop.core.protocols import Model
 from critic_loop.models.chat import ChatModel, ModelSettings
 from critic_loop.models.limit import Limited, window_of
+from critic_loop.models.prices import Priced
 from critic_loop.models.profiles import GENERIC, OLLAMA, OPENAI, PROFILES, VLLM
 from critic_loop.models.retry import Retrying, RetryPolicy
 
@@ -135,7 +136,8 @@ def _checked(settings: ModelSettings | Mapping[str, Any] | None) -> ModelSetting
 
 def _wrapped(chat: ChatModel, settings: ModelSettings) -> Model:
     limited = Limited(chat, window_of(chat.url, chat.key_env, settings.in_flight))
-    return Retrying(limited, RetryPolicy(attempts=settings.attempts))
+    model = Retrying(limited, RetryPolicy(attempts=settings.attempts))
+    return Priced(model, settings) if settings.told else model
 
 
 def _plugged(backend: str, rest: str) -> Model:

@@ -28,6 +28,7 @@ from critic_loop.core.protocols import Model, Request
 from critic_loop.core.records import EventKind, Sampling, tree_of
 from critic_loop.models.breaker import Breaker, Turnout
 from critic_loop.models.chat import ModelSettings
+from critic_loop.models.prices import Tariff, tariff_of
 from critic_loop.models.routes import Bindable, Route, Way, route_of
 from critic_loop.models.specs import resolve
 
@@ -121,17 +122,23 @@ class Switchboard:
     """Binds slots to models; hands each call its binding."""
 
     def __init__(
-        self, *slots: str, settings: SettingsBySpec | None = None, warm_timeout_s: float = 60.0
+        self,
+        *slots: str,
+        settings: SettingsBySpec | None = None,
+        check: Callable[[Model], None] | None = None,
+        warm_timeout_s: float = 60.0,
     ) -> None:
         """Name the slots.
 
         Args:
             slots: their names; `actor`, `critic` and `judge` unless given.
             settings: by spec, for models that are made from specs.
+            check: raises a ConfigError for a model that no slot may be bound to.
             warm_timeout_s: how long a new model may take for its first answer in `swap`.
         """
         self.slots = slots or ("actor", "critic", "judge")
         self._settings = settings or {}
+        self._check_model = check
         self._warm_timeout_s = warm_timeout_s
         self._lock = RLock()
         self._moments = itertools.count(1)
@@ -271,12 +278,22 @@ class Switchboard:
 
     def _resolved(self, model: str | Model) -> Model:
         """Return the model; each spec is made once, so that slots share connections."""
-        if not isinstance(model, str):
-            return model
         with self._lock:
-            if model not in self._made:
-                self._made[model] = resolve(model, settings=self._settings.get(model))
-            return self._made[model]
+            if isinstance(model, str):
+                if model not in self._made:
+                    self._made[model] = resolve(model, settings=self._settings.get(model))
+                model = self._made[model]
+        if self._check_model is not None:
+            self._check_model(model)
+        return model
+
+    def tariff(self, spec: str) -> Tariff:
+        """Return what was told of the price of a model that a slot has, or had."""
+        with self._lock:
+            models = (
+                model for turns in self._turns.values() for t in turns for model in t.binding.route.models()
+            )
+            return next((tariff_of(model) for model in models if model.spec == spec), Tariff())
 
     # -- calls ---------------------------------------------------------------------------------
 

@@ -127,6 +127,10 @@ class Calls:
     now: Callable[[], float] = time.time
     notify: Callable[[Record | Piece], None] = field(default=lambda _: None)
     """Told of every record: what `Loop.stream` listens to."""
+    price: Callable[[Call, Reply], float | None] = field(default=lambda call, reply: None)  # noqa: ARG005
+    """What a call cost in US dollars; None where nobody knows."""
+    cost_usd: float | None = None
+    """Of all calls so far; None as soon as nobody knows what one of them cost."""
     pieces: bool = False
     """Whether to ask models to stream, and to tell of each piece of text as it comes."""
     halted: StopReason | None = None
@@ -136,6 +140,7 @@ class Calls:
     deadline_at: float | None = None
     """When the loop's time is up (seconds since the epoch); calls get no longer than that."""
     _noted: deque[Event] = field(default_factory=deque[Event], init=False)
+    _billed: bool = field(default=False, init=False)
 
     async def record(self, *records: Record, durable: bool = False) -> None:
         """Append what was noted, then `records`, to the tree and to the store, in this order."""
@@ -143,8 +148,17 @@ class Calls:
         for record in (*noted, *records):
             self.tree.append(record)
             self.notify(record)
+            if record.type == "reply":
+                self.bill(record)
         if noted or records or durable:
             await self.store.append(self.tree.id, *noted, *records, durable=durable)
+
+    def bill(self, reply: Reply) -> None:
+        """Add what a call cost to what was spent."""
+        cost = self.price(self.tree.calls[reply.call], reply)
+        known = self.cost_usd if self._billed else 0.0
+        self.cost_usd = None if cost is None or known is None else known + cost
+        self._billed = True
 
     def note(self, change: Change) -> None:
         """Write a change down before the next record; may be called from any thread."""
