@@ -266,6 +266,10 @@ def run_command(  # noqa: PLR0913  # options of a command line
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Another seed makes other trees.")] = None,
     assets: Assets = None,
+    replay: Annotated[
+        str | None,
+        typer.Option(metavar="STORE", help="Answer all calls from the trees of this store, without a model."),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -282,11 +286,17 @@ def run_command(  # noqa: PLR0913  # options of a command line
     from critic_loop.cli.run import Wish, resume_of, run
 
     terminal, found = _terminal(ctx), _found(ctx)
+    if replay is not None:  # what the configuration names is for runs with models
+        actor, critic, judge = (
+            given if _typed(ctx, name) else None
+            for name, given in (("actor", actor), ("critic", critic), ("judge", judge))
+        )
+        store = store if _typed(ctx, "store") else "memory"
     wish = Wish(
         task=task, file=file, recipe=recipe, actor=actor, critic=critic, judge=judge, verifiers=verifier or (),
         store=store, assets=assets or (), in_flight=in_flight, max_calls=max_calls, lanes=lanes, seed=seed,
         new=not resume, out=out, as_json=as_json, judge_if_any=not _typed(ctx, "judge"),
-        models=found.settings.models, file_of_settings=found.file,
+        models=found.settings.models, file_of_settings=found.file, replay=replay,
     )  # fmt: skip
     with terminal.failing(as_json=as_json, resume=resume_of(store)):
         _import_from(found.folder)

@@ -25,11 +25,12 @@ from critic_loop.core.stop import AnyOf, Elapsed, Failing, Rule, limits_money, r
 from critic_loop.core.tree import Tree
 from critic_loop.graph.runnables import RunnableActor, is_runnable
 from critic_loop.graph.session import Session
-from critic_loop.models import Bindable, Fallback, Split, Switchboard, cost_usd, require_price
+from critic_loop.models import Bindable, Fallback, Route, Split, Switchboard, cost_usd, require_price
 from critic_loop.nodes.calls import Calls
 from critic_loop.nodes.desk import Actor, Critic, Desk, HumanCritic, Judge, ToolLike
 from critic_loop.nodes.escalation import Escalating
 from critic_loop.nodes.prompted import BLOCKS, PromptedActor, PromptedCritic, PromptedJudge
+from critic_loop.nodes.replay import Nobody
 from critic_loop.nodes.roles import FunctionActor, FunctionCritic, verifier
 from critic_loop.outputs import Output, critique_of, output_of
 from critic_loop.search import FunctionSearch, SearchFn, build, search
@@ -37,7 +38,7 @@ from critic_loop.select import selection
 from critic_loop.tools import tool
 from critic_loop.verifiers import verifier_named
 
-BINDABLE = (str, Model, Fallback, Split)
+BINDABLE = (str, Model, Fallback, Split, Route)
 DEFAULT_STOP: tuple[dict[str, JsonValue], ...] = (
     {"verified": True},
     {"accepted": True},
@@ -68,6 +69,8 @@ class Given:
     select: Any = None
     lanes: int | None = None
     max_calls: int | None = None
+    replay: bool = False
+    """Whether stored trees answer instead of models, so that slots need none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,11 +182,12 @@ def assemble(given: Given) -> Parts:
         ConfigError: something does not fit, with what to do.
         AssetError: a file is wrong.
     """
+    given = _for_replay(given) if given.replay else given
     recipe, library = given.recipe, given.library
     hashes = {"recipe": recipe.model_copy(update={"lanes": 1, "max_calls": 1}).digest}
     spec = library.agent(recipe.actor)
     rule = _guarded(given.stop or _rule(recipe))
-    check = require_price if limits_money(rule) else None
+    check = require_price if limits_money(rule) and not given.replay else None
     switchboard = Switchboard(*_slots(given, spec), check=check)
     output: Output[Any] = output_of(spec.output if given.output is None else given.output)
     hashes["output"] = digest_of([output.name, output.describe()])
@@ -215,6 +219,24 @@ def assemble(given: Given) -> Parts:
         lanes=given.lanes or recipe.lanes,
         max_calls=given.max_calls or recipe.max_calls,
         hashes=hashes,
+    )
+
+
+def _for_replay(given: Given) -> Given:
+    """Let nobody play the roles whose calls stored trees answer.
+
+    Raises:
+        ConfigError: the actor is a runnable, whose calls are in no tree.
+    """
+    if given.actor is not None and not isinstance(given.actor, BINDABLE) and is_runnable(given.actor):
+        raise ConfigError("a runnable cannot be replayed: its calls are in no tree.")
+    nobody = Nobody()
+    judged = given.recipe.judge is not None and given.judge is None
+    return dataclasses.replace(
+        given,
+        actor=nobody if given.actor is None else given.actor,
+        critic=nobody if given.critic is None else given.critic,
+        judge=nobody if judged else given.judge,
     )
 
 

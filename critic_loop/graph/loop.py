@@ -33,7 +33,9 @@ from critic_loop.graph.graph import build_graph, build_lane
 from critic_loop.graph.people import answers_in, ask_people, unreadable
 from critic_loop.graph.result import Result
 from critic_loop.graph.session import Session
+from critic_loop.graph.stored import stored_run
 from critic_loop.models import Bindable, Change, Switchboard, restore
+from critic_loop.nodes.replay import Replay
 from critic_loop.outputs import Output
 from critic_loop.search import FunctionSearch
 from critic_loop.store import open_store
@@ -72,6 +74,7 @@ class Loop(Generic[T]):
         lanes: int | None = None,
         max_calls: int | None = None,
         assets: Sequence[str | Path] = (),
+        replay: str | Path | Store | None = None,
     ) -> None:
         """Put a loop together; nothing is sent and nothing written yet.
 
@@ -92,6 +95,7 @@ class Loop(Generic[T]):
             lanes: attempts that may be made at once.
             max_calls: model calls a task, all roles together.
             assets: folders with `agents/` and `prompts/` that are looked through first.
+            replay: a store whose trees answer all calls instead of models; strict about what was asked.
 
         Raises:
             ConfigError: something does not fit, with what to do.
@@ -105,11 +109,12 @@ class Loop(Generic[T]):
             Given(
                 recipe=chosen, library=library, output=output, actor=actor, critic=critic, judge=judge,
                 slots=slots or {}, verifiers=verifiers, tools=tools, stop=stop, search=search, select=select,
-                lanes=lanes, max_calls=max_calls,
+                lanes=lanes, max_calls=max_calls, replay=replay is not None,
             )
         )  # fmt: skip
         self.store: Store = open_store(store)
         """Where its trees are kept."""
+        self._replay = None if replay is None else open_store(replay)
         self.lane = build_lane(
             self,
             tools=bool(self.parts.tools),
@@ -431,7 +436,7 @@ class Loop(Generic[T]):
         if known is not None:
             return known
         with self._reserve(tree_id):
-            return self._adopt(await self.store.load(tree_id), _ignore)
+            return await self._replayed(self._adopt(await self.store.load(tree_id), _ignore))
 
     def close(self, tree_id: str) -> None:
         """Forget a session; its tree stays in the store."""
@@ -443,7 +448,7 @@ class Loop(Generic[T]):
             if not await self.store.has(tree_id):
                 head = self.parts.head(tree_id, task, seed)
                 await self.store.append(tree_id, head, durable=False)
-                return self._adopt(Tree(head), notify)
+                return await self._replayed(self._adopt(Tree(head), notify))
             tree = await self.store.load(tree_id)
             if tree.task != task:
                 differing = _differing(tree.task, task)
@@ -451,7 +456,18 @@ class Loop(Generic[T]):
                     f"tree {tree_id!r} was begun with another task (id {tree.task.id!r}): {differing}.",
                     hint="Give the changed task another id, or none.",
                 )
-            return self._adopt(tree, notify)
+            return await self._replayed(self._adopt(tree, notify))
+
+    async def _replayed(self, session: Session) -> Session:
+        """Let a stored tree answer this session's calls, where the loop replays."""
+        if self._replay is not None:
+            try:
+                stored = await stored_run(self._replay, session.tree.head)
+            except CriticLoopError:
+                self.close(session.tree.id)
+                raise
+            session.desk.calls.replay = Replay(stored)
+        return session
 
     @contextmanager
     def _reserve(self, tree_id: str) -> Generator[None]:
@@ -483,6 +499,8 @@ class Loop(Generic[T]):
         """Write what is pending; release models and store."""
         await self.switchboard.aclose()
         await self.store.aclose()
+        if self._replay is not None:
+            await self._replay.aclose()
         self._background.close()
 
     async def __aenter__(self) -> Loop[T]:

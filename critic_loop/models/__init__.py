@@ -11,7 +11,7 @@ from critic_loop.models.pins import restore
 from critic_loop.models.prices import Priced, Tariff, cost_usd, require_price
 from critic_loop.models.profiles import GENERIC, OLLAMA, OPENAI, PROFILES, VLLM, Profile
 from critic_loop.models.retry import Retrying, RetryPolicy
-from critic_loop.models.routes import Bindable, Fallback, Split
+from critic_loop.models.routes import Bindable, Fallback, Route, Split, route_of
 from critic_loop.models.specs import backends, resolve
 from critic_loop.models.specs import resolve as model
 from critic_loop.models.switchboard import Binding, Change, Swap, Switchboard
@@ -37,6 +37,7 @@ __all__ = [
     "Profile",
     "RetryPolicy",
     "Retrying",
+    "Route",
     "Split",
     "Swap",
     "Switchboard",
@@ -51,5 +52,6 @@ __all__ = [
     "require_price",
     "resolve",
     "restore",
+    "route_of",
     "to_wire",
 ]

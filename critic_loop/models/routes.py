@@ -134,7 +134,7 @@ class Split:
         return Route(spec, tuple(chains))
 
 
-Bindable: TypeAlias = str | Model | Fallback | Split
+Bindable: TypeAlias = "str | Model | Fallback | Split | Route"
 """What a slot can be bound to; a string is a spec, a chain `A | B`, or a split `90% A + 10% B`."""
 
 
@@ -249,6 +249,10 @@ def route_of(given: Bindable, resolve: Resolve) -> Route:
     Raises:
         ConfigError: a spec cannot be resolved, or a chain or split is written wrongly.
     """
+    if isinstance(given, Route):
+        for model in given.models():
+            resolve(model)  # which may refuse it
+        return given
     parsed = parse_route(given) if isinstance(given, str) else given
     if isinstance(parsed, Fallback | Split):
         return parsed.route(resolve)

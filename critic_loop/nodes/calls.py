@@ -14,8 +14,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, ClassVar, Protocol
+from dataclasses import asdict, dataclass, field, replace
+from typing import ClassVar, Protocol
 
 from pydantic import JsonValue
 from pydantic_core import to_json
@@ -27,6 +27,7 @@ from critic_loop.core.protocols import Completion, Model, NotSent, Piece, Reques
 from critic_loop.core.records import NOT_SENT, Call, CallStatus, Event, EventKind, Place, Record, Reply
 from critic_loop.core.stop import StopReason
 from critic_loop.core.tree import Tree
+from critic_loop.nodes.replay import GIVEN, Replay, completion_of, raised_again
 
 
 class BudgetSpent(CriticLoopError):
@@ -127,6 +128,8 @@ class Calls:
     now: Callable[[], float] = time.time
     notify: Callable[[Record | Piece], None] = field(default=lambda _: None)
     """Told of every record: what `Loop.stream` listens to."""
+    replay: Replay | None = None
+    """A stored tree that answers instead of models."""
     price: Callable[[Call, Reply], float | None] = field(default=lambda call, reply: None)  # noqa: ARG005
     """What a call cost in US dollars; None where nobody knows."""
     cost_usd: float | None = None
@@ -182,6 +185,8 @@ class Calls:
             return settled
         if self.halted is not None:
             raise self._no_further_call(self.halted)
+        if self.replay is not None:
+            return await self._replayed(self.replay, place, digest, request)
         async with self.slots.lease(slot, tree=self.tree.id, attempt=place.subject[0]) as bound:
             while True:
                 try:
@@ -199,12 +204,35 @@ class Calls:
                     bound.way.answered()
                     return call.id, completion
 
-    async def _ask(self, call: Call, request: Request, way: Way) -> Completion:
-        """Send one call to one model, within the budget."""
+    async def _replayed(
+        self, replay: Replay, place: Place, digest: str, request: Request
+    ) -> tuple[str, Completion]:
+        """Answer a call from a stored tree, within the budget, and write it down as if it were made now."""
+        lease = self._reserved()
+        stored, reply = replay.answer(place, digest, request)
+        call_id = f"{self.tree.id}.c{len(self.tree.calls) + 1}"
+        call = stored.model_copy(
+            update={"id": call_id, "place": place, "digest": digest, "sent_at": self._at()}
+        )
+        reply = reply.model_copy(update={"call": call.id, "ended_at": self._at()})
+        self.ledger.settle(
+            lease, calls=reply.sends, tokens=reply.usage.input_tokens + reply.usage.output_tokens
+        )
+        await self.record(call, reply)
+        if reply.status != "ok":
+            raise raised_again(reply)
+        return call.id, completion_of(reply)
+
+    def _reserved(self) -> Lease:
         lease = self.ledger.reserve()
         if lease is None:
             self.spent = StopReason("budget", "the budget has no call left")
             raise BudgetSpent("the budget has no call left.", hint="Raise max_calls to go on.")
+        return lease
+
+    async def _ask(self, call: Call, request: Request, way: Way) -> Completion:
+        """Send one call to one model, within the budget."""
+        lease = self._reserved()
         if self._late():
             self.ledger.settle(lease, calls=0, tokens=0)
             raise self._time_is_up()
@@ -248,7 +276,7 @@ class Calls:
         for call in reversed(self.tree.calls_at(place)):
             reply = self.tree.replies.get(call.id)
             if reply is not None and reply.status == "ok" and call.digest == digest:
-                return call.id, _completion(reply)
+                return call.id, completion_of(reply)
         return None
 
     def _call(
@@ -334,7 +362,7 @@ class Calls:
     def _ended(
         self, call: Call, status: CallStatus, retries: Sequence[Lease], completion: Completion | None = None
     ) -> Reply:
-        given = _fields(completion) if completion is not None else {}
+        given = {} if completion is None else {name: getattr(completion, name) for name in GIVEN}
         reply = Reply(call=call.id, status=status, sends=1 + len(retries), ended_at=self._at())
         return reply.model_copy(update=given)
 
@@ -356,18 +384,6 @@ def request_digest(request: Request) -> str:
     schema = request.output.schema if request.output else None
     digest.update(to_json([tools, schema, request.sampling, request.choices]))
     return digest.hexdigest()
-
-
-_GIVEN = tuple(f.name for f in fields(Completion) if f.name in Reply.model_fields)
-"""What a reply keeps of a completion, under the same names."""
-
-
-def _fields(completion: Completion) -> dict[str, Any]:
-    return {name: getattr(completion, name) for name in _GIVEN}
-
-
-def _completion(reply: Reply) -> Completion:
-    return Completion(**{name: getattr(reply, name) for name in _GIVEN})
 
 
 def _event(change: Change, at: float) -> Event:
