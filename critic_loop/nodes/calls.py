@@ -183,8 +183,6 @@ class Calls:
         settled = self._settled(place, digest)
         if settled is not None:
             return settled
-        if self.halted is not None:
-            raise self._no_further_call(self.halted)
         if self.replay is not None:
             return await self._replayed(self.replay, place, digest, request)
         async with self.slots.lease(slot, tree=self.tree.id, attempt=place.subject[0]) as bound:
@@ -224,6 +222,13 @@ class Calls:
         return call.id, completion_of(reply)
 
     def _reserved(self) -> Lease:
+        """Set one call aside.
+
+        Raises:
+            BudgetSpent: no call is left, or none is to be made any more.
+        """
+        if self.halted is not None:
+            raise self._no_further_call(self.halted)
         lease = self.ledger.reserve()
         if lease is None:
             self.spent = StopReason("budget", "the budget has no call left")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import critic_loop as cl
-from critic_loop.core.errors import AuthFailed
+from critic_loop.core.errors import AuthFailed, Unreachable
 from critic_loop.models import Fallback, On
 from critic_loop.testing import ScriptedModel, TestServer
 from tests.graph.conftest import WRONG, disagree, outline
@@ -285,3 +285,29 @@ async def test_a_recipe_may_escalate_and_a_resumed_tree_pays_no_opinion_twice(st
     [obeyed] = result.tree.judgements("t.1")
     assert obeyed.verdict is cl.Verdict.FAIL
     assert len(result.tree.feedback) == 2
+
+
+async def test_an_interrupted_run_asks_no_further_leg() -> None:
+    asked: list[str] = []
+
+    async def die(request: Any) -> Any:
+        asked.append("first")
+        loop.interrupt()
+        await asyncio.sleep(0)
+        return Unreachable("down")
+
+    second = ScriptedModel(lambda r: WRONG, spec="second")
+    chain = Fallback(ScriptedModel(die, spec="first"), second)
+    loop = cl.Loop("refine", actor=writer(), critic=chain, verifiers=[])
+    result = await loop.run("x")
+    assert (result.stop, asked, second.requests) == ("interrupted", ["first"], [])
+
+
+async def test_a_budget_counts_every_leg() -> None:
+    chain = Fallback(
+        ScriptedModel(lambda r: Unreachable("down"), spec="a"), ScriptedModel([WRONG] * 9, spec="b")
+    )
+    loop = cl.Loop("refine", actor=writer(), critic=chain, verifiers=[], max_calls=2)
+    result = await loop.run("x")
+    assert (result.stop, result.spend.calls) == ("budget", 2)
+    assert not result.tree.feedback, "what was not asked stays open"
