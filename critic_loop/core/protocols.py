@@ -66,7 +66,7 @@ class Request:
     may_send: Callable[[], bool] | None = None
     """Asked by who holds a request back: False, as soon as nothing more is to be sent, raises `NotSent`."""
     retries: int | None = None
-    """How often the request may be sent again; None leaves it to the model's own setting."""
+    """How often the request may be sent again, because another can be asked; None leaves it to the model."""
     accept: Callable[[Completion], str] | None = field(default=None, compare=False)
     """Returns why an answer cannot be used, or nothing: asked where somebody else may give a better one."""
     on_text: Callable[[str], None] | None = None

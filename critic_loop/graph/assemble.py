@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import inspect
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any, cast
 
 from pydantic import JsonValue
-from pydantic_core import to_json
 
 from critic_loop.assets import AgentSpec, Escalation, Library, Recipe, Template
 from critic_loop.core.budget import Budget, LocalLedger
@@ -23,6 +18,7 @@ from critic_loop.core.protocols import AnySearch, Model, Piece, Select, Store
 from critic_loop.core.records import Head, Record, Task, digest_of
 from critic_loop.core.stop import AnyOf, Elapsed, Failing, Rule, limits_money, rule_of
 from critic_loop.core.tree import Tree
+from critic_loop.graph.identity import identity, state_of
 from critic_loop.graph.runnables import RunnableActor, is_runnable
 from critic_loop.graph.session import Session
 from critic_loop.models import Bindable, Fallback, Route, Split, Switchboard, cost_usd, require_price
@@ -459,7 +455,7 @@ def _with_inner(search: AnySearch) -> Iterator[AnySearch]:
     waiting, seen = [search], {id(search)}
     while waiting:
         yield (one := waiting.pop())
-        for value in _state(one).values():
+        for value in state_of(one).values():
             if hasattr(value, "fold") and not isinstance(value, type) and id(value) not in seen:
                 seen.add(id(value))
                 waiting.append(value)
@@ -480,57 +476,3 @@ def _select(given: Given, judge: Judge | None, hashes: dict[str, str]) -> Select
             hint="Set judge = 'judge/pairwise'.",
         )
     return selection(chosen) if isinstance(chosen, str) else cast("Select", chosen)
-
-
-# -- what tells two parts apart -----------------------------------------------------------------
-
-
-def identity(part: Any) -> JsonValue:
-    """Return what makes a user's search or selection the same in every process, as JSON-like data.
-
-    Functions and types count by their qualified names, objects by their type and settings: fields that a
-    dataclass compares, else what `vars` holds. An object that is neither a part nor plain data counts by
-    its type alone, since its `repr` may hold an address.
-    """
-    return _identity(part, ())
-
-
-def _identity(part: Any, above: tuple[int, ...]) -> JsonValue:
-    if type(part) in (type(None), bool, int, float, str):
-        return part
-    if id(part) in above:
-        return _name(type(part))
-    inside = functools.partial(_identity, above=(*above, id(part)))
-    if isinstance(part, Mapping | list | tuple | AbstractSet):
-        return _of_collection(part, inside)
-    if isinstance(part, type) or inspect.isroutine(part) or isinstance(part, functools.partial):
-        return _of_callable(part, inside)
-    if isinstance(part, Enum | bytes):
-        return [_name(type(part)), part.name if isinstance(part, Enum) else part.hex()]
-    known = dataclasses.is_dataclass(part) or hasattr(part, "fold") or callable(part)
-    return [_name(type(part)), inside(_state(part))] if known else _name(type(part))
-
-
-def _of_collection(items: Any, inside: Callable[[Any], JsonValue]) -> JsonValue:
-    if isinstance(items, Mapping):
-        return sorted(([inside(key), inside(value)] for key, value in items.items()), key=to_json)
-    each = [inside(item) for item in items]
-    return sorted(each, key=to_json) if isinstance(items, AbstractSet) else each
-
-
-def _of_callable(thing: Any, inside: Callable[[Any], JsonValue]) -> JsonValue:
-    if isinstance(thing, functools.partial):
-        return ["partial", inside(thing.func), inside(thing.args), inside(thing.keywords)]
-    if inspect.ismethod(thing):
-        return [inside(thing.__func__), inside(thing.__self__)]
-    return _name(thing)
-
-
-def _state(thing: Any) -> dict[str, Any]:
-    if dataclasses.is_dataclass(thing):
-        return {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing) if f.compare}
-    return dict(getattr(thing, "__dict__", {}))
-
-
-def _name(thing: Any) -> str:
-    return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', type(thing).__qualname__)}"

@@ -3,6 +3,7 @@
 Importing this package loads no HTTP client; the first call does.
 """
 
+from critic_loop.models.bindings import Binding, Change, Swap
 from critic_loop.models.breaker import On, Turnout
 from critic_loop.models.chat import ChatModel, ModelSettings
 from critic_loop.models.failures import EndpointError, NoSuchModel
@@ -14,7 +15,7 @@ from critic_loop.models.retry import Retrying, RetryPolicy
 from critic_loop.models.routes import Bindable, Fallback, Route, Split, route_of
 from critic_loop.models.specs import backends, resolve
 from critic_loop.models.specs import resolve as model
-from critic_loop.models.switchboard import Binding, Change, Swap, Switchboard
+from critic_loop.models.switchboard import Switchboard
 from critic_loop.models.wire import from_wire, messages_from_wire, messages_to_wire, to_wire
 
 __all__ = [

@@ -21,6 +21,8 @@ from critic_loop.models.failures import EndpointError, NoSuchModel
 
 _NUMBERS = re.compile(r"[0-9a-fA-F-]{8,}|\d+")
 """Request ids and counts, which differ between errors that are the same."""
+_PATIENCE_S = 2.0
+"""The longest wait where the request limits its retries: then somebody else can be asked at once."""
 _LOOK_S = 0.2
 """How long a wait goes on after nothing more is to be sent."""
 
@@ -157,6 +159,7 @@ class _Course:
         self._policy = policy
         timeout_s, retries = request.timeout_s, request.retries
         self._attempts = policy.attempts if retries is None else min(policy.attempts, 1 + retries)
+        self._longest_s = None if retries is None else _PATIENCE_S
         self._number = number
         self._random: random.Random | None = None
         self._time = asyncio.get_running_loop().time
@@ -197,6 +200,8 @@ class _Course:
         if isinstance(error, Unreachable) and state.attempt_number >= policy.unreachable:
             return True
         if not isinstance(error, RateLimited) and self._same >= policy.same_error:
+            return True
+        if self._longest_s is not None and state.upcoming_sleep > self._longest_s:
             return True
         left_s = self.left_s()
         return left_s is not None and state.upcoming_sleep >= left_s

@@ -18,86 +18,20 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from threading import RLock
-from typing import Any, ClassVar, Literal, TypeAlias
-
-from pydantic import JsonValue
+from typing import Any, TypeAlias
 
 from critic_loop.core.errors import ConfigError, Refused
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import Model, Request
-from critic_loop.core.records import EventKind, Sampling, tree_of
-from critic_loop.models.breaker import Breaker, Turnout
+from critic_loop.core.records import Sampling, tree_of
+from critic_loop.models.bindings import Binding, Change, Leased, Swap, When
+from critic_loop.models.breaker import Breaker
 from critic_loop.models.chat import ModelSettings
 from critic_loop.models.prices import Tariff, tariff_of
-from critic_loop.models.routes import Bindable, Route, Way, route_of
+from critic_loop.models.routes import Bindable, Way, route_of
 from critic_loop.models.specs import resolve
 
-When: TypeAlias = Literal["call", "attempt", "tree"]
 SettingsBySpec: TypeAlias = Mapping[str, ModelSettings | Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Binding:
-    """What a slot stands for."""
-
-    route: Route
-    revision: int
-    """Counts a slot's bindings from 0."""
-
-    @property
-    def spec(self) -> str:
-        """The route as one string."""
-        return self.route.spec
-
-    @property
-    def model(self) -> Model:
-        """Who is asked while all is well."""
-        return self.route.chains[0].legs[0]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leased:
-    """A binding held for one call, and the call's way along its legs."""
-
-    binding: Binding
-    way: Way
-
-    @property
-    def revision(self) -> int:
-        """The binding's."""
-        return self.binding.revision
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Swap:
-    """A slot was bound to another model; fields as they go into an event's data."""
-
-    slot: str
-    old: str
-    new: str
-    old_revision: int
-    revision: int
-    """The new binding's."""
-    when: When
-
-    kind: ClassVar[EventKind] = "swap"
-
-    @property
-    def text(self) -> str:
-        """What a person is told."""
-        return f"{self.slot}: {self.old} -> {self.new}"
-
-    @property
-    def data(self) -> dict[str, JsonValue]:
-        """The fields."""
-        return {
-            "slot": self.slot, "old": self.old, "new": self.new,
-            "old_revision": self.old_revision, "revision": self.revision, "when": self.when,
-        }  # fmt: skip
-
-
-Change: TypeAlias = Swap | Turnout
-"""What subscribers hear of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,21 +13,19 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field, replace
-from typing import ClassVar, Protocol
 
-from pydantic import JsonValue
 from pydantic_core import to_json
 
 from critic_loop.core.budget import Lease, Ledger
 from critic_loop.core.errors import CriticLoopError, DeadlineExceeded, ModelError, OutputError, boundary
 from critic_loop.core.messages import Text
-from critic_loop.core.protocols import Completion, Model, NotSent, Piece, Request, Store
-from critic_loop.core.records import NOT_SENT, Call, CallStatus, Event, EventKind, Place, Record, Reply
+from critic_loop.core.protocols import Completion, NotSent, Piece, Request, Store
+from critic_loop.core.records import NOT_SENT, Call, CallStatus, Event, Place, Record, Reply
 from critic_loop.core.stop import StopReason
 from critic_loop.core.tree import Tree
 from critic_loop.nodes.replay import GIVEN, Replay, completion_of, raised_again
+from critic_loop.nodes.slots import Bound, Change, Slots, Way
 
 
 class BudgetSpent(CriticLoopError):
@@ -38,83 +36,6 @@ class BudgetSpent(CriticLoopError):
 
     code = "budget"
     scope = "tree"
-
-
-class Change(Protocol):
-    """Something about bindings that a tree's reader wants to know: a swap, a fallback, a breaker."""
-
-    kind: ClassVar[EventKind]
-
-    @property
-    def text(self) -> str:
-        """What a person is told."""
-        ...
-
-    @property
-    def data(self) -> dict[str, JsonValue]:
-        """The facts."""
-        ...
-
-
-class Way(Protocol):
-    """One call's way through what a slot is bound to: a model, and those that are asked where it fails."""
-
-    @property
-    def model(self) -> Model:
-        """Who is asked now."""
-        ...
-
-    @property
-    def retries(self) -> int | None:
-        """How often the same may be sent to it again."""
-        ...
-
-    @property
-    def rejects(self) -> bool:
-        """Whether an answer that cannot be used is a failure, because another can be asked."""
-        ...
-
-    def answered(self) -> None:
-        """Take note that it answered."""
-        ...
-
-    def failed(self, error: CriticLoopError) -> Change | None:
-        """Take note that it failed and go on to the next, or return None: the error stands."""
-        ...
-
-    def left(self) -> None:
-        """Take note that the call ended in another way."""
-        ...
-
-
-class Bound(Protocol):
-    """A slot's binding, held for one call."""
-
-    @property
-    def revision(self) -> int:
-        """How often the slot was bound anew."""
-        ...
-
-    @property
-    def way(self) -> Way:
-        """Who is asked, and who after them."""
-        ...
-
-
-class Slots(Protocol):
-    """The switchboard, as nodes know it."""
-
-    def lease(self, slot: str, *, tree: str = "", attempt: str = "") -> AbstractAsyncContextManager[Bound]:
-        """Hold the slot's binding for one call."""
-        ...
-
-    def begin(self, attempt: str) -> None:
-        """Announce an attempt: it keeps its bindings until it has settled, whatever is swapped for others."""
-        ...
-
-    def settled(self, attempt: str) -> None:
-        """Take note that an attempt has ended."""
-        ...
 
 
 @dataclass(kw_only=True)

@@ -26,7 +26,7 @@ from critic_loop.core.errors import (
 )
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import Move, Request, Stop
-from critic_loop.graph.assemble import identity
+from critic_loop.graph.identity import identity
 from critic_loop.models import Priced, Retrying, RetryPolicy, Tariff
 from critic_loop.search import Nest, Refine, Sample
 from critic_loop.select import best_value
@@ -215,7 +215,7 @@ def test_identity_is_data_whatever_a_part_holds() -> None:
 def test_the_digest_is_the_same_in_another_process() -> None:
     code = (
         "from functools import partial; from critic_loop.core.records import digest_of; "
-        "from critic_loop.graph.assemble import identity; from critic_loop.search import *; "
+        "from critic_loop.graph.identity import identity; from critic_loop.search import *; "
         "print(digest_of(identity([Nest(Sample(n=2), Refine()), partial(build, {'b', 'a', 'c'})])))"
     )
     outputs = {
