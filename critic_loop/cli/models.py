@@ -29,6 +29,7 @@ from critic_loop.core.records import Sampling
 from critic_loop.models.chat import ChatModel
 from critic_loop.models.failures import NoSuchModel
 from critic_loop.models.profiles import Profile
+from critic_loop.models.routes import specs_in
 from critic_loop.models.specs import ModelTable, backends, configured, endpoint
 
 _PROMPTS = {"embedded": "Countdown 24: 3 5 7 8"}
@@ -106,8 +107,8 @@ def _wanted(slots: Mapping[str, str | None], tables: Mapping[str, ModelTable]) -
     """Return what to look at, spec or table, with the names that stand for it."""
     wanted: dict[str, list[str]] = {}
     for slot, name in slots.items():
-        if name is not None:
-            wanted.setdefault(name, []).append(slot)
+        for leg in specs_in(name) if name is not None else ():
+            wanted.setdefault(leg, []).append(slot)
     for name in sorted(tables):
         wanted.setdefault(name, []).append(f"[models.{name}]")
     return wanted

@@ -93,6 +93,11 @@ class Fallback:
         """The chain as one string."""
         return " | ".join(leg if isinstance(leg, str) else leg.spec for leg in self._legs)
 
+    @property
+    def parts(self) -> tuple[str | Model, ...]:
+        """The legs."""
+        return self._legs
+
     def route(self, resolve: Resolve) -> Route:
         """Return the route over the legs' models."""
         legs = tuple(resolve(leg) for leg in self._legs)
@@ -123,6 +128,11 @@ class Split:
         return " + ".join(
             f"{share:g}% {part if isinstance(part, str) else part.spec}" for part, share in self._shares.items()
         )
+
+    @property
+    def parts(self) -> tuple[str | Model | Fallback, ...]:
+        """What has a share."""
+        return tuple(self._shares)
 
     def route(self, resolve: Resolve) -> Route:
         """Return the route over the parts' chains."""
@@ -273,6 +283,23 @@ def parse_route(text: str) -> str | Fallback | Split:
     if not all(shares):
         raise ConfigError(f"{text!r}: each part needs its share.", hint='Write "90% FIRST + 10% SECOND".')
     return Split({_chain_of(match["route"]): float(match["share"]) for match in shares if match})
+
+
+def specs_in(text: str) -> list[str]:
+    """Return the specs, or names of tables, that a string such as `A | B` or `90% A + 10% B` is made of.
+
+    Raises:
+        ConfigError: as `parse_route`.
+    """
+    return [*dict.fromkeys(_parts(parse_route(text)))]
+
+
+def _parts(given: Bindable) -> Iterator[str]:
+    if isinstance(given, str):
+        yield given
+    elif isinstance(given, Fallback | Split):
+        for part in given.parts:
+            yield from _parts(part)
 
 
 def _chain_of(text: str) -> str | Fallback:

@@ -54,6 +54,10 @@ class ModelTable(ModelSettings):
     def _names_a_backend(cls, given: str) -> str:
         if ":" not in given:
             raise ValueError("a spec is expected, such as openai:NAME or chat:NAME@http://HOST:PORT/v1")
+        if " | " in given or "% " in given:
+            raise ValueError(
+                "one model is expected; chains and splits stand where a role is given, as in actor"
+            )
         return given
 
     @property

@@ -53,3 +53,14 @@ def test_a_chain_may_name_tables_and_specs(cli: Cli, serve: Serve, tmp_path: Pat
     assert ended.out.strip() == "42"
     assert f"actor    chat:a@{down.url} | chat:b@{up.url}" in ended.clean
     assert (len(down.requests), len(up.requests)) == (3, 5), "the first is asked thrice, then left alone"
+
+
+def test_each_leg_of_a_configured_chain_is_looked_at(cli: Cli, serve: Serve, tmp_path: Path) -> None:
+    up = serve(lambda received: "42")
+    (tmp_path / "critic_loop.toml").write_text(
+        f'actor = "local | ollama:q"\ncritic = "local"\n[models.local]\nspec = "chat:test@{up.url}"\n'
+    )
+    found = {one["spec"]: one["names"] for one in cli("models", "--json").json["models"]}
+    assert found == {f"chat:test@{up.url}": ["actor", "critic", "[models.local]"], "ollama:q": ["actor"]}
+    (tmp_path / "critic_loop.toml").write_text('[models.local]\nspec = "ollama:a | ollama:b"\n')
+    assert "one model is expected" in cli("models").clean

@@ -14,7 +14,7 @@ import pytest
 import critic_loop as cl
 from critic_loop.core.errors import AuthFailed, Unreachable
 from critic_loop.models import Fallback, On
-from critic_loop.testing import ScriptedModel, TestServer
+from critic_loop.testing import Fault, ScriptedModel, TestServer
 from tests.graph.conftest import WRONG, disagree, outline
 
 pytestmark = pytest.mark.anyio
@@ -311,3 +311,17 @@ async def test_a_budget_counts_every_leg() -> None:
     result = await loop.run("x")
     assert (result.stop, result.spend.calls) == ("budget", 2)
     assert not result.tree.feedback, "what was not asked stays open"
+
+
+async def test_a_critic_that_hangs_is_left_within_one_deadline() -> None:
+    hanging = TestServer(faults=lambda received: Fault("hang"))
+    async with hanging, reviewer("second") as second:
+        first = cl.model(spec_of(hanging), settings={"timeout_s": 0.3})
+        chain = Fallback(first, spec_of(second), outage=On(opens_after=2, pause_s=60))
+        async with cl.Loop("refine", actor=writer(), critic=chain, verifiers=[]) as loop:
+            began = time.monotonic()
+            results = [r async for r in loop.map([f"task {n}" for n in range(20)], in_flight=2)]
+            took_s = time.monotonic() - began
+    assert {r.stop for r in results} == {"accepted"}
+    assert len(hanging.requests) <= 4, "then it is left alone"
+    assert took_s < 3

@@ -19,6 +19,7 @@ from critic_loop.core.errors import (
 from critic_loop.core.protocols import NotSent
 from critic_loop.models import EndpointError, Fallback, On, Split, Switchboard
 from critic_loop.models.breaker import cause_of
+from critic_loop.models.routes import specs_in
 from critic_loop.testing import ScriptedModel, run_virtual
 
 pytestmark = pytest.mark.anyio
@@ -217,3 +218,14 @@ async def test_a_chain_is_warmed_by_its_first_leg_and_a_split_by_all():
     await board.swap("critic", Fallback(a, b))
     await board.swap("critic", Split({b: 50, c: 50}))
     assert [len(model.requests) for model in (a, b, c)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "specs"),
+    [
+        ("a:b", ["a:b"]), ("a:b | local | a:b", ["a:b", "local"]),
+        ("90% a:b | local + 10% c:d", ["a:b", "local", "c:d"]),
+    ],
+)  # fmt: skip
+def test_the_specs_in_a_string_are_known(text, specs):
+    assert specs_in(text) == specs
