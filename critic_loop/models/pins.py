@@ -84,7 +84,7 @@ def _swapped(pins: dict[tuple[str, str], Pin], event: Event, asked: list[str]) -
         for attempt in asked:
             pins.setdefault((slot, attempt), Pin(slot=slot, attempt=attempt, revision=revision, spec=spec))
         pins.pop((slot, ""), None)
-    elif when == "tree" and whole is None:
+    elif when == "tree" and (whole is None or not asked):
         # A tree that had not begun when it was told began with the new one.
         revision, spec = old if asked else (int(str(data["revision"])), str(data["new"]))
         pins[slot, ""] = Pin(slot=slot, revision=revision, spec=spec)
