@@ -33,6 +33,8 @@ Cause: TypeAlias = Literal["outage", "refusal", "invalid", "credit"]
 State: TypeAlias = Literal["closed", "open", "half-open"]
 Admission: TypeAlias = Literal["no", "yes", "trial"]
 _LONGEST_PAUSE_S = 600.0
+_ANSWERS = ("refusal", "invalid")
+"""Failures of an endpoint that answers: they end an outage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +150,9 @@ class Breaker:
         with self._lock:
             if self.state != "closed" and not trial:
                 return
+            if trial and cause != self._cause and cause in _ANSWERS:
+                self.answered(trial=True)
+                trial = False
             self._in_a_row = self._in_a_row + 1 if cause == self._cause else 1
             self._cause = cause
             if trial or (on.opens_after is not None and self._in_a_row >= on.opens_after):

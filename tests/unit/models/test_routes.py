@@ -106,6 +106,18 @@ def test_a_leg_that_keeps_failing_is_left_alone_then_tried_with_one_call():
     assert states == ["open", "half-open", "open", "half-open", "closed"]
 
 
+def test_a_trial_that_is_refused_ends_an_outage_all_the_same():
+    async def main():
+        chain = Chain(outage=On(opens_after=1, pause_s=1.0))
+        await chain.call(a=OUTAGE)
+        await asyncio.sleep(2)
+        assert await chain.call(a=Refused("no")) == ["a", "b"]
+        assert await chain.call() == ["a"]
+        return [state for _, state in chain.said]
+
+    assert run_virtual(main()) == ["open", "half-open", "closed"]
+
+
 def test_a_trial_that_ends_without_a_word_lets_another_try():
     async def main():
         chain = Chain(outage=On(opens_after=1, pause_s=1.0))
