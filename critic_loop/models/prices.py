@@ -21,8 +21,8 @@ from critic_loop.core.records import Call, Reply, Usage
 
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _HINT = (
-    "Set gpu_usd_per_hour, or input_usd_per_mtok and output_usd_per_mtok, in the model's settings; "
-    "or limit tokens= or calls= instead."
+    "Set gpu_usd_per_hour, or input_usd_per_mtok and output_usd_per_mtok, in the model's settings (a model "
+    "without settings is wrapped: critic_loop.models.Priced); or limit tokens= or calls= instead."
 )
 _PROVIDERS = {"openai": "openai", "anthropic": "anthropic"}
 """Backends whose specs need no address."""
