@@ -199,6 +199,8 @@ class Call(Frozen):
     revision: int = 0
     sampling: Sampling = Sampling()
     choices: int = 1
+    score: tuple[str, ...] = ()
+    """The texts whose log-probabilities were asked for; the reply has a choice for each."""
     sent_at: float
 
 

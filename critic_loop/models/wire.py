@@ -64,8 +64,6 @@ def to_wire(request: Request, *, name: str, profile: Profile = GENERIC) -> Json:
 
 
 def _sampling(sampling: Sampling, profile: Profile) -> Json:
-    if reserved := _RESERVED & sampling.extra.keys():
-        raise ModelError(f"sampling.extra may not set {', '.join(sorted(reserved))}.")
     fields: Json = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
@@ -74,7 +72,18 @@ def _sampling(sampling: Sampling, profile: Profile) -> Json:
         "seed": sampling.seed,
         "logprobs": sampling.logprobs or None,
     }
-    return {key: value for key, value in fields.items() if value is not None} | sampling.extra
+    return {key: value for key, value in fields.items() if value is not None} | checked_extra(sampling)
+
+
+def checked_extra(sampling: Sampling) -> Json:
+    """Return the fields that are passed on as they are.
+
+    Raises:
+        ModelError: one of them is the client's own.
+    """
+    if reserved := _RESERVED & sampling.extra.keys():
+        raise ModelError(f"sampling.extra may not set {', '.join(sorted(reserved))}.")
+    return dict(sampling.extra)
 
 
 def _tool(tool: ToolSpec, profile: Profile) -> Json:
@@ -158,21 +167,30 @@ def _content(message: Message) -> str | list[Json]:
 def _content_part(part: Text | Image | File) -> Json:
     if isinstance(part, Text):
         return {"type": "text", "text": part.text}
-    if part.data is None:
-        raise ModelError(
-            f"The bytes of the {part.type} {part.sha256[:12]} are not at hand.",
-            hint="Load the tree from its store, or make the part with Image.of or File.of.",
-        )
-    url = _data_url(part.data, part.media_type)
+    url = f"data:{part.media_type};base64,{encoded(part)}"
     if isinstance(part, Image):
         return {"type": "image_url", "image_url": {"url": url}}
     return {"type": "file", "file": {"filename": part.name or part.sha256[:12], "file_data": url}}
 
 
+def encoded(part: Image | File) -> str:
+    """Return the bytes of an image or file in base64.
+
+    Raises:
+        ModelError: they are not at hand.
+    """
+    if part.data is None:
+        raise ModelError(
+            f"The bytes of the {part.type} {part.sha256[:12]} are not at hand.",
+            hint="Load the tree from its store, or make the part with Image.of or File.of.",
+        )
+    return _base64(part.data)
+
+
 @lru_cache(maxsize=16)
-def _data_url(data: bytes, media_type: str) -> str:
-    """Return bytes as a URL; a loop sends the same picture many times."""
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+def _base64(data: bytes) -> str:
+    """Return bytes in base64; a loop sends the same picture many times."""
+    return base64.b64encode(data).decode()
 
 
 # -- answers -----------------------------------------------------------------------------------

@@ -170,6 +170,7 @@ class Calls:
             revision=bound.revision,
             sampling=request.sampling,
             choices=request.choices,
+            score=request.score,
             sent_at=round(self.now(), 3),
         )
 
@@ -265,6 +266,8 @@ def request_digest(request: Request) -> str:
     tools = [(t.name, t.description, t.parameters) for t in request.tools]
     schema = request.output.schema if request.output else None
     digest.update(to_json([tools, schema, request.sampling, request.choices]))
+    if request.score:
+        digest.update(to_json(request.score))
     return digest.hexdigest()
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from critic_loop.core.errors import RateLimited
 from critic_loop.demo.model import embedded
-from critic_loop.models import VLLM, ChatModel, Limited, Retrying, RetryPolicy
+from critic_loop.models import ANTHROPIC, VLLM, ChatModel, Limited, Retrying, RetryPolicy
 from critic_loop.testing import Fault, ScriptedModel, TestServer
 from critic_loop.testing.model_contract import ModelContract
 
@@ -47,7 +47,8 @@ class Served(ModelContract):
 
     @pytest.fixture
     def secret(self, monkeypatch):
-        monkeypatch.setenv("VLLM_API_KEY", KEY)
+        for name in ("VLLM_API_KEY", "ANTHROPIC_API_KEY"):
+            monkeypatch.setenv(name, KEY)
         return KEY
 
     @pytest.fixture
@@ -73,6 +74,11 @@ class Served(ModelContract):
 class TestChatModel(Served):
     def made(self, url):
         return ChatModel("test", url=url, profile=VLLM)
+
+
+class TestAnthropic(Served):
+    def made(self, url):
+        return ChatModel("test", url=url, profile=ANTHROPIC)
 
 
 class TestRetrying(Served):

@@ -242,8 +242,8 @@ def saying(content, content_type="application/json"):
     ("content", "content_type", "says"),
     [
         (b"[]", "application/json", "not a JSON object"),
-        (b'{"choices": [{"index": 0}]}', "application/json", "no chat completion"),
-        (b'{"choices": 3}', "application/json", "no chat completion"),
+        (b'{"choices": [{"index": 0}]}', "application/json", "no answer that can be read"),
+        (b'{"choices": 3}', "application/json", "no answer that can be read"),
         (b"data: {nonsense\n\n", "text/event-stream", "no chunk"),
         (b'data: {"choices": [3]}\n\n', "text/event-stream", "no chunk"),
         (b'data: {"error": {"message": "overloaded"}}\n\n', "text/event-stream", "overloaded"),

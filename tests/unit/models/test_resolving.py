@@ -22,10 +22,15 @@ from critic_loop.testing import ScriptedModel, TestServer
         ("ollama:qwen3:0.6b", "ollama:qwen3:0.6b"),
         ("ollama:qwen3@http://h:1", "ollama:qwen3@http://h:1"),
         ("openai:gpt", "openai:gpt"),
+        ("anthropic:claude", "anthropic:claude"),
+        ("anthropic:claude@http://gateway", "anthropic:claude@http://gateway"),
+        ("llamacpp:q", "llamacpp:q"),
+        ("sglang:Q@http://h:30000", "sglang:Q@http://h:30000"),
     ],
 )
 def test_specs_name_models(spec, recorded, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-x-secret")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-secret")
     model = resolve(spec)
     assert isinstance(model, Model)
     assert model.spec == recorded
@@ -41,10 +46,12 @@ def test_a_model_is_returned_as_it_is():
     ("spec", "says"),
     [
         ("opnai:gpt", "Did you mean 'openai'"),
-        ("nonsense:x", "Known: chat, embedded, ollama, openai, vllm"),
+        ("nonsense:x", "Known: anthropic, chat, embedded"),
         ("gpt-5", "names no model"),
         ("openai:", "names no model"),
         ("openai:gpt", "Set OPENAI_API_KEY"),
+        ("anthropic:claude", "Set ANTHROPIC_API_KEY"),
+        ("sglang:Q", "where the model is"),
         ("vllm:Q", "where the model is"),
         ("chat:m", "chat:NAME@"),
         ("chat:m@ftp://h", "where the model is"),
