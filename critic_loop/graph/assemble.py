@@ -23,6 +23,7 @@ from critic_loop.core.protocols import AnySearch, Model, Piece, Select, Store
 from critic_loop.core.records import Head, Record, Task, digest_of
 from critic_loop.core.stop import AnyOf, Elapsed, Failing, Rule, require_countable, rule_of
 from critic_loop.core.tree import Tree
+from critic_loop.graph.langchain import adapted
 from critic_loop.graph.runnables import RunnableActor, is_runnable
 from critic_loop.graph.session import Session
 from critic_loop.models import Switchboard
@@ -177,6 +178,7 @@ def assemble(given: Given) -> Parts:
         ConfigError: something does not fit, with what to do.
         AssetError: a file is wrong.
     """
+    given = _with_models(given)
     recipe, library = given.recipe, given.library
     hashes = {"recipe": recipe.model_copy(update={"lanes": 1, "max_calls": 1}).digest}
     spec = library.agent(recipe.actor)
@@ -206,6 +208,18 @@ def assemble(given: Given) -> Parts:
         lanes=given.lanes or recipe.lanes,
         max_calls=given.max_calls or recipe.max_calls,
         hashes=hashes,
+    )
+
+
+def _with_models(given: Given) -> Given:
+    """Return `given` with LangChain's chat models as the models that they are."""
+    critic = given.critic
+    return dataclasses.replace(
+        given,
+        actor=adapted(given.actor),
+        critic=[adapted(c) for c in critic] if isinstance(critic, list | tuple) else adapted(critic),
+        judge=adapted(given.judge),
+        slots={slot: adapted(model) for slot, model in given.slots.items()},
     )
 
 

@@ -92,7 +92,7 @@ def failure(
     details = _details(body)
     code = str(details.get("code") or details.get("type") or "")
     status = _STATUS_OF.get(code, status) if status == 200 else status
-    said = _clean(str(details.get("message") or ""), secret)
+    said = cleaned(str(details.get("message") or ""), secret)
     what = f"{endpoint} answered {status}" + (f": {said}" if said else "") + _stop(said)
     if status == 402 or _NO_CREDIT & {code, str(details.get("type"))} or _EMPTY.search(said):
         return CreditExhausted(what, hint="Add credit to the account, or bind the slot to another model.")
@@ -151,7 +151,7 @@ def _details(body: bytes) -> dict[str, Any]:
     return {"message": str(error)}
 
 
-def _clean(text: str, secret: str) -> str:
+def cleaned(text: str, secret: str) -> str:
     """Return one line of text without the key, or anything that looks like one."""
     text = " ".join(text.split())
     if secret:

@@ -26,7 +26,11 @@ from critic_loop.models.retry import Retrying, RetryPolicy
 
 GROUP = "critic_loop.models"
 """Entry points that add backends: `(name) -> Model`, called with what follows the colon."""
-_EMBEDDED = "critic_loop.demo.model:embedded"
+_BUNDLED = {
+    "embedded": "critic_loop.demo.model:embedded",
+    "langchain": "critic_loop.graph.langchain:from_factory",
+}
+"""Entry points of our own, for a checkout that is not installed."""
 _FORMS = {
     "openai": "openai:NAME",
     "anthropic": "anthropic:NAME",
@@ -36,6 +40,7 @@ _FORMS = {
     "ollama": "ollama:NAME",
     "chat": "chat:NAME@http://HOST:PORT/v1",
     "embedded": "embedded:countdown",
+    "langchain": "langchain:package.module:factory",
 }
 _ADDRESSES = {"openai": "OPENAI_BASE_URL", "anthropic": "ANTHROPIC_BASE_URL", "ollama": "OLLAMA_HOST"}
 """Variables that say where a backend answers, by the names that its own tools read."""
@@ -90,7 +95,7 @@ def resolve(spec: str | Model, *, settings: ModelSettings | Mapping[str, Any] | 
     Args:
         spec: `openai:NAME`, `anthropic:NAME`, `vllm:NAME[+ADAPTER]@URL`, `sglang:NAME@URL`,
             `llamacpp:NAME`, `ollama:NAME`, each with `@URL` for another address, `chat:NAME@URL`,
-            `embedded:NAME`, or a model.
+            `langchain:package.module:factory`, `embedded:NAME`, or a model.
         settings: the `[models.NAME]` table that belongs to it.
 
     Raises:
@@ -148,8 +153,8 @@ def _wrapped(chat: ChatModel, settings: ModelSettings) -> Model:
 
 def _plugged(backend: str, rest: str) -> Model:
     make = plugins.find(GROUP, backend)
-    if make is None and backend == "embedded":  # run from a checkout that is not installed
-        make = plugins.load(_EMBEDDED)
+    if make is None and backend in _BUNDLED:
+        make = plugins.load(_BUNDLED[backend])
     if make is None:
         raise _unknown(backend)
     model = make(rest)

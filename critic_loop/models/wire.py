@@ -326,7 +326,7 @@ def merge(completions: Sequence[Completion]) -> Completion:
     return Completion(
         choices=tuple(choice for completion in completions for choice in completion.choices),
         usage=sum((completion.usage for completion in completions), Usage()),
-        raw_usage=_added([completion.raw_usage for completion in completions]),
+        raw_usage=added([completion.raw_usage for completion in completions]),
         model=first.model,
         weight_version=first.weight_version,
         request_id=first.request_id,
@@ -334,12 +334,13 @@ def merge(completions: Sequence[Completion]) -> Completion:
     )
 
 
-def _added(blocks: Sequence[Mapping[str, Any]]) -> Json:
+def added(blocks: Sequence[Mapping[str, Any]]) -> Json:
+    """Return usage blocks as one: numbers added up, of everything else the first."""
     total: Json = {}
     for block in blocks:
         for key, value in block.items():
             if isinstance(value, dict):
-                total[key] = _added([total.get(key) or {}, cast("Json", value)])
+                total[key] = added([total.get(key) or {}, cast("Json", value)])
             elif isinstance(value, int | float) and not isinstance(value, bool):
                 total[key] = (total.get(key) or 0) + value
             else:

@@ -4,6 +4,7 @@ import pytest
 
 from critic_loop.core.errors import RateLimited
 from critic_loop.demo.model import embedded
+from critic_loop.graph.langchain import LangChainModel
 from critic_loop.models import ANTHROPIC, VLLM, ChatModel, Limited, Retrying, RetryPolicy
 from critic_loop.testing import Fault, ScriptedModel, TestServer
 from critic_loop.testing.model_contract import ModelContract
@@ -40,6 +41,36 @@ class TestEmbeddedModel(ModelContract):
         model = embedded("countdown")
         yield model
         await model.aclose()
+
+
+class TestLangChain(ModelContract):
+    """Over a chat model of `langchain-core`."""
+
+    @pytest.fixture
+    def model(self):
+        return LangChainModel(_chat("so be it"))
+
+    @pytest.fixture
+    def secret(self):
+        return "sk-0123456789"
+
+    @pytest.fixture
+    def broken(self):
+        return LangChainModel(_chat(RuntimeError("not with sk-0123456789")))
+
+
+def _chat(reply):
+    from langchain_core.language_models import GenericFakeChatModel
+    from langchain_core.messages import AIMessage
+
+    def replies():
+        while True:
+            if isinstance(reply, Exception):
+                raise reply
+            usage = {"input_tokens": 3, "output_tokens": 3, "total_tokens": 6}
+            yield AIMessage(content=reply, usage_metadata=usage)
+
+    return GenericFakeChatModel(messages=replies())
 
 
 class Served(ModelContract):
