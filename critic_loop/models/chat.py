@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -139,12 +140,45 @@ class ChatModel:
         Raises:
             ModelError: one of its kinds; what it says names the endpoint and what to do.
         """
-        timeout_s = self._settings.timeout_s if request.timeout_s is None else request.timeout_s
+        if request.score and not self._profile.prompt_logprobs:
+            raise CannotScore(
+                f"{self._endpoint} serves no log-probabilities of a given text.",
+                hint="Bind a vLLM server; `critic-loop models probe SPEC` says what an endpoint can do.",
+            )
+        async with self._deadline(request.timeout_s):
+            if request.score:
+                return await self.scored(request)
+            return _unless_refused(await self._choices(request), self._endpoint)
+
+    async def scored(self, request: Request) -> Completion:
+        """Answer a request to score, whatever the profile says of it.
+
+        Raises:
+            ModelError: the endpoint failed, or served no log-probabilities.
+        """
+        post = partial(self._endpoint.post, self._dialect.path, read=self._whole)
+        extra = self._settings.extra
+        try:
+            return await scored(request, post, name=self._name, profile=self._profile, extra=extra)
+        except _UNREADABLE as error:
+            raise self._endpoint.nonsense(f"no log-probabilities ({type(error).__name__}: {error})") from error
+
+    async def ask(self, request: Request, *, profile: Profile, fields: Json, timeout_s: float) -> Json:
+        """Send a request as `profile` has it, with further fields, and return the answer's body: for probes.
+
+        Raises:
+            ModelError: the endpoint failed, or refused a field.
+        """
+        body = self._body(request, profile) | fields
+        async with self._deadline(timeout_s):
+            return await self._endpoint.post(self._dialect.path, body, self._whole)
+
+    @asynccontextmanager
+    async def _deadline(self, timeout_s: float | None) -> AsyncGenerator[None]:
+        timeout_s = self._settings.timeout_s if timeout_s is None else timeout_s
         try:
             async with asyncio.timeout(timeout_s):
-                if request.score:
-                    return await self._scored(request)
-                return _unless_refused(await self._choices(request), self._endpoint)
+                yield
         except TimeoutError:
             raise DeadlineExceeded(
                 f"{self._endpoint} did not answer within {timeout_s:g} s.",
@@ -176,36 +210,22 @@ class ChatModel:
 
     async def _once(self, request: Request) -> Completion:
         """Send one HTTP request, or more where the endpoint turns out not to know an optional field."""
-        body = self._body(request)
+        body = self._body(request, self._profile)
         while True:
             try:
                 completion = await self._endpoint.post(self._dialect.path, body, partial(self._read, request))
             except _Rejected as rejected:
                 if not self._learn(rejected.field, body):
                     raise rejected.error from None
-                body = self._body(request)
+                body = self._body(request, self._profile)
             else:
                 self._tell_what_is_missing(request, completion)
                 return completion
 
-    async def _scored(self, request: Request) -> Completion:
-        if not self._profile.prompt_logprobs:
-            raise CannotScore(
-                f"{self._endpoint} serves no log-probabilities of a given text.",
-                hint="Bind a vLLM server; `critic-loop models probe SPEC` says what an endpoint can do.",
-            )
-        post = partial(self._endpoint.post, self._dialect.path, read=self._whole)
-        try:
-            return await scored(
-                request, post, name=self._name, profile=self._profile, extra=self._settings.extra
-            )
-        except _UNREADABLE as error:
-            raise self._endpoint.nonsense(f"no log-probabilities ({type(error).__name__}: {error})") from error
-
     # -- what the endpoint cannot do -----------------------------------------------------------
 
-    def _body(self, request: Request) -> Json:
-        body = self._dialect.request(request, name=self._name, profile=self._profile)
+    def _body(self, request: Request, profile: Profile) -> Json:
+        body = self._dialect.request(request, name=self._name, profile=profile)
         if self._settings.extra:
             body = self._settings.extra | body
         for field in self._rejected & body.keys():

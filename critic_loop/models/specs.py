@@ -20,6 +20,8 @@ from critic_loop.core.errors import ConfigError
 from critic_loop.core.printable import without_secrets
 from critic_loop.core.protocols import Model
 from critic_loop.models.chat import ChatModel, ModelSettings
+from critic_loop.models.endpoint import checked_url
+from critic_loop.models.known import informed
 from critic_loop.models.limit import Limited
 from critic_loop.models.profiles import PROFILES, Profile
 from critic_loop.models.retry import Retrying, RetryPolicy
@@ -120,14 +122,23 @@ def resolve(spec: str | Model, *, settings: ModelSettings | Mapping[str, Any] | 
     return model
 
 
-def endpoint(spec: str, *, settings: ModelSettings | Mapping[str, Any] | None = None) -> ChatModel | None:
-    """Return the client behind a spec without retries and limits, to be probed; None for other backends.
+def endpoint(
+    spec: str, *, settings: ModelSettings | Mapping[str, Any] | None = None, known: bool = True
+) -> ChatModel | None:
+    """Return the client behind a spec without retries and limits; None for other backends.
+
+    Args:
+        spec: as for `resolve`.
+        settings: as for `resolve`.
+        known: take what an earlier probe of the endpoint found for granted.
 
     Raises:
         ConfigError: something that the model needs is missing.
     """
     backend, _, rest = spec.partition(":")
-    return _client(PROFILES[backend], rest, _checked(settings)) if backend in PROFILES else None
+    if backend not in PROFILES:
+        return None
+    return _client(PROFILES[backend], rest, _checked(settings), known=known)
 
 
 def backends() -> list[str]:
@@ -173,8 +184,8 @@ def _unknown(backend: str) -> ConfigError:
 # -- backends behind an address ----------------------------------------------------------------
 
 
-def _client(profile: Profile, rest: str, settings: ModelSettings) -> ChatModel:
-    """Return the client for what stands behind the colon.
+def _client(profile: Profile, rest: str, settings: ModelSettings, *, known: bool = True) -> ChatModel:
+    """Return the client for what stands behind the colon; with `known`, as probes found the endpoint.
 
     The address is in the recorded spec wherever somebody named one: records say who was asked.
     """
@@ -186,7 +197,10 @@ def _client(profile: Profile, rest: str, settings: ModelSettings) -> ChatModel:
             hint=f"Write {_FORMS[profile.name]}.",
         )
     spec = f"{profile.name}:{name}@{url}" if url else f"{profile.name}:{name}"
-    model = ChatModel(_served(name, profile), url=url, profile=profile, settings=settings, spec=spec)
+    served, url = _served(name, profile), checked_url(url or profile.base_url)
+    if known:
+        profile = informed(profile, url, served)
+    model = ChatModel(served, url=url, profile=profile, settings=settings, spec=spec)
     if profile.key_required and not os.environ.get(model.key_env):
         raise ConfigError(
             f"{spec!r} needs a key, and {model.key_env or 'key_env'} is not set.",
