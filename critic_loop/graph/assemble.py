@@ -16,7 +16,7 @@ from typing import Any, cast
 from pydantic import JsonValue
 from pydantic_core import to_json
 
-from critic_loop.assets import AgentSpec, Library, Recipe, Template
+from critic_loop.assets import AgentSpec, CriticUse, Library, Recipe, Template
 from critic_loop.core.budget import Budget, LocalLedger
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import AnySearch, Model, Piece, Select, Store
@@ -29,9 +29,10 @@ from critic_loop.graph.session import Session
 from critic_loop.models import Switchboard
 from critic_loop.nodes.calls import Calls
 from critic_loop.nodes.desk import Actor, Critic, Desk, HumanCritic, Judge, ToolLike
-from critic_loop.nodes.prompted import BLOCKS, PromptedActor, PromptedCritic, PromptedJudge
+from critic_loop.nodes.likelihood import LikelihoodCritic
+from critic_loop.nodes.prompted import BLOCKS, Prompted, PromptedActor, PromptedCritic, PromptedJudge
 from critic_loop.nodes.roles import FunctionActor, FunctionCritic, verifier
-from critic_loop.outputs import Output, critique_of, output_of
+from critic_loop.outputs import LIKELIHOODS, Output, critique_of, output_of
 from critic_loop.search import FunctionSearch, SearchFn, build, search
 from critic_loop.select import selection
 from critic_loop.tools import tool
@@ -336,13 +337,23 @@ def _prompted_critics(given: Given, hashes: dict[str, str]) -> tuple[Critic, ...
             else f"{use.agent}#{position}"
         )
         template = _template(given.library, spec, recipe_name=use.agent, hashes=hashes)
-        critics.append(
-            PromptedCritic(
-                spec=spec, template=template, slot=use.slot or spec.slot, name=name,
-                output=critique_of(spec.output), sees=use.sees, when=use.when,
-            )
-        )  # fmt: skip
+        critics.append(_prompted_critic(use, spec, template, name))
     return tuple(critics)
+
+
+def _prompted_critic(use: CriticUse, spec: AgentSpec, template: Template, name: str) -> Critic:
+    slot = use.slot or spec.slot
+    weighing = LIKELIHOODS.get(spec.output)
+    if weighing is None:
+        return PromptedCritic(
+            spec=spec, template=template, slot=slot, name=name, sees=use.sees, when=use.when,
+            output=critique_of(spec.output),
+        )  # fmt: skip
+    if lacking := sorted(set(weighing.blocks) - template.blocks):
+        raise ConfigError(f"{template.where}: a prompt for {spec.output!r} needs a block {lacking[0]!r}.")
+    return LikelihoodCritic(
+        spec=spec, template=template, slot=slot, name=name, sees=use.sees, when=use.when, output=weighing
+    )
 
 
 def _judge(given: Given, switchboard: Switchboard, hashes: dict[str, str]) -> Judge | None:
@@ -364,7 +375,7 @@ def _bind_missing(
     given: Given, actor: Actor, critics: Sequence[Critic], judge: Judge | None, switchboard: Switchboard
 ) -> None:
     """Let the actor's model play the roles that nobody was named for, and say so."""
-    wanted = {r.slot for r in (*critics, judge) if isinstance(r, PromptedCritic | PromptedJudge)}
+    wanted = {r.slot for r in (*critics, judge) if isinstance(r, Prompted)}
     missing = sorted(slot for slot in wanted if not switchboard.is_bound(slot))
     if not missing:
         return
