@@ -129,7 +129,7 @@ class ChatModel:
         Raises:
             ModelError: nothing answers, or not with a list.
         """
-        listed = (await self._endpoint.get("/models", timeout_s=timeout_s)).get("data")
+        listed = (await self._endpoint.get(self._dialect.models, timeout_s=timeout_s)).get("data")
         if not isinstance(listed, list):
             raise self._endpoint.nonsense("no list of models")
         return tuple(str(one["id"]) for one in listed if isinstance(one, dict) and "id" in one)
@@ -219,7 +219,7 @@ class ChatModel:
                     raise rejected.error from None
                 body = self._body(request, self._profile)
             else:
-                self._tell_what_is_missing(request, completion)
+                self._tell_what_is_missing(request, body, completion)
                 return completion
 
     # -- what the endpoint cannot do -----------------------------------------------------------
@@ -255,18 +255,24 @@ class ChatModel:
         _log.warning("%s cannot be made to follow a schema: %s from now on", self._endpoint, instead)
         return True
 
-    def _tell_what_is_missing(self, request: Request, completion: Completion) -> None:
+    def _tell_what_is_missing(self, request: Request, body: Json, completion: Completion) -> None:
         """Log, once each, what was wanted of the endpoint and silently not had."""
-        sampling, lacks = request.sampling, self._profile.lacks
-        if sampling.logprobs and completion.choices[0].logprobs is None:
-            self._tell("log-probabilities", "answers are recorded without them", logging.WARNING)
-        if lacks and sampling.seed is not None and "seed" in lacks:
-            self._tell("seeds", "the same call may be answered differently", logging.INFO)
+        lacks = self._profile.lacks
+        if request.sampling.logprobs and completion.choices[0].logprobs is None:
+            self._tell("serves no log-probabilities: answers are recorded without them")
+        if request.output is not None and self._profile.output and self._dialect.output_field not in body:
+            self._tell(f"cannot be made to follow {request.output.name!r}: the prompt alone asks for it")
+        if not lacks:
+            return
+        if request.tools and "tools" in lacks:
+            self._tell("was found to call no tools, and is offered some")
+        if request.sampling.seed is not None and "seed" in lacks:
+            self._tell("takes no seeds: the same call may be answered differently", logging.INFO)
 
-    def _tell(self, what: str, so: str, level: int) -> None:
+    def _tell(self, what: str, level: int = logging.WARNING) -> None:
         if what not in self._told:
             self._told.add(what)
-            _log.log(level, "%s serves no %s: %s", self._endpoint, what, so)
+            _log.log(level, "%s %s", self._endpoint, what)
 
     # -- answers -------------------------------------------------------------------------------
 

@@ -42,7 +42,9 @@ class Dialect:
     """One wire format."""
 
     path: str
-    """Behind the base address."""
+    """Where requests go, behind the base address."""
+    models: str
+    """Where the list of models is."""
     request: Callable[..., Json]
     """`(request, name=, profile=)` to a body."""
     answer: Callable[..., Completion]
@@ -60,6 +62,7 @@ class Dialect:
 
 CHAT = Dialect(
     path="/chat/completions",
+    models="/models",
     request=wire.to_wire,
     answer=wire.from_wire,
     assembly=Assembly,
@@ -73,6 +76,7 @@ CHAT = Dialect(
 )  # fmt: skip
 MESSAGES = Dialect(
     path="/messages",
+    models="/models?limit=1000",
     request=anthropic.to_wire,
     answer=anthropic.from_wire,
     assembly=anthropic.Assembly,

@@ -69,7 +69,8 @@ _STATUS_OF = {
 """What an error that comes with a good status, in the middle of a stream, would else have come with."""
 _TRANSIENT = {408, 409, 425, 500, 502, 503, 504, 520, 522, 524, 529}
 _LACKS = re.compile(
-    r"not supported|unsupported|n[o']t support\b|deprecated|not permitted|unavailable|unrecognized|cannot both",
+    r"not supported|unsupported|n[o']t support\b|deprecated|not permitted|unavailable|unrecognized|cannot both"
+    r"|may only be set",
     re.IGNORECASE,
 )
 _OUTPUT = re.compile(r"json[_ ]schema|output[_ ]format|structured[_ ]output", re.IGNORECASE)

@@ -98,6 +98,7 @@ OPTIONAL = ("temperature", "top_p", "stop", "response_format")
         ({"message": "`temperature` is deprecated for this model."}, "temperature"),
         ({"message": "temperature is not supported for m when set to non-default values"}, "temperature"),
         ({"message": "`temperature` and `top_p` cannot both be specified for this model."}, "top_p"),
+        ({"message": "`temperature` may only be set to 1 when thinking is enabled."}, "temperature"),
         ({"message": "temperature: must be at most 1"}, None),
         ({"message": "Invalid schema for response_format", "param": "response_format"}, None),
         ({"message": "'response_format' is not supported with this model", "param": "response_format"},
