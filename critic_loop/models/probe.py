@@ -86,29 +86,29 @@ async def probe(model: ChatModel) -> Findings:
     """
     await model.complete(_ask("Say: ok", max_tokens=1))
     # what is asked for must be sent, whatever the profile says, and must not be left out behind our back
-    bold = replace(model.profile, many_choices=True, output="json_schema", strict_tools="never")
+    bold = replace(model.profile, many_choices=True, output="json_schema")
     asker = _Asker(model, bold)
     found: dict[Capability, Finding] = {}
     for name, look in _PROBES.items():
         if bold.dialect == "messages" and name in _NOT_IN_MESSAGES:
             found[name] = Finding(can=False, text="the format has no field for it")
         else:
-            found[name] = await _found(partial(look, asker))
+            found[name] = await _found(partial(look, asker), model)
         _log.info("%s: %s: %s", model.spec, name, found[name].can)
     return Findings(backend=bold.name, name=model.name, url=model.url, at=time.time(), found=found)
 
 
-async def _found(look: Callable[[], Awaitable[Finding]]) -> Finding:
+async def _found(look: Callable[[], Awaitable[Finding]], model: ChatModel) -> Finding:
     """Return what came of a look; trouble that may pass (a full server, a broken connection) is no finding."""
     try:
         return await look()
     except AuthFailed:
         raise
-    except EndpointError as error:
-        refused = error.status is not None and 400 <= error.status < 500
-        return Finding(can=False if refused else None, text=error.message)
     except ModelError as error:
-        return Finding(can=None, text=error.message)
+        status = error.status if isinstance(error, EndpointError) else None
+        refused = status is not None and 400 <= status < 500
+        said = error.message.removeprefix(f"Model {model.name!r} at {model.url} ")
+        return Finding(can=False if refused else None, text=said)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         return Finding(can=False, text=f"answered something else ({type(error).__name__}: {error})")
 
@@ -142,7 +142,7 @@ def _ask(text: str, *, max_tokens: int = _TOKENS, **sampling: Any) -> Request:
 async def _tools(asker: _Asker) -> Finding:
     parameters: dict[str, JsonValue] = {
         "type": "object",
-        "properties": {"word": {"type": "string"}},
+        "properties": {"word": {"type": "string", "enum": ["ok"]}},
         "required": ["word"],
         "additionalProperties": False,
     }
@@ -151,10 +151,13 @@ async def _tools(asker: _Asker) -> Finding:
     if asker.profile.dialect == "messages":
         body = await asker.ask(request, tool_choice={"type": "tool", "name": "say"})
         called = any(block["type"] == "tool_use" for block in body["content"])
+        cut = body["stop_reason"] == "max_tokens"
     else:
         forced = {"type": "function", "function": {"name": "say"}}
-        body = await asker.ask(request, tool_choice=forced)
-        called = bool(body["choices"][0]["message"].get("tool_calls"))
+        (choice,) = (await asker.ask(request, tool_choice=forced))["choices"]
+        called, cut = bool(choice["message"].get("tool_calls")), choice["finish_reason"] == "length"
+    if not called and cut:
+        return Finding(can=None, text="the answer was cut off")
     return Finding(can=called, text="" if called else "answered without calling the tool")
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from critic_loop.core.errors import ModelError
 from critic_loop.core.messages import Message, assistant, user
 from critic_loop.core.protocols import Completion, Model, Request, scored_choices
-from critic_loop.core.records import Choice
+from critic_loop.core.records import Choice, Sampling
 from critic_loop.models.endpoint import at_once
 from critic_loop.models.profiles import Profile
 from critic_loop.models.wire import Json, from_wire, merge, to_wire
@@ -43,7 +43,8 @@ async def scored(
     """Answer a request to score: one request for the prompt's tokens, one for each continuation's.
 
     What the continuation's tokens are is read off the two lists of ids that the server sent: those behind
-    the prompt's. Nothing is tokenised here, and tokens that a template puts before the text are left out.
+    the prompt's. Nothing is tokenised here, nothing is drawn, and tokens that a template puts before the text
+    are left out.
 
     Raises:
         ModelError: the endpoint failed.
@@ -51,7 +52,7 @@ async def scored(
     """
     bare = replace(
         request, score=(), choices=1, tools=(), output=None, on_text=None,
-        sampling=request.sampling.model_copy(update={"max_tokens": 1, "logprobs": False}),
+        sampling=Sampling(temperature=0.0, max_tokens=1, extra=request.sampling.extra),
     )  # fmt: skip
     asked: Json = {**extra, **to_wire(bare, name=name, profile=profile), "return_token_ids": True}
     opening = await post(asked)

@@ -25,7 +25,7 @@ def asking(*texts, **fields):
 async def test_each_text_has_the_ids_and_logprobs_that_were_served():
     async with TestServer(lambda _: Reply(text="x", prompt_logprob=-0.5)) as server:
         model = made(server.url)
-        got = await model.complete(asking("Yes", "No it is not", sampling=Sampling(seed=3, temperature=0.0)))
+        got = await model.complete(asking("Yes", "No it is not", sampling=Sampling(seed=3, extra={"top_k": 1})))
         await model.aclose()
     yes, no = got.choices
     assert (yes.message.text, no.message.text) == ("Yes", "No it is not")
@@ -43,6 +43,7 @@ async def test_each_text_has_the_ids_and_logprobs_that_were_served():
     for one in scored:
         assert (one["prompt_logprobs"], one["continue_final_message"]) == (0, True)
         assert (one["add_generation_prompt"], one["max_completion_tokens"]) == (False, 1)
+        assert (one["temperature"], one["top_k"], "seed" in one) == (0.0, 1, False)
 
 
 def served(prompt, continued):
