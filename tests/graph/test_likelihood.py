@@ -9,7 +9,9 @@ import pytest
 
 import critic_loop as cl
 from critic_loop.assets import Library
-from critic_loop.core.records import Verdict
+from critic_loop.cli.outline import outline
+from critic_loop.core.records import Subject, Verdict
+from critic_loop.export import CritiqueSft, Row
 from critic_loop.graph.check import check_file
 from critic_loop.models import VLLM, ChatModel
 from critic_loop.testing import Received, Reply, ScriptedModel, TestServer
@@ -69,6 +71,16 @@ async def test_one_call_weighs_all_texts_and_keeps_ids_and_logprobs_as_served(tm
         assert all(len(c.token_ids or ()) == len(c.logprobs or ()) == 1 for c in reply.choices)
         assert not any(choice.message.sampled for choice in reply.choices)
         assert reply.prompt_token_ids
+
+
+async def test_what_was_weighed_is_shown_with_its_weight_and_never_learnt_from(tmp_path: Path) -> None:
+    result = await weighed(tmp_path, "yes")
+    assert "Yes  [log-probability -" in repr(outline(result.tree))
+    tree = result.tree
+    for n, attempt in enumerate(tree.attempts, start=100):
+        subject = Subject.of(attempt)
+        tree.append(cl.Feedback.passed(id=f"{tree.id}.f{n}", source="verifier", author="v", subject=subject))
+    assert not [item for item in CritiqueSft().rows([tree]) if isinstance(item, Row)]
 
 
 async def test_the_reverse_weighs_the_task_itself_without_a_fence(tmp_path: Path) -> None:
