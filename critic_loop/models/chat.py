@@ -140,18 +140,18 @@ class ChatModel:
         Raises:
             ModelError: one of its kinds; what it says names the endpoint and what to do.
         """
-        if request.score and not self._profile.prompt_logprobs:
+        if request.score and not self._profile.prompt_logprobs and "logprobs" in self._profile.lacks:
             raise CannotScore(
                 f"{self._endpoint} serves no log-probabilities of a given text.",
                 hint="Bind a vLLM server; `critic-loop models probe SPEC` says what an endpoint can do.",
             )
         async with self._deadline(request.timeout_s):
             if request.score:
-                return await self.scored(request)
+                return await self.scored(request, self._profile)
             return _unless_refused(await self._choices(request), self._endpoint)
 
-    async def scored(self, request: Request) -> Completion:
-        """Answer a request to score, whatever the profile says of it.
+    async def scored(self, request: Request, profile: Profile) -> Completion:
+        """Answer a request to score in the way that `profile` allows.
 
         Raises:
             ModelError: the endpoint failed, or served no log-probabilities.
@@ -159,7 +159,7 @@ class ChatModel:
         post = partial(self._endpoint.post, self._dialect.path, read=self._whole)
         extra = self._settings.extra
         try:
-            return await scored(request, post, name=self._name, profile=self._profile, extra=extra)
+            return await scored(request, post, name=self._name, profile=profile, extra=extra)
         except _UNREADABLE as error:
             raise self._endpoint.nonsense(f"no log-probabilities ({type(error).__name__}: {error})") from error
 

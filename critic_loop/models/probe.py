@@ -185,7 +185,7 @@ async def _logprobs(asker: _Asker) -> Finding:
 
 async def _prompt_logprobs(asker: _Asker) -> Finding:
     request = replace(_ask("Say: ok"), score=("ok",), choices=1, timeout_s=_TIMEOUT_S)
-    (choice,) = (await asker.model.scored(request)).choices
+    (choice,) = (await asker.model.scored(request, replace(asker.profile, prompt_logprobs=True))).choices
     return _served(bool(choice.logprobs), "no log-probabilities came")
 
 

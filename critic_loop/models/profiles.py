@@ -35,12 +35,12 @@ class Profile:
     adapters: bool = False
     """Whether NAME+ADAPTER names an adapter, which it serves under the adapter's own name."""
     prompt_logprobs: bool = False
-    """Whether a given text can be scored."""
+    """Whether those of a given text are served; without, only texts of one token can be scored."""
     stream_usage: bool = True
     opaque_fields: tuple[str, ...] = ()
     """Message fields of its own that it wants back verbatim."""
     lacks: frozenset[str] = frozenset()
-    """What its format has no field for: `seed`."""
+    """What its format has no field for, or a probe did not find: `seed`, `logprobs`, `tools`, `images`."""
 
 
 OPENAI = Profile(
@@ -86,7 +86,7 @@ ANTHROPIC = Profile(
     key_required=True,
     many_choices=False,
     strict_tools="where_possible",
-    lacks=frozenset({"seed"}),
+    lacks=frozenset({"seed", "logprobs"}),
 )
 KINDS = (OPENAI, ANTHROPIC, VLLM, SGLANG, LLAMACPP, OLLAMA, GENERIC)
 PROFILES = {profile.name: profile for profile in KINDS}

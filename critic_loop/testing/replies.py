@@ -33,6 +33,8 @@ class Reply:
     """Name and arguments text of each call."""
     finish_reason: str = ""
     """`stop`, or `tool_calls` where there are some, unless given."""
+    first_tokens: tuple[tuple[str, float], ...] = ()
+    """The likeliest first tokens with their log-probabilities, where a request asks for `top_logprobs`."""
     prompt_logprob: float | None = None
     """Of every token of the last message, where a request asks for those of its prompt; else made up."""
 
@@ -252,7 +254,11 @@ def _choice(body: Mapping[str, Any], reply: Reply, index: int, number: int) -> B
     if reply.tool_calls:
         message["tool_calls"] = [_tool_call(reply, i, index, number) for i in range(len(reply.tool_calls))]
     choice: Body = {"index": index, "message": message, "finish_reason": reply.ended, "logprobs": None}
-    return choice | _token_fields(body, tokens_of(reply.text or ""))
+    fields = _token_fields(body, tokens_of(reply.text or ""))
+    if reply.first_tokens and body.get("top_logprobs") and fields.get("logprobs"):
+        tops = [{"token": t, "logprob": p, "bytes": list(t.encode())} for t, p in reply.first_tokens]
+        fields["logprobs"]["content"][0]["top_logprobs"] = tops[: body["top_logprobs"]]
+    return choice | fields
 
 
 def _tool_call(reply: Reply, call: int, index: int, number: int) -> Body:

@@ -13,7 +13,7 @@ from critic_loop.cli.outline import outline
 from critic_loop.core.records import Subject, Verdict
 from critic_loop.export import CritiqueSft, Row
 from critic_loop.graph.check import check_file
-from critic_loop.models import VLLM, ChatModel
+from critic_loop.models import ANTHROPIC, VLLM, ChatModel
 from critic_loop.testing import Received, Reply, ScriptedModel, TestServer
 
 pytestmark = pytest.mark.anyio
@@ -92,7 +92,7 @@ async def test_the_reverse_weighs_the_task_itself_without_a_fence(tmp_path: Path
 
 async def test_a_model_that_cannot_weigh_is_an_abstention_with_the_reason(tmp_path: Path) -> None:
     for model, reason in (
-        (ChatModel("m", url="http://127.0.0.1:9"), "no log-probabilities of a given text"),
+        (ChatModel("m", url="http://127.0.0.1:9", profile=ANTHROPIC), "no log-probabilities of a given text"),
         (ScriptedModel(["Yes it is", "No"], cycle=True), "answered instead of scoring"),
     ):
         result = await weighed(tmp_path, "yes", model)

@@ -8,7 +8,7 @@ from critic_loop.core.errors import ModelError, RateLimited
 from critic_loop.core.messages import system, user
 from critic_loop.core.protocols import Request
 from critic_loop.core.records import Sampling
-from critic_loop.models import GENERIC, VLLM, CannotScore, ChatModel, EndpointError, score
+from critic_loop.models import ANTHROPIC, GENERIC, VLLM, CannotScore, ChatModel, EndpointError, score
 from critic_loop.testing import Fault, Reply, ScriptedModel, TestServer
 
 pytestmark = pytest.mark.anyio
@@ -87,9 +87,37 @@ async def test_no_tokens_are_no_score(continued):
         await score(model, "q", "Yes")
 
 
-async def test_who_cannot_says_so_before_anything_is_sent():
+async def test_texts_of_one_token_are_scored_by_the_likeliest_first_tokens():
+    tops = ((" No", -0.1), ("No", -0.2), (" Yes", -1.7), ("yes", -4.0))
+    async with TestServer(lambda _: Reply(text="No way", first_tokens=tops)) as server:
+        model = made(server.url, GENERIC)
+        yes, no = await score(model, "q", "Yes", "No")
+        with pytest.raises(CannotScore, match="'Maybe so' is not among its 4 likeliest first tokens"):
+            await score(model, "q", "Yes", "Maybe so")
+        await model.aclose()
+    assert (yes.logprobs, no.logprobs) == ((-1.7,), (-0.2,))
+    assert (yes.token_ids, yes.message.sampled, yes.finish_reason) == (None, False, "scored")
+    body = server.requests[0].body
+    assert (body["logprobs"], body["top_logprobs"], body["max_tokens"], body["temperature"]) == (
+        True,
+        20,
+        1,
+        0.0,
+    )
+    assert len(server.requests) == 2
+
+
+async def test_an_endpoint_that_tells_nothing_cannot_score():
     async with TestServer() as server:
         model = made(server.url, GENERIC)
+        with pytest.raises(CannotScore, match="no log-probabilities of a given text"):
+            await score(model, "q", "Yes")
+        await model.aclose()
+
+
+async def test_who_cannot_says_so_before_anything_is_sent():
+    async with TestServer() as server:
+        model = made(server.url, ANTHROPIC)
         with pytest.raises(CannotScore, match="no log-probabilities"):
             await score(model, "q", "Yes")
         await model.aclose()
