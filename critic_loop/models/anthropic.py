@@ -30,7 +30,7 @@ from critic_loop.core.messages import (
 from critic_loop.core.protocols import Completion, Request, ToolSpec
 from critic_loop.core.records import Choice, Usage
 from critic_loop.models.profiles import Profile
-from critic_loop.models.wire import Json, checked_extra, encoded, is_strict, object_or_none
+from critic_loop.models.wire import Json, checked_extra, encoded, is_strict, laid_over, object_or_none
 
 VERSION = "2023-06-01"
 """The one that takes a temperature where the model does; that of 2026-10-21 takes none at all."""
@@ -75,7 +75,7 @@ def to_wire(request: Request, *, name: str, profile: Profile) -> Json:
         "stream": True if request.on_text is not None else None,
     }
     body = {key: value for key, value in fields.items() if value is not None}
-    return body | checked_extra(sampling)
+    return laid_over(body, checked_extra(sampling))
 
 
 def _tool(tool: ToolSpec, profile: Profile) -> Json:

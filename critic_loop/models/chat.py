@@ -26,7 +26,7 @@ from critic_loop.models.failures import EndpointError, rejected_parameter
 from critic_loop.models.profiles import GENERIC, Profile
 from critic_loop.models.scoring import CannotScore, scored
 from critic_loop.models.stream import Events
-from critic_loop.models.wire import Json, merge
+from critic_loop.models.wire import Json, laid_over, merge
 
 if TYPE_CHECKING:
     import httpx
@@ -227,7 +227,7 @@ class ChatModel:
     def _body(self, request: Request, profile: Profile) -> Json:
         body = self._dialect.request(request, name=self._name, profile=profile)
         if self._settings.extra:
-            body = self._settings.extra | body
+            body = laid_over(dict(self._settings.extra), body)
         for field in self._rejected & body.keys():
             value = body.pop(field)
             if field in _SYNONYMS:
@@ -241,19 +241,23 @@ class ChatModel:
         if field not in body or field not in self._dialect.optional or _SYNONYMS.get(field) in self._rejected:
             return False
         if field == self._dialect.output_field:
-            return self._loosen(body[field])
+            self._loosen(body[field])
+            return True
+        if field in self._rejected:
+            return True  # a call at the same time was quicker to learn it
         self._rejected.add(field)
         instead = f"; {_SYNONYMS[field]} is sent instead" if field in _SYNONYMS else ""
         _log.warning("%s does not support %s, which is left out from now on%s", self._endpoint, field, instead)
         return True
 
-    def _loosen(self, asked: Json) -> bool:
+    def _loosen(self, asked: Json) -> None:
         """Ask for an output in a weaker way from now on; what fits is still for the parser to say."""
+        if asked.get("type", "json_schema") != self._profile.output:
+            return  # a call at the same time was quicker to learn it
         weaker = "json_object" if asked.get("type") == "json_schema" else None
         self._profile = replace(self._profile, output=weaker)
         instead = "any JSON is asked for" if weaker else "the prompt alone asks for it"
         _log.warning("%s cannot be made to follow a schema: %s from now on", self._endpoint, instead)
-        return True
 
     def _tell_what_is_missing(self, request: Request, body: Json, completion: Completion) -> None:
         """Log, once each, what was wanted of the endpoint and silently not had."""

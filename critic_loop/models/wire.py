@@ -75,6 +75,18 @@ def _sampling(sampling: Sampling, profile: Profile) -> Json:
     return {key: value for key, value in fields.items() if value is not None} | checked_extra(sampling)
 
 
+def laid_over(under: Json, over: Json) -> Json:
+    """Return the fields of both; where both hold an object, `over`'s fields are laid over `under`'s."""
+    both = {
+        key: under[key] | over[key] for key in under.keys() & over.keys() if _objects(under[key], over[key])
+    }
+    return under | over | both
+
+
+def _objects(*values: Any) -> bool:
+    return all(isinstance(value, dict) for value in values)
+
+
 def checked_extra(sampling: Sampling) -> Json:
     """Return the fields that are passed on as they are.
 

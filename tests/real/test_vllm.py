@@ -1,6 +1,9 @@
 """A real vLLM: the model contract in both of its wire formats, and scores that agree with what it writes.
 
-VLLM_URL=http://127.0.0.1:8000/v1 python -m pytest tests/real/test_vllm.py
+    VLLM_URL=http://127.0.0.1:8000/v1 python -m pytest tests/real/test_vllm.py
+
+Without a GPU, start it with `--no-enable-chunked-prefill`: a seeded request whose prompt is read in
+pieces ends the engine there (vLLM 0.32, "CPU Generator does not use offset").
 """
 
 import os

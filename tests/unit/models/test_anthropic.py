@@ -29,7 +29,7 @@ from critic_loop.core.messages import (
 )
 from critic_loop.core.protocols import OutputSchema, Request, ToolSpec
 from critic_loop.core.records import Sampling
-from critic_loop.models import ANTHROPIC, ChatModel, EndpointError, NoSuchModel, resolve
+from critic_loop.models import ANTHROPIC, ChatModel, EndpointError, ModelSettings, NoSuchModel, resolve
 from critic_loop.models.anthropic import Assembly, from_wire, to_wire
 from critic_loop.testing import Fault, Reply, TestServer
 
@@ -100,6 +100,18 @@ def test_a_limit_is_always_set_and_what_cannot_be_enforced_is_left_to_the_prompt
     assert asked["max_tokens"] == 4096
     assert asked["tools"] == [{"name": "t", "input_schema": LOOSE}]
     assert "output_config" not in asked
+
+
+async def test_effort_and_schema_share_a_field():
+    asked = ask(
+        output=OutputSchema(name="N", schema=STRICT), sampling=Sampling(extra={"output_config": {"x": 1}})
+    )
+    async with TestServer() as server:
+        model = made(server.url, settings=ModelSettings(extra={"output_config": {"effort": "low"}}))
+        await model.complete(asked)
+        await model.aclose()
+    form = {"type": "json_schema", "schema": STRICT}
+    assert server.requests[0].body["output_config"] == {"effort": "low", "format": form, "x": 1}
 
 
 def test_turns_of_one_side_become_one_and_tool_results_come_first():

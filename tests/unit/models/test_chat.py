@@ -308,6 +308,18 @@ async def test_fields_that_an_endpoint_refuses_are_learnt_once(caplog):
     assert caplog.text.count("does not support") == 2
 
 
+async def test_calls_at_the_same_time_learn_it_once(caplog):
+    log = []
+    model = ChatModel("m", url="http://127.0.0.1", transport=picky("temperature", "response_format", log=log))
+    request = ask(sampling=Sampling(temperature=0.5), output=OutputSchema(name="N", schema={}))
+    with caplog.at_level(logging.WARNING):
+        await asyncio.gather(*[model.complete(request) for _ in range(5)])
+        await closing(model, request)
+    assert caplog.text.count("does not support temperature") == 1
+    assert caplog.text.count("any JSON is asked for") == caplog.text.count("the prompt alone asks") == 1
+    assert not {"temperature", "response_format"} & log[-1].keys()
+
+
 async def test_an_endpoint_that_cannot_stream_answers_whole(caplog):
     log, pieces = [], []
     model = ChatModel("m", url="http://127.0.0.1", transport=picky("stream", log=log))
