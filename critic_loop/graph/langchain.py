@@ -49,6 +49,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 PROVIDER = "langchain"
+_ITS_OWN = "the chat model's own settings"
 _SAMPLING = ("temperature", "top_p", "max_tokens", "seed")
 _REASONS = {
     "end_turn": "stop",
@@ -113,11 +114,14 @@ class LangChainModel:
         """
         if request.score:
             raise CannotScore(f"{self._spec} serves no log-probabilities of a given text.")
+        limit = asyncio.timeout(request.timeout_s)
         try:
-            async with asyncio.timeout(request.timeout_s):
+            async with limit:
                 answers = await at_once([self._one(request, index) for index in range(request.choices)])
         except TimeoutError:
-            raise DeadlineExceeded(f"{self._spec} did not answer within {request.timeout_s} s.") from None
+            if limit.expired():
+                raise DeadlineExceeded(f"{self._spec}: no answer within {request.timeout_s:g} s.") from None
+            raise EndpointError(f"{self._spec} had no answer in its own time limit.", transient=True) from None
         completion = _completion([_answer_of(answer) for answer in answers], answers)
         if all(choice.finish_reason == "refusal" for choice in completion.choices):
             raise Refused(f"{self._spec} declined: {completion.text or 'without a word'}")
@@ -192,11 +196,9 @@ class LangChainModel:
         status, response = getattr(error, "status_code", None), getattr(error, "response", None)
         if isinstance(status, int) and response is not None:
             body, headers = getattr(response, "content", b""), getattr(response, "headers", {})
-            typed = failure(status, body, headers, endpoint=self._spec, key_env="")
-            typed.message, typed.hint = self._without_secrets(typed.message), ""
-            typed.args = (typed.message,)
-            return typed
-        said = self._without_secrets(f"{type(error).__name__}: {error}")
+            said = self._without_secrets(body.decode(errors="replace")).encode()
+            return failure(status, said, headers, endpoint=self._spec, key_env=_ITS_OWN)
+        said = cleaned(self._without_secrets(f"{type(error).__name__}: {error}"), "")
         transient = isinstance(error, ConnectionError) or type(error).__name__.endswith("ConnectionError")
         return EndpointError(f"{self._spec} failed: {said}", transient=transient)
 
@@ -204,7 +206,7 @@ class LangChainModel:
         for value in vars(self._chat).values():
             if isinstance(value, SecretStr) and value.get_secret_value():
                 text = text.replace(value.get_secret_value(), "[key]")
-        return cleaned(text, "")
+        return text
 
 
 def _spec_of(chat: BaseChatModel) -> str:
