@@ -124,7 +124,7 @@ class LangChainModel:
             raise EndpointError(f"{self._spec} had no answer in its own time limit.", transient=True) from None
         completion = _completion([_answer_of(answer) for answer in answers], answers)
         if all(choice.finish_reason == "refusal" for choice in completion.choices):
-            raise Refused(f"{self._spec} declined: {completion.text or 'without a word'}")
+            raise Refused(f"{self._spec} declined: {completion.text or 'it said nothing.'}")
         return completion
 
     async def aclose(self) -> None:
@@ -269,7 +269,8 @@ def _block(part: Part) -> dict[str, Any] | None:
 
 def _answer_of(answer: AIMessage) -> Choice:
     metadata: dict[str, Any] = answer.response_metadata
-    parts = [*_thoughts(answer), *([Text(text=str(answer.text))] if str(answer.text) else [])]
+    said = str(answer.text) or str(answer.additional_kwargs.get("refusal") or "")
+    parts = [*_thoughts(answer), *([Text(text=said)] if said else [])]
     parts += [*_calls(answer), *_own(answer)]
     message = Message(role="assistant", parts=tuple(parts), sampled=True)
     reason = next(
@@ -306,7 +307,8 @@ def _calls(answer: AIMessage) -> Iterator[Part]:
 def _own(answer: AIMessage) -> Iterator[Part]:
     """Yield what only the provider's package understands, to be given back to it as it was."""
     blocks = answer.content if isinstance(answer.content, list) else None
-    kept = {"content": blocks, "additional_kwargs": answer.additional_kwargs or None}
+    beside = {key: value for key, value in answer.additional_kwargs.items() if value is not None}
+    kept = {"content": blocks, "additional_kwargs": beside}
     kept = {key: value for key, value in kept.items() if value}
     if not kept:
         return

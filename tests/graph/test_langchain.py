@@ -199,6 +199,12 @@ async def test_a_providers_own_blocks_go_back_as_they_came() -> None:
     assert chat.seen[1][0][1].content == blocks
 
 
+async def test_nothing_is_kept_of_a_provider_that_says_nothing_of_its_own() -> None:
+    plain = AIMessage(content="yes", additional_kwargs={"refusal": None})
+    got = await LangChainModel(Chat(replies=[plain])).complete(ask())
+    assert [part.type for part in got.choices[0].message.parts] == ["text"]
+
+
 async def test_arguments_that_are_no_object_are_kept_to_the_letter() -> None:
     invalid = {"type": "invalid_tool_call", "id": "t", "name": "look", "args": "{oops", "error": None}
     got = await LangChainModel(Chat(replies=[AIMessage(content="", invalid_tool_calls=[invalid])])).complete(
@@ -260,8 +266,8 @@ async def test_what_providers_raise_has_types_and_shows_no_key(raised: Exception
 
 
 async def test_refusals_deadlines_and_missing_tools_are_told_apart() -> None:
-    declined = AIMessage(content="No.", additional_kwargs={"refusal": "No."})
-    with pytest.raises(Refused):
+    declined = AIMessage(content="", additional_kwargs={"refusal": "I cannot."})
+    with pytest.raises(Refused, match="I cannot"):
         await LangChainModel(Chat(replies=[declined])).complete(ask())
     with pytest.raises(DeadlineExceeded):
         await LangChainModel(Chat()).complete(ask(timeout_s=1e-9))
