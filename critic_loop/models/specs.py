@@ -31,6 +31,7 @@ GROUP = "critic_loop.models"
 _BUNDLED = {
     "embedded": "critic_loop.demo.model:embedded",
     "langchain": "critic_loop.graph.langchain:from_factory",
+    "loop": "critic_loop.graph.as_model:from_spec",
 }
 """Entry points of our own, for a checkout that is not installed."""
 _FORMS = {
@@ -43,6 +44,7 @@ _FORMS = {
     "chat": "chat:NAME@http://HOST:PORT/v1",
     "embedded": "embedded:countdown",
     "langchain": "langchain:package.module:factory",
+    "loop": "loop:RECIPE@BACKEND:NAME",
 }
 _ADDRESSES = {"openai": "OPENAI_BASE_URL", "anthropic": "ANTHROPIC_BASE_URL", "ollama": "OLLAMA_HOST"}
 """Variables that say where a backend answers, by the names that its own tools read."""
@@ -97,7 +99,7 @@ def resolve(spec: str | Model, *, settings: ModelSettings | Mapping[str, Any] | 
     Args:
         spec: `openai:NAME`, `anthropic:NAME`, `vllm:NAME[+ADAPTER]@URL`, `sglang:NAME@URL`,
             `llamacpp:NAME`, `ollama:NAME`, each with `@URL` for another address, `chat:NAME@URL`,
-            `langchain:package.module:factory`, `embedded:NAME`, or a model.
+            `langchain:package.module:factory`, `loop:RECIPE@SPEC`, `embedded:NAME`, or a model.
         settings: the `[models.NAME]` table that belongs to it.
 
     Raises:

@@ -5,7 +5,7 @@ import pytest
 from critic_loop.core.errors import RateLimited
 from critic_loop.demo.model import embedded
 from critic_loop.graph.langchain import LangChainModel
-from critic_loop.models import ANTHROPIC, VLLM, ChatModel, Limited, Retrying, RetryPolicy
+from critic_loop.models import ANTHROPIC, VLLM, ChatModel, Limited, Retrying, RetryPolicy, resolve
 from critic_loop.testing import Fault, ScriptedModel, TestServer
 from critic_loop.testing.model_contract import ModelContract
 
@@ -115,6 +115,11 @@ class TestAnthropic(Served):
 class TestRetrying(Served):
     def made(self, url):
         return Retrying(ChatModel("test", url=url, profile=VLLM), RetryPolicy(first_wait_s=0.01))
+
+
+class TestRecipe(Served):
+    def made(self, url):
+        return resolve(f"loop:try-again@vllm:test@{url}")
 
 
 class TestLimited(Served):
