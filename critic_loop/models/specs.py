@@ -218,8 +218,13 @@ def _served(name: str, profile: Profile) -> str:
 
 
 def _from_environment(backend: str) -> str:
-    """Return the address in a backend's own variable; Ollama's may lack its scheme, or be one to listen on."""
-    url = os.environ.get(_ADDRESSES.get(backend, ""), "").strip()
+    """Return the address in a backend's own variable, in our form.
+
+    Anthropic's stands before `/v1`; Ollama's may lack its scheme, or be one to listen on.
+    """
+    url = os.environ.get(_ADDRESSES.get(backend, ""), "").strip().rstrip("/")
+    if backend == "anthropic" and url:
+        return f"{url.removesuffix('/v1')}/v1"
     if backend != "ollama" or not url:
         return url
     host = url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104

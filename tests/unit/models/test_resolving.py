@@ -76,6 +76,13 @@ def test_a_gateway_shows_in_the_spec(monkeypatch):
     assert resolve("openai:gpt").spec == "openai:gpt@http://gateway/v1"
 
 
+@pytest.mark.parametrize("base", ["http://gw/claude", "http://gw/claude/", "http://gw/claude/v1"])
+def test_anthropics_own_variable_stands_before_the_version(monkeypatch, base):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", base)
+    assert resolve("anthropic:c").spec == "anthropic:c@http://gw/claude/v1"
+
+
 @pytest.mark.parametrize("host", ["gpu:11434", "http://gpu:11434"])
 def test_ollamas_own_variable_is_read(monkeypatch, host):
     monkeypatch.setenv("OLLAMA_HOST", host)
