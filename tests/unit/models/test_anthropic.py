@@ -198,6 +198,19 @@ def test_stop_reasons(reason, finish):
     assert answer({"type": "text", "text": "x"}, stop_reason=reason).choices[0].finish_reason == finish
 
 
+def test_a_refusal_without_words_is_told_by_its_explanation():
+    details = {"type": "refusal", "category": "cyber", "explanation": "It may do harm."}
+    got = answer(stop_reason="refusal", stop_details=details)
+    assert (got.text, got.choices[0].finish_reason) == ("It may do harm.", "refusal")
+    assert answer(stop_reason="refusal", stop_details=None).text == ""
+
+
+def test_a_message_of_which_nothing_can_be_sent_is_left_out():
+    asked = body(user("one"), assistant("  ", Opaque(provider="chat", data={})), user("two"))
+    assert [block["text"] for block in asked["messages"][0]["content"]] == ["one", "two"]
+    assert len(asked["messages"]) == 1
+
+
 def test_a_stream_is_put_together_to_the_same_body():
     text = {"type": "text", "text": "", "citations": None}
     cited = {"type": "char_location", "cited_text": "x"}
