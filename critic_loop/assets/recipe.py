@@ -35,7 +35,8 @@ class AgentSpec(Frozen):
     slot: str
     """What the switchboard binds to a model at run time; a spec names no model, URL or key."""
     output: str = "text"
-    """A parser of `outputs/`: for actors text, json, boxed, code:LANGUAGE; for critics a critique format."""
+    """A parser of `outputs/`: for actors text, json, boxed, code:LANGUAGE; for critics a critique format, or
+    p-yes, reverse-likelihood and follow-up-likelihood, which weigh texts and need log-probabilities of them."""
     sampling: Sampling = Sampling()
     description: str = ""
     source: str = ""

@@ -462,7 +462,15 @@ def recipes_check_command(
         raise typer.Exit(check(what, found.folder, assets or (), terminal, as_json=as_json))
 
 
-@app.command("models")
+models_app = typer.Typer(
+    invoke_without_command=True,
+    help="Show which models are configured, which answer, and what they can do.\n\n"
+    "An endpoint is asked for the list of its models; exit code 1 if one does not answer.",
+)
+app.add_typer(models_app, name="models")
+
+
+@models_app.callback()
 def models_command(
     ctx: typer.Context,
     *,
@@ -478,12 +486,41 @@ def models_command(
 
     An endpoint is asked for the list of its models; exit code 1 if one does not answer.
     """
+    if ctx.invoked_subcommand is not None:
+        return
     from critic_loop.cli.models import models
 
     terminal, found = _terminal(ctx), _found(ctx)
     slots = {"actor": actor, "critic": critic, "judge": judge}
     with terminal.failing(as_json=as_json):
         raise typer.Exit(models(slots, found.settings.models, terminal, probe=probe, as_json=as_json))
+
+
+@models_app.command("probe")
+def models_probe_command(
+    ctx: typer.Context,
+    spec: Annotated[
+        str,
+        typer.Argument(
+            autocompletion=completion.models, help="BACKEND:NAME[@URL], or the name of a table in \\[models]."
+        ),
+    ],
+    *,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", metavar="", help="Ask again, though an earlier answer is kept.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find out what an endpoint can do, with about ten short requests, and keep the answer.
+
+    Tools, JSON schemas, log-probabilities of answers and of given texts, token ids, several choices, seeds,
+    images. Models of this endpoint are asked accordingly from then on.
+    """
+    from critic_loop.cli.probe import probe
+
+    terminal, found = _terminal(ctx), _found(ctx)
+    with terminal.failing(as_json=as_json):
+        probe(spec, found.settings.models, terminal, refresh=refresh, as_json=as_json)
 
 
 config_app = typer.Typer(

@@ -59,6 +59,9 @@ class Request:
     output: OutputSchema | None = None
     sampling: Sampling = Sampling()
     choices: int = 1
+    score: tuple[str, ...] = ()
+    """Instead of writing, say how likely these texts are as the next message: one choice for each, with
+    its token ids and log-probabilities. A model that cannot raises `ModelError`."""
     timeout_s: float | None = None
     """For the whole call, retries included; None leaves it to the model's own setting."""
     may_retry: Callable[[], bool] | None = None
@@ -96,6 +99,23 @@ class Completion:
     def text(self) -> str:
         """The first choice's text."""
         return self.choices[0].message.text
+
+
+def scored_choices(request: Request, completion: Completion) -> tuple[Choice, ...]:
+    """Return the choices that answer `request.score`.
+
+    Raises:
+        ModelError: the model wrote something of its own, or gave no log-probabilities.
+    """
+    choices = completion.choices
+    if tuple(choice.message.text for choice in choices) != request.score:
+        raise ModelError(
+            f"{completion.model or 'the model'} answered instead of scoring what it was given.",
+            hint="Bind a model that serves log-probabilities of a given text, such as vllm:NAME@URL.",
+        )
+    if not all(choice.logprobs for choice in choices):
+        raise ModelError(f"{completion.model or 'the model'} gave no log-probabilities.")
+    return choices
 
 
 @dataclass(frozen=True, slots=True)

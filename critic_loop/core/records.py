@@ -202,6 +202,8 @@ class Call(Frozen):
     """Whose binding it was."""
     sampling: Sampling = Sampling()
     choices: int = 1
+    score: tuple[str, ...] = ()
+    """The texts whose log-probabilities were asked for; the reply has a choice for each."""
     sent_at: float
 
 

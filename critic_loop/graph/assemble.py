@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from pydantic import JsonValue
 
-from critic_loop.assets import AgentSpec, Escalation, Library, Recipe, Template
+from critic_loop.assets import AgentSpec, CriticUse, Escalation, Library, Recipe, Template
 from critic_loop.core.budget import Budget, LocalLedger
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import AnySearch, Model, Piece, Select, Store
@@ -19,16 +19,18 @@ from critic_loop.core.records import Head, Record, Task, digest_of
 from critic_loop.core.stop import AnyOf, Elapsed, Failing, Rule, limits_money, rule_of
 from critic_loop.core.tree import Tree
 from critic_loop.graph.identity import identity, state_of
+from critic_loop.graph.langchain import adapted
 from critic_loop.graph.runnables import RunnableActor, is_runnable
 from critic_loop.graph.session import Session
 from critic_loop.models import Bindable, Fallback, Route, Split, Switchboard, cost_usd, require_price
 from critic_loop.nodes.calls import Calls
 from critic_loop.nodes.desk import Actor, Critic, Desk, HumanCritic, Judge, ToolLike
 from critic_loop.nodes.escalation import Escalating
-from critic_loop.nodes.prompted import BLOCKS, PromptedActor, PromptedCritic, PromptedJudge
+from critic_loop.nodes.likelihood import LikelihoodCritic
+from critic_loop.nodes.prompted import BLOCKS, Prompted, PromptedActor, PromptedCritic, PromptedJudge
 from critic_loop.nodes.replay import Nobody
 from critic_loop.nodes.roles import FunctionActor, FunctionCritic, verifier
-from critic_loop.outputs import Output, critique_of, output_of
+from critic_loop.outputs import LIKELIHOODS, Output, critique_of, output_of
 from critic_loop.search import FunctionSearch, SearchFn, build, search
 from critic_loop.select import selection
 from critic_loop.tools import tool
@@ -178,6 +180,7 @@ def assemble(given: Given) -> Parts:
         ConfigError: something does not fit, with what to do.
         AssetError: a file is wrong.
     """
+    given = _with_models(given)
     given = _for_replay(given) if given.replay else given
     recipe, library = given.recipe, given.library
     hashes = {"recipe": recipe.model_copy(update={"lanes": 1, "max_calls": 1}).digest}
@@ -233,6 +236,18 @@ def _for_replay(given: Given) -> Given:
         actor=nobody if given.actor is None else given.actor,
         critic=nobody if given.critic is None else given.critic,
         judge=nobody if judged else given.judge,
+    )
+
+
+def _with_models(given: Given) -> Given:
+    """Return `given` with LangChain's chat models as the models that they are."""
+    critic = given.critic
+    return dataclasses.replace(
+        given,
+        actor=adapted(given.actor),
+        critic=[adapted(c) for c in critic] if isinstance(critic, list | tuple) else adapted(critic),
+        judge=adapted(given.judge),
+        slots={slot: adapted(model) for slot, model in given.slots.items()},
     )
 
 
@@ -345,17 +360,32 @@ def _prompted_critics(given: Given, hashes: dict[str, str]) -> tuple[Critic, ...
             else f"{use.agent}#{position}"
         )
         template = _template(given.library, spec, recipe_name=use.agent, hashes=hashes)
-        critic = PromptedCritic(
-            spec=spec, template=template, slot=use.slot or spec.slot, name=name,
-            output=critique_of(spec.output), sees=use.sees, when=use.when, shadow=use.shadow,
-        )  # fmt: skip
+        critic = _prompted_critic(use, spec, template, name)
         critics.append(critic if use.escalate is None else _escalating(critic, use.escalate))
     return tuple(critics)
 
 
-def _escalating(critic: PromptedCritic, escalation: Escalation) -> Escalating:
+def _escalating(critic: PromptedCritic | LikelihoodCritic, escalation: Escalation) -> Escalating:
     second = dataclasses.replace(critic, slot=escalation.slot, name=f"{critic.name}/escalated")
     return Escalating(first=critic, second=second, below=escalation.below)
+
+
+def _prompted_critic(
+    use: CriticUse, spec: AgentSpec, template: Template, name: str
+) -> PromptedCritic | LikelihoodCritic:
+    slot = use.slot or spec.slot
+    weighing = LIKELIHOODS.get(spec.output)
+    if weighing is None:
+        return PromptedCritic(
+            spec=spec, template=template, slot=slot, name=name, sees=use.sees, when=use.when,
+            shadow=use.shadow, output=critique_of(spec.output),
+        )  # fmt: skip
+    if lacking := sorted(set(weighing.blocks) - template.blocks):
+        raise ConfigError(f"{template.where}: a prompt for {spec.output!r} needs a block {lacking[0]!r}.")
+    return LikelihoodCritic(
+        spec=spec, template=template, slot=slot, name=name, sees=use.sees, when=use.when,
+        shadow=use.shadow, output=weighing,
+    )  # fmt: skip
 
 
 def _judge(given: Given, switchboard: Switchboard, hashes: dict[str, str]) -> Judge | None:
@@ -377,10 +407,8 @@ def _bind_missing(
     given: Given, actor: Actor, critics: Sequence[Critic], judge: Judge | None, switchboard: Switchboard
 ) -> None:
     """Let the actor's model play the roles that nobody was named for, and say so."""
-    wanted = {r.slot for r in (*critics, judge) if isinstance(r, PromptedCritic | PromptedJudge)}
-    wanted |= {
-        c.first.slot for c in critics if isinstance(c, Escalating) and isinstance(c.first, PromptedCritic)
-    }
+    first = [c.first if isinstance(c, Escalating) else c for c in critics]
+    wanted = {r.slot for r in (*first, judge) if isinstance(r, Prompted)}
     _require_bound(given.recipe, critics, switchboard)
     missing = sorted(slot for slot in wanted if not switchboard.is_bound(slot))
     if not missing:
@@ -402,7 +430,7 @@ def _bind_missing(
 
 def _require_bound(recipe: Recipe, critics: Sequence[Critic], switchboard: Switchboard) -> None:
     """Refuse a shadow, or a second opinion, by the model that speaks already: it would say nothing new."""
-    if not any(isinstance(c, PromptedCritic | Escalating) for c in critics):
+    if not any(isinstance(c, Prompted | Escalating) for c in critics):
         return
     named = [use.slot for use in recipe.critics if use.shadow and use.slot]
     named += [use.escalate.slot for use in recipe.critics if use.escalate]

@@ -30,6 +30,7 @@ from critic_loop.core.tree import Tree
 from critic_loop.graph.assemble import Given, assemble
 from critic_loop.graph.background import Background
 from critic_loop.graph.graph import build_graph, build_lane
+from critic_loop.graph.langchain import adapted
 from critic_loop.graph.people import answers_in, ask_people, unreadable
 from critic_loop.graph.result import Result
 from critic_loop.graph.session import Session
@@ -81,9 +82,10 @@ class Loop(Generic[T]):
         Args:
             recipe: a bundled recipe's name, a `.toml` file, or a `Recipe`.
             output: what an answer is: a pydantic model or any type, or text, boxed, code:LANGUAGE.
-            actor: a spec string, a Model, a LangChain runnable or compiled graph, or an async function.
-            critic: a spec string, a Model, a function, `Human()`, or a list of these; functions and people
-                take the place of the recipe's critics, a model plays them.
+            actor: a spec string, a Model, a LangChain chat model, another runnable or compiled graph, or an
+                async function.
+            critic: a spec string, a Model, a LangChain chat model, a function, `Human()`, or a list of these;
+                functions and people take the place of the recipe's critics, a model plays them.
             judge: the model of the recipe's pairwise judge.
             slots: models for further slots by name.
             verifiers: functions or names, in place of the recipe's.
@@ -393,7 +395,7 @@ class Loop(Generic[T]):
             ConfigError: there is no such slot.
             ModelError: the new model does not answer; the old binding stays.
         """
-        await self.switchboard.swap(slot, model, when=when, warm=warm, drain=drain)
+        await self.switchboard.swap(slot, adapted(model), when=when, warm=warm, drain=drain)
 
     def _note(self, change: Change) -> None:
         """Have each running tree write a change down; called in whatever thread it happens."""

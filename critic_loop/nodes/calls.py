@@ -221,6 +221,7 @@ class Calls:
             slot=slot,
             sampling=request.sampling,
             choices=request.choices,
+            score=request.score,
             sent_at=self._at(),
         )
 
@@ -309,6 +310,8 @@ def request_digest(request: Request) -> str:
     tools = [(t.name, t.description, t.parameters) for t in request.tools]
     schema = request.output.schema if request.output else None
     digest.update(to_json([tools, schema, request.sampling, request.choices]))
+    if request.score:
+        digest.update(to_json(request.score))
     return digest.hexdigest()
 
 

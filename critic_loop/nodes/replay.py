@@ -108,12 +108,14 @@ def _difference(stored: Call, request: Request) -> Iterator[str]:
         "choices": request.choices,
         "tools": to_json([asdict(t) for t in request.tools]).decode() if request.tools else "",
         "output schema": request.output.name if request.output else "",
+        "scored texts": request.score,
     }
     then = {
         "sampling": stored.sampling.model_dump(exclude_defaults=True),
         "choices": stored.choices,
         "tools": stored.tools,
         "output schema": stored.output_schema,
+        "scored texts": stored.score,
     }
     others = [name for name in now if now[name] != then[name]]
     for name in others:

@@ -27,12 +27,12 @@ from critic_loop.core.errors import (
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import Move, Request, Stop
 from critic_loop.graph.identity import identity
-from critic_loop.models import Priced, Retrying, RetryPolicy, Tariff
+from critic_loop.models import Priced, Retrying, RetryPolicy, Tariff, resolve
 from critic_loop.search import Nest, Refine, Sample
 from critic_loop.select import best_value
 from critic_loop.store import open_store
 from critic_loop.store.memory import MemoryStore
-from critic_loop.testing import ScriptedModel
+from critic_loop.testing import ScriptedModel, TestServer
 from tests.graph.conftest import counting, is_42, never
 
 pytestmark = pytest.mark.anyio
@@ -345,3 +345,32 @@ async def test_what_ends_the_inner_tree_is_a_failed_call() -> None:
     with pytest.raises(ModelError, match=r"loop:try-again: no such attempt\.") as caught:
         await inner.as_model().complete(ASKED)
     assert caught.value.scope == "attempt"
+
+
+async def test_a_recipe_is_named_where_a_model_is_wanted() -> None:
+    async with TestServer(lambda received: "42" if "x" in received.text else "Verdict: correct") as server:
+        spec = f"loop:refine@chat:m@{server.url}"
+        model = resolve(spec)
+        completion = await model.complete(dataclasses.replace(ASKED, choices=2))
+        assert [choice.message.text for choice in completion.choices] == ["42", "42"]
+        assert (model.spec, completion.model) == (spec, spec)
+        outer = await cl.Loop("try-again", actor=spec, verifiers=[is_42]).run("x")
+        assert outer.answer == "42"
+        assert [call.binding for call in outer.tree.calls.values()] == [spec]
+        with pytest.raises(ModelError, match="no log-probabilities"):
+            await model.complete(dataclasses.replace(ASKED, score=("a",)))
+        await model.aclose()
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("loop:refine", "does not say which model plays its roles"),
+        ("loop:refine@gpt", "loop:RECIPE@BACKEND:NAME"),
+        ("loop:refine@foo:bar", "no backend 'foo'"),
+        ("loop:refinee@embedded:countdown", "refinee"),
+    ],
+)
+def test_a_recipe_that_cannot_play_says_why(spec: str, says: str) -> None:
+    with pytest.raises(cl.CriticLoopError, match=says):
+        resolve(spec)
