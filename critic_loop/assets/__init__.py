@@ -1,13 +1,14 @@
 """Agent specs, recipes and prompts: found, validated, hashed, rendered."""
 
 from critic_loop.assets.library import Library, bundled
-from critic_loop.assets.recipe import AgentSpec, CriticUse, Recipe, SearchUse
+from critic_loop.assets.recipe import AgentSpec, CriticUse, Escalation, Recipe, SearchUse
 from critic_loop.assets.template import Data, Template, Word, fence, word
 
 __all__ = [
     "AgentSpec",
     "CriticUse",
     "Data",
+    "Escalation",
     "Library",
     "Recipe",
     "SearchUse",

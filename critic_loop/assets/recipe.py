@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue, field_validator
 
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.messages import Frozen
-from critic_loop.core.records import Sampling, digest_of
+from critic_loop.core.records import Sampling, Unit, digest_of
 from critic_loop.core.stop import rule_of
 
 RoleName = Literal["actor", "critic", "judge"]
@@ -35,11 +35,21 @@ class AgentSpec(Frozen):
     slot: str
     """What the switchboard binds to a model at run time; a spec names no model, URL or key."""
     output: str = "text"
-    """A parser of `outputs/`: for actors text, json, boxed, code:LANGUAGE; for critics a critique format."""
+    """A parser of `outputs/`: for actors text, json, boxed, code:LANGUAGE; for critics a critique format, or
+    p-yes, reverse-likelihood and follow-up-likelihood, which weigh texts and need log-probabilities of them."""
     sampling: Sampling = Sampling()
     description: str = ""
     source: str = ""
     """The publication that it follows."""
+
+
+class Escalation(Frozen):
+    """Another model for what a critic is not sure of."""
+
+    slot: str
+    """Who is asked then, with the same prompt: its word takes the place of the first."""
+    below: Unit = 0.7
+    """It is asked where the first critic's confidence is lower, where it states none, or abstains."""
 
 
 class CriticUse(Frozen):
@@ -51,6 +61,9 @@ class CriticUse(Frozen):
     """Instead of the spec's own slot, so that two critics of one spec can be two models."""
     when: Literal["always", "unverified"] = "always"
     """`unverified`: not asked about attempts that verifiers have passed."""
+    shadow: bool = False
+    """Asked and recorded, never obeyed: a new critic beside the one in use."""
+    escalate: Escalation | None = None
 
 
 class SearchUse(Frozen):

@@ -276,6 +276,10 @@ def run_command(  # noqa: PLR0913  # options of a command line
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Another seed makes other trees.")] = None,
     assets: Assets = None,
+    replay: Annotated[
+        str | None,
+        typer.Option(metavar="STORE", help="Answer all calls from the trees of this store, without a model."),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -292,11 +296,17 @@ def run_command(  # noqa: PLR0913  # options of a command line
     from critic_loop.cli.run import Wish, resume_of, run
 
     terminal, found = _terminal(ctx), _found(ctx)
+    if replay is not None:  # what the configuration names is for runs with models
+        actor, critic, judge = (
+            given if _typed(ctx, name) else None
+            for name, given in (("actor", actor), ("critic", critic), ("judge", judge))
+        )
+        store = store if _typed(ctx, "store") else "memory"
     wish = Wish(
         task=task, file=file, recipe=recipe, actor=actor, critic=critic, judge=judge, verifiers=verifier or (),
         store=store, assets=assets or (), in_flight=in_flight, max_calls=max_calls, lanes=lanes, seed=seed,
         new=not resume, out=out, as_json=as_json, judge_if_any=not _typed(ctx, "judge"),
-        models=found.settings.models, file_of_settings=found.file,
+        models=found.settings.models, file_of_settings=found.file, replay=replay,
     )  # fmt: skip
     with terminal.failing(as_json=as_json, resume=resume_of(store)):
         _import_from(found.folder)
@@ -462,7 +472,15 @@ def recipes_check_command(
         raise typer.Exit(check(what, found.folder, assets or (), terminal, as_json=as_json))
 
 
-@app.command("models")
+models_app = typer.Typer(
+    invoke_without_command=True,
+    help="Show which models are configured, which answer, and what they can do.\n\n"
+    "An endpoint is asked for the list of its models; exit code 1 if one does not answer.",
+)
+app.add_typer(models_app, name="models")
+
+
+@models_app.callback()
 def models_command(
     ctx: typer.Context,
     *,
@@ -478,12 +496,41 @@ def models_command(
 
     An endpoint is asked for the list of its models; exit code 1 if one does not answer.
     """
+    if ctx.invoked_subcommand is not None:
+        return
     from critic_loop.cli.models import models
 
     terminal, found = _terminal(ctx), _found(ctx)
     slots = {"actor": actor, "critic": critic, "judge": judge}
     with terminal.failing(as_json=as_json):
         raise typer.Exit(models(slots, found.settings.models, terminal, probe=probe, as_json=as_json))
+
+
+@models_app.command("probe")
+def models_probe_command(
+    ctx: typer.Context,
+    spec: Annotated[
+        str,
+        typer.Argument(
+            autocompletion=completion.models, help="BACKEND:NAME[@URL], or the name of a table in \\[models]."
+        ),
+    ],
+    *,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", metavar="", help="Ask again, though an earlier answer is kept.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find out what an endpoint can do, with about ten short requests, and keep the answer.
+
+    Tools, JSON schemas, log-probabilities of answers and of given texts, token ids, several choices, seeds,
+    images. Models of this endpoint are asked accordingly from then on.
+    """
+    from critic_loop.cli.probe import probe
+
+    terminal, found = _terminal(ctx), _found(ctx)
+    with terminal.failing(as_json=as_json):
+        probe(spec, found.settings.models, terminal, refresh=refresh, as_json=as_json)
 
 
 config_app = typer.Typer(

@@ -324,6 +324,28 @@ class ModelRow(Document):
     error: Error | None
 
 
+class Finding(Document):
+    """What was seen of one capability."""
+
+    can: bool | None
+    """null = it could not be told."""
+    text: str
+
+
+class ProbeDocument(Document):
+    """`critic-loop models probe --json`."""
+
+    spec: str
+    backend: str
+    name: str
+    url: str
+    at: float
+    """When it was asked, in seconds since the epoch."""
+    kept: bool
+    """Whether this is an earlier probe's answer."""
+    found: dict[str, Finding]
+
+
 class ModelsDocument(Document):
     """`critic-loop models --json`."""
 

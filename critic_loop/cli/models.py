@@ -28,7 +28,9 @@ from critic_loop.core.protocols import Model, Request
 from critic_loop.core.records import Sampling
 from critic_loop.models.chat import ChatModel
 from critic_loop.models.failures import NoSuchModel
+from critic_loop.models.known import age, recall
 from critic_loop.models.profiles import Profile
+from critic_loop.models.routes import specs_in
 from critic_loop.models.specs import ModelTable, backends, configured, endpoint
 
 _PROMPTS = {"embedded": "Countdown 24: 3 5 7 8"}
@@ -106,8 +108,8 @@ def _wanted(slots: Mapping[str, str | None], tables: Mapping[str, ModelTable]) -
     """Return what to look at, spec or table, with the names that stand for it."""
     wanted: dict[str, list[str]] = {}
     for slot, name in slots.items():
-        if name is not None:
-            wanted.setdefault(name, []).append(slot)
+        for leg in specs_in(name) if name is not None else ():
+            wanted.setdefault(leg, []).append(slot)
     for name in sorted(tables):
         wanted.setdefault(name, []).append(f"[models.{name}]")
     return wanted
@@ -143,6 +145,8 @@ async def _one(name: str, names: list[str], tables: Mapping[str, ModelTable], *,
 
 async def _ask_endpoint(model: ChatModel, answer: Answer) -> None:
     answer.url, answer.capabilities = model.url, capabilities(model.profile)
+    if (findings := recall(model.profile.name, model.url, model.name)) is not None:
+        answer.about = f"Probed {age(findings.at)}."
     if model.key_env:
         answer.key_env, answer.key_set = model.key_env, bool(os.environ.get(model.key_env))
     began = time.perf_counter()
@@ -182,7 +186,9 @@ def capabilities(profile: Profile) -> dict[str, Any]:
         "strict_tools": profile.strict_tools,
         "reasoning": profile.reasoning_field is not None,
         "token_ids": profile.return_token_ids,
+        "prompt_logprobs": profile.prompt_logprobs,
         "streaming_usage": profile.stream_usage,
+        "lacks": sorted(profile.lacks),
     }
 
 
@@ -231,10 +237,17 @@ def _answers(answer: Answer, *, probed: bool) -> Text:
     return text
 
 
+_SERVED = (
+    ("reasoning", "reasoning kept"),
+    ("token_ids", "token ids"),
+    ("prompt_logprobs", "log-probabilities of given texts"),
+)
+
+
 def _can(given: Mapping[str, Any]) -> str:
     words = [f"several choices {given['choices']}"]
     if given["output"]:
         words.append({"json_schema": "JSON by schema", "json_object": "JSON"}[given["output"]])
     words += [f"strict tools {given['strict_tools'].replace('_', ' ')}"]
-    words += [word for key, word in (("reasoning", "reasoning kept"), ("token_ids", "token ids")) if given[key]]
+    words += [word for key, word in _SERVED if given[key]]
     return ", ".join(words)

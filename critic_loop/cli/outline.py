@@ -15,7 +15,7 @@ from pydantic_core import to_json
 
 from critic_loop.cli.diff import Line, diff
 from critic_loop.core.messages import File, Image, Message, Opaque, Part, Reasoning, Text, ToolCall, ToolResult
-from critic_loop.core.records import Attempt, Call, Event, Feedback, Locus, Outcome, Spend, Verdict
+from critic_loop.core.records import Attempt, Call, Choice, Event, Feedback, Locus, Outcome, Spend, Verdict
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import value_of
 from critic_loop.metrics import Why, says, truth_of, why
@@ -319,7 +319,7 @@ class _Reader:
             output_tokens=reply.usage.output_tokens if reply else 0,
             elapsed_s=round(reply.ended_at - call.sent_at, 3) if reply else None,
             prompt=_prompt(call),
-            replies=tuple(message_text(choice.message) for choice in reply.choices) if reply else (),
+            replies=tuple(_replied(choice) for choice in reply.choices) if reply else (),
             error=reply.error if reply else "",
         )
 
@@ -342,6 +342,13 @@ def answer_text(attempt: Attempt) -> str:
     if attempt.answer is None:
         return next((m.text for m in reversed(attempt.messages) if m.role == "assistant" and m.text), "")
     return attempt.answer if isinstance(attempt.answer, str) else to_json(attempt.answer, indent=2).decode()
+
+
+def _replied(choice: Choice) -> str:
+    said = message_text(choice.message)
+    if choice.finish_reason != "scored" or choice.logprobs is None:
+        return said
+    return f"{said}  [log-probability {sum(choice.logprobs):.3f}]"
 
 
 def message_text(message: Message) -> str:

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from critic_loop.assets import Library, Recipe, SearchUse, bundled
+from critic_loop.assets import CriticUse, Library, Recipe, SearchUse, bundled
 from critic_loop.cli.documents import CheckDocument, ProblemRow, RecipeRow, RecipesDocument
 from critic_loop.cli.results import count
 from critic_loop.cli.terminal import FAILURE, Terminal, UsageProblem
@@ -150,8 +150,20 @@ def _page(library: Library, recipe: Recipe) -> RenderableType:
     return Group(title, Text(printable(recipe.description)), Text(), facts)
 
 
+def _asked(use: CriticUse) -> str:
+    """Return what a critic sees, when it is asked, and what comes of it."""
+    said = [f"sees {', '.join(use.sees)}", use.when]
+    if use.slot is not None:
+        said.append(f"slot {use.slot}")
+    if use.shadow:
+        said.append("a shadow: not obeyed")
+    if use.escalate is not None:
+        said.append(f"slot {use.escalate.slot} where it is less sure than {use.escalate.below:g}")
+    return "; ".join(said)
+
+
 def _facts(library: Library, recipe: Recipe) -> list[tuple[str, str]]:
-    critics = [_agent(library, use.agent, f"sees {', '.join(use.sees)}; {use.when}") for use in recipe.critics]
+    critics = [_agent(library, use.agent, _asked(use)) for use in recipe.critics]
     return [
         ("after", recipe.source),
         ("search", ", each of these: ".join(searching(use) for use in recipe.search)),

@@ -21,7 +21,9 @@ from critic_loop.cli.terminal import FAILURE, INTERRUPTED, Terminal, UsageProble
 from critic_loop.core.errors import CriticLoopError
 from critic_loop.core.protocols import Model
 from critic_loop.core.records import Task
+from critic_loop.models import Route, route_of
 from critic_loop.models.specs import ModelTable, configured
+from critic_loop.store import open_store
 
 if TYPE_CHECKING:
     from critic_loop.graph.loop import Loop
@@ -58,6 +60,8 @@ class Wish:
     models: Mapping[str, ModelTable] = field(default_factory=dict[str, ModelTable])
     """The configured `[models.NAME]` tables: what actor, critic and judge may name beside specs."""
     file_of_settings: Path | None = None
+    replay: str | None = None
+    """A store whose trees answer instead of models."""
 
 
 def run(wish: Wish, terminal: Terminal) -> int:
@@ -71,12 +75,14 @@ def run(wish: Wish, terminal: Terminal) -> int:
         terminal.note(f"A new run: seed {seed}. Give --seed {seed} instead of --new to go on with it.")
     tasks = tasks_from(wish.task, wish.file)
     _keep_input(wish)
-    named = _models(wish)
-    loop = _loop(wish, named, terminal)
+    if wish.replay is not None:
+        _require_replay(wish, wish.replay)
+    made: dict[str, Model] = {}
+    loop = _loop(wish, _models(wish, made), terminal)
     _introduce(loop, wish, tasks, terminal)
     sink = _open_out(wish.out)  # what an earlier run wrote there goes only now that everything is in order
     try:
-        return asyncio.run(_work(_Job(loop, tasks, seed, wish, terminal, sink, list(named.values()))))
+        return asyncio.run(_work(_Job(loop, tasks, seed, wish, terminal, sink, list(made.values()))))
     except asyncio.CancelledError:  # the second Ctrl-C
         raise KeyboardInterrupt from None
     finally:
@@ -113,18 +119,38 @@ def _open_out(path: Path | None) -> TextIO | None:
         ) from error
 
 
-def _models(wish: Wish) -> dict[str, Model]:
-    """Return the models that stand in tables, by name, each made once."""
-    wanted = {spec for spec in (wish.actor, wish.critic, wish.judge) if spec is not None}
-    return {
-        name: configured(name, wish.models)
-        for name in sorted(wanted)
-        if name in wish.models or (wish.models and ":" not in name)
-    }
+def _models(wish: Wish, made: dict[str, Model]) -> dict[str, Route]:
+    """Return what was named for the roles: specs, names of tables, and chains and splits of these.
+
+    Each model is made once, and added to `made`.
+    """
+
+    def make(name: str | Model) -> Model:
+        if not isinstance(name, str):
+            return name
+        if name not in made:
+            made[name] = configured(name, wish.models)
+        return made[name]
+
+    wanted = {name for name in (wish.actor, wish.critic, wish.judge) if name is not None}
+    return {name: route_of(name, make) for name in sorted(wanted)}
 
 
-def _loop(wish: Wish, named: Mapping[str, Model], terminal: Terminal) -> Loop[Any]:
-    if wish.actor is None:
+def _require_replay(wish: Wish, replay: str) -> None:
+    """Refuse to replay with models, what is not there, or into the store that is replayed."""
+    from critic_loop.cli.export import require_file
+
+    if wish.actor or wish.critic or wish.judge:
+        raise UsageProblem("--replay asks no model.", hint="Leave --actor, --critic and --judge out.")
+    require_file(replay)
+    if open_store(replay).where == open_store(wish.store).where:
+        raise UsageProblem(
+            "--replay and --store are the same store.", hint="Leave --store out: a replay is kept in memory."
+        )
+
+
+def _loop(wish: Wish, named: Mapping[str, Route], terminal: Terminal) -> Loop[Any]:
+    if wish.actor is None and wish.replay is None:
         raise UsageProblem(
             "no model was named.",
             hint="Pass --actor openai:NAME, chat:NAME@http://HOST:PORT/v1, ollama:NAME or embedded:countdown, "
@@ -138,14 +164,15 @@ def _loop(wish: Wish, named: Mapping[str, Model], terminal: Terminal) -> Loop[An
         warnings.simplefilter("always", UserWarning)
         loop: Loop[Any] = Loop(
             recipe,
-            actor=named.get(wish.actor, wish.actor),
-            critic=None if wish.critic is None else named.get(wish.critic, wish.critic),
-            judge=None if judge is None else named.get(judge, judge),
+            actor=None if wish.actor is None else named[wish.actor],
+            critic=None if wish.critic is None else named[wish.critic],
+            judge=None if judge is None else named[judge],
             verifiers=list(wish.verifiers) or None,
             store=wish.store,
             lanes=wish.lanes,
             max_calls=wish.max_calls,
             assets=wish.assets,
+            replay=wish.replay,
         )
     for warning in caught:
         if issubclass(warning.category, UserWarning):
@@ -161,6 +188,8 @@ def _introduce(loop: Loop[Any], wish: Wish, tasks: Sequence[Task], terminal: Ter
     for slot, spec in bound(loop).items():
         terminal.fact(slot, spec)
     terminal.fact("store", loop.store.where)
+    if wish.replay is not None:
+        terminal.fact("replay", f"{wish.replay}: no model is asked")
     each = " a task" if len(tasks) > 1 else ""
     cap = f"at most {results.count(loop.parts.max_calls, 'call')}{each}"
     if len(tasks) > 1:

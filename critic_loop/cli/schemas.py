@@ -26,6 +26,7 @@ DOCUMENTS: Mapping[str, Any] = {
     "export": documents.ExportDocument,
     "failures": documents.FailuresDocument,
     "models": documents.ModelsDocument,
+    "models-probe": documents.ProbeDocument,
     "new": documents.NewDocument,
     "recipes": documents.RecipesDocument,
     "recipes-check": documents.CheckDocument,

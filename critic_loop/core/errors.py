@@ -17,6 +17,7 @@
     ├── VerifierError          a verifier failed                                  attempt
     ├── SearchError            a search asked for what cannot be                  tree
     ├── StoreError             trees cannot be written or read                    job
+    ├── NotRecorded            a replay asks what the stored run did not          job
     └── ExportError            rows cannot be made                                job
 
 The policy, in four sentences. Code that extends Critic Loop raises plain Python errors;
@@ -220,6 +221,16 @@ class StoreError(CriticLoopError):
     """
 
     code = "store"
+
+
+class NotRecorded(CriticLoopError):
+    """A replay asks something that the stored run did not ask.
+
+    The message shows the difference. Replay with the recipe, prompts, task and seed of the stored run, or run
+    with a model.
+    """
+
+    code = "replay"
 
 
 class ExportError(CriticLoopError):

@@ -59,12 +59,19 @@ class Request:
     output: OutputSchema | None = None
     sampling: Sampling = Sampling()
     choices: int = 1
+    score: tuple[str, ...] = ()
+    """Instead of writing, say how likely these texts are as the next message: one choice for each, with
+    its token ids and log-probabilities. A model that cannot raises `ModelError`."""
     timeout_s: float | None = None
     """For the whole call, retries included; None leaves it to the model's own setting."""
     may_retry: Callable[[], bool] | None = None
     """Asked before the request is sent once more: a retry is a call, too. False raises the last error."""
     may_send: Callable[[], bool] | None = None
     """Asked by who holds a request back: False, as soon as nothing more is to be sent, raises `NotSent`."""
+    retries: int | None = None
+    """How often the request may be sent again, because another can be asked; None leaves it to the model."""
+    accept: Callable[[Completion], str] | None = field(default=None, compare=False)
+    """Returns why an answer cannot be used, or nothing: asked where somebody else may give a better one."""
     on_text: Callable[[str], None] | None = None
     """Called with each piece of text as it arrives, where the model streams."""
     tree: str = ""
@@ -83,11 +90,32 @@ class Completion:
     weight_version: str = ""
     request_id: str = ""
     prompt_token_ids: tuple[int, ...] | None = None
+    busy_s: float | None = None
+    """The call's share of the endpoint's time, in seconds; None where nobody measured it."""
+    hold_s: float = 0.0
+    """How long the endpoint's rate-limit headers ask to send nothing more."""
 
     @property
     def text(self) -> str:
         """The first choice's text."""
         return self.choices[0].message.text
+
+
+def scored_choices(request: Request, completion: Completion) -> tuple[Choice, ...]:
+    """Return the choices that answer `request.score`.
+
+    Raises:
+        ModelError: the model wrote something of its own, or gave no log-probabilities.
+    """
+    choices = completion.choices
+    if tuple(choice.message.text for choice in choices) != request.score:
+        raise ModelError(
+            f"{completion.model or 'the model'} answered instead of scoring what it was given.",
+            hint="Bind a model that serves log-probabilities of a given text, such as vllm:NAME@URL.",
+        )
+    if not all(choice.logprobs for choice in choices):
+        raise ModelError(f"{completion.model or 'the model'} gave no log-probabilities.")
+    return choices
 
 
 @dataclass(frozen=True, slots=True)

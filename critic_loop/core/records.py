@@ -27,6 +27,7 @@ AttemptStatus = Literal["complete", "partial", "failed", "parked"]
 Source = Literal["verifier", "critic", "judge", "tool", "human", "user"]
 ParseStatus = Literal["ok", "repaired", "unparsed", "refused", "error"]
 CallStatus = Literal["ok", "error", "cancelled"]
+EventKind = Literal["swap", "fallback", "breaker", "stop", "budget", "error", "resume", "park"]
 NOT_SENT = "not-sent"
 """The `error_code` of a cancelled call that never left: it is no call that anybody pays for."""
 Unit = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
@@ -197,8 +198,12 @@ class Call(Frozen):
     binding: str
     """The spec that the slot was bound to."""
     revision: int = 0
+    slot: str = ""
+    """Whose binding it was."""
     sampling: Sampling = Sampling()
     choices: int = 1
+    score: tuple[str, ...] = ()
+    """The texts whose log-probabilities were asked for; the reply has a choice for each."""
     sent_at: float
 
 
@@ -226,8 +231,13 @@ class Reply(Frozen):
     weight_version: str = ""
     request_id: str = ""
     prompt_token_ids: tuple[int, ...] | None = None
+    sends: int = 1
+    """How often the call was sent: retries count, and each may be billed."""
+    busy_s: float | None = None
+    """Its share of the endpoint's time: a second in which n calls were in flight counts 1/n for each."""
     error: str = ""
     error_code: str = ""
+    """With status `error` and code `output`, choices were given, but could not be used; another was asked."""
     ended_at: float
 
 
@@ -395,7 +405,7 @@ class Event(Frozen):
     """Something that happened beside the attempts."""
 
     type: Literal["event"] = "event"
-    kind: Literal["swap", "fallback", "stop", "budget", "error", "resume", "park"]
+    kind: EventKind
     at: float
     text: str = ""
     data: dict[str, JsonValue] = {}

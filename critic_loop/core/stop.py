@@ -239,7 +239,7 @@ class Spent(Rule):
     """Stops when so much has been spent; whichever is given and reached first."""
 
     usd: Amount | None = None
-    """Refused by loops (`require_countable`) until prices are known."""
+    """Loops refuse it where nobody knows what one of their models costs."""
     tokens: Count | None = None
     output_tokens: Count | None = None
     """What the models wrote, without what they read."""
@@ -249,6 +249,8 @@ class Spent(Rule):
     def __call__(self, progress: Progress) -> StopReason | None:
         """Compare with what has been billed."""
         spend = progress.spend
+        if self.usd is not None and spend.calls and spend.cost_usd is None:
+            return StopReason(self.name, "what was spent cannot be told: a call has no price")
         tokens = spend.usage.input_tokens + spend.usage.output_tokens
         for unit, limit, used in (
             ("USD", self.usd, spend.cost_usd),
@@ -266,27 +268,18 @@ RULES: dict[str, type[Rule]] = {
 }
 
 
-def require_countable(rule: Rule) -> None:
-    """Refuse a rule that could never fire, because nothing counts what it waits for.
-
-    Raises:
-        ConfigError: it waits for money to be spent.
-    """
+def limits_money(rule: Rule) -> bool:
+    """Return whether a rule, or one that it is made of, waits for money to be spent."""
     if isinstance(rule, AnyOf | AllOf):
-        for member in rule.rules:
-            require_countable(member)
-    if isinstance(rule, Spent) and rule.usd is not None:
-        raise ConfigError(
-            "stop rule 'spent', setting 'usd': money cannot be counted until prices are known.",
-            hint="Use tokens= or calls= instead.",
-        )
+        return any(limits_money(member) for member in rule.rules)
+    return isinstance(rule, Spent) and rule.usd is not None
 
 
 def rule_of(data: JsonValue) -> Rule:
     """Return the rule that recipe data such as `[{"verified": true}, {"max_rounds": 4}]` describes.
 
     Raises:
-        ConfigError: a rule or one of its settings is unknown, or could never fire.
+        ConfigError: a rule or one of its settings is unknown.
     """
     if isinstance(data, Sequence) and not isinstance(data, str) and data:
         rules = tuple(rule_of(item) for item in data)
@@ -315,12 +308,10 @@ def _built(kind: type[Rule], settings: JsonValue) -> Rule:
         known = ", ".join(names) or "none"
         raise ConfigError(f"stop rule {kind.name!r} has no setting {min(unknown)!r}; it has {known}.")
     try:
-        rule = TypeAdapter[Rule](kind).validate_python(arguments)
+        return TypeAdapter[Rule](kind).validate_python(arguments)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ConfigError(f"stop rule {kind.name!r}, setting {first['loc'][0]!r}: {first['msg']}.") from error
-    require_countable(rule)
-    return rule
 
 
 def _members(rule: Rule, kind: type[AnyOf] | type[AllOf]) -> tuple[Rule, ...]:

@@ -61,6 +61,7 @@ class Tree:
         self._by_place: dict[Place, list[Call]] = {}
         self._billed = [0, 0, 0, 0]
         self._not_sent = 0
+        self._sent_again = 0
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> Tree:
@@ -124,6 +125,7 @@ class Tree:
                 self._require(record.call in self.calls, f"reply to unknown call {record.call!r}")
                 self.replies[record.call] = record
                 self._bill(record.usage)
+                self._sent_again += record.sends - 1
                 self._not_sent += record.error_code == NOT_SENT
             case Event():
                 self.events.append(record)
@@ -255,12 +257,12 @@ class Tree:
         return tuple(self._by_place.get(place, ()))
 
     def spend(self) -> Spend:
-        """Return the calls sent and tokens billed so far."""
+        """Return the calls sent, retries included, and tokens billed so far."""
         given, cached, made, thought = self._billed
         usage = Usage(
             input_tokens=given, cached_input_tokens=cached, output_tokens=made, reasoning_tokens=thought
         )
-        return Spend(calls=len(self.calls) - self._not_sent, usage=usage)
+        return Spend(calls=len(self.calls) - self._not_sent + self._sent_again, usage=usage)
 
     def _bill(self, usage: Usage) -> None:
         self._billed[0] += usage.input_tokens

@@ -42,9 +42,9 @@ def of_attempt(tree: Tree, attempt: Attempt) -> Exchange:
 
 
 def of_feedback(tree: Tree, feedback: Feedback) -> Exchange | None:
-    """Return the call that `feedback` was read from; None if it came without one."""
+    """Return the call that `feedback` was read from; None if it came without one, or nothing was written."""
     for call_id in reversed(feedback.calls):
         call, reply = tree.calls.get(call_id), tree.replies.get(call_id)
-        if call is not None and reply is not None and reply.choices:
+        if call is not None and reply is not None and reply.choices and not call.score:
             return Exchange(prompt=call.request, written=(reply.choices[0].message,))
     return None

@@ -3,40 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import inspect
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any, cast
 
 from pydantic import JsonValue
-from pydantic_core import to_json
 
-from critic_loop.assets import AgentSpec, Library, Recipe, Template
+from critic_loop.assets import AgentSpec, CriticUse, Escalation, Library, Recipe, Template
 from critic_loop.core.budget import Budget, LocalLedger
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import AnySearch, Model, Piece, Select, Store
 from critic_loop.core.records import Head, Record, Task, digest_of
-from critic_loop.core.stop import AnyOf, Elapsed, Failing, Rule, require_countable, rule_of
+from critic_loop.core.stop import AnyOf, Elapsed, Failing, Rule, limits_money, rule_of
 from critic_loop.core.tree import Tree
+from critic_loop.graph.identity import identity, state_of
+from critic_loop.graph.langchain import adapted
 from critic_loop.graph.runnables import RunnableActor, is_runnable
 from critic_loop.graph.session import Session
-from critic_loop.models import Switchboard
+from critic_loop.models import Bindable, Fallback, Route, Split, Switchboard, cost_usd, require_price
 from critic_loop.nodes.calls import Calls
 from critic_loop.nodes.desk import Actor, Critic, Desk, HumanCritic, Judge, ToolLike
-from critic_loop.nodes.prompted import BLOCKS, PromptedActor, PromptedCritic, PromptedJudge
+from critic_loop.nodes.escalation import Escalating
+from critic_loop.nodes.likelihood import LikelihoodCritic
+from critic_loop.nodes.prompted import BLOCKS, Prompted, PromptedActor, PromptedCritic, PromptedJudge
+from critic_loop.nodes.replay import Nobody
 from critic_loop.nodes.roles import FunctionActor, FunctionCritic, verifier
-from critic_loop.outputs import Output, critique_of, output_of
+from critic_loop.outputs import LIKELIHOODS, Output, critique_of, output_of
 from critic_loop.search import FunctionSearch, SearchFn, build, search
 from critic_loop.select import selection
 from critic_loop.tools import tool
 from critic_loop.verifiers import verifier_named
 
-Bindable = str | Model
+BINDABLE = (str, Model, Fallback, Split, Route)
 DEFAULT_STOP: tuple[dict[str, JsonValue], ...] = (
     {"verified": True},
     {"accepted": True},
@@ -67,6 +67,8 @@ class Given:
     select: Any = None
     lanes: int | None = None
     max_calls: int | None = None
+    replay: bool = False
+    """Whether stored trees answer instead of models, so that slots need none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +125,7 @@ class Parts:
             slots=self.switchboard,
             ledger=ledger,
             notify=notify,
+            price=lambda call, reply: cost_usd(call, reply, self.switchboard.tariff(call.binding)),
             deadline_at=self._deadline(),
         )
         desk = Desk(
@@ -177,13 +180,22 @@ def assemble(given: Given) -> Parts:
         ConfigError: something does not fit, with what to do.
         AssetError: a file is wrong.
     """
+    given = _with_models(given)
+    given = _for_replay(given) if given.replay else given
     recipe, library = given.recipe, given.library
     hashes = {"recipe": recipe.model_copy(update={"lanes": 1, "max_calls": 1}).digest}
     spec = library.agent(recipe.actor)
-    switchboard = Switchboard(*_slots(given, spec))
+    rule = _guarded(given.stop or _rule(recipe))
+    check = require_price if limits_money(rule) and not given.replay else None
+    switchboard = Switchboard(*_slots(given, spec), check=check)
     output: Output[Any] = output_of(spec.output if given.output is None else given.output)
     hashes["output"] = digest_of([output.name, output.describe()])
     actor = _actor(given, spec, switchboard, hashes)
+    if check is not None and isinstance(actor, RunnableActor):
+        raise ConfigError(
+            f"money is limited, but nobody counts what {actor.name!r} spends.",
+            hint="Let a model play the actor, or limit calls= or tokens= instead.",
+        )
     critics, humans = _critics(given, switchboard, hashes)
     judge = _judge(given, switchboard, hashes)
     for slot, model in given.slots.items():
@@ -201,7 +213,7 @@ def assemble(given: Given) -> Parts:
         tools=_tools(given),
         search=_search(given, hashes),
         select=_select(given, judge, hashes),
-        rule=_countable(_guarded(given.stop or _rule(recipe))),
+        rule=rule,
         switchboard=switchboard,
         lanes=given.lanes or recipe.lanes,
         max_calls=given.max_calls or recipe.max_calls,
@@ -209,9 +221,40 @@ def assemble(given: Given) -> Parts:
     )
 
 
+def _for_replay(given: Given) -> Given:
+    """Let nobody play the roles whose calls stored trees answer.
+
+    Raises:
+        ConfigError: the actor is a runnable, whose calls are in no tree.
+    """
+    if given.actor is not None and not isinstance(given.actor, BINDABLE) and is_runnable(given.actor):
+        raise ConfigError("a runnable cannot be replayed: its calls are in no tree.")
+    nobody = Nobody()
+    judged = given.recipe.judge is not None and given.judge is None
+    return dataclasses.replace(
+        given,
+        actor=nobody if given.actor is None else given.actor,
+        critic=nobody if given.critic is None else given.critic,
+        judge=nobody if judged else given.judge,
+    )
+
+
+def _with_models(given: Given) -> Given:
+    """Return `given` with LangChain's chat models as the models that they are."""
+    critic = given.critic
+    return dataclasses.replace(
+        given,
+        actor=adapted(given.actor),
+        critic=[adapted(c) for c in critic] if isinstance(critic, list | tuple) else adapted(critic),
+        judge=adapted(given.judge),
+        slots={slot: adapted(model) for slot, model in given.slots.items()},
+    )
+
+
 def _slots(given: Given, actor: AgentSpec) -> list[str]:
     recipe, library = given.recipe, given.library
     used = [use.slot or library.agent(use.agent).slot for use in recipe.critics]
+    used += [use.escalate.slot for use in recipe.critics if use.escalate is not None]
     judge = [library.agent(recipe.judge).slot] if recipe.judge else []
     return sorted({"actor", "critic", "judge", actor.slot, *used, *judge, *given.slots})
 
@@ -229,11 +272,6 @@ def _guarded(rule: Rule | None) -> Rule:
     return Failing() if rule is None else rule | Failing()
 
 
-def _countable(rule: Rule) -> Rule:
-    require_countable(rule)
-    return rule
-
-
 def _rule(recipe: Recipe) -> Rule | None:
     rules = DEFAULT_STOP if recipe.stop is None else recipe.stop
     return rule_of([*rules]) if rules else None
@@ -241,7 +279,7 @@ def _rule(recipe: Recipe) -> Rule | None:
 
 def _actor(given: Given, spec: AgentSpec, switchboard: Switchboard, hashes: dict[str, str]) -> Actor:
     actor = given.actor
-    if isinstance(actor, str | Model):
+    if isinstance(actor, BINDABLE):
         switchboard.bind(spec.slot, actor)
     elif actor is not None:
         name = getattr(actor, "__name__", None) or getattr(actor, "name", None) or type(actor).__name__
@@ -283,8 +321,8 @@ def _critics(
     given: Given, switchboard: Switchboard, hashes: dict[str, str]
 ) -> tuple[tuple[Critic, ...], tuple[HumanCritic, ...]]:
     brought = given.critic if isinstance(given.critic, list | tuple) else [given.critic]
-    own = [c for c in brought if c is not None and not isinstance(c, str | Model)]
-    models = [c for c in brought if isinstance(c, str | Model)]
+    own = [c for c in brought if c is not None and not isinstance(c, BINDABLE)]
+    models = [c for c in brought if isinstance(c, BINDABLE)]
     people = tuple(c for c in own if isinstance(c, HumanCritic))
     functions = [c if isinstance(c, FunctionCritic) else _as_critic(c) for c in own if c not in people]
     if len(models) > 1:
@@ -322,13 +360,32 @@ def _prompted_critics(given: Given, hashes: dict[str, str]) -> tuple[Critic, ...
             else f"{use.agent}#{position}"
         )
         template = _template(given.library, spec, recipe_name=use.agent, hashes=hashes)
-        critics.append(
-            PromptedCritic(
-                spec=spec, template=template, slot=use.slot or spec.slot, name=name,
-                output=critique_of(spec.output), sees=use.sees, when=use.when,
-            )
-        )  # fmt: skip
+        critic = _prompted_critic(use, spec, template, name)
+        critics.append(critic if use.escalate is None else _escalating(critic, use.escalate))
     return tuple(critics)
+
+
+def _escalating(critic: PromptedCritic | LikelihoodCritic, escalation: Escalation) -> Escalating:
+    second = dataclasses.replace(critic, slot=escalation.slot, name=f"{critic.name}/escalated")
+    return Escalating(first=critic, second=second, below=escalation.below)
+
+
+def _prompted_critic(
+    use: CriticUse, spec: AgentSpec, template: Template, name: str
+) -> PromptedCritic | LikelihoodCritic:
+    slot = use.slot or spec.slot
+    weighing = LIKELIHOODS.get(spec.output)
+    if weighing is None:
+        return PromptedCritic(
+            spec=spec, template=template, slot=slot, name=name, sees=use.sees, when=use.when,
+            shadow=use.shadow, output=critique_of(spec.output),
+        )  # fmt: skip
+    if lacking := sorted(set(weighing.blocks) - template.blocks):
+        raise ConfigError(f"{template.where}: a prompt for {spec.output!r} needs a block {lacking[0]!r}.")
+    return LikelihoodCritic(
+        spec=spec, template=template, slot=slot, name=name, sees=use.sees, when=use.when,
+        shadow=use.shadow, output=weighing,
+    )  # fmt: skip
 
 
 def _judge(given: Given, switchboard: Switchboard, hashes: dict[str, str]) -> Judge | None:
@@ -350,11 +407,13 @@ def _bind_missing(
     given: Given, actor: Actor, critics: Sequence[Critic], judge: Judge | None, switchboard: Switchboard
 ) -> None:
     """Let the actor's model play the roles that nobody was named for, and say so."""
-    wanted = {r.slot for r in (*critics, judge) if isinstance(r, PromptedCritic | PromptedJudge)}
+    first = [c.first if isinstance(c, Escalating) else c for c in critics]
+    wanted = {r.slot for r in (*first, judge) if isinstance(r, Prompted)}
+    _require_bound(given.recipe, critics, switchboard)
     missing = sorted(slot for slot in wanted if not switchboard.is_bound(slot))
     if not missing:
         return
-    fallback = next((m for m in (given.critic, given.actor) if isinstance(m, str | Model)), None)
+    fallback = next((m for m in (given.critic, given.actor) if isinstance(m, BINDABLE)), None)
     if fallback is None and isinstance(actor, PromptedActor):
         fallback = given.slots.get(actor.slot)
     if fallback is None:
@@ -367,6 +426,20 @@ def _bind_missing(
         warnings.warn(
             "no critic was given: the actor's model criticises itself.", CriticLoopWarning, stacklevel=5
         )
+
+
+def _require_bound(recipe: Recipe, critics: Sequence[Critic], switchboard: Switchboard) -> None:
+    """Refuse a shadow, or a second opinion, by the model that speaks already: it would say nothing new."""
+    if not any(isinstance(c, Prompted | Escalating) for c in critics):
+        return
+    named = [use.slot for use in recipe.critics if use.shadow and use.slot]
+    named += [use.escalate.slot for use in recipe.critics if use.escalate]
+    for slot in named:
+        if not switchboard.is_bound(slot):
+            raise ConfigError(
+                f"recipe {recipe.name!r} asks slot {slot!r}, which has no model.",
+                hint=f"Pass slots={{{slot!r}: 'openai:NAME'}}.",
+            )
 
 
 def _verifiers(given: Given, hashes: dict[str, str]) -> tuple[Critic, ...]:
@@ -410,7 +483,7 @@ def _with_inner(search: AnySearch) -> Iterator[AnySearch]:
     waiting, seen = [search], {id(search)}
     while waiting:
         yield (one := waiting.pop())
-        for value in _state(one).values():
+        for value in state_of(one).values():
             if hasattr(value, "fold") and not isinstance(value, type) and id(value) not in seen:
                 seen.add(id(value))
                 waiting.append(value)
@@ -431,57 +504,3 @@ def _select(given: Given, judge: Judge | None, hashes: dict[str, str]) -> Select
             hint="Set judge = 'judge/pairwise'.",
         )
     return selection(chosen) if isinstance(chosen, str) else cast("Select", chosen)
-
-
-# -- what tells two parts apart -----------------------------------------------------------------
-
-
-def identity(part: Any) -> JsonValue:
-    """Return what makes a user's search or selection the same in every process, as JSON-like data.
-
-    Functions and types count by their qualified names, objects by their type and settings: fields that a
-    dataclass compares, else what `vars` holds. An object that is neither a part nor plain data counts by
-    its type alone, since its `repr` may hold an address.
-    """
-    return _identity(part, ())
-
-
-def _identity(part: Any, above: tuple[int, ...]) -> JsonValue:
-    if type(part) in (type(None), bool, int, float, str):
-        return part
-    if id(part) in above:
-        return _name(type(part))
-    inside = functools.partial(_identity, above=(*above, id(part)))
-    if isinstance(part, Mapping | list | tuple | AbstractSet):
-        return _of_collection(part, inside)
-    if isinstance(part, type) or inspect.isroutine(part) or isinstance(part, functools.partial):
-        return _of_callable(part, inside)
-    if isinstance(part, Enum | bytes):
-        return [_name(type(part)), part.name if isinstance(part, Enum) else part.hex()]
-    known = dataclasses.is_dataclass(part) or hasattr(part, "fold") or callable(part)
-    return [_name(type(part)), inside(_state(part))] if known else _name(type(part))
-
-
-def _of_collection(items: Any, inside: Callable[[Any], JsonValue]) -> JsonValue:
-    if isinstance(items, Mapping):
-        return sorted(([inside(key), inside(value)] for key, value in items.items()), key=to_json)
-    each = [inside(item) for item in items]
-    return sorted(each, key=to_json) if isinstance(items, AbstractSet) else each
-
-
-def _of_callable(thing: Any, inside: Callable[[Any], JsonValue]) -> JsonValue:
-    if isinstance(thing, functools.partial):
-        return ["partial", inside(thing.func), inside(thing.args), inside(thing.keywords)]
-    if inspect.ismethod(thing):
-        return [inside(thing.__func__), inside(thing.__self__)]
-    return _name(thing)
-
-
-def _state(thing: Any) -> dict[str, Any]:
-    if dataclasses.is_dataclass(thing):
-        return {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing) if f.compare}
-    return dict(getattr(thing, "__dict__", {}))
-
-
-def _name(thing: Any) -> str:
-    return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', type(thing).__qualname__)}"

@@ -18,9 +18,9 @@ from critic_loop.assets.library import read
 from critic_loop.assets.problems import Problem, line_of, problems_in, unreadable_toml
 from critic_loop.assets.template import Template, problems_of
 from critic_loop.core.errors import AssetError, ConfigError, CriticLoopError
-from critic_loop.core.stop import require_countable, rule_of
+from critic_loop.core.stop import rule_of
 from critic_loop.nodes.prompted import BLOCKS, VARIABLES
-from critic_loop.outputs import critique_of, output_of
+from critic_loop.outputs import LIKELIHOODS, critique_of, output_of
 from critic_loop.search import build
 from critic_loop.select import selection
 from critic_loop.verifiers import verifier_named
@@ -214,7 +214,7 @@ def _search_and_stop(checked: _Checked) -> None:
             checked.tries(("search",), partial(_built, use))
     for rule in _list(data.get("stop")):
         try:
-            require_countable(rule_of(rule))
+            rule_of(rule)
         except ConfigError as error:
             if not any(problem.key.startswith("stop") for problem in checked.problems):
                 checked.add(("stop",), f"key 'stop': {error.message}", error.hint)
@@ -235,7 +235,8 @@ def _of_agent(checked: _Checked) -> None:
     if role != folder and inside(checked.path)[:1] == ("agents",):
         checked.add(("role",), f"key 'role' is {role!r}, but its folder says {folder!r}.")
     output = data.get("output", AgentSpec.model_fields["output"].default)
-    if isinstance(output, str):
+    weighing = LIKELIHOODS.get(output) if role == "critic" and isinstance(output, str) else None
+    if isinstance(output, str) and weighing is None:
         checked.tries(("output",), lambda: (output_of if role == "actor" else critique_of)(output))
     if not isinstance(prompt := data.get("prompt"), str):
         return
@@ -243,17 +244,16 @@ def _of_agent(checked: _Checked) -> None:
     if path is None:
         return
     try:
-        _fits(checked, role, checked.library.prompt(prompt))
+        _fits(checked, role, checked.library.prompt(prompt), weighing.blocks if weighing else ())
     except AssetError:
         checked.add(("prompt",), f"key 'prompt': {prompt!r} is wrong itself: see {path}.")
 
 
-def _fits(checked: _Checked, role: str, template: Template) -> None:
-    if BLOCKS[role] not in template.blocks:
-        checked.add(
-            ("prompt",),
-            f"key 'prompt': {template.where} has no block {BLOCKS[role]!r}, as role {role!r} needs.",
-        )
+def _fits(checked: _Checked, role: str, template: Template, blocks: Sequence[str]) -> None:
+    needed = {BLOCKS[role]: f"role {role!r}"} | dict.fromkeys(blocks, f"output {checked.data.get('output')!r}")
+    for block, who in needed.items():
+        if block not in template.blocks:
+            checked.add(("prompt",), f"key 'prompt': {template.where} has no block {block!r}, as {who} needs.")
     for name in sorted(template.variables - VARIABLES[role]):
         given = ", ".join(sorted(VARIABLES[role]))
         message = f"key 'prompt': {template.where} wants a variable {name!r}, which role {role!r} is not given."

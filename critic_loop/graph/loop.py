@@ -27,12 +27,16 @@ from critic_loop.core.protocols import AnySearch, Model, Piece, Select, Store
 from critic_loop.core.records import Event, Outcome, Record, Task
 from critic_loop.core.stop import Rule, StopReason
 from critic_loop.core.tree import Tree
-from critic_loop.graph.assemble import Bindable, Given, assemble
+from critic_loop.graph.assemble import Given, assemble
 from critic_loop.graph.background import Background
 from critic_loop.graph.graph import build_graph, build_lane
+from critic_loop.graph.langchain import adapted
 from critic_loop.graph.people import answers_in, ask_people, unreadable
 from critic_loop.graph.result import Result
 from critic_loop.graph.session import Session
+from critic_loop.graph.stored import stored_run
+from critic_loop.models import Bindable, Change, Switchboard, restore
+from critic_loop.nodes.replay import Replay
 from critic_loop.outputs import Output
 from critic_loop.search import FunctionSearch
 from critic_loop.store import open_store
@@ -71,15 +75,17 @@ class Loop(Generic[T]):
         lanes: int | None = None,
         max_calls: int | None = None,
         assets: Sequence[str | Path] = (),
+        replay: str | Path | Store | None = None,
     ) -> None:
         """Put a loop together; nothing is sent and nothing written yet.
 
         Args:
             recipe: a bundled recipe's name, a `.toml` file, or a `Recipe`.
             output: what an answer is: a pydantic model or any type, or text, boxed, code:LANGUAGE.
-            actor: a spec string, a Model, a LangChain runnable or compiled graph, or an async function.
-            critic: a spec string, a Model, a function, `Human()`, or a list of these; functions and people
-                take the place of the recipe's critics, a model plays them.
+            actor: a spec string, a Model, a LangChain chat model, another runnable or compiled graph, or an
+                async function.
+            critic: a spec string, a Model, a LangChain chat model, a function, `Human()`, or a list of these;
+                functions and people take the place of the recipe's critics, a model plays them.
             judge: the model of the recipe's pairwise judge.
             slots: models for further slots by name.
             verifiers: functions or names, in place of the recipe's.
@@ -91,6 +97,7 @@ class Loop(Generic[T]):
             lanes: attempts that may be made at once.
             max_calls: model calls a task, all roles together.
             assets: folders with `agents/` and `prompts/` that are looked through first.
+            replay: a store whose trees answer all calls instead of models; strict about what was asked.
 
         Raises:
             ConfigError: something does not fit, with what to do.
@@ -104,11 +111,12 @@ class Loop(Generic[T]):
             Given(
                 recipe=chosen, library=library, output=output, actor=actor, critic=critic, judge=judge,
                 slots=slots or {}, verifiers=verifiers, tools=tools, stop=stop, search=search, select=select,
-                lanes=lanes, max_calls=max_calls,
+                lanes=lanes, max_calls=max_calls, replay=replay is not None,
             )
         )  # fmt: skip
         self.store: Store = open_store(store)
         """Where its trees are kept."""
+        self._replay = None if replay is None else open_store(replay)
         self.lane = build_lane(
             self,
             tools=bool(self.parts.tools),
@@ -123,9 +131,10 @@ class Loop(Generic[T]):
         self._background = Background()
         self._announced = False
         self._interrupted: StopReason | None = None
+        self.switchboard.subscribe(self._note)
 
     @property
-    def switchboard(self) -> Any:
+    def switchboard(self) -> Switchboard:
         """The slots and what they are bound to."""
         return self.parts.switchboard
 
@@ -367,26 +376,31 @@ class Loop(Generic[T]):
         *,
         when: Literal["call", "attempt", "tree"] = "call",
         warm: bool = True,
-        drain: bool = False,
+        drain: bool = True,
     ) -> None:
         """Bind `slot` to another model while trees are running; each running tree records the event.
 
+        May be called from any thread, as in `asyncio.run(loop.swap(...))`. A function that plays a role in
+        this loop passes `drain=False`: a drain waits for what such a function is part of.
+
         Args:
             slot: as in `critic`.
-            model: a spec string or a Model.
+            model: a spec string, a Model, a `Fallback` or a `Split`.
             when: from the next call, attempt or tree on; what has begun keeps the old binding.
             warm: ask the new model for one token before it takes traffic.
-            drain: return only when the calls in flight on the old model have ended.
+            drain: return only when no call can reach the old binding any more: the calls in flight on it have
+                ended, and so have the attempts or trees that keep it.
 
         Raises:
             ConfigError: there is no such slot.
             ModelError: the new model does not answer; the old binding stays.
         """
-        swap = await self.switchboard.swap(slot, model, when=when, warm=warm, drain=drain)
+        await self.switchboard.swap(slot, adapted(model), when=when, warm=warm, drain=drain)
+
+    def _note(self, change: Change) -> None:
+        """Have each running tree write a change down; called in whatever thread it happens."""
         for session in tuple(self._sessions.values()):
-            data = {"slot": slot, "old": swap.old, "new": swap.new, "revision": swap.revision, "when": when}
-            event = Event(kind="swap", at=session.now(), text=f"{slot}: {swap.old} -> {swap.new}", data=data)
-            await session.desk.calls.record(event)
+            session.desk.calls.note(change)
 
     # -- sessions: what the graph asks for -----------------------------------------------------
 
@@ -424,7 +438,7 @@ class Loop(Generic[T]):
         if known is not None:
             return known
         with self._reserve(tree_id):
-            return self._adopt(await self.store.load(tree_id), _ignore)
+            return await self._replayed(self._adopt(await self.store.load(tree_id), _ignore))
 
     def close(self, tree_id: str) -> None:
         """Forget a session; its tree stays in the store."""
@@ -436,7 +450,7 @@ class Loop(Generic[T]):
             if not await self.store.has(tree_id):
                 head = self.parts.head(tree_id, task, seed)
                 await self.store.append(tree_id, head, durable=False)
-                return self._adopt(Tree(head), notify)
+                return await self._replayed(self._adopt(Tree(head), notify))
             tree = await self.store.load(tree_id)
             if tree.task != task:
                 differing = _differing(tree.task, task)
@@ -444,7 +458,18 @@ class Loop(Generic[T]):
                     f"tree {tree_id!r} was begun with another task (id {tree.task.id!r}): {differing}.",
                     hint="Give the changed task another id, or none.",
                 )
-            return self._adopt(tree, notify)
+            return await self._replayed(self._adopt(tree, notify))
+
+    async def _replayed(self, session: Session) -> Session:
+        """Let a stored tree answer this session's calls, where the loop replays."""
+        if self._replay is not None:
+            try:
+                stored = await stored_run(self._replay, session.tree.head)
+            except CriticLoopError:
+                self.close(session.tree.id)
+                raise
+            session.desk.calls.replay = Replay(stored)
+        return session
 
     @contextmanager
     def _reserve(self, tree_id: str) -> Generator[None]:
@@ -461,6 +486,11 @@ class Loop(Generic[T]):
 
     def _adopt(self, tree: Tree, notify: Notify) -> Session:
         session = self._sessions[tree.id] = self.parts.session(tree, self.store, notify)
+        for rebound in restore(self.switchboard, tree, session.unfolded):
+            session.desk.calls.note(rebound)
+        for swap in self.switchboard.latest_swaps():
+            if swap.when == "tree" and len(tree.log) == 1:
+                session.desk.calls.note(swap)
         if self._interrupted is not None and session.stop is None:
             session.interrupt(self._interrupted)
         return session
@@ -471,6 +501,8 @@ class Loop(Generic[T]):
         """Write what is pending; release models and store."""
         await self.switchboard.aclose()
         await self.store.aclose()
+        if self._replay is not None:
+            await self._replay.aclose()
         self._background.close()
 
     async def __aenter__(self) -> Loop[T]:

@@ -15,7 +15,7 @@ from typing import Any
 from critic_loop.core.budget import Ledger
 from critic_loop.core.errors import SearchError
 from critic_loop.core.protocols import AnySearch, Compare, Move, Pick, Select, Stop, Wait
-from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Sampling, Spend, Verdict
+from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Reply, Sampling, Spend, Verdict
 from critic_loop.core.stop import GOES_ON, Progress, Rule, StopReason
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import EVIDENCE, best, value_of
@@ -77,6 +77,11 @@ class Session:
         self.todo.extend(tuple(group) for group in groups.values())
 
     @property
+    def unfolded(self) -> tuple[str, ...]:
+        """Attempts that were asked for and are not through: unsettled, or with feedback missing."""
+        return tuple(attempt for attempt in self.tree.asks if attempt not in self.folded)
+
+    @property
     def tree(self) -> Tree:
         """The tree that is being written."""
         return self.desk.tree
@@ -93,6 +98,7 @@ class Session:
         while not self.ended:
             if self.todo:
                 return self._take(self.todo.popleft())
+            await self.desk.calls.record()  # what was noted happened before this attempt
             move = self.search.ask(self.state, self.tree)
             match move:
                 case Move():
@@ -123,6 +129,7 @@ class Session:
         self.moves += 1
         for ask in asks:
             self.state = self._fold_ask(ask)
+            self.desk.calls.slots.begin(ask.attempt)
         await self.desk.calls.store.append(self.tree.id, *asks, durable=False)
         for ask in asks:
             self.desk.calls.notify(ask)
@@ -205,6 +212,7 @@ class Session:
         if attempt.id in self.folded:
             return
         self.folded.add(attempt.id)
+        self.desk.calls.slots.settled(attempt.id)
         self.state = self.search.fold(self.state, self.tree, attempt)
         self.progress.observe(attempt.id, spend or self.spend())
         if self.stop is None and self.rule is not None:
@@ -236,12 +244,14 @@ class Session:
         match record:
             case Ask():
                 self.state = self.search.fold(self.state, self.tree, record)
+            case Reply():
+                self.desk.calls.bill(record)
             case Attempt() if record.settled and self.judged(record.id):
-                self._tell(self.tree[record.id], so_far.spend())
+                self._tell(self.tree[record.id], self._priced(so_far.spend()))
             case Feedback() if record.subject is not None:
                 for attempt_id in record.subject.attempts:
                     if attempt_id in so_far and so_far[attempt_id].settled and self.judged(attempt_id):
-                        self._tell(self.tree[attempt_id], so_far.spend())
+                        self._tell(self.tree[attempt_id], self._priced(so_far.spend()))
             case Outcome() if record.stop in GOES_ON:
                 # A rule may have fired on what settled after the loop was told to end: that ended it for good.
                 if self.stop is not None and self.stop.name in GOES_ON:
@@ -319,4 +329,8 @@ class Session:
 
     def spend(self) -> Spend:
         """Return calls, tokens and time so far."""
-        return self.tree.spend().model_copy(update={"elapsed_s": round(self.now() - self.opened_at, 3)})
+        elapsed_s = round(self.now() - self.opened_at, 3)
+        return self._priced(self.tree.spend()).model_copy(update={"elapsed_s": elapsed_s})
+
+    def _priced(self, spend: Spend) -> Spend:
+        return spend.model_copy(update={"cost_usd": self.desk.calls.cost_usd})

@@ -1,40 +1,74 @@
-"""Models behind one protocol: a chat-completions client, wrappers around models, slots.
+"""Models behind one protocol: clients for hosted and local endpoints, wrappers around models, slots.
 
 Importing this package loads no HTTP client; the first call does.
 """
 
+from critic_loop.models.bindings import Binding, Change, Swap
+from critic_loop.models.breaker import On, Turnout
 from critic_loop.models.chat import ChatModel, ModelSettings
 from critic_loop.models.failures import EndpointError, NoSuchModel
 from critic_loop.models.limit import Limited
-from critic_loop.models.profiles import GENERIC, OLLAMA, OPENAI, PROFILES, VLLM, Profile
+from critic_loop.models.pins import restore
+from critic_loop.models.prices import Priced, Tariff, cost_usd, require_price
+from critic_loop.models.profiles import (
+    ANTHROPIC,
+    GENERIC,
+    LLAMACPP,
+    OLLAMA,
+    OPENAI,
+    PROFILES,
+    SGLANG,
+    VLLM,
+    Profile,
+)
 from critic_loop.models.retry import Retrying, RetryPolicy
+from critic_loop.models.routes import Bindable, Fallback, Route, Split, route_of
+from critic_loop.models.scoring import CannotScore, score
 from critic_loop.models.specs import backends, resolve
 from critic_loop.models.specs import resolve as model
-from critic_loop.models.switchboard import Binding, Swap, Switchboard
+from critic_loop.models.switchboard import Switchboard
 from critic_loop.models.wire import from_wire, messages_from_wire, messages_to_wire, to_wire
 
 __all__ = [
+    "ANTHROPIC",
     "GENERIC",
+    "LLAMACPP",
     "OLLAMA",
     "OPENAI",
     "PROFILES",
+    "SGLANG",
     "VLLM",
+    "Bindable",
     "Binding",
+    "CannotScore",
+    "Change",
     "ChatModel",
     "EndpointError",
+    "Fallback",
     "Limited",
     "ModelSettings",
     "NoSuchModel",
+    "On",
+    "Priced",
     "Profile",
     "RetryPolicy",
     "Retrying",
+    "Route",
+    "Split",
     "Swap",
     "Switchboard",
+    "Tariff",
+    "Turnout",
     "backends",
+    "cost_usd",
     "from_wire",
     "messages_from_wire",
     "messages_to_wire",
     "model",
+    "require_price",
     "resolve",
+    "restore",
+    "route_of",
+    "score",
     "to_wire",
 ]

@@ -1,54 +1,44 @@
-"""A client for every server that speaks chat completions: OpenAI, vLLM, Ollama and many more.
+"""A client for every server that speaks chat completions or Anthropic's Messages.
 
-Knows how a request travels and when an answer is none. Does not know the wire format (`models.wire`),
-does not retry (`models.retry`), and keeps no key: it is read from the environment for each call.
+Knows how a request is asked: which choices, which fields an endpoint turned out not to know, when an answer
+is none. Does not know the wire formats (`models.dialects`) nor connections (`models.endpoint`), and does not
+retry (`models.retry`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from pydantic import Field, JsonValue
 
-from critic_loop.core.errors import ConfigError, DeadlineExceeded, ModelError, Refused
-from critic_loop.core.messages import Frozen
+from critic_loop.core.errors import DeadlineExceeded, ModelError, Refused
 from critic_loop.core.protocols import Completion, Request
-from critic_loop.models.failures import EndpointError, failure, rejected_parameter
+from critic_loop.models.dialects import DIALECTS
+from critic_loop.models.endpoint import Endpoint, at_once
+from critic_loop.models.failures import EndpointError, hold_s, rejected_parameter
+from critic_loop.models.prices import Tariff
 from critic_loop.models.profiles import GENERIC, Profile
-from critic_loop.models.stream import Assembly, Events
-from critic_loop.models.wire import Json, from_wire, merge, to_wire
+from critic_loop.models.scoring import CannotScore, scored
+from critic_loop.models.stream import Events
+from critic_loop.models.wire import Json, laid_over, merge
 
 if TYPE_CHECKING:
     import httpx
 
-    from critic_loop.models.connections import Connections
-
 _log = logging.getLogger(__name__)
 
-_DROPPABLE = (
-    "temperature",
-    "top_p",
-    "seed",
-    "stop",
-    "logprobs",
-    "return_token_ids",
-    "stream",
-    "stream_options",
-)
-"""Fields without which a request still makes sense when an endpoint does not know them."""
-_CONNECT = {"connect": 10.0}
-"""Time limits of httpx, in seconds."""
 _SYNONYMS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
+"""What reading a body raises that is no answer."""
 
 
-class ModelSettings(Frozen):
+class ModelSettings(Tariff):
     """The longer settings of a model: a `[models.NAME]` table."""
 
     key_env: str | None = None
@@ -56,7 +46,7 @@ class ModelSettings(Frozen):
     timeout_s: float = Field(default=600.0, gt=0)
     """For one call, where the request does not say."""
     in_flight: int | None = Field(default=None, ge=1)
-    """Calls at once; None = no limit."""
+    """Most calls at once; None = as many as the endpoint turns out to take."""
     attempts: int = Field(default=8, ge=1)
     """Sends of one call before its error is raised; 1 = no retries."""
     extra: dict[str, JsonValue] = {}
@@ -64,7 +54,7 @@ class ModelSettings(Frozen):
 
 
 class ChatModel:
-    """A `Model` behind an address that speaks chat completions. Use `resolve` to make one from a spec."""
+    """A `Model` behind an address. Use `resolve` to make one from a spec."""
 
     def __init__(
         self,
@@ -81,7 +71,7 @@ class ChatModel:
         Args:
             name: what the endpoint calls the model.
             url: the base address, usually ending in `/v1`; empty = the profile's.
-            profile: what the endpoint can do.
+            profile: what the endpoint can do, and its wire format.
             settings: key variable, time limit and extra fields.
             spec: the name in records; made from profile, name and address unless given.
             transport: makes another httpx transport for each event loop (tests, unusual networks).
@@ -92,12 +82,18 @@ class ChatModel:
         self._name = name
         self._profile = profile
         self._settings = settings or ModelSettings()
-        self._url = checked_url(url or profile.base_url)
-        self._spec = spec or f"{profile.name}:{name}@{self._url}"
-        self._transport = transport
-        self._connections: Connections | None = None
+        self._dialect = DIALECTS[profile.dialect]
+        named = self._settings.key_env
+        self._endpoint = Endpoint(
+            url or profile.base_url,
+            model=name,
+            key_env=profile.key_env if named is None else named,
+            headers=self._dialect.headers,
+            transport=transport,
+        )
+        self._spec = spec or f"{profile.name}:{name}@{self._endpoint.url}"
         self._rejected: set[str] = set()
-        self._many_choices = profile.many_choices
+        self._told: set[str] = set()
 
     def __repr__(self) -> str:
         return f"ChatModel({self._spec!r})"
@@ -110,17 +106,16 @@ class ChatModel:
     @property
     def key_env(self) -> str:
         """The environment variable from which the key is read; empty if there is none."""
-        named = self._settings.key_env
-        return self._profile.key_env if named is None else named
+        return self._endpoint.key_env
 
     @property
     def url(self) -> str:
         """The base address, as it is used."""
-        return self._url
+        return self._endpoint.url
 
     @property
     def profile(self) -> Profile:
-        """What the endpoint is taken to be able to do."""
+        """What the endpoint is taken to be able to do; less than at first where it turned out so."""
         return self._profile
 
     @property
@@ -134,32 +129,9 @@ class ChatModel:
         Raises:
             ModelError: nothing answers, or not with a list.
         """
-        import httpx
-
-        from critic_loop.models.connections import CONNECTION_ERRORS, connection_failure
-
-        transport = await self._connected().transport()
-        request = httpx.Request(
-            "GET", f"{self._url}/models", headers=self._headers(), extensions={"timeout": _CONNECT}
-        )
-        try:
-            async with asyncio.timeout(timeout_s):
-                response = await transport.handle_async_request(request)
-                try:
-                    content = await response.aread()
-                finally:
-                    await response.aclose()
-        except TimeoutError:
-            raise DeadlineExceeded(
-                f"{self._endpoint} did not list its models within {timeout_s:g} s."
-            ) from None
-        except CONNECTION_ERRORS as error:
-            raise connection_failure(error, endpoint=self._endpoint) from error
-        if response.status_code != 200:
-            raise self._failed(response, content)
-        listed = self._parsed(content, response).get("data")
+        listed = (await self._endpoint.get(self._dialect.models, timeout_s=timeout_s)).get("data")
         if not isinstance(listed, list):
-            raise self._nonsense("no list of models")
+            raise self._endpoint.nonsense("no list of models")
         return tuple(str(one["id"]) for one in listed if isinstance(one, dict) and "id" in one)
 
     async def complete(self, request: Request) -> Completion:
@@ -168,10 +140,45 @@ class ChatModel:
         Raises:
             ModelError: one of its kinds; what it says names the endpoint and what to do.
         """
-        timeout_s = self._settings.timeout_s if request.timeout_s is None else request.timeout_s
+        if request.score and not self._profile.prompt_logprobs and "logprobs" in self._profile.lacks:
+            raise CannotScore(
+                f"{self._endpoint} serves no log-probabilities of a given text.",
+                hint="Bind a vLLM server; `critic-loop models probe SPEC` says what an endpoint can do.",
+            )
+        async with self._deadline(request.timeout_s):
+            if request.score:
+                return await self.scored(request, self._profile)
+            return _unless_refused(await self._choices(request), self._endpoint)
+
+    async def scored(self, request: Request, profile: Profile) -> Completion:
+        """Answer a request to score in the way that `profile` allows.
+
+        Raises:
+            ModelError: the endpoint failed, or served no log-probabilities.
+        """
+        post = partial(self._endpoint.post, self._dialect.path, read=self._whole)
+        extra = self._settings.extra
+        try:
+            return await scored(request, post, name=self._name, profile=profile, extra=extra)
+        except _UNREADABLE as error:
+            raise self._endpoint.nonsense(f"no log-probabilities ({type(error).__name__}: {error})") from error
+
+    async def ask(self, request: Request, *, profile: Profile, fields: Json, timeout_s: float) -> Json:
+        """Send a request as `profile` has it, with further fields, and return the answer's body: for probes.
+
+        Raises:
+            ModelError: the endpoint failed, or refused a field.
+        """
+        body = self._body(request, profile) | fields
+        async with self._deadline(timeout_s):
+            return await self._endpoint.post(self._dialect.path, body, self._whole)
+
+    @asynccontextmanager
+    async def _deadline(self, timeout_s: float | None) -> AsyncGenerator[None]:
+        timeout_s = self._settings.timeout_s if timeout_s is None else timeout_s
         try:
             async with asyncio.timeout(timeout_s):
-                return _unless_refused(await self._choices(request), self._endpoint)
+                yield
         except TimeoutError:
             raise DeadlineExceeded(
                 f"{self._endpoint} did not answer within {timeout_s:g} s.",
@@ -180,12 +187,7 @@ class ChatModel:
 
     async def aclose(self) -> None:
         """Close the connections; a later call opens new ones."""
-        if self._connections is not None:
-            await self._connections.aclose()
-
-    @property
-    def _endpoint(self) -> str:
-        return f"Model {self._name!r} at {self._url}"
+        await self._endpoint.aclose()
 
     # -- choices -------------------------------------------------------------------------------
 
@@ -193,34 +195,39 @@ class ChatModel:
         """Return exactly the choices asked for, whatever the endpoint makes of `n`."""
         if request.choices == 1:
             return await self._once(request)
-        if not self._many_choices:
-            return merge(await _all([self._once(one) for one in _single(request, range(request.choices))]))
+        if not self._profile.many_choices:
+            return merge(await at_once([self._once(one) for one in _single(request, range(request.choices))]))
         completion = await self._once(request)
         got = len(completion.choices)
         if got > request.choices:
             return replace(completion, choices=completion.choices[: request.choices])
         if got < request.choices:
-            self._many_choices = False
+            self._profile = replace(self._profile, many_choices=False)
             _log.warning("%s ignores n; each choice is now a request of its own", self._endpoint)
             rest = _single(replace(request, on_text=None), range(got, request.choices))
-            return merge([completion, *await _all([self._once(one) for one in rest])])
+            return merge([completion, *await at_once([self._once(one) for one in rest])])
         return completion
 
     async def _once(self, request: Request) -> Completion:
-        """Send one HTTP request, or two where the endpoint turns out not to know an optional field."""
-        body = self._body(request)
+        """Send one HTTP request, or more where the endpoint turns out not to know an optional field."""
+        body = self._body(request, self._profile)
         while True:
             try:
-                return await self._send(body, request)
+                completion = await self._endpoint.post(self._dialect.path, body, partial(self._read, request))
             except _Rejected as rejected:
                 if not self._learn(rejected.field, body):
                     raise rejected.error from None
-                body = self._body(request)
+                body = self._body(request, self._profile)
+            else:
+                self._tell_what_is_missing(request, body, completion)
+                return completion
 
-    def _body(self, request: Request) -> Json:
-        body = to_wire(request, name=self._name, profile=self._profile)
+    # -- what the endpoint cannot do -----------------------------------------------------------
+
+    def _body(self, request: Request, profile: Profile) -> Json:
+        body = self._dialect.request(request, name=self._name, profile=profile)
         if self._settings.extra:
-            body = self._settings.extra | body
+            body = laid_over(dict(self._settings.extra), body)
         for field in self._rejected & body.keys():
             value = body.pop(field)
             if field in _SYNONYMS:
@@ -231,39 +238,49 @@ class ChatModel:
 
     def _learn(self, field: str, body: Json) -> bool:
         """Remember that the endpoint does not know `field`; return whether to do without it."""
-        if field not in body or not (field in _DROPPABLE or field in _SYNONYMS):
+        if field not in body or field not in self._dialect.optional or _SYNONYMS.get(field) in self._rejected:
             return False
-        if _SYNONYMS.get(field) in self._rejected:
-            return False
+        if field == self._dialect.output_field:
+            self._loosen(body[field])
+            return True
+        if field in self._rejected:
+            return True  # a call at the same time was quicker to learn it
         self._rejected.add(field)
         instead = f"; {_SYNONYMS[field]} is sent instead" if field in _SYNONYMS else ""
         _log.warning("%s does not support %s, which is left out from now on%s", self._endpoint, field, instead)
         return True
 
-    def _stop_streaming(self) -> None:
-        """Ask for whole answers from now on: what is looked at must not change what is counted."""
-        if "stream" not in self._rejected:
-            self._rejected.add("stream")
-            _log.warning("%s reports no usage when it streams: answers come whole from now on", self._endpoint)
+    def _loosen(self, asked: Json) -> None:
+        """Ask for an output in a weaker way from now on; what fits is still for the parser to say."""
+        if asked.get("type", "json_schema") != self._profile.output:
+            return  # a call at the same time was quicker to learn it
+        weaker = "json_object" if asked.get("type") == "json_schema" else None
+        self._profile = replace(self._profile, output=weaker)
+        instead = "any JSON is asked for" if weaker else "the prompt alone asks for it"
+        _log.warning("%s cannot be made to follow a schema: %s from now on", self._endpoint, instead)
 
-    # -- transport -----------------------------------------------------------------------------
+    def _tell_what_is_missing(self, request: Request, body: Json, completion: Completion) -> None:
+        """Log, once each, what was wanted of the endpoint and silently not had."""
+        lacks = self._profile.lacks
+        if request.sampling.logprobs and completion.choices[0].logprobs is None:
+            self._tell("serves no log-probabilities: answers are recorded without them")
+        if request.output is not None and self._profile.output and self._dialect.output_field not in body:
+            self._tell(f"cannot be made to follow {request.output.name!r}: the prompt alone asks for it")
+        if not lacks:
+            return
+        if request.tools and "tools" in lacks:
+            self._tell("was found to call no tools, and is offered some")
+        if request.sampling.seed is not None and "seed" in lacks:
+            self._tell("takes no seeds: the same call may be answered differently", logging.INFO)
 
-    async def _send(self, body: Json, request: Request) -> Completion:
-        from critic_loop.models.connections import CONNECTION_ERRORS, connection_failure
+    def _tell(self, what: str, level: int = logging.WARNING) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            _log.log(level, "%s %s", self._endpoint, what)
 
-        transport = await self._connected().transport()
-        try:
-            response = await transport.handle_async_request(self._http_request(body))
-            try:
-                return await self._read(response, request)
-            finally:
-                await response.aclose()
-        except TimeoutError:
-            raise
-        except CONNECTION_ERRORS as error:
-            raise connection_failure(error, endpoint=self._endpoint) from error
+    # -- answers -------------------------------------------------------------------------------
 
-    async def _read(self, response: httpx.Response, request: Request) -> Completion:
+    async def _read(self, request: Request, response: httpx.Response) -> Completion:
         if response.status_code != 200:
             raise self._failed(response, await response.aread())
         if "event-stream" in response.headers.get("content-type", ""):
@@ -271,31 +288,31 @@ class ChatModel:
             if not answer.get("usage"):
                 self._stop_streaming()
             return self._completion(answer, response)
-        content = await response.aread()
-        completion = self._completion(self._parsed(content, response), response)
+        completion = self._completion(self._endpoint.parsed(await response.aread(), response), response)
         if request.on_text is not None:  # asked to stream, but did not
             request.on_text(completion.text)
         return completion
 
-    def _parsed(self, content: bytes, response: httpx.Response) -> Json:
-        try:
-            answer = orjson.loads(content)
-        except orjson.JSONDecodeError as error:
-            raise self._nonsense(f"not JSON ({error})") from error
-        if not isinstance(answer, dict):
-            raise self._nonsense("not a JSON object")
-        if "choices" not in answer and "error" in answer:
-            raise self._failed(response, content)
-        return answer
+    async def _whole(self, response: httpx.Response) -> Json:
+        content = await response.aread()
+        if response.status_code != 200:
+            raise self._endpoint.failed(response, content)
+        return self._endpoint.parsed(content, response)
+
+    def _stop_streaming(self) -> None:
+        """Ask for whole answers from now on: what is looked at must not change what is counted."""
+        if "stream" not in self._rejected:
+            self._rejected.add("stream")
+            _log.warning("%s reports no usage when it streams: answers come whole from now on", self._endpoint)
 
     async def _assembled(self, response: httpx.Response, on_text: Callable[[str], None] | None) -> Json:
-        events, assembly = Events(), Assembly()
+        events, assembly = Events(), self._dialect.assembly()
         async for data in response.aiter_bytes():
             for event in events.feed(data):
                 try:
                     piece = assembly.add(event)
-                except (ValueError, TypeError, KeyError, AttributeError) as error:
-                    raise self._nonsense(f"no chunk ({error})") from error
+                except _UNREADABLE as error:
+                    raise self._endpoint.nonsense(f"no chunk ({error})") from error
                 if assembly.error is not None:
                     raise self._failed(response, assembly.error)
                 if piece and on_text is not None:
@@ -305,68 +322,23 @@ class ChatModel:
         return assembly.body()
 
     def _completion(self, answer: Json, response: httpx.Response) -> Completion:
-        request_id = response.headers.get("x-request-id", "")
+        request_id = response.headers.get(self._dialect.request_id, "")
         try:
-            completion = from_wire(answer, profile=self._profile, request_id=request_id)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise self._nonsense(f"no chat completion ({type(error).__name__}: {error})") from error
+            completion = self._dialect.answer(answer, profile=self._profile, request_id=request_id)
+        except _UNREADABLE as error:
+            what = f"no answer that can be read ({type(error).__name__}: {error})"
+            raise self._endpoint.nonsense(what) from error
         if not completion.choices:
-            raise self._nonsense("a completion without choices")
-        return completion
-
-    def _nonsense(self, what: str) -> EndpointError:
-        return EndpointError(
-            f"{self._endpoint} sent {what}.",
-            hint="Check that the address is one of chat completions.",
-            status=200,
-            transient=True,
-        )
+            raise self._endpoint.nonsense("a completion without choices")
+        hold = hold_s(response.headers)
+        return replace(completion, hold_s=hold) if hold else completion
 
     def _failed(self, response: httpx.Response, content: bytes) -> Exception:
-        error = failure(
-            response.status_code,
-            content,
-            response.headers,
-            endpoint=self._endpoint,
-            key_env=self.key_env,
-            secret=self._key(),
-        )
-        field = rejected_parameter(content) if response.status_code == 400 else None
+        error = self._endpoint.failed(response, content)
+        if response.status_code != 400:
+            return error
+        field = rejected_parameter(content, self._dialect.optional, self._dialect.output_field)
         return error if field is None else _Rejected(field, error)
-
-    def _headers(self) -> dict[str, str]:
-        headers = {
-            "Content-Type": "application/json",
-            "Accept-Encoding": "gzip, deflate",
-            "User-Agent": "critic-loop",
-        }
-        if key := self._key():
-            headers["Authorization"] = f"Bearer {key}"
-        return headers
-
-    def _http_request(self, body: Json) -> httpx.Request:
-        import httpx
-
-        content, extensions = orjson.dumps(body), {"timeout": _CONNECT}
-        return httpx.Request(
-            "POST", self._http_url, headers=self._headers(), content=content, extensions=extensions
-        )
-
-    def _connected(self) -> Connections:
-        if self._connections is None:
-            from critic_loop.models.connections import Connections, open_transport
-
-            self._connections = Connections(self._transport or partial(open_transport, self._http_url))
-        return self._connections
-
-    @cached_property
-    def _http_url(self) -> httpx.URL:
-        import httpx
-
-        return httpx.URL(f"{self._url}/chat/completions")
-
-    def _key(self) -> str:
-        return os.environ.get(self.key_env, "").strip() if self.key_env else ""
 
 
 class _Rejected(Exception):
@@ -376,32 +348,6 @@ class _Rejected(Exception):
         super().__init__(field)
         self.field = field
         self.error = error
-
-
-def checked_url(url: str) -> str:
-    """Return a base address in one form, `/v1` added where there is no path.
-
-    Raises:
-        ConfigError: it is not an http(s) address, or holds what may be a secret.
-    """
-    from urllib.parse import urlsplit
-
-    if set("@?#") & set(url):  # wherever it stands: a password may hold what ends a host
-        raise ConfigError(
-            "A model's address holds a user, a password or a query, which would end up in records.",
-            hint="Put the key into an environment variable and name it as key_env in the model's settings.",
-        )
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:  # its text may show what was typed for a port
-        raise ConfigError(
-            "A model's address has a host or a port that cannot be.", hint="Write http://host:port/v1."
-        ) from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"{url!r} is not the address of a server.", hint="Write http://host:port/v1.")
-    path = parts.path.rstrip("/").removesuffix("/chat/completions")
-    return f"{parts.scheme}://{parts.netloc}{path or '/v1'}"
 
 
 def _single(request: Request, indices: range) -> list[Request]:
@@ -422,18 +368,7 @@ def _reseeded(request: Request, index: int) -> Any:
     return request.sampling if seed is None else request.sampling.model_copy(update={"seed": seed + index})
 
 
-async def _all(calls: Sequence[Any]) -> list[Completion]:
-    """Run calls at once; the first failure cancels the others."""
-    tasks = [asyncio.ensure_future(call) for call in calls]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _unless_refused(completion: Completion, endpoint: str) -> Completion:
+def _unless_refused(completion: Completion, endpoint: Endpoint) -> Completion:
     """Return the completion unless every choice is a refusal or was filtered away."""
     for choice in completion.choices:
         filtered = choice.finish_reason == "content_filter" and not choice.message.text

@@ -1,6 +1,6 @@
-"""What kinds of OpenAI-compatible endpoints can do, as data.
+"""What kinds of endpoints can do, as data.
 
-Knows differences between endpoints. Does not know the wire format that they share (`models.wire`).
+Knows differences between endpoints. Does not know the wire formats that they speak (`models.dialects`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ class Profile:
     """How one kind of endpoint differs from the others."""
 
     name: str
+    dialect: Literal["chat", "messages"] = "chat"
+    """Its wire format."""
     base_url: str = ""
     """Where it answers unless the spec says so; empty = the spec must say."""
     key_env: str = ""
@@ -30,9 +32,15 @@ class Profile:
     tool_result_name: bool = False
     return_token_ids: bool = False
     """Whether to ask for token ids with every answer: trainers need those that were sampled."""
+    adapters: bool = False
+    """Whether NAME+ADAPTER names an adapter, which it serves under the adapter's own name."""
+    prompt_logprobs: bool = False
+    """Whether those of a given text are served; without, only texts of one token can be scored."""
     stream_usage: bool = True
     opaque_fields: tuple[str, ...] = ()
     """Message fields of its own that it wants back verbatim."""
+    lacks: frozenset[str] = frozenset()
+    """What its format has no field for, or a probe did not find: `seed`, `logprobs`, `tools`, `images`."""
 
 
 OPENAI = Profile(
@@ -51,6 +59,15 @@ VLLM = Profile(
     reasoning_field="reasoning",
     tool_result_name=True,
     return_token_ids=True,
+    adapters=True,
+    prompt_logprobs=True,
+)
+SGLANG = Profile(name="sglang", key_env="SGLANG_API_KEY", reasoning_field="reasoning_content")
+LLAMACPP = Profile(
+    name="llamacpp",
+    base_url="http://127.0.0.1:8080/v1",
+    key_env="LLAMA_API_KEY",
+    reasoning_field="reasoning_content",
 )
 OLLAMA = Profile(
     name="ollama",
@@ -61,5 +78,16 @@ OLLAMA = Profile(
 )
 GENERIC = Profile(name="chat", key_env="CHAT_API_KEY", opaque_fields=("reasoning_details",))
 
-PROFILES = {profile.name: profile for profile in (OPENAI, VLLM, OLLAMA, GENERIC)}
+ANTHROPIC = Profile(
+    name="anthropic",
+    dialect="messages",
+    base_url="https://api.anthropic.com/v1",
+    key_env="ANTHROPIC_API_KEY",
+    key_required=True,
+    many_choices=False,
+    strict_tools="where_possible",
+    lacks=frozenset({"seed", "logprobs"}),
+)
+KINDS = (OPENAI, ANTHROPIC, VLLM, SGLANG, LLAMACPP, OLLAMA, GENERIC)
+PROFILES = {profile.name: profile for profile in KINDS}
 """By the backend's name in a spec."""

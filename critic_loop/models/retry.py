@@ -21,6 +21,8 @@ from critic_loop.models.failures import EndpointError, NoSuchModel
 
 _NUMBERS = re.compile(r"[0-9a-fA-F-]{8,}|\d+")
 """Request ids and counts, which differ between errors that are the same."""
+_PATIENCE_S = 2.0
+"""The longest wait where the request limits its retries: then somebody else can be asked at once."""
 _LOOK_S = 0.2
 """How long a wait goes on after nothing more is to be sent."""
 
@@ -54,21 +56,22 @@ class Retrying:
 
     def __init__(self, model: Model, policy: RetryPolicy | None = None) -> None:
         """Wrap `model`."""
-        self._model = model
+        self.inner = model
+        """The wrapped model."""
         self._policy = policy or RetryPolicy()
         self._calls = itertools.count()
 
     def __repr__(self) -> str:
-        return f"Retrying({self._model!r})"
+        return f"Retrying({self.inner!r})"
 
     @property
     def spec(self) -> str:
         """The wrapped model's name in records."""
-        return self._model.spec
+        return self.inner.spec
 
     async def complete(self, request: Request) -> Completion:
         """Answer `request`, trying again as the policy says; the last error is raised as it is."""
-        course = _Course(self._policy, next(self._calls), request.timeout_s)
+        course = _Course(self._policy, next(self._calls), request)
         try:
             return await self._send(request, course)
         except ModelError as error:
@@ -79,7 +82,7 @@ class Retrying:
 
     async def aclose(self) -> None:
         """Close the wrapped model."""
-        await self._model.aclose()
+        await self.inner.aclose()
 
     async def _again(self, request: Request, course: _Course, first: ModelError) -> Completion:
         """Go on after a first failure. Most calls have none, and need not pay for tenacity (0.06 ms)."""
@@ -120,7 +123,7 @@ class Retrying:
             if left_s <= 0:
                 raise DeadlineExceeded(f"{self.spec} had no answer within {request.timeout_s:g} s.")
             request = replace(request, timeout_s=left_s)
-        return await self._model.complete(request)
+        return await self.inner.complete(request)
 
     def _note(self, state: RetryCallState) -> None:
         wait_s = state.next_action.sleep if state.next_action else 0.0
@@ -152,8 +155,11 @@ class _NotAgain(Exception):
 class _Course:
     """One call's attempts so far."""
 
-    def __init__(self, policy: RetryPolicy, number: int, timeout_s: float | None) -> None:
+    def __init__(self, policy: RetryPolicy, number: int, request: Request) -> None:
         self._policy = policy
+        timeout_s, retries = request.timeout_s, request.retries
+        self._attempts = policy.attempts if retries is None else min(policy.attempts, 1 + retries)
+        self._longest_s = None if retries is None else _PATIENCE_S
         self._number = number
         self._random: random.Random | None = None
         self._time = asyncio.get_running_loop().time
@@ -189,11 +195,13 @@ class _Course:
     def over(self, state: RetryCallState) -> bool:
         """Return whether to give up; the coming wait is known already."""
         policy, error = self._policy, _error(state)
-        if state.attempt_number >= policy.attempts:
+        if state.attempt_number >= self._attempts:
             return True
         if isinstance(error, Unreachable) and state.attempt_number >= policy.unreachable:
             return True
         if not isinstance(error, RateLimited) and self._same >= policy.same_error:
+            return True
+        if self._longest_s is not None and state.upcoming_sleep > self._longest_s:
             return True
         left_s = self.left_s()
         return left_s is not None and state.upcoming_sleep >= left_s

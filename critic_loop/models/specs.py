@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
@@ -20,20 +20,35 @@ from critic_loop.core.errors import ConfigError
 from critic_loop.core.printable import without_secrets
 from critic_loop.core.protocols import Model
 from critic_loop.models.chat import ChatModel, ModelSettings
-from critic_loop.models.limit import Limited
-from critic_loop.models.profiles import GENERIC, OLLAMA, OPENAI, PROFILES, VLLM
+from critic_loop.models.endpoint import checked_url
+from critic_loop.models.known import informed
+from critic_loop.models.limit import Limited, window_of
+from critic_loop.models.prices import Priced
+from critic_loop.models.profiles import PROFILES, Profile
 from critic_loop.models.retry import Retrying, RetryPolicy
 
 GROUP = "critic_loop.models"
 """Entry points that add backends: `(name) -> Model`, called with what follows the colon."""
-_EMBEDDED = "critic_loop.demo.model:embedded"
+_BUNDLED = {
+    "embedded": "critic_loop.demo.model:embedded",
+    "langchain": "critic_loop.graph.langchain:from_factory",
+    "loop": "critic_loop.graph.as_model:from_spec",
+}
+"""Entry points of our own, for a checkout that is not installed."""
 _FORMS = {
     "openai": "openai:NAME",
+    "anthropic": "anthropic:NAME",
     "vllm": "vllm:NAME@http://HOST:8000",
+    "sglang": "sglang:NAME@http://HOST:30000",
+    "llamacpp": "llamacpp:NAME",
     "ollama": "ollama:NAME",
     "chat": "chat:NAME@http://HOST:PORT/v1",
     "embedded": "embedded:countdown",
+    "langchain": "langchain:package.module:factory",
+    "loop": "loop:RECIPE@BACKEND:NAME",
 }
+_ADDRESSES = {"openai": "OPENAI_BASE_URL", "anthropic": "ANTHROPIC_BASE_URL", "ollama": "OLLAMA_HOST"}
+"""Variables that say where a backend answers, by the names that its own tools read."""
 
 
 class ModelTable(ModelSettings):
@@ -53,6 +68,10 @@ class ModelTable(ModelSettings):
     def _names_a_backend(cls, given: str) -> str:
         if ":" not in given:
             raise ValueError("a spec is expected, such as openai:NAME or chat:NAME@http://HOST:PORT/v1")
+        if " | " in given or "% " in given:
+            raise ValueError(
+                "one model is expected; chains and splits stand where a role is given, as in actor"
+            )
         return given
 
     @property
@@ -83,8 +102,9 @@ def resolve(spec: str | Model, *, settings: ModelSettings | Mapping[str, Any] | 
     """Return the model that a spec names, with retries and a limit around it; a model is returned as is.
 
     Args:
-        spec: `openai:NAME`, `vllm:NAME[+ADAPTER]@URL`, `ollama:NAME[@URL]`, `chat:NAME@URL`,
-            `embedded:NAME`, or a model.
+        spec: `openai:NAME`, `anthropic:NAME`, `vllm:NAME[+ADAPTER]@URL`, `sglang:NAME@URL`,
+            `llamacpp:NAME`, `ollama:NAME`, each with `@URL` for another address, `chat:NAME@URL`,
+            `langchain:package.module:factory`, `loop:RECIPE@SPEC`, `embedded:NAME`, or a model.
         settings: the `[models.NAME]` table that belongs to it.
 
     Raises:
@@ -99,7 +119,7 @@ def resolve(spec: str | Model, *, settings: ModelSettings | Mapping[str, Any] | 
         )
     checked = _checked(settings)
     if backend in PROFILES:
-        return _wrapped(_CHAT[backend](rest, checked), checked)
+        return _wrapped(_client(PROFILES[backend], rest, checked), checked)
     model = _plugged(backend, rest)
     if checked != ModelSettings():
         given = ", ".join(sorted(checked.model_fields_set))
@@ -109,14 +129,23 @@ def resolve(spec: str | Model, *, settings: ModelSettings | Mapping[str, Any] | 
     return model
 
 
-def endpoint(spec: str, *, settings: ModelSettings | Mapping[str, Any] | None = None) -> ChatModel | None:
-    """Return the client behind a spec without retries and limits, to be probed; None for other backends.
+def endpoint(
+    spec: str, *, settings: ModelSettings | Mapping[str, Any] | None = None, known: bool = True
+) -> ChatModel | None:
+    """Return the client behind a spec without retries and limits; None for other backends.
+
+    Args:
+        spec: as for `resolve`.
+        settings: as for `resolve`.
+        known: take what an earlier probe of the endpoint found for granted.
 
     Raises:
         ConfigError: something that the model needs is missing.
     """
     backend, _, rest = spec.partition(":")
-    return _CHAT[backend](rest, _checked(settings)) if backend in PROFILES else None
+    if backend not in PROFILES:
+        return None
+    return _client(PROFILES[backend], rest, _checked(settings), known=known)
 
 
 def backends() -> list[str]:
@@ -134,16 +163,15 @@ def _checked(settings: ModelSettings | Mapping[str, Any] | None) -> ModelSetting
 
 
 def _wrapped(chat: ChatModel, settings: ModelSettings) -> Model:
-    model: Model = chat
-    if settings.in_flight is not None:
-        model = Limited(model, settings.in_flight)
-    return Retrying(model, RetryPolicy(attempts=settings.attempts))
+    limited = Limited(chat, window_of(chat.url, chat.key_env, settings.in_flight))
+    model = Retrying(limited, RetryPolicy(attempts=settings.attempts))
+    return Priced(model, settings) if settings.told else model
 
 
 def _plugged(backend: str, rest: str) -> Model:
     make = plugins.find(GROUP, backend)
-    if make is None and backend == "embedded":  # run from a checkout that is not installed
-        make = plugins.load(_EMBEDDED)
+    if make is None and backend in _BUNDLED:
+        make = plugins.load(_BUNDLED[backend])
     if make is None:
         raise _unknown(backend)
     model = make(rest)
@@ -159,15 +187,27 @@ def _unknown(backend: str) -> ConfigError:
     return ConfigError(f"There is no backend {backend!r}.", hint=f"{guess}Known: {', '.join(known)}.")
 
 
-# -- chat-completions backends -----------------------------------------------------------------
+# -- backends behind an address ----------------------------------------------------------------
 
 
-def _openai(rest: str, settings: ModelSettings) -> ChatModel:
-    name, url = _name_and_url(rest)
-    url = url or os.environ.get("OPENAI_BASE_URL", "")
-    spec = f"openai:{name}@{url}" if url else f"openai:{name}"
-    model = ChatModel(name, url=url, profile=OPENAI, settings=settings, spec=spec)
-    if not os.environ.get(model.key_env):
+def _client(profile: Profile, rest: str, settings: ModelSettings, *, known: bool = True) -> ChatModel:
+    """Return the client for what stands behind the colon; with `known`, as probes found the endpoint.
+
+    The address is in the recorded spec wherever somebody named one: records say who was asked.
+    """
+    name, given = _name_and_url(rest)
+    url = given or _from_environment(profile.name)
+    if not (url or profile.base_url):
+        raise ConfigError(
+            f"{without_secrets(f'{profile.name}:{rest}')!r} does not say where the model is.",
+            hint=f"Write {_FORMS[profile.name]}.",
+        )
+    spec = f"{profile.name}:{name}@{url}" if url else f"{profile.name}:{name}"
+    served, url = _served(name, profile), checked_url(url or profile.base_url)
+    if known:
+        profile = informed(profile, url, served)
+    model = ChatModel(served, url=url, profile=profile, settings=settings, spec=spec)
+    if profile.key_required and not os.environ.get(model.key_env):
         raise ConfigError(
             f"{spec!r} needs a key, and {model.key_env or 'key_env'} is not set.",
             hint=f"Set {model.key_env or 'key_env'}, or name another variable as key_env in its settings.",
@@ -175,47 +215,27 @@ def _openai(rest: str, settings: ModelSettings) -> ChatModel:
     return model
 
 
-def _vllm(rest: str, settings: ModelSettings) -> ChatModel:
-    name, url = _name_and_url(rest)
+def _served(name: str, profile: Profile) -> str:
+    """Return what the endpoint calls the model: an adapter goes by its own name."""
     base, _, adapter = name.rpartition("+")
-    served = adapter if base else name
-    spec = f"vllm:{rest}"
-    return ChatModel(served, url=_needed(url, spec, "vllm"), profile=VLLM, settings=settings, spec=spec)
+    return adapter if base and profile.adapters else name
 
 
-def _ollama(rest: str, settings: ModelSettings) -> ChatModel:
-    name, url = _name_and_url(rest)
-    url = url or _ollama_host()
-    spec = f"ollama:{name}@{url}" if url else f"ollama:{name}"
-    return ChatModel(name, url=url, profile=OLLAMA, settings=settings, spec=spec)
+def _from_environment(backend: str) -> str:
+    """Return the address in a backend's own variable, in our form.
 
-
-def _ollama_host() -> str:
-    """Return the address in OLLAMA_HOST, which may lack its scheme or be an address to listen on."""
-    host = os.environ.get("OLLAMA_HOST", "").strip().replace("0.0.0.0", "127.0.0.1")  # noqa: S104
-    return host if not host or "://" in host else f"http://{host}"
-
-
-def _chat(rest: str, settings: ModelSettings) -> ChatModel:
-    name, url = _name_and_url(rest)
-    spec = f"chat:{rest}"
-    return ChatModel(name, url=_needed(url, spec, "chat"), profile=GENERIC, settings=settings, spec=spec)
-
-
-_CHAT: dict[str, Callable[[str, ModelSettings], ChatModel]] = {
-    "openai": _openai, "vllm": _vllm, "ollama": _ollama, "chat": _chat,
-}  # fmt: skip
+    Anthropic's stands before `/v1`; Ollama's may lack its scheme, or be one to listen on.
+    """
+    url = os.environ.get(_ADDRESSES.get(backend, ""), "").strip().rstrip("/")
+    if backend == "anthropic" and url:
+        return f"{url.removesuffix('/v1')}/v1"
+    if backend != "ollama" or not url:
+        return url
+    host = url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+    return host if "://" in host else f"http://{host}"
 
 
 def _name_and_url(rest: str) -> tuple[str, str]:
     """Split NAME@URL at the last `@` before a scheme; names may hold `@`, `:` and `/`."""
     match = re.fullmatch(r"(?P<name>.+?)(?:@(?P<url>https?://.*))?", rest)
     return (match["name"], match["url"] or "") if match else (rest, "")
-
-
-def _needed(url: str, spec: str, backend: str) -> str:
-    if not url:
-        raise ConfigError(
-            f"{without_secrets(spec)!r} does not say where the model is.", hint=f"Write {_FORMS[backend]}."
-        )
-    return url

@@ -3,8 +3,9 @@
 Knows which model a slot has for which attempt. Does not know what is asked, nor trees beyond their
 ids. Thread safe; may be used from several event loops.
 
-A swap takes effect from the next call, from the next attempt or from the next tree. An attempt or a
-tree has begun when any slot was asked for it; what has begun keeps what it had, for all slots.
+A swap takes effect from the next call, from the next attempt or from the next tree. An attempt has begun
+when it was announced or any slot was asked for it, a tree with its first attempt; what has begun keeps what
+it had, for all slots, until it has ended. A binding is drained when nothing that has begun can reach it.
 """
 
 from __future__ import annotations
@@ -17,39 +18,20 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from threading import RLock
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from critic_loop.core.errors import ConfigError, Refused
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import Model, Request
 from critic_loop.core.records import Sampling, tree_of
+from critic_loop.models.bindings import Binding, Change, Leased, Swap, When
+from critic_loop.models.breaker import Breaker
 from critic_loop.models.chat import ModelSettings
+from critic_loop.models.prices import Tariff, tariff_of
+from critic_loop.models.routes import Bindable, Way, route_of
 from critic_loop.models.specs import resolve
 
-When: TypeAlias = Literal["call", "attempt", "tree"]
 SettingsBySpec: TypeAlias = Mapping[str, ModelSettings | Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Binding:
-    """What a slot stands for."""
-
-    spec: str
-    model: Model
-    revision: int
-    """Counts a slot's bindings from 0."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Swap:
-    """A slot was bound to another model; fields as they go into an event's data."""
-
-    slot: str
-    old: str
-    new: str
-    revision: int
-    """The new binding's."""
-    when: When
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +45,34 @@ class _Turn:
 
 @dataclass(slots=True)
 class _Begun:
-    """When a tree and its attempts were first seen."""
+    """When a tree and its attempts began, and which of these have ended."""
 
     moment: int
     attempts: dict[str, int] = field(default_factory=dict[str, int])
+    ended: set[str] = field(default_factory=set[str])
 
 
 class Switchboard:
     """Binds slots to models; hands each call its binding."""
 
     def __init__(
-        self, *slots: str, settings: SettingsBySpec | None = None, warm_timeout_s: float = 60.0
+        self,
+        *slots: str,
+        settings: SettingsBySpec | None = None,
+        check: Callable[[Model], None] | None = None,
+        warm_timeout_s: float = 60.0,
     ) -> None:
         """Name the slots.
 
         Args:
             slots: their names; `actor`, `critic` and `judge` unless given.
             settings: by spec, for models that are made from specs.
+            check: raises a ConfigError for a model that no slot may be bound to.
             warm_timeout_s: how long a new model may take for its first answer in `swap`.
         """
         self.slots = slots or ("actor", "critic", "judge")
         self._settings = settings or {}
+        self._check_model = check
         self._warm_timeout_s = warm_timeout_s
         self._lock = RLock()
         self._moments = itertools.count(1)
@@ -91,9 +80,12 @@ class Switchboard:
         self._begun: dict[str, _Begun] = {}
         self._pins: dict[tuple[str, str, str], _Turn] = {}
         self._made: dict[str, Model] = {}
+        self._breakers: dict[str, Breaker] = {}
         self._in_flight: Counter[tuple[str, int]] = Counter()
         self._drains: list[_Drain] = []
-        self._subscribers: list[Callable[[Swap], None]] = []
+        self._drained: set[tuple[str, int, str]] = set()
+        self._swaps: dict[str, Swap] = {}
+        self._subscribers: list[Callable[[Change], None]] = []
 
     def __repr__(self) -> str:
         with self._lock:
@@ -102,26 +94,25 @@ class Switchboard:
 
     # -- binding -------------------------------------------------------------------------------
 
-    def bind(self, slot: str, model: str | Model, *, revision: int = 0) -> Binding:
+    def bind(self, slot: str, model: Bindable, *, revision: int = 0) -> Binding:
         """Bind a slot before any call for it, forgetting what it was bound to; no event, no warming.
 
         Args:
             slot: which.
-            model: a spec or a model.
+            model: a spec, a model, a `Fallback` or a `Split`.
             revision: what to count from: that of the last swap when a tree is resumed.
 
         Raises:
             ConfigError: unknown slot, or a spec that cannot be resolved.
         """
         self._check(slot)
-        made = self._resolved(model)
-        binding = Binding(spec=made.spec, model=made, revision=revision)
+        binding = Binding(route=route_of(model, self._resolved), revision=revision)
         with self._lock:
             self._turns[slot] = [_Turn(binding, 0, "call")]
         return binding
 
     def binding(self, slot: str, *, tree: str = "", attempt: str = "") -> Binding:
-        """Return what a slot stands for, for a call of this attempt; notes that the attempt has begun.
+        """Return what a slot stands for, for a call of this attempt, which has begun with this at the latest.
 
         Raises:
             ConfigError: the slot is unknown or not bound.
@@ -130,6 +121,8 @@ class Switchboard:
         with self._lock:
             self._latest(slot)
             begun = self._begin(tree, attempt)
+            if begun is not None and attempt in begun.ended:
+                attempt = ""
             return self._effective(slot, tree, attempt, begun)
 
     def is_bound(self, slot: str) -> bool:
@@ -137,15 +130,30 @@ class Switchboard:
         with self._lock:
             return slot in self._turns
 
+    def begin(self, attempt: str) -> None:
+        """Announce an attempt: from now on it keeps what its slots stand for, unless a swap is for calls."""
+        with self._lock:
+            self._begin(tree_of(attempt), attempt)
+
+    def settled(self, attempt: str) -> None:
+        """Take note that an attempt has ended: it holds no binding any more."""
+        with self._lock:
+            begun = self._begun.get(tree_of(attempt))
+            if begun is not None and begun.attempts.pop(attempt, None) is not None:
+                begun.ended.add(attempt)
+                self._finish_drains()
+
     def restore(self, tree: str, attempt: str, slot: str, revision: int, spec: str) -> Binding:
-        """Pin what an earlier process had begun to the binding that its calls were recorded with.
+        """Pin what had begun earlier to the binding that it had then.
+
+        A binding that was drained meanwhile takes no calls any more: what was on it takes the present one.
 
         Args:
             tree: the resumed tree.
             attempt: an attempt of it; empty pins the tree.
             slot: which slot.
             revision: the recorded revision.
-            spec: the recorded spec; the slot's own model is used where it is the same.
+            spec: the recorded spec; a model that a slot has, or had, is used where it is the same.
 
         Raises:
             ConfigError: the spec cannot be resolved here.
@@ -153,8 +161,11 @@ class Switchboard:
         with self._lock:
             latest = self._latest(slot).binding
             self._begin(tree, attempt)
-        model = latest.model if latest.spec == spec else self._resolved(spec)
-        binding = Binding(spec=spec, model=model, revision=revision)
+            if (slot, revision, spec) in self._drained:
+                return latest
+            known = (turn.binding.route for turns in self._turns.values() for turn in turns)
+            route = next((route for route in known if route.spec == spec), None)
+        binding = Binding(route=route or route_of(spec, self._resolved), revision=revision)
         with self._lock:
             self._pins[slot, tree, attempt] = _Turn(binding, next(self._moments), "call")
         return binding
@@ -165,6 +176,7 @@ class Switchboard:
             self._begun.pop(tree, None)
             for key in [key for key in self._pins if key[1] == tree]:
                 del self._pins[key]
+            self._finish_drains()
 
     def _check(self, slot: str) -> None:
         if slot not in self.slots:
@@ -184,7 +196,7 @@ class Switchboard:
         begun = self._begun.get(tree)
         if begun is None:
             begun = self._begun[tree] = _Begun(next(self._moments))
-        if attempt and attempt not in begun.attempts:
+        if attempt and attempt not in begun.attempts and attempt not in begun.ended:
             begun.attempts[attempt] = next(self._moments)
         return begun
 
@@ -200,58 +212,73 @@ class Switchboard:
 
     def _resolved(self, model: str | Model) -> Model:
         """Return the model; each spec is made once, so that slots share connections."""
-        if not isinstance(model, str):
-            return model
         with self._lock:
-            if model not in self._made:
-                self._made[model] = resolve(model, settings=self._settings.get(model))
-            return self._made[model]
+            if isinstance(model, str):
+                if model not in self._made:
+                    self._made[model] = resolve(model, settings=self._settings.get(model))
+                model = self._made[model]
+        if self._check_model is not None:
+            self._check_model(model)
+        return model
+
+    def tariff(self, spec: str) -> Tariff:
+        """Return what was told of the price of a model that a slot has, or had."""
+        with self._lock:
+            models = (
+                model for turns in self._turns.values() for t in turns for model in t.binding.route.models()
+            )
+            return next((tariff_of(model) for model in models if model.spec == spec), Tariff())
 
     # -- calls ---------------------------------------------------------------------------------
 
-    def lease(self, slot: str, *, tree: str = "", attempt: str = "") -> AbstractAsyncContextManager[Binding]:
+    def lease(self, slot: str, *, tree: str = "", attempt: str = "") -> AbstractAsyncContextManager[Leased]:
         """Return a context for one call: gives its binding, and counts it as in flight on that."""
         return self._leased(slot, tree, attempt)
 
     @asynccontextmanager
-    async def _leased(self, slot: str, tree: str, attempt: str) -> AsyncGenerator[Binding, None]:
+    async def _leased(self, slot: str, tree: str, attempt: str) -> AsyncGenerator[Leased, None]:
         with self._lock:
             binding = self.binding(slot, tree=tree, attempt=attempt)
             place = (slot, binding.revision)
             self._in_flight[place] += 1
         try:
-            yield binding
+            chain = binding.route.chain(f"{slot}/{attempt}")
+            breakers = [self._breaker(leg.spec) for leg in chain.legs] if len(chain.legs) > 1 else []
+            yield Leased(binding=binding, way=Way(chain, breakers))
         finally:
-            self._ended(place)
+            with self._lock:
+                self._in_flight[place] -= 1
+                self._finish_drains()
 
-    def _ended(self, place: tuple[str, int]) -> None:
+    def _breaker(self, spec: str) -> Breaker:
         with self._lock:
-            self._in_flight[place] -= 1
-            if self._in_flight[place] > 0:
-                return
-            del self._in_flight[place]
-            for drain in [drain for drain in self._drains if drain.place == place]:
-                self._drains.remove(drain)
-                drain.finish()
+            if spec not in self._breakers:
+                self._breakers[spec] = Breaker(spec, self._tell)
+            return self._breakers[spec]
 
     def in_flight(self, slot: str) -> dict[int, int]:
         """Return the number of leased calls by the revision that they run on."""
         with self._lock:
-            return {revision: n for (name, revision), n in self._in_flight.items() if name == slot}
+            return {revision: n for (name, revision), n in self._in_flight.items() if name == slot and n}
 
     # -- swaps ---------------------------------------------------------------------------------
 
     async def swap(
-        self, slot: str, model: str | Model, *, when: When = "call", warm: bool = True, drain: bool = False
+        self, slot: str, model: Bindable, *, when: When = "call", warm: bool = True, drain: bool = True
     ) -> Swap:
         """Bind a slot to another model while calls run; those in flight finish on the old one.
 
+        May be called from any thread that runs an event loop. Do not wait for a drain inside of what it waits
+        for: in a function that plays a role, pass `drain=False`.
+
         Args:
             slot: which.
-            model: a spec or a model.
+            model: a spec, a model, a `Fallback` or a `Split`.
             when: from the next call, attempt or tree on.
-            warm: ask the new model for one token first; if that fails, nothing changes.
-            drain: return only when the calls that are in flight on the old model have ended.
+            warm: ask the new model (of a chain its first leg) for one token first; if that fails, nothing
+                changes.
+            drain: return only when no call can reach the old binding any more: those in flight have ended, and
+                so have the attempts or trees that keep it.
 
         Raises:
             ConfigError: unknown or unbound slot, or a spec that cannot be resolved.
@@ -259,23 +286,38 @@ class Switchboard:
         """
         with self._lock:
             self._latest(slot)
-        made = self._resolved(model)
+        route = route_of(model, self._resolved)
         if warm:
-            await self._warm(made)
+            for first in route.first():
+                await self._warm(first)
         with self._lock:
             old = self._latest(slot).binding
-            new = Binding(spec=made.spec, model=made, revision=self._next_revision(slot))
+            new = Binding(route=route, revision=self._next_revision(slot))
             self._turns[slot].append(_Turn(new, next(self._moments), when))
-            subscribers = tuple(self._subscribers)
-        swap = Swap(slot=slot, old=old.spec, new=new.spec, revision=new.revision, when=when)
-        for subscriber in subscribers:
-            subscriber(swap)
+            swap = self._swaps[slot] = Swap(
+                slot=slot,
+                old=old.spec,
+                new=new.spec,
+                old_revision=old.revision,
+                revision=new.revision,
+                when=when,
+            )
+            self._tell(swap)
+            self._finish_drains()
         if drain:
-            await self._drained((slot, old.revision))
+            await self._drain(slot, old)
         return swap
 
-    def subscribe(self, callback: Callable[[Swap], None]) -> Callable[[], None]:
-        """Call `callback` after each swap; return a function that ends this."""
+    def latest_swaps(self) -> tuple[Swap, ...]:
+        """Return the last swap of each slot that had one."""
+        with self._lock:
+            return tuple(self._swaps.values())
+
+    def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
+        """Call `callback` at each swap and each change of a breaker; return a function that ends this.
+
+        It is called before any call can take the new way, in whatever thread that happens, and must be quick.
+        """
         with self._lock:
             self._subscribers.append(callback)
 
@@ -285,6 +327,11 @@ class Switchboard:
                     self._subscribers.remove(callback)
 
         return unsubscribe
+
+    def _tell(self, change: Change) -> None:
+        with self._lock:
+            for subscriber in tuple(self._subscribers):
+                subscriber(change)
 
     async def aclose(self) -> None:
         """Close the models that were made from specs; those that were handed in belong to their owners."""
@@ -306,12 +353,11 @@ class Switchboard:
         except Refused:
             return  # it answers
 
-    async def _drained(self, place: tuple[str, int]) -> None:
+    async def _drain(self, slot: str, binding: Binding) -> None:
+        drain = _Drain(slot, binding)
         with self._lock:
-            if not self._in_flight[place]:
-                return
-            drain = _Drain(place)
             self._drains.append(drain)
+            self._finish_drains()
         try:
             await drain.future
         finally:
@@ -319,12 +365,29 @@ class Switchboard:
                 if drain in self._drains:
                     self._drains.remove(drain)
 
+    def _finish_drains(self) -> None:
+        """Wake those whose binding no call is on, and none can reach."""
+        for drain in [drain for drain in self._drains if not self._reachable(drain.slot, drain.binding)]:
+            self._drains.remove(drain)
+            self._drained.add((drain.slot, drain.binding.revision, drain.binding.spec))
+            drain.finish()
+
+    def _reachable(self, slot: str, binding: Binding) -> bool:
+        if self._in_flight[slot, binding.revision] > 0:
+            return True
+        return any(
+            self._effective(slot, tree, attempt, begun) == binding
+            for tree, begun in self._begun.items()
+            for attempt in ("", *begun.attempts)
+        )
+
 
 class _Drain:
-    """Somebody who waits for the calls on one binding to end."""
+    """Somebody who waits until no call can reach a binding."""
 
-    def __init__(self, place: tuple[str, int]) -> None:
-        self.place = place
+    def __init__(self, slot: str, binding: Binding) -> None:
+        self.slot = slot
+        self.binding = binding
         self._loop = asyncio.get_running_loop()
         self.future: asyncio.Future[None] = self._loop.create_future()
 

@@ -64,8 +64,6 @@ def to_wire(request: Request, *, name: str, profile: Profile = GENERIC) -> Json:
 
 
 def _sampling(sampling: Sampling, profile: Profile) -> Json:
-    if reserved := _RESERVED & sampling.extra.keys():
-        raise ModelError(f"sampling.extra may not set {', '.join(sorted(reserved))}.")
     fields: Json = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
@@ -74,7 +72,30 @@ def _sampling(sampling: Sampling, profile: Profile) -> Json:
         "seed": sampling.seed,
         "logprobs": sampling.logprobs or None,
     }
-    return {key: value for key, value in fields.items() if value is not None} | sampling.extra
+    return {key: value for key, value in fields.items() if value is not None} | checked_extra(sampling)
+
+
+def laid_over(under: Json, over: Json) -> Json:
+    """Return the fields of both; where both hold an object, `over`'s fields are laid over `under`'s."""
+    both = {
+        key: under[key] | over[key] for key in under.keys() & over.keys() if _objects(under[key], over[key])
+    }
+    return under | over | both
+
+
+def _objects(*values: Any) -> bool:
+    return all(isinstance(value, dict) for value in values)
+
+
+def checked_extra(sampling: Sampling) -> Json:
+    """Return the fields that are passed on as they are.
+
+    Raises:
+        ModelError: one of them is the client's own.
+    """
+    if reserved := _RESERVED & sampling.extra.keys():
+        raise ModelError(f"sampling.extra may not set {', '.join(sorted(reserved))}.")
+    return dict(sampling.extra)
 
 
 def _tool(tool: ToolSpec, profile: Profile) -> Json:
@@ -158,21 +179,30 @@ def _content(message: Message) -> str | list[Json]:
 def _content_part(part: Text | Image | File) -> Json:
     if isinstance(part, Text):
         return {"type": "text", "text": part.text}
-    if part.data is None:
-        raise ModelError(
-            f"The bytes of the {part.type} {part.sha256[:12]} are not at hand.",
-            hint="Load the tree from its store, or make the part with Image.of or File.of.",
-        )
-    url = _data_url(part.data, part.media_type)
+    url = f"data:{part.media_type};base64,{encoded(part)}"
     if isinstance(part, Image):
         return {"type": "image_url", "image_url": {"url": url}}
     return {"type": "file", "file": {"filename": part.name or part.sha256[:12], "file_data": url}}
 
 
+def encoded(part: Image | File) -> str:
+    """Return the bytes of an image or file in base64.
+
+    Raises:
+        ModelError: they are not at hand.
+    """
+    if part.data is None:
+        raise ModelError(
+            f"The bytes of the {part.type} {part.sha256[:12]} are not at hand.",
+            hint="Load the tree from its store, or make the part with Image.of or File.of.",
+        )
+    return _base64(part.data)
+
+
 @lru_cache(maxsize=16)
-def _data_url(data: bytes, media_type: str) -> str:
-    """Return bytes as a URL; a loop sends the same picture many times."""
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+def _base64(data: bytes) -> str:
+    """Return bytes in base64; a loop sends the same picture many times."""
+    return base64.b64encode(data).decode()
 
 
 # -- answers -----------------------------------------------------------------------------------
@@ -308,7 +338,7 @@ def merge(completions: Sequence[Completion]) -> Completion:
     return Completion(
         choices=tuple(choice for completion in completions for choice in completion.choices),
         usage=sum((completion.usage for completion in completions), Usage()),
-        raw_usage=_added([completion.raw_usage for completion in completions]),
+        raw_usage=added([completion.raw_usage for completion in completions]),
         model=first.model,
         weight_version=first.weight_version,
         request_id=first.request_id,
@@ -316,12 +346,13 @@ def merge(completions: Sequence[Completion]) -> Completion:
     )
 
 
-def _added(blocks: Sequence[Mapping[str, Any]]) -> Json:
+def added(blocks: Sequence[Mapping[str, Any]]) -> Json:
+    """Return usage blocks as one: numbers added up, of everything else the first."""
     total: Json = {}
     for block in blocks:
         for key, value in block.items():
             if isinstance(value, dict):
-                total[key] = _added([total.get(key) or {}, cast("Json", value)])
+                total[key] = added([total.get(key) or {}, cast("Json", value)])
             elif isinstance(value, int | float) and not isinstance(value, bool):
                 total[key] = (total.get(key) or 0) + value
             else:

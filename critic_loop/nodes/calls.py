@@ -11,20 +11,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field, replace
-from typing import Protocol
 
 from pydantic_core import to_json
 
 from critic_loop.core.budget import Lease, Ledger
-from critic_loop.core.errors import CriticLoopError, DeadlineExceeded, ModelError, boundary
+from critic_loop.core.errors import CriticLoopError, DeadlineExceeded, ModelError, OutputError, boundary
 from critic_loop.core.messages import Text
-from critic_loop.core.protocols import Completion, Model, NotSent, Piece, Request, Store
-from critic_loop.core.records import NOT_SENT, Call, Place, Record, Reply
+from critic_loop.core.protocols import Completion, NotSent, Piece, Request, Store
+from critic_loop.core.records import NOT_SENT, Call, CallStatus, Event, Place, Record, Reply
 from critic_loop.core.stop import StopReason
 from critic_loop.core.tree import Tree
+from critic_loop.nodes.replay import GIVEN, Replay, completion_of, raised_again
+from critic_loop.nodes.slots import Bound, Change, Slots, Way
 
 
 class BudgetSpent(CriticLoopError):
@@ -35,33 +36,6 @@ class BudgetSpent(CriticLoopError):
 
     code = "budget"
     scope = "tree"
-
-
-class Bound(Protocol):
-    """What a slot is bound to at the moment."""
-
-    @property
-    def spec(self) -> str:
-        """The spec as records name it."""
-        ...
-
-    @property
-    def model(self) -> Model:
-        """Who answers."""
-        ...
-
-    @property
-    def revision(self) -> int:
-        """How often the slot was bound anew."""
-        ...
-
-
-class Slots(Protocol):
-    """The switchboard, as nodes know it."""
-
-    def lease(self, slot: str, *, tree: str = "", attempt: str = "") -> AbstractAsyncContextManager[Bound]:
-        """Hold the slot's binding for one call."""
-        ...
 
 
 @dataclass(kw_only=True)
@@ -75,6 +49,12 @@ class Calls:
     now: Callable[[], float] = time.time
     notify: Callable[[Record | Piece], None] = field(default=lambda _: None)
     """Told of every record: what `Loop.stream` listens to."""
+    replay: Replay | None = None
+    """A stored tree that answers instead of models."""
+    price: Callable[[Call, Reply], float | None] = field(default=lambda call, reply: None)  # noqa: ARG005
+    """What a call cost in US dollars; None where nobody knows."""
+    cost_usd: float | None = None
+    """Of all calls so far; None as soon as nobody knows what one of them cost."""
     pieces: bool = False
     """Whether to ask models to stream, and to tell of each piece of text as it comes."""
     halted: StopReason | None = None
@@ -83,18 +63,38 @@ class Calls:
     """Why a call was not made or not waited for: no call left, or no time."""
     deadline_at: float | None = None
     """When the loop's time is up (seconds since the epoch); calls get no longer than that."""
+    _noted: deque[Event] = field(default_factory=deque[Event], init=False)
+    _billed: bool = field(default=False, init=False)
 
     async def record(self, *records: Record, durable: bool = False) -> None:
-        """Append to the tree and to the store, in this order."""
-        for record in records:
+        """Append what was noted, then `records`, to the tree and to the store, in this order."""
+        noted = [self._noted.popleft() for _ in range(len(self._noted))]
+        for record in (*noted, *records):
             self.tree.append(record)
             self.notify(record)
-        await self.store.append(self.tree.id, *records, durable=durable)
+            if record.type == "reply":
+                self.bill(record)
+        if noted or records or durable:
+            await self.store.append(self.tree.id, *noted, *records, durable=durable)
+
+    def bill(self, reply: Reply) -> None:
+        """Add what a call cost to what was spent."""
+        cost = self.price(self.tree.calls[reply.call], reply)
+        known = self.cost_usd if self._billed else 0.0
+        self.cost_usd = None if cost is None or known is None else known + cost
+        self._billed = True
+
+    def note(self, change: Change) -> None:
+        """Write a change down before the next record; may be called from any thread."""
+        self._noted.append(_event(change, self.now()))
 
     async def complete(
         self, place: Place, slot: str, request: Request, *, template: str = ""
     ) -> tuple[str, Completion]:
         """Return the id of the call that answered `request` at `place`, and the answer.
+
+        Where the slot is bound to a chain, a model that fails is followed by the next, each with a call of
+        its own; the error of the last one asked stands.
 
         Raises:
             BudgetSpent: no call is left.
@@ -104,12 +104,61 @@ class Calls:
         settled = self._settled(place, digest)
         if settled is not None:
             return settled
+        if self.replay is not None:
+            return await self._replayed(self.replay, place, digest, request)
+        async with self.slots.lease(slot, tree=self.tree.id, attempt=place.subject[0]) as bound:
+            while True:
+                try:
+                    call = self._call(place, digest, request, template, slot, bound)
+                    completion = await self._ask(call, request, bound.way)
+                except CriticLoopError as error:
+                    change = bound.way.failed(error)
+                    if change is None:
+                        raise
+                    await self.record(_event(change, self.now()))
+                except BaseException:
+                    bound.way.left()
+                    raise
+                else:
+                    bound.way.answered()
+                    return call.id, completion
+
+    async def _replayed(
+        self, replay: Replay, place: Place, digest: str, request: Request
+    ) -> tuple[str, Completion]:
+        """Answer a call from a stored tree, within the budget, and write it down as if it were made now."""
+        lease = self._reserved()
+        stored, reply = replay.answer(place, digest, request)
+        call_id = f"{self.tree.id}.c{len(self.tree.calls) + 1}"
+        call = stored.model_copy(
+            update={"id": call_id, "place": place, "digest": digest, "sent_at": self._at()}
+        )
+        reply = reply.model_copy(update={"call": call.id, "ended_at": self._at()})
+        self.ledger.settle(
+            lease, calls=reply.sends, tokens=reply.usage.input_tokens + reply.usage.output_tokens
+        )
+        await self.record(call, reply)
+        if reply.status != "ok":
+            raise raised_again(reply)
+        return call.id, completion_of(reply)
+
+    def _reserved(self) -> Lease:
+        """Set one call aside.
+
+        Raises:
+            BudgetSpent: no call is left, or none is to be made any more.
+        """
         if self.halted is not None:
             raise self._no_further_call(self.halted)
         lease = self.ledger.reserve()
         if lease is None:
             self.spent = StopReason("budget", "the budget has no call left")
             raise BudgetSpent("the budget has no call left.", hint="Raise max_calls to go on.")
+        return lease
+
+    async def _ask(self, call: Call, request: Request, way: Way) -> Completion:
+        """Send one call to one model, within the budget."""
+        lease = self._reserved()
         if self._late():
             self.ledger.settle(lease, calls=0, tokens=0)
             raise self._time_is_up()
@@ -120,17 +169,16 @@ class Calls:
             return self._may_retry(retries)
 
         try:
-            async with self.slots.lease(slot, tree=self.tree.id, attempt=place.subject[0]) as bound:
-                call = self._call(place, digest, request, template, bound)
-                await self.record(call, durable=True)
-                sent = 1
-                asked = replace(request, may_retry=may_retry, may_send=self._may_send)
-                completion = await self._send(call, asked, bound.model, retries)
-                tokens = completion.usage.input_tokens + completion.usage.output_tokens
-                return call.id, completion
+            await self.record(call, durable=True)
+            sent = 1
+            asked = replace(request, may_retry=may_retry, may_send=self._may_send, retries=way.retries)
+            completion = await self._send(call, asked, way, retries)
         except NotSent as error:
             sent = self._taken_back(retries)
             raise (error if self.halted is None else self._no_further_call(self.halted)) from None
+        else:
+            tokens = completion.usage.input_tokens + completion.usage.output_tokens
+            return completion
         finally:
             self.ledger.settle(lease, calls=sent, tokens=tokens)
 
@@ -154,10 +202,12 @@ class Calls:
         for call in reversed(self.tree.calls_at(place)):
             reply = self.tree.replies.get(call.id)
             if reply is not None and reply.status == "ok" and call.digest == digest:
-                return call.id, _completion(reply)
+                return call.id, completion_of(reply)
         return None
 
-    def _call(self, place: Place, digest: str, request: Request, template: str, bound: Bound) -> Call:
+    def _call(
+        self, place: Place, digest: str, request: Request, template: str, slot: str, bound: Bound
+    ) -> Call:
         return Call(
             id=f"{self.tree.id}.c{len(self.tree.calls) + 1}",
             place=place,
@@ -166,33 +216,37 @@ class Calls:
             template=template,
             tools=to_json([asdict(t) for t in request.tools]).decode() if request.tools else "",
             output_schema=request.output.name if request.output else "",
-            binding=bound.spec,
+            binding=bound.way.model.spec,
             revision=bound.revision,
+            slot=slot,
             sampling=request.sampling,
             choices=request.choices,
-            sent_at=round(self.now(), 3),
+            score=request.score,
+            sent_at=self._at(),
         )
 
-    async def _send(self, call: Call, request: Request, model: Model, retries: Sequence[Lease]) -> Completion:
+    async def _send(self, call: Call, request: Request, way: Way, retries: Sequence[Lease]) -> Completion:
+        completion: Completion | None = None
         try:
             with boundary(ModelError, f"model {call.binding!r}"):
-                completion = await model.complete(self._within_deadline(self._heard(call, request)))
+                completion = await way.model.complete(self._within_deadline(self._heard(call, request)))
             if len(completion.choices) != request.choices:
                 raise ModelError(
                     f"model {call.binding!r} gave {len(completion.choices)} choices, not {request.choices}."
                 )
+            if way.rejects and request.accept is not None and (reason := request.accept(completion)):
+                raise OutputError(f"model {call.binding!r} gave an answer that cannot be used: {reason}")
         except asyncio.CancelledError:
-            await self.record(Reply(call=call.id, status="cancelled", ended_at=round(self.now(), 3)))
+            await self.record(self._ended(call, "cancelled", retries))
             raise
         except NotSent as error:
             code = "" if retries else NOT_SENT
-            ended_at = round(self.now(), 3)
-            await self.record(
-                Reply(call=call.id, status="cancelled", error=str(error), error_code=code, ended_at=ended_at)
-            )
+            unsent = Reply(call=call.id, status="cancelled", sends=max(1, len(retries)), ended_at=self._at())
+            await self.record(unsent.model_copy(update={"error": str(error), "error_code": code}))
             raise
         except CriticLoopError as error:
-            await self.record(self._failure(call, error))
+            reply = self._ended(call, "error", retries, completion)
+            await self.record(reply.model_copy(update={"error": str(error), "error_code": error.code}))
             if isinstance(error, DeadlineExceeded) and self._late():
                 raise self._time_is_up() from error
             if (
@@ -200,7 +254,7 @@ class Calls:
             ):  # not tried again: what was asked stays open
                 raise self._no_further_call(self.halted) from error
             raise
-        await self.record(self._reply(call, completion))
+        await self.record(self._ended(call, "ok", retries, completion))
         return completion
 
     def _heard(self, call: Call, request: Request) -> Request:
@@ -232,24 +286,15 @@ class Calls:
         timeouts = [t for t in (left, request.timeout_s) if t is not None]
         return replace(request, tree=self.tree.id, timeout_s=min(timeouts, default=None))
 
-    def _failure(self, call: Call, error: CriticLoopError) -> Reply:
-        return Reply(
-            call=call.id, status="error", error=str(error), error_code=error.code, ended_at=round(self.now(), 3)
-        )
+    def _ended(
+        self, call: Call, status: CallStatus, retries: Sequence[Lease], completion: Completion | None = None
+    ) -> Reply:
+        given = {} if completion is None else {name: getattr(completion, name) for name in GIVEN}
+        reply = Reply(call=call.id, status=status, sends=1 + len(retries), ended_at=self._at())
+        return reply.model_copy(update=given)
 
-    def _reply(self, call: Call, completion: Completion) -> Reply:
-        return Reply(
-            call=call.id,
-            status="ok",
-            choices=completion.choices,
-            usage=completion.usage,
-            raw_usage=completion.raw_usage,
-            model=completion.model,
-            weight_version=completion.weight_version,
-            request_id=completion.request_id,
-            prompt_token_ids=completion.prompt_token_ids,
-            ended_at=round(self.now(), 3),
-        )
+    def _at(self) -> float:
+        return round(self.now(), 3)
 
 
 def request_digest(request: Request) -> str:
@@ -265,16 +310,10 @@ def request_digest(request: Request) -> str:
     tools = [(t.name, t.description, t.parameters) for t in request.tools]
     schema = request.output.schema if request.output else None
     digest.update(to_json([tools, schema, request.sampling, request.choices]))
+    if request.score:
+        digest.update(to_json(request.score))
     return digest.hexdigest()
 
 
-def _completion(reply: Reply) -> Completion:
-    return Completion(
-        choices=reply.choices,
-        usage=reply.usage,
-        raw_usage=reply.raw_usage,
-        model=reply.model,
-        weight_version=reply.weight_version,
-        request_id=reply.request_id,
-        prompt_token_ids=reply.prompt_token_ids,
-    )
+def _event(change: Change, at: float) -> Event:
+    return Event(kind=change.kind, at=at, text=change.text, data=change.data)

@@ -62,8 +62,16 @@ class Critic(Protocol):
         """`unverified`: not asked about what verifiers have passed."""
         ...
 
-    async def critique(self, desk: Desk, attempt_id: str) -> Feedback:
-        """Return what it thinks; the node fills in subject, source, author and id."""
+    @property
+    def shadow(self) -> bool:
+        """Whether it is asked and recorded, but not obeyed: what goes wrong with it disturbs nobody."""
+        ...
+
+    async def critique(self, desk: Desk, attempt_id: str) -> Feedback | Sequence[Feedback]:
+        """Return what it thinks; the node fills in subject, source, author and id.
+
+        Of several, written at once, each that is obeyed supersedes the one before.
+        """
         ...
 
 

@@ -86,6 +86,7 @@ class PromptedActor(Prompted):
             output=desk.output.schema,
             sampling=self.sampling(ask.sampling, seed_of(ask.seed, turn)),
             choices=choices,
+            accept=lambda completion: _unusable_answer(desk, completion),
         )
 
     def conversation(self, desk: Desk, ask: Ask) -> tuple[Message, ...]:
@@ -127,6 +128,7 @@ class PromptedCritic(Prompted):
     output: CritiqueOutput
     sees: tuple[str, ...] = ("answer",)
     when: When = "always"
+    shadow: bool = False
 
     async def critique(self, desk: Desk, attempt_id: str) -> Feedback:
         """Ask once; a reply without a verdict or score is an abstention."""
@@ -141,7 +143,10 @@ class PromptedCritic(Prompted):
     async def _ask(self, desk: Desk, attempt_id: str, messages: tuple[Message, ...]) -> tuple[str, Completion]:
         seed = seed_of(desk.tree.asks[attempt_id].seed, self.name)
         request = Request(
-            messages=messages, output=self.output.schema, sampling=self.sampling(Sampling(), seed)
+            messages=messages,
+            output=self.output.schema,
+            sampling=self.sampling(Sampling(), seed),
+            accept=lambda completion: _unusable_critique(self.output, completion),
         )
         return await desk.calls.complete(self.place(attempt_id), self.slot, request, template=self.template_id)
 
@@ -164,12 +169,34 @@ class PromptedJudge(Prompted):
         messages = (*messages[:-1], with_blobs(messages[-1], tree.task))
         seed = seed_of(tree.asks[first].seed, tree.asks[second].seed, self.name)
         request = Request(
-            messages=messages, output=self.output.schema, sampling=self.sampling(Sampling(), seed)
+            messages=messages,
+            output=self.output.schema,
+            sampling=self.sampling(Sampling(), seed),
+            accept=lambda completion: _unusable_critique(self.output, completion),
         )
         call, completion = await desk.calls.complete(
             self.place(first, second), self.slot, request, template=self.template_id
         )
         return self.output.parse(completion.choices[0].message).model_copy(update={"calls": (call,)})
+
+
+def _unusable_answer(desk: Desk, completion: Completion) -> str:
+    """Return why none of the choices holds an answer; nothing if one does, or calls a tool."""
+    reason = ""
+    for choice in completion.choices:
+        if choice.message.tool_calls and desk.tools:
+            return ""
+        parsed = desk.output.parse(choice.message)
+        if parsed.found or parsed.status == "refused":
+            return ""
+        reason = parsed.reason or "it cannot be read"
+    return reason
+
+
+def _unusable_critique(output: CritiqueOutput, completion: Completion) -> str:
+    """Return why a critique cannot be read; nothing if it can."""
+    feedback = output.parse(completion.choices[0].message)
+    return feedback.reason if feedback.parse == "unparsed" else ""
 
 
 def critic_values(desk: Desk, attempt_id: str, sees: tuple[str, ...]) -> dict[str, Any]:

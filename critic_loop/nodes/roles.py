@@ -27,7 +27,7 @@ from critic_loop.core.errors import (
     boundary,
 )
 from critic_loop.core.messages import Message, assistant, user
-from critic_loop.core.protocols import Request
+from critic_loop.core.protocols import Completion, Request
 from critic_loop.core.records import Ask, Feedback, Place, Sampling, Verdict
 from critic_loop.nodes.desk import Desk, HumanCritic, Turn, When, seed_of
 from critic_loop.nodes.prompted import plain_text
@@ -55,6 +55,7 @@ class FunctionCritic:
     sees: tuple[str, ...] = ("answer",)
     when: When = "always"
     slot: str = "critic"
+    shadow: bool = False
 
     def __call__(self, view: View[Any]) -> Any:
         """Call the function itself, as in its own unit tests."""
@@ -108,7 +109,12 @@ async def ask_model(
 ) -> tuple[str, Any]:
     """Ask one question on behalf of a function; return the call's id and the parsed reply."""
     wanted = output_of(output)
-    request = Request(messages=(user(prompt),), output=wanted.schema, sampling=sampling)
+
+    def accept(completion: Completion) -> str:
+        parsed = wanted.parse(completion.choices[0].message)
+        return "" if parsed.found or parsed.status == "refused" else parsed.reason or "it cannot be read"
+
+    request = Request(messages=(user(prompt),), output=wanted.schema, sampling=sampling, accept=accept)
     call, completion = await desk.calls.complete(place, slot, request)
     parsed = wanted.parse(completion.choices[0].message)
     if not parsed.found:
@@ -155,7 +161,12 @@ def verifier(function: Callable[..., Any] | None = None, /, *, name: str = "") -
 def critic(function: Callable[..., Any], /) -> FunctionCritic: ...
 @overload
 def critic(
-    *, name: str = "", sees: tuple[str, ...] = ("answer",), when: When = "always", slot: str = "critic"
+    *,
+    name: str = "",
+    sees: tuple[str, ...] = ("answer",),
+    when: When = "always",
+    slot: str = "critic",
+    shadow: bool = False,
 ) -> Callable[[Callable[..., Any]], FunctionCritic]: ...
 def critic(
     function: Callable[..., Any] | None = None,
@@ -165,11 +176,21 @@ def critic(
     sees: tuple[str, ...] = ("answer",),
     when: When = "always",
     slot: str = "critic",
+    shadow: bool = False,
 ) -> Any:
-    """Make a critic of a function `(View) -> Feedback | bool | float`; it may `await view.ask(...)`."""
+    """Make a critic of a function `(View) -> Feedback | bool | float`; it may `await view.ask(...)`.
+
+    Args:
+        function: the function itself.
+        name: how records call it; the function's own name unless given.
+        sees: what it is shown of the attempt.
+        when: `unverified`: not asked about what verifiers have passed.
+        slot: whose model `view.ask` asks.
+        shadow: asked and recorded, never obeyed.
+    """
 
     def make(f: Callable[..., Any]) -> FunctionCritic:
-        return FunctionCritic(f, name or _name_of(f), "critic", sees, when, slot)
+        return FunctionCritic(f, name or _name_of(f), "critic", sees, when, slot, shadow)
 
     return make if function is None else make(function)
 
@@ -264,6 +285,12 @@ def _fitted(value: Any, desk: Desk) -> Parsed[Any]:
             return Parsed(desk.output.load(desk.output.dump(value)))
     except OutputError as error:
         return Parsed.unparsed(f"{type(value).__name__} was returned: {error}")
+
+
+def abstention(error: CriticLoopError) -> Feedback:
+    """Return a critic's failure as what it is: no verdict, no score, and the reason."""
+    parse = "refused" if error.code == "refused" else "error"
+    return Feedback.abstain(str(error), parse=parse, data={"error": error.code})
 
 
 def is_job_error(error: CriticLoopError) -> bool:

@@ -18,7 +18,7 @@ from critic_loop.core.tree import Tree
 from critic_loop.core.value import value_of
 from critic_loop.nodes.calls import BudgetSpent
 from critic_loop.nodes.desk import Critic, Desk, HumanCritic, ToolLike, Turn
-from critic_loop.nodes.roles import is_job_error
+from critic_loop.nodes.roles import abstention, is_job_error
 
 Source = Literal["verifier", "critic"]
 T = TypeVar("T")
@@ -240,33 +240,39 @@ async def _judge(desk: Desk, attempt_id: str, critic: Critic, source: Source) ->
     if said(desk.tree, attempt_id, source, critic.name):
         return
     try:
-        feedback = await critic.critique(desk, attempt_id)
+        given = await critic.critique(desk, attempt_id)
     except BudgetSpent:
         return
     except CriticLoopError as error:
-        if is_job_error(error):
+        if is_job_error(error) and not critic.shadow:
             raise
-        feedback = abstention(error)
-    await add(desk, feedback, attempt_id, source, critic.name)
+        given = abstention(error)
+    each = (given,) if isinstance(given, Feedback) else tuple(given)
+    if critic.shadow:
+        each = tuple(feedback.model_copy(update={"obeyed": False}) for feedback in each)
+    await add(desk, each, attempt_id, source, critic.name)
 
 
-def abstention(error: CriticLoopError) -> Feedback:
-    """Return a critic's failure as what it is: no verdict, no score, and the reason."""
-    parse = "refused" if error.code == "refused" else "error"
-    return Feedback.abstain(str(error), parse=parse, data={"error": error.code})
+async def add(
+    desk: Desk, each: Feedback | Sequence[Feedback], attempt_id: str, source: str, author: str
+) -> None:
+    """Write feedback on a whole attempt down, or what its subject says it is about; several at once.
 
-
-async def add(desk: Desk, feedback: Feedback, attempt_id: str, source: str, author: str) -> None:
-    """Write feedback on a whole attempt down, or what its subject says it is about."""
-    addressed = feedback.model_copy(
-        update={
-            "id": desk.tree.next_feedback_id(),
+    Of several, each that is obeyed supersedes the obeyed one before.
+    """
+    first, obeyed, addressed = len(desk.tree.feedback) + 1, None, list[Feedback]()
+    for k, feedback in enumerate((each,) if isinstance(each, Feedback) else each):
+        update = {
+            "id": f"{desk.tree.id}.f{first + k}",
             "subject": feedback.subject or Subject.of(attempt_id),
             "source": source,
             "author": author,
         }
-    )
-    await desk.calls.record(addressed)
+        if feedback.obeyed and obeyed is not None:
+            update["supersedes"] = obeyed
+        obeyed = update["id"] if feedback.obeyed else obeyed
+        addressed.append(feedback.model_copy(update=update))
+    await desk.calls.record(*addressed)
 
 
 # -- judge -------------------------------------------------------------------------------------

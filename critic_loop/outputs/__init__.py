@@ -7,11 +7,13 @@ from critic_loop.outputs.answer import output_of
 from critic_loop.outputs.base import CritiqueOutput, Output, Parsed
 from critic_loop.outputs.critique import Critique, CritiqueJson, Rubric, critique_of
 from critic_loop.outputs.final import agree, final_part, normalised
+from critic_loop.outputs.likelihood import LIKELIHOODS, Likelihood
 from critic_loop.outputs.plain import BoxedOutput, ChoiceOutput, CodeOutput, TextOutput
 from critic_loop.outputs.typed import JsonOutput
 from critic_loop.outputs.verdict import PairVerdict, VerdictLine
 
 __all__ = [
+    "LIKELIHOODS",
     "BoxedOutput",
     "ChoiceOutput",
     "CodeOutput",
@@ -19,6 +21,7 @@ __all__ = [
     "CritiqueJson",
     "CritiqueOutput",
     "JsonOutput",
+    "Likelihood",
     "Output",
     "PairVerdict",
     "Parsed",

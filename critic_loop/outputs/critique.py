@@ -17,6 +17,7 @@ from critic_loop.core.protocols import OutputSchema
 from critic_loop.core.records import Criterion, Feedback, Span, Step, Verdict
 from critic_loop.outputs.base import CritiqueOutput, Parsed, visible
 from critic_loop.outputs.jsontext import find_last
+from critic_loop.outputs.likelihood import LIKELIHOODS
 from critic_loop.outputs.typed import JsonOutput
 from critic_loop.outputs.verdict import PairVerdict, VerdictLine, share_in, verdict_in
 
@@ -238,5 +239,5 @@ def critique_of(given: str | CritiqueOutput) -> CritiqueOutput:
         found = found()
     if isinstance(found, CritiqueOutput):
         return found
-    known = ", ".join([*by_name, *plugins.names(GROUP)])
+    known = ", ".join([*by_name, *LIKELIHOODS, *plugins.names(GROUP)])
     raise ConfigError(f"There is no critique format {given!r}; there are {known}, or 'package.module:name'.")

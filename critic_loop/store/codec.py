@@ -51,7 +51,7 @@ KEYS = (
     "cost_usd", "elapsed_s", "tree", "task", "recipe", "recipe_digest", "key", "origin", "created_at",
     "schema_version", "prompt", "reference", "checks", "licence", "tags", "language", "parent",
     "sha256", "media_type", "arguments", "arguments_text", "call_id", "is_error", "provider",
-    "prompt_tokens", "completion_tokens", "total_tokens", "rests_on",
+    "prompt_tokens", "completion_tokens", "total_tokens", "rests_on", "slot", "sends", "busy_s",
 )  # fmt: skip
 """Names that are written as codes. Append only: the place in this list is the code."""
 

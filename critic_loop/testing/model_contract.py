@@ -22,7 +22,7 @@ import pytest
 
 from critic_loop.core.errors import ModelError
 from critic_loop.core.messages import user
-from critic_loop.core.protocols import Completion, Model, Request
+from critic_loop.core.protocols import Completion, Model, Request, scored_choices
 from critic_loop.core.records import Sampling
 
 T = TypeVar("T")
@@ -92,6 +92,16 @@ class ModelContract:
         for choice in (await model.complete(request)).choices:
             if choice.token_ids is not None and choice.logprobs is not None:
                 assert len(choice.token_ids) == len(choice.logprobs)
+
+    async def test_a_given_text_is_scored_or_refused(self, model: Model) -> None:
+        """A model that cannot score raises, or gives something that is not taken for scores."""
+        asked = Request(messages=self.request().messages, score=("Yes", "No it is not"), choices=2)
+        with suppress(ModelError):
+            for choice in scored_choices(asked, await model.complete(asked)):
+                assert choice.logprobs is not None
+                assert choice.token_ids is None or len(choice.token_ids) == len(choice.logprobs)
+                assert max(choice.logprobs) <= 0
+                assert not choice.message.sampled
 
     async def test_streamed_text_is_the_answers_text(self, model: Model) -> None:
         """The pieces given to `on_text` add up to the first choice; a model may give one piece or none."""

@@ -33,6 +33,10 @@ class Reply:
     """Name and arguments text of each call."""
     finish_reason: str = ""
     """`stop`, or `tool_calls` where there are some, unless given."""
+    first_tokens: tuple[tuple[str, float], ...] = ()
+    """The likeliest first tokens with their log-probabilities, where a request asks for `top_logprobs`."""
+    prompt_logprob: float | None = None
+    """Of every token of the last message, where a request asks for those of its prompt; else made up."""
 
     @property
     def ended(self) -> str:
@@ -157,6 +161,34 @@ def _typed_instance(  # noqa: PLR0911  # one return for each of JSON's types
             return _prose(rng, 24)[: schema.get("maxLength", 24)]
 
 
+# -- errors ------------------------------------------------------------------------------------
+
+
+_ERRORS: dict[str, tuple[int, str, str, str]] = {
+    # kind: status, type, code, message
+    "rate_limit": (429, "requests", "rate_limit_exceeded", "Rate limit reached for requests."),
+    "quota": (429, "insufficient_quota", "insufficient_quota", "You exceeded your current quota."),
+    "server_error": (500, "server_error", "server_error", "The server had an error."),
+    "unavailable": (503, "server_error", "overloaded", "The engine is overloaded."),
+    "auth": (401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided: {key}."),
+    "forbidden": (403, "invalid_request_error", "unsupported_region", "Not allowed from here."),
+    "credit": (402, "billing", "payment_required", "This account has no credit left."),
+    "context": (
+        400, "invalid_request_error", "context_length_exceeded",
+        "This model's maximum context length is 2048 tokens. However, your messages are longer.",
+    ),
+    "content_filter": (400, "invalid_request_error", "content_filter", "The prompt was filtered."),
+    "unknown_model": (404, "invalid_request_error", "model_not_found", "The model does not exist."),
+    "error_in_200": (200, "server_error", "server_error", "The upstream provider had an error."),
+}  # fmt: skip
+
+
+def chat_error_body(kind: str, key: str) -> tuple[int, Body]:
+    """Return the status and body of a fault."""
+    status, type_, code, message = _ERRORS[kind]
+    return status, {"error": {"message": message.format(key=key), "type": type_, "param": None, "code": code}}
+
+
 # -- bodies and streams ------------------------------------------------------------------------
 
 
@@ -189,7 +221,20 @@ def completion_body(body: Mapping[str, Any], replies: Sequence[Reply], *, number
     answer |= {"choices": choices, "usage": _usage(body, replies)}
     if body.get("return_token_ids"):
         answer["prompt_token_ids"] = [token_id(token) for token in prompt_tokens(body)]
+    if body.get("prompt_logprobs") is not None:
+        answer["prompt_logprobs"] = _prompt_logprobs(body, replies[0].prompt_logprob if replies else None)
     return answer
+
+
+def _prompt_logprobs(body: Mapping[str, Any], given: float | None) -> list[Body | None]:
+    """Return what vLLM does: nothing for the first token, for others a mapping from id to log-probability."""
+    tokens = prompt_tokens(body)
+    last = len(tokens) - len(tokens_of(_content_text(body["messages"][-1])))
+    entries: list[Body | None] = [None]
+    for index, token in enumerate(tokens[1:], start=1):
+        logprob = _logprob(token)["logprob"] if given is None or index < last else given
+        entries.append({str(token_id(token)): {"logprob": logprob, "rank": 1, "decoded_token": token}})
+    return entries
 
 
 def _envelope(body: Mapping[str, Any], number: int, kind: str) -> Body:
@@ -209,7 +254,11 @@ def _choice(body: Mapping[str, Any], reply: Reply, index: int, number: int) -> B
     if reply.tool_calls:
         message["tool_calls"] = [_tool_call(reply, i, index, number) for i in range(len(reply.tool_calls))]
     choice: Body = {"index": index, "message": message, "finish_reason": reply.ended, "logprobs": None}
-    return choice | _token_fields(body, tokens_of(reply.text or ""))
+    fields = _token_fields(body, tokens_of(reply.text or ""))
+    if reply.first_tokens and body.get("top_logprobs") and fields.get("logprobs"):
+        tops = [{"token": t, "logprob": p, "bytes": list(t.encode())} for t, p in reply.first_tokens]
+        fields["logprobs"]["content"][0]["top_logprobs"] = tops[: body["top_logprobs"]]
+    return choice | fields
 
 
 def _tool_call(reply: Reply, call: int, index: int, number: int) -> Body:

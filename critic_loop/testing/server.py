@@ -1,4 +1,6 @@
-"""A small OpenAI-compatible server on loopback that can fail in every way that real ones do.
+"""A small server on loopback that can fail in every way that real ones do.
+
+It answers at `/v1/chat/completions` as OpenAI and vLLM do, and at `/v1/messages` as Anthropic does.
 
     async with TestServer(["first reply", Fault("rate_limit", retry_after_s=0.1), "second"]) as server:
         model = resolve(f"chat:test@{server.url}")
@@ -7,8 +9,8 @@ As a process, where replies are a function of the request's content:
 
     python -m critic_loop.testing.server --port 0 --delay-ms 50 --reply-bytes 4096 --log requests.jsonl
 
-Knows HTTP, faults and counting. What a body looks like is in `testing.replies`. Does not know the
-client: no code is shared with `models`.
+Knows what was asked and which answer or fault is next. How these travel is in `testing.answers`. Does not
+know the client: no code is shared with `models`.
 """
 
 from __future__ import annotations
@@ -23,53 +25,25 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias, cast, get_args
+from typing import Self, TypeAlias, cast
 
 import orjson
 from aiohttp import web
 
 from critic_loop.core.messages import Message
-from critic_loop.testing.replies import (
-    Body,
-    Reply,
-    completion_body,
-    completion_chunks,
-    content_digest,
-    hashed_replies,
-    reply_of,
+from critic_loop.testing.answers import (
+    CHAT,
+    MESSAGES,
+    Answering,
+    Fault,
+    Format,
+    error_response,
+    json_response,
 )
-
-FaultKind = Literal[
-    "auth", "broken_json", "content_filter", "context", "credit", "cut", "drop", "empty", "error_in_200",
-    "forbidden", "hang", "quota", "rate_limit", "refusal", "server_error", "slow", "unavailable",
-    "unknown_model",
-]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One way to fail.
-
-    `cut` breaks the connection in the middle of the body and `drop` before the answer; `slow` sends
-    the body in small pieces, `hang` never answers; `credit` is a 402 and `quota` a 429 without
-    credit; `empty` has no choices; `error_in_200` is an error body with a good status.
-    """
-
-    kind: FaultKind
-    retry_after_s: float | None = None
-    """Sent as a Retry-After header with `rate_limit` and `unavailable`."""
-    pause_s: float = 0.02
-    """Between the pieces of a slow body."""
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Return the fault in a header, as in `rate_limit` or `rate_limit;0.5` (Retry-After)."""
-        kind, _, retry_after = text.partition(";")
-        if kind not in get_args(FaultKind):
-            raise ValueError(f"there is no fault {kind!r}; known: {', '.join(get_args(FaultKind))}")
-        return cls(cast("FaultKind", kind), float(retry_after) if retry_after else None)
+from critic_loop.testing.replies import Body, Reply, content_digest, reply_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,33 +59,15 @@ class Received:
 
     @property
     def text(self) -> str:
-        """The last message's text, where it is plain."""
-        content = self.body["messages"][-1].get("content")
-        return content if isinstance(content, str) else ""
+        """The last message's text; other parts are left out."""
+        content = self.body["messages"][-1].get("content") or ""
+        return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 
 Given: TypeAlias = str | Message | Reply | Fault | Sequence[str | Message | Reply]
 """A reply, one for each choice, or a fault."""
 Handler: TypeAlias = Callable[[Received], Given | Awaitable[Given]]
 FaultPlan: TypeAlias = Sequence[Fault | None] | Callable[[Received], Fault | None]
-
-_STATUS: dict[str, tuple[int, str, str, str]] = {
-    # kind: status, type, code, message
-    "rate_limit": (429, "requests", "rate_limit_exceeded", "Rate limit reached for requests."),
-    "quota": (429, "insufficient_quota", "insufficient_quota", "You exceeded your current quota."),
-    "server_error": (500, "server_error", "server_error", "The server had an error."),
-    "unavailable": (503, "server_error", "overloaded", "The engine is overloaded."),
-    "auth": (401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided: {key}."),
-    "forbidden": (403, "invalid_request_error", "unsupported_region", "Not allowed from here."),
-    "credit": (402, "billing", "payment_required", "This account has no credit left."),
-    "context": (
-        400, "invalid_request_error", "context_length_exceeded",
-        "This model's maximum context length is 2048 tokens. However, your messages are longer.",
-    ),
-    "content_filter": (400, "invalid_request_error", "content_filter", "The prompt was filtered."),
-    "unknown_model": (404, "invalid_request_error", "model_not_found", "The model does not exist."),
-    "error_in_200": (200, "server_error", "server_error", "The upstream provider had an error."),
-}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -166,6 +122,7 @@ class TestServer:
         key: str | None = None,
         faults: FaultPlan = (),
         delay_s: float = 0.0,
+        capacity: int | None = None,
         reply_bytes: int = 64,
         log: str | Path | None = None,
         models: Sequence[str] = ("test",),
@@ -175,9 +132,10 @@ class TestServer:
 
         Args:
             replies: a list, a function of the request, or None for replies hashed from the request.
-            key: the bearer token without which requests are refused.
+            key: the bearer token, or `x-api-key`, without which requests are refused.
             faults: a plan, one entry per request, or a function of the request.
             delay_s: how long each request waits before its answer.
+            capacity: requests in flight above which others are refused with 429.
             reply_bytes: the length of hashed replies.
             log: a file to which requests are appended.
             models: the names that `/v1/models` lists.
@@ -189,11 +147,12 @@ class TestServer:
         self._faults: deque[Fault | None] = deque() if callable(faults) else deque(faults)
         self._key = key
         self._delay_s = delay_s
+        self._capacity = capacity
+        self._working = 0
         self._reply_bytes = reply_bytes
         self._models = tuple(models)
         self._port = port
         self._runner: web.AppRunner | None = None
-        self._answers: _Answers = _Answers()
         self.log = Log(Path(log) if log else None)
 
     @property
@@ -209,7 +168,8 @@ class TestServer:
     async def start(self) -> None:
         """Listen on loopback."""
         app = web.Application(client_max_size=256 * 1024**2)
-        app.router.add_post("/v1/chat/completions", self._completions)
+        app.router.add_post("/v1/chat/completions", partial(self._completions, CHAT))
+        app.router.add_post("/v1/messages", partial(self._completions, MESSAGES))
         app.router.add_get("/v1/models", self._list_models)
         app.router.add_post("/faults", self._add_faults)
         app.router.add_delete("/faults", self._clear_faults)
@@ -238,24 +198,31 @@ class TestServer:
 
     # -- endpoints -----------------------------------------------------------------------------
 
-    async def _completions(self, request: web.Request) -> web.StreamResponse:
-        if (refusal := self._unauthorised(request)) is not None:
+    async def _completions(self, form: Format, request: web.Request) -> web.StreamResponse:
+        if (refusal := self._unauthorised(form, request)) is not None:
             return refusal
         received = await self._received(request)
         self.log.arrived(received)
+        answering = Answering(form, request, received.body, received.number)
         how = "dropped"
+        full = self._capacity is not None and self._working >= self._capacity
+        self._working += not full
         try:
-            if self._delay_s:
+            if self._delay_s and not full:
                 await asyncio.sleep(self._delay_s)
-            given = self._fault(received) or await self._given(received)
+            if (wrong := form.wrong(received.body, received.headers)) is not None:
+                how = "refused"
+                return json_response(wrong, 400)
+            given = Fault("rate_limit") if full else self._fault(received) or await self._given(form, received)
             if isinstance(given, Fault):
-                response = await self._answers.fault(given, request, received)
+                response = await answering.fault(given)
                 how = f"fault:{given.kind}"
                 return response
-            response = await self._answers.success(given, request, received)
+            response = await answering.success(given)
             how = "completed"
             return response
         finally:
+            self._working -= not full
             self.log.ended(received, how)
 
     async def _received(self, request: web.Request) -> Received:
@@ -267,13 +234,13 @@ class TestServer:
             digest=content_digest(body),
         )
 
-    def _unauthorised(self, request: web.Request) -> web.Response | None:
+    def _unauthorised(self, form: Format, request: web.Request) -> web.Response | None:
         if self._key is None:
             return None
-        given = request.headers.get("Authorization", "")
-        if hmac.compare_digest(given.encode(), f"Bearer {self._key}".encode()):
+        given = form.key_in(request.headers)
+        if hmac.compare_digest(given.encode(), self._key.encode()):
             return None
-        return _error(Fault("auth"), given.removeprefix("Bearer "))
+        return error_response(form, Fault("auth"), given)
 
     def _fault(self, received: Received) -> Fault | None:
         header = received.headers.get("X-Fault")
@@ -283,15 +250,15 @@ class TestServer:
             return self._fault_for(received)
         return self._faults.popleft() if self._faults else None
 
-    async def _given(self, received: Received) -> Fault | list[Reply]:
-        wanted = int(received.body.get("n") or 1)
+    async def _given(self, form: Format, received: Received) -> Fault | list[Reply]:
+        wanted = form.choices(received.body)
         if self._handler is not None:
             given = self._handler(received)
             given = await given if inspect.isawaitable(given) else given
         elif self._script is not None:
             given = _take(self._script, wanted)
         else:
-            return hashed_replies(received.body, reply_bytes=self._reply_bytes)
+            return form.replies(received.body, self._reply_bytes)
         if isinstance(given, Fault):
             return given
         if isinstance(given, str | Message | Reply):
@@ -299,23 +266,24 @@ class TestServer:
         return [reply_of(one) for one in given]
 
     async def _list_models(self, request: web.Request) -> web.Response:
-        if (refusal := self._unauthorised(request)) is not None:
+        form = MESSAGES if "anthropic-version" in request.headers else CHAT
+        if (refusal := self._unauthorised(form, request)) is not None:
             return refusal
         listed = [{"id": name, "object": "model", "created": 0, "owned_by": "test"} for name in self._models]
-        return _json({"object": "list", "data": listed})
+        return json_response({"object": "list", "data": listed})
 
     async def _add_faults(self, request: web.Request) -> web.Response:
         asked = orjson.loads(await request.read())
         fault = replace(Fault.parse(asked["kind"]), retry_after_s=asked.get("retry_after_s"))
         self._faults.extend([fault] * int(asked.get("times", 1)))
-        return _json({"planned": len(self._faults)})
+        return json_response({"planned": len(self._faults)})
 
     async def _clear_faults(self, _: web.Request) -> web.Response:
         self._faults.clear()
-        return _json({"planned": 0})
+        return json_response({"planned": 0})
 
     async def _counts(self, _: web.Request) -> web.Response:
-        return _json({"requests": len(self.log.requests), "counts": dict(self.log.counts)})
+        return json_response({"requests": len(self.log.requests), "counts": dict(self.log.counts)})
 
 
 def _take(script: deque[Given], wanted: int) -> Given:
@@ -329,92 +297,12 @@ def _take(script: deque[Given], wanted: int) -> Given:
     return [first, *cast("list[str | Message | Reply]", rest)]
 
 
-class _Answers:
-    """How answers and faults go over the wire."""
-
-    async def success(
-        self, replies: Sequence[Reply], request: web.Request, received: Received, *, fault: Fault | None = None
-    ) -> web.StreamResponse:
-        number = received.number
-        if received.body.get("stream"):
-            chunks = completion_chunks(received.body, replies, number=number)
-            lines = [b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks]
-            return await self._pieces([*lines, b"data: [DONE]\n\n"], request, fault, "text/event-stream")
-        payload = orjson.dumps(completion_body(received.body, replies, number=number))
-        if fault is None:
-            headers = {"x-request-id": f"req-{number}"}
-            return web.Response(body=payload, content_type="application/json", headers=headers)
-        size = max(1, len(payload) // 8)
-        pieces = [payload[start : start + size] for start in range(0, len(payload), size)]
-        return await self._pieces(pieces, request, fault, "application/json")
-
-    async def _pieces(
-        self, pieces: Sequence[bytes], request: web.Request, fault: Fault | None, content_type: str
-    ) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": content_type})
-        if fault is not None and fault.kind == "cut":
-            response.content_length = sum(map(len, pieces))
-        await response.prepare(request)
-        for index, piece in enumerate(pieces):
-            if fault is not None and fault.kind == "cut" and index == len(pieces) // 2:
-                _abort(request)
-                return response
-            if fault is not None and fault.kind == "slow":
-                await asyncio.sleep(fault.pause_s)
-            await response.write(piece)
-        with suppress(ConnectionError):
-            await response.write_eof()
-        return response
-
-    async def fault(self, fault: Fault, request: web.Request, received: Received) -> web.StreamResponse:
-        match fault.kind:
-            case "cut" | "slow":
-                replies = hashed_replies(received.body, reply_bytes=256)
-                return await self.success(replies, request, received, fault=fault)
-            case "drop":
-                _abort(request)
-                return web.Response()
-            case "hang":
-                await asyncio.sleep(3600)
-                return web.Response()
-            case "refusal":
-                refusal = Reply(refusal="I cannot help with that.")
-                return await self.success([refusal] * int(received.body.get("n") or 1), request, received)
-            case _:
-                return _plain_fault(fault, received)
-
-
-def _plain_fault(fault: Fault, received: Received) -> web.Response:
-    if fault.kind == "broken_json":
-        return web.Response(body=b'{"choices": [{"mess', content_type="application/json")
-    if fault.kind == "empty":
-        return _json(completion_body(received.body, [], number=received.number))
-    return _error(fault, received.headers.get("Authorization", "").removeprefix("Bearer "))
-
-
-def _abort(request: web.Request) -> None:
-    if request.transport is not None:
-        request.transport.abort()
-
-
-def _error(fault: Fault, key: str) -> web.Response:
-    status, kind, code, message = _STATUS[fault.kind]
-    error = {"message": message.format(key=key), "type": kind, "param": None, "code": code}
-    response = _json({"error": error}, status)
-    if fault.retry_after_s is not None:
-        response.headers["Retry-After"] = f"{fault.retry_after_s:g}"
-    return response
-
-
-def _json(content: Any, status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(content), status=status, content_type="application/json")
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the server as a process; its address is the first line that it prints."""
     parser = argparse.ArgumentParser(prog="python -m critic_loop.testing.server", description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--delay-ms", type=float, default=0.0)
+    parser.add_argument("--capacity", type=int, help="requests in flight above which others get a 429")
     parser.add_argument("--reply-bytes", type=int, default=64)
     parser.add_argument("--log", type=Path)
     parser.add_argument("--key", help="bearer token to ask for")
@@ -423,6 +311,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     server = TestServer(
         key=given.key,
         delay_s=given.delay_ms / 1000,
+        capacity=given.capacity,
         reply_bytes=given.reply_bytes,
         log=given.log,
         models=given.model or ["test"],

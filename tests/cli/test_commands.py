@@ -163,6 +163,17 @@ def test_recipes(cli: Cli) -> None:
     assert "max_rounds 4" in page
 
 
+def test_a_recipe_page_says_who_is_not_obeyed_and_who_is_asked_next(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "two.toml").write_text(
+        'search = { kind = "refine" }\ncritics = [\n'
+        '  { agent = "critic/stepwise", escalate = { slot = "hosted", below = 0.6 } },\n'
+        '  { agent = "critic/verdict", slot = "candidate", shadow = true },\n]\n'
+    )
+    page = " ".join(cli("recipes", "show", "two.toml").out.split())
+    assert "always; slot hosted where it is less sure than 0.6" in page
+    assert "slot candidate; a shadow: not obeyed" in page
+
+
 def test_demo(cli: Cli, serve: Serve, tmp_path: Path) -> None:
     command = ("demo", "--puzzles", "20", "--calls", "3", "--actor", spec(serve(plays_countdown)))
     shown = cli(*command)

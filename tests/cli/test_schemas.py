@@ -49,6 +49,7 @@ def writes(cli: Cli, serve: Serve, tmp_path: Path) -> Callable[[str], list[Any]]
             ("failures", DB, "--by", "recipe"),
         ],
         "models": [("models", "--probe", "--critic", "embedded:chess", "--judge", "embedded:countdown")],
+        "models-probe": [("models", "probe", spec(serve())), ("models", "probe", spec(serve()), "--refresh")],
         "new": [("new", "recipe", "mine")],
         "recipes": [("recipes", "list"), ("recipes", "show", "refine-rubric")],
         "recipes-check": [("recipes", "check"), ("recipes", "check", "bad.toml")],

@@ -4,7 +4,8 @@ import pytest
 
 from critic_loop.core.errors import RateLimited
 from critic_loop.demo.model import embedded
-from critic_loop.models import VLLM, ChatModel, Limited, Retrying, RetryPolicy
+from critic_loop.graph.langchain import LangChainModel
+from critic_loop.models import ANTHROPIC, VLLM, ChatModel, Limited, Retrying, RetryPolicy, resolve
 from critic_loop.testing import Fault, ScriptedModel, TestServer
 from critic_loop.testing.model_contract import ModelContract
 
@@ -42,12 +43,43 @@ class TestEmbeddedModel(ModelContract):
         await model.aclose()
 
 
+class TestLangChain(ModelContract):
+    """Over a chat model of `langchain-core`."""
+
+    @pytest.fixture
+    def model(self):
+        return LangChainModel(_chat("so be it"))
+
+    @pytest.fixture
+    def secret(self):
+        return "sk-0123456789"
+
+    @pytest.fixture
+    def broken(self):
+        return LangChainModel(_chat(RuntimeError("not with sk-0123456789")))
+
+
+def _chat(reply):
+    from langchain_core.language_models import GenericFakeChatModel
+    from langchain_core.messages import AIMessage
+
+    def replies():
+        while True:
+            if isinstance(reply, Exception):
+                raise reply
+            usage = {"input_tokens": 3, "output_tokens": 3, "total_tokens": 6}
+            yield AIMessage(content=reply, usage_metadata=usage)
+
+    return GenericFakeChatModel(messages=replies())
+
+
 class Served(ModelContract):
     """Over a server that asks for a key."""
 
     @pytest.fixture
     def secret(self, monkeypatch):
-        monkeypatch.setenv("VLLM_API_KEY", KEY)
+        for name in ("VLLM_API_KEY", "ANTHROPIC_API_KEY"):
+            monkeypatch.setenv(name, KEY)
         return KEY
 
     @pytest.fixture
@@ -75,9 +107,19 @@ class TestChatModel(Served):
         return ChatModel("test", url=url, profile=VLLM)
 
 
+class TestAnthropic(Served):
+    def made(self, url):
+        return ChatModel("test", url=url, profile=ANTHROPIC)
+
+
 class TestRetrying(Served):
     def made(self, url):
         return Retrying(ChatModel("test", url=url, profile=VLLM), RetryPolicy(first_wait_s=0.01))
+
+
+class TestRecipe(Served):
+    def made(self, url):
+        return resolve(f"loop:try-again@vllm:test@{url}")
 
 
 class TestLimited(Served):

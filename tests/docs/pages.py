@@ -329,4 +329,5 @@ def environment_for(url: str, folder: Path) -> dict[str, str]:
         "OPENAI_API_KEY": "no key at all",
         "OPENAI_BASE_URL": url,
         "OLLAMA_HOST": url.removesuffix("/v1"),
+        "XDG_CACHE_HOME": str(folder / ".cache"),
     }

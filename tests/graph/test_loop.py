@@ -401,7 +401,7 @@ async def test_retries_count_against_the_budget() -> None:
     async with TestServer(["unused"], faults=lambda request: Fault("server_error")) as server:
         model = resolve(f"chat:test@{server.url}", settings={"attempts": 9})
         assert isinstance(model, Retrying)
-        hasty = Retrying(model._model, RetryPolicy(attempts=9, same_error=9, first_wait_s=0.001))
+        hasty = Retrying(model.inner, RetryPolicy(attempts=9, same_error=9, first_wait_s=0.001))
         loop = cl.Loop("try-again", actor=hasty, verifiers=[never], max_calls=3)
         result = await loop.run("x")
         assert len(server.requests) == 3

@@ -12,18 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.runnables import RunnableLambda
 
 import critic_loop as cl
 from critic_loop.assets import Library
-from critic_loop.core.errors import ConfigError, DeadlineExceeded, ModelError, SearchError, StoreError
+from critic_loop.core.errors import (
+    ConfigError,
+    DeadlineExceeded,
+    ModelError,
+    RateLimited,
+    SearchError,
+    StoreError,
+)
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import Move, Request, Stop
-from critic_loop.graph.assemble import identity
+from critic_loop.graph.identity import identity
+from critic_loop.models import Priced, Retrying, RetryPolicy, Tariff, resolve
 from critic_loop.search import Nest, Refine, Sample
 from critic_loop.select import best_value
 from critic_loop.store import open_store
 from critic_loop.store.memory import MemoryStore
-from critic_loop.testing import ScriptedModel
+from critic_loop.testing import ScriptedModel, TestServer
 from tests.graph.conftest import counting, is_42, never
 
 pytestmark = pytest.mark.anyio
@@ -32,6 +41,10 @@ ROOT = Path(__file__).parents[2]
 
 def a_loop(**parts: Any) -> cl.Loop[Any]:
     return cl.Loop("try-again", **{"actor": counting(), "verifiers": [never], **parts})
+
+
+def priced(model: ScriptedModel) -> Priced:
+    return Priced(model, Tariff(input_usd_per_mtok=1, output_usd_per_mtok=1))
 
 
 # -- money ---------------------------------------------------------------------------------------
@@ -45,11 +58,47 @@ def a_loop(**parts: Any) -> cl.Loop[Any]:
         (cl.Verified() & cl.Spent(usd=1)) | cl.Failing(2),
     ],
 )
-def test_a_rule_about_money_is_refused_until_prices_are_known(rule: Any) -> None:
-    with pytest.raises(
-        ConfigError, match=r"money cannot be counted until prices are known\. Use tokens= or calls="
-    ):
+def test_a_limit_on_money_wants_to_know_every_price(rule: Any) -> None:
+    with pytest.raises(ConfigError, match=r"nobody knows what 'scripted' costs\. Set gpu_usd_per_hour, or"):
         a_loop(stop=rule)
+    loop = a_loop(stop=rule, actor=priced(counting()))
+    with pytest.raises(ConfigError, match="nobody knows what 'other' costs"):
+        asyncio.run(loop.swap("actor", ScriptedModel([], spec="other")))
+    with pytest.raises(ConfigError, match="nobody counts what 'RunnableLambda' spends"):
+        a_loop(stop=rule, actor=RunnableLambda(lambda messages: "42"))
+
+
+async def test_money_is_counted_for_every_call_and_over_a_resume(store: str) -> None:
+    """One USD a call: an actor of one output token at a million USD for a million."""
+
+    def make(calls: int) -> cl.Loop[Any]:
+        actor = Priced(ScriptedModel(lambda r: "x"), Tariff(input_usd_per_mtok=0, output_usd_per_mtok=1e6))
+        return a_loop(actor=actor, store=store, max_calls=calls, stop=cl.Spent(usd=4))
+
+    async with make(3) as loop:
+        first = await loop.run("x", tree_id="t")
+        assert (first.stop, first.spend.cost_usd) == ("budget", 3.0)
+    async with make(99) as loop:
+        again = await loop.run("x", tree_id="t")
+    assert (again.stop, again.spend.cost_usd, again.spend.calls) == ("spent", 4.0, 4)
+
+
+async def test_retries_count_after_a_resume_too(store: str) -> None:
+    def make(replies: list[Any], calls: int) -> cl.Loop[Any]:
+        model = Retrying(ScriptedModel(replies), RetryPolicy(first_wait_s=0.001))
+        return a_loop(actor=model, store=store, max_calls=calls)
+
+    async with make([RateLimited("busy"), RateLimited("busy"), "41", "41"], 4) as loop:
+        assert (await loop.run("x", tree_id="t")).spend.calls == 4
+    async with make(["41"] * 9, 5) as loop:
+        result = await loop.run("x", tree_id="t")
+    assert (result.stop, result.spend.calls, len(result.tree)) == ("budget", 5, 3)
+
+
+async def test_a_price_that_nobody_knows_is_none() -> None:
+    critic = ScriptedModel(lambda r: "Verdict: wrong", spec="c")
+    loop = cl.Loop("refine", actor=priced(counting()), critic=critic, verifiers=[never], stop=cl.MaxRounds(1))
+    assert (await loop.run("x")).spend.cost_usd is None
 
 
 async def test_calls_and_tokens_can_be_counted() -> None:
@@ -166,7 +215,7 @@ def test_identity_is_data_whatever_a_part_holds() -> None:
 def test_the_digest_is_the_same_in_another_process() -> None:
     code = (
         "from functools import partial; from critic_loop.core.records import digest_of; "
-        "from critic_loop.graph.assemble import identity; from critic_loop.search import *; "
+        "from critic_loop.graph.identity import identity; from critic_loop.search import *; "
         "print(digest_of(identity([Nest(Sample(n=2), Refine()), partial(build, {'b', 'a', 'c'})])))"
     )
     outputs = {
@@ -296,3 +345,32 @@ async def test_what_ends_the_inner_tree_is_a_failed_call() -> None:
     with pytest.raises(ModelError, match=r"loop:try-again: no such attempt\.") as caught:
         await inner.as_model().complete(ASKED)
     assert caught.value.scope == "attempt"
+
+
+async def test_a_recipe_is_named_where_a_model_is_wanted() -> None:
+    async with TestServer(lambda received: "42" if "x" in received.text else "Verdict: correct") as server:
+        spec = f"loop:refine@chat:m@{server.url}"
+        model = resolve(spec)
+        completion = await model.complete(dataclasses.replace(ASKED, choices=2))
+        assert [choice.message.text for choice in completion.choices] == ["42", "42"]
+        assert (model.spec, completion.model) == (spec, spec)
+        outer = await cl.Loop("try-again", actor=spec, verifiers=[is_42]).run("x")
+        assert outer.answer == "42"
+        assert [call.binding for call in outer.tree.calls.values()] == [spec]
+        with pytest.raises(ModelError, match="no log-probabilities"):
+            await model.complete(dataclasses.replace(ASKED, score=("a",)))
+        await model.aclose()
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("loop:refine", "does not say which model plays its roles"),
+        ("loop:refine@gpt", "loop:RECIPE@BACKEND:NAME"),
+        ("loop:refine@foo:bar", "no backend 'foo'"),
+        ("loop:refinee@embedded:countdown", "refinee"),
+    ],
+)
+def test_a_recipe_that_cannot_play_says_why(spec: str, says: str) -> None:
+    with pytest.raises(cl.CriticLoopError, match=says):
+        resolve(spec)

@@ -3,7 +3,7 @@ import pytest
 from critic_loop.assets import Library
 from critic_loop.assets.library import bundled
 from critic_loop.core.errors import AssetError
-from critic_loop.outputs import critique_of, output_of
+from critic_loop.outputs import LIKELIHOODS, critique_of, output_of
 from critic_loop.search import build
 from critic_loop.select import selection
 from critic_loop.verifiers import verifier_named
@@ -58,7 +58,11 @@ def test_every_agent_loads_with_its_prompt_and_output(name):
     spec = library.agent(name)
     template = library.prompt(spec.prompt)
     assert ("feedback" if spec.role == "actor" else "user") in template.blocks
-    (output_of if spec.role == "actor" else critique_of)(spec.output)
+    weighing = LIKELIHOODS.get(spec.output)
+    if weighing is None:
+        (output_of if spec.role == "actor" else critique_of)(spec.output)
+    else:
+        assert template.blocks >= set(weighing.blocks)
     given = {"actor": {"schema", "feedback", "rejected", "round"}, "judge": {"task", "first", "second"}}
     critics = {"task", "answer", "rejected", "reference", "feedback", "schema"}
     assert template.variables <= given.get(spec.role, critics)

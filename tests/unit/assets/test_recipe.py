@@ -112,10 +112,6 @@ def test_the_digest_is_of_all_but_the_name():
         ({"show": ["verdikt"]}, "key 'show.0': Input should be 'verdict', 'score'"),
         ({"show": ["text", "answer"]}, "key 'show.1': Input should be 'verdict', 'score'"),
         ({"show": ["rejected"]}, "key 'show.0': Input should be 'verdict', 'score'"),
-        (
-            {"stop": [{"spent": {"usd": 1}}]},
-            "key 'stop': stop rule 'spent', setting 'usd': money cannot be counted",
-        ),
         ({"stop": [{"max_round": 3}]}, "key 'stop': there is no stop rule 'max_round'; there are"),
         ({"stop": [{"max_rounds": "x"}]}, "key 'stop': stop rule 'max_rounds', setting 'rounds'"),
     ],

@@ -26,6 +26,7 @@ PUBLIC = {
     "SandboxUnavailable": ("sandbox", "job"),
     "VerifierError": ("verifier", "attempt"),
     "SearchError": ("search", "tree"),
+    "NotRecorded": ("replay", "job"),
     "StoreError": ("store", "job"),
     "ExportError": ("export", "job"),
 }

@@ -19,7 +19,7 @@ from critic_loop.core.stop import (
     Spent,
     StopReason,
     Verified,
-    require_countable,
+    limits_money,
     rule_of,
 )
 
@@ -170,19 +170,18 @@ def test_elapsed_and_spent_fire_at_their_limit(grown):
     assert fired(Spent(usd=0.6, tokens=101, output_tokens=31, calls=4), progress) is None
 
 
-def test_an_unknown_price_is_not_free_and_not_spent(grown):
+def test_money_that_cannot_be_told_ends_what_limits_it(grown):
     grown.attempt(answer="1")
-    assert fired(Spent(usd=0.01), observed(grown, spend=Spend(calls=99))) is None
+    reason = Spent(usd=99)(observed(grown, spend=Spend(calls=2)))
+    assert reason == StopReason("spent", "what was spent cannot be told: a call has no price")
+    assert fired(Spent(usd=0.01), observed(grown, spend=Spend(calls=0))) is None
+    assert fired(Spent(calls=9), observed(grown, spend=Spend(calls=2))) is None
 
 
 @pytest.mark.parametrize("rule", [Spent(usd=1), Spent(usd=1, calls=2) | Verified(), Verified() & Spent(usd=1)])
-def test_what_nothing_counts_is_refused(rule):
-    with pytest.raises(ConfigError, match="money cannot be counted"):
-        require_countable(rule | Failing())
-
-
-def test_what_is_counted_is_not_refused():
-    require_countable(Spent(tokens=5, calls=3) | (Verified() & Elapsed(3)))
+def test_a_limit_on_money_is_found_wherever_it_stands(rule):
+    assert limits_money(rule | Failing())
+    assert not limits_money(Spent(tokens=5, calls=3) | (Verified() & Elapsed(3)))
 
 
 def test_a_verified_attempt_counts_as_the_best_score(grown):
@@ -270,9 +269,6 @@ def test_recipe_data_is_read(data, rule):
         ({"verified": {"by": "me"}}, r"stop rule 'verified' has no setting 'by'; it has none\."),
         ({"verified": False}, r"stop rule 'verified' is written \{ verified = true \}, not False"),
         ({"spent": False}, "greater than 0"),
-        ({"spent": {"usd": 0.5}}, r"money cannot be counted until prices are known\. Use tokens= or calls="),
-        ({"spent": 0.5}, r"stop rule 'spent', setting 'usd': money cannot be counted"),
-        ([{"verified": True}, {"all": [{"spent": {"usd": 1, "calls": 2}}]}], "money cannot be counted"),
     ],
 )
 def test_what_is_wrong_in_a_recipe_is_said(data, message):

@@ -12,6 +12,8 @@ def anyio_backend():
 def environment(monkeypatch):
     """No key, address or proxy of the machine reaches a test; CHAT_API_KEY is known."""
     for name in (
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_BASE_URL",
         "OPENAI_API_KEY",
         "OPENAI_BASE_URL",
         "OLLAMA_HOST",

@@ -242,8 +242,8 @@ def saying(content, content_type="application/json"):
     ("content", "content_type", "says"),
     [
         (b"[]", "application/json", "not a JSON object"),
-        (b'{"choices": [{"index": 0}]}', "application/json", "no chat completion"),
-        (b'{"choices": 3}', "application/json", "no chat completion"),
+        (b'{"choices": [{"index": 0}]}', "application/json", "no answer that can be read"),
+        (b'{"choices": 3}', "application/json", "no answer that can be read"),
         (b"data: {nonsense\n\n", "text/event-stream", "no chunk"),
         (b'data: {"choices": [3]}\n\n', "text/event-stream", "no chunk"),
         (b'data: {"error": {"message": "overloaded"}}\n\n', "text/event-stream", "overloaded"),
@@ -306,6 +306,18 @@ async def test_fields_that_an_endpoint_refuses_are_learnt_once(caplog):
     assert log[-1]["max_completion_tokens"] == 5
     assert not {"temperature", "max_tokens"} & log[-1].keys()
     assert caplog.text.count("does not support") == 2
+
+
+async def test_calls_at_the_same_time_learn_it_once(caplog):
+    log = []
+    model = ChatModel("m", url="http://127.0.0.1", transport=picky("temperature", "response_format", log=log))
+    request = ask(sampling=Sampling(temperature=0.5), output=OutputSchema(name="N", schema={}))
+    with caplog.at_level(logging.WARNING):
+        await asyncio.gather(*[model.complete(request) for _ in range(5)])
+        await closing(model, request)
+    assert caplog.text.count("does not support temperature") == 1
+    assert caplog.text.count("any JSON is asked for") == caplog.text.count("the prompt alone asks") == 1
+    assert not {"temperature", "response_format"} & log[-1].keys()
 
 
 async def test_an_endpoint_that_cannot_stream_answers_whole(caplog):

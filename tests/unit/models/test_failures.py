@@ -7,8 +7,15 @@ import orjson
 import pytest
 
 from critic_loop.core.errors import AuthFailed, ContextOverflow, CreditExhausted, RateLimited, Refused
-from critic_loop.models import EndpointError, NoSuchModel
-from critic_loop.models.failures import failure, rejected_parameter, retry_after_s
+from critic_loop.models.failures import (
+    EndpointError,
+    NoSuchModel,
+    failure,
+    hold_s,
+    rejected_parameter,
+    reset_s,
+    retry_after_s,
+)
 
 
 def failed(status, error, *, secret="", key_env="KEY", headers=None):
@@ -76,6 +83,8 @@ def test_long_bodies_are_cut():
         ({"retry-after": "soon"}, None),
         ({"retry-after-ms": "soon"}, None),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "7s"}, 7.0),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "7s", "retry-after": "2"}, 2.0),
     ],
 )
 def test_pauses_are_read(headers, expected):
@@ -87,8 +96,74 @@ def test_a_date_is_a_pause_too():
     assert 95 < retry_after_s({"retry-after": later}) <= 100
 
 
-def test_refused_fields_are_found_only_where_they_are_named():
-    named = {"error": {"code": "unsupported_value", "param": "temperature"}}
-    assert rejected_parameter(orjson.dumps(named)) == "temperature"
-    assert rejected_parameter(b'{"error": {"code": "unsupported_value"}}') is None
-    assert rejected_parameter(b"temperature?") is None
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1s", 1.0), ("120ms", 0.12), ("6m0s", 360.0), ("1h2m3.5s", 3723.5), ("17.5", 17.5), ("", 0.0),
+        ("soon", 0.0), ("2015-10-21T07:28:00Z", 0.0),
+    ],
+)  # fmt: skip
+def test_times_until_a_reset_are_read(text, expected):
+    assert reset_s(text) == pytest.approx(expected)
+
+
+def test_a_reset_may_be_a_moment():
+    now = datetime.now(UTC).timestamp()
+    later = datetime.fromtimestamp(now + 30, UTC).isoformat()
+    for text in (f"{now + 30:.0f}", f"{1000 * (now + 30):.0f}", later, later.replace("+00:00", "Z")):
+        assert 28 < reset_s(text) <= 31
+
+
+def test_nothing_is_sent_until_a_limit_is_reset_of_which_nothing_is_left():
+    used_up = {"anthropic-ratelimit-tokens-remaining": "0", "anthropic-ratelimit-tokens-reset": "9s"}
+    assert hold_s({}) == 0.0
+    assert hold_s({"x-ratelimit-remaining-requests": "1", "x-ratelimit-reset-requests": "9s"}) == 0.0
+    assert hold_s(used_up) == 9.0
+    assert hold_s(used_up | {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "86400"}) == 60.0
+
+
+OPTIONAL = ("temperature", "top_p", "stop", "response_format")
+
+
+@pytest.mark.parametrize(
+    ("error", "field"),
+    [
+        ({"code": "unsupported_value", "param": "temperature"}, "temperature"),
+        ({"code": "unsupported_value"}, None),
+        ({"message": "`temperature` is deprecated for this model."}, "temperature"),
+        ({"message": "temperature is not supported for m when set to non-default values"}, "temperature"),
+        ({"message": "`temperature` and `top_p` cannot both be specified for this model."}, "top_p"),
+        ({"message": "`temperature` may only be set to 1 when thinking is enabled."}, "temperature"),
+        ({"message": "temperature: must be at most 1"}, None),
+        ({"message": "Invalid schema for response_format", "param": "response_format"}, None),
+        ({"message": "'response_format' is not supported with this model", "param": "response_format"},
+         "response_format"),
+        ({"message": "This model does not support structured outputs."}, "response_format"),
+        ({"message": "output_format: Extra inputs are not permitted"}, "response_format"),
+        ({"message": "images are not supported"}, None),
+    ],
+)  # fmt: skip
+def test_refused_fields_are_found_only_where_they_are_named(error, field):
+    assert rejected_parameter(orjson.dumps({"error": error}), OPTIONAL, "response_format") == field
+
+
+def test_text_without_a_field_names_none():
+    assert rejected_parameter(b"temperature?", OPTIONAL, "response_format") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "message", "expected"),
+    [
+        (400, "invalid_request_error", "Your credit balance is too low to access the API.", CreditExhausted),
+        (402, "billing_error", "spend limit", CreditExhausted),
+        (401, "authentication_error", "invalid x-api-key", AuthFailed),
+        (400, "invalid_request_error", "prompt is too long: 3 tokens > 2 maximum", ContextOverflow),
+        (400, "invalid_request_error", "Output blocked by content filtering policy", Refused),
+        (404, "not_found_error", "model: x", NoSuchModel),
+        (529, "overloaded_error", "Overloaded", EndpointError),
+        (200, "rate_limit_error", "in the middle of a stream", RateLimited),
+    ],
+)
+def test_anthropics_errors_have_the_same_types(status, kind, message, expected):
+    got = failed(status, {"type": "error", "error": {"type": kind, "message": message}, "request_id": "r"})
+    assert type(got) is expected

@@ -22,10 +22,15 @@ from critic_loop.testing import ScriptedModel, TestServer
         ("ollama:qwen3:0.6b", "ollama:qwen3:0.6b"),
         ("ollama:qwen3@http://h:1", "ollama:qwen3@http://h:1"),
         ("openai:gpt", "openai:gpt"),
+        ("anthropic:claude", "anthropic:claude"),
+        ("anthropic:claude@http://gateway", "anthropic:claude@http://gateway"),
+        ("llamacpp:q", "llamacpp:q"),
+        ("sglang:Q@http://h:30000", "sglang:Q@http://h:30000"),
     ],
 )
 def test_specs_name_models(spec, recorded, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-x-secret")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-secret")
     model = resolve(spec)
     assert isinstance(model, Model)
     assert model.spec == recorded
@@ -41,10 +46,12 @@ def test_a_model_is_returned_as_it_is():
     ("spec", "says"),
     [
         ("opnai:gpt", "Did you mean 'openai'"),
-        ("nonsense:x", "Known: chat, embedded, ollama, openai, vllm"),
+        ("nonsense:x", "Known: anthropic, chat, embedded"),
         ("gpt-5", "names no model"),
         ("openai:", "names no model"),
         ("openai:gpt", "Set OPENAI_API_KEY"),
+        ("anthropic:claude", "Set ANTHROPIC_API_KEY"),
+        ("sglang:Q", "where the model is"),
         ("vllm:Q", "where the model is"),
         ("chat:m", "chat:NAME@"),
         ("chat:m@ftp://h", "where the model is"),
@@ -67,6 +74,13 @@ def test_a_gateway_shows_in_the_spec(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://gateway/v1")
     assert resolve("openai:gpt").spec == "openai:gpt@http://gateway/v1"
+
+
+@pytest.mark.parametrize("base", ["http://gw/claude", "http://gw/claude/", "http://gw/claude/v1"])
+def test_anthropics_own_variable_stands_before_the_version(monkeypatch, base):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", base)
+    assert resolve("anthropic:c").spec == "anthropic:c@http://gw/claude/v1"
 
 
 @pytest.mark.parametrize("host", ["gpu:11434", "http://gpu:11434"])

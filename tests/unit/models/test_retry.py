@@ -241,3 +241,11 @@ def test_a_waiting_retry_holds_no_place():
 def test_a_limit_is_at_least_one():
     with pytest.raises(ValueError, match="at least 1"):
         Limited(ScriptedModel([]), 0)
+
+
+def test_who_can_ask_another_does_not_wait_long():
+    limited = RateLimited("slow down", retry_after_s=30.0)
+    assert run([limited, "yes"], request=ask(retries=1)) == (limited, 1, 0.0)
+    assert run([RateLimited("slow down", retry_after_s=1.0), "yes"], request=ask(retries=1))[1] == 2
+    errors = [RateLimited("slow down") for _ in range(3)]
+    assert run(errors, request=ask(retries=1))[:2] == (errors[1], 2)

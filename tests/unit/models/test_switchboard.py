@@ -25,7 +25,7 @@ def board():
 
 
 async def swap(board, slot, spec, when):
-    return await board.swap(slot, named(spec), when=when, warm=False)
+    return await board.swap(slot, named(spec), when=when, warm=False, drain=False)
 
 
 def test_a_binding_names_spec_model_and_revision(board):
@@ -52,7 +52,7 @@ def test_what_is_bound_can_be_asked_and_shown(board):
 async def test_a_swap_for_calls_holds_from_the_next_call(board):
     board.binding("critic", attempt="t.1")
     assert await swap(board, "critic", "c1", "call") == Swap(
-        slot="critic", old="c0", new="c1", revision=1, when="call"
+        slot="critic", old="c0", new="c1", old_revision=0, revision=1, when="call"
     )
     assert board.binding("critic", attempt="t.1").spec == "c1"
     assert board.binding("actor", attempt="t.1").spec == "a0"
@@ -84,6 +84,46 @@ async def test_swaps_of_different_reach_stack(board):
     assert board.binding("critic", attempt="t.2").spec == "c2"
     await swap(board, "critic", "c3", "call")
     assert [board.binding("critic", attempt=a).spec for a in ("t.1", "t.2", "u.1")] == ["c3", "c3", "c3"]
+
+
+async def test_an_attempt_begins_when_it_is_announced(board):
+    board.begin("t.1")
+    await swap(board, "critic", "c1", "attempt")
+    assert board.binding("critic", attempt="t.1").spec == "c0"
+
+
+async def test_what_is_asked_of_an_ended_attempt_is_asked_of_the_present_model(board):
+    board.begin("t.1")
+    await swap(board, "critic", "c1", "attempt")
+    board.settled("t.1")
+    assert board.binding("critic", attempt="t.1").spec == "c1"
+
+
+async def test_a_drain_waits_for_what_keeps_the_binding_and_then_nobody_gets_it(board):
+    for when, end in (("attempt", lambda: board.settled("t.1")), ("tree", lambda: board.forget("t"))):
+        board.begin("t.1")
+        old = board.binding("critic", attempt="t.1")
+        model = named(f"after {when}")
+        draining = asyncio.create_task(board.swap("critic", model, when=when, warm=False))
+        await asyncio.sleep(0.01)
+        assert not draining.done()
+        async with board.lease("critic", attempt="t.1") as leased:  # a later call of what had begun
+            assert leased.revision == old.revision
+        await asyncio.sleep(0.01)
+        assert not draining.done(), "the next call of the attempt would still come"
+        end()
+        await draining
+        assert board.restore("t", "", "critic", old.revision, old.spec).spec == model.spec, "it was drained"
+        board.forget("t")
+
+
+async def test_a_swap_for_calls_ends_what_a_drain_waits_for(board):
+    board.begin("t.1")
+    draining = asyncio.create_task(board.swap("critic", named("c1"), when="tree"))
+    await asyncio.sleep(0.01)
+    assert not draining.done()
+    await swap(board, "critic", "c2", "call")
+    await asyncio.wait_for(draining, 1.0)
 
 
 async def test_restored_pins_hold_until_a_swap_for_calls(board):
@@ -151,7 +191,7 @@ def test_calls_in_flight_finish_on_the_old_model_and_a_drain_waits_for_them(boar
     async def call(seconds):
         async with board.lease("critic", attempt="t.1") as binding:
             await asyncio.sleep(seconds)
-            return binding.spec
+            return binding.way.model.spec
 
     async def main():
         calls = [asyncio.create_task(call(seconds)) for seconds in (1.0, 5.0)]

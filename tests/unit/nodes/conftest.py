@@ -13,6 +13,7 @@ from critic_loop.core.errors import StoreError
 from critic_loop.core.messages import Message, ToolCall, assistant
 from critic_loop.core.protocols import Model
 from critic_loop.core.records import Record
+from critic_loop.models.routes import Chain, Way
 from critic_loop.nodes.calls import Calls
 from critic_loop.nodes.desk import Desk
 from critic_loop.nodes.prompted import PromptedActor, PromptedCritic, PromptedJudge
@@ -43,8 +44,7 @@ class Journal(MemoryStore):
 
 @dataclass(frozen=True)
 class Bound:
-    spec: str
-    model: Model
+    way: Way
     revision: int = 0
 
 
@@ -59,7 +59,13 @@ class Slots:
     async def lease(self, slot: str, *, tree: str = "", attempt: str = "") -> AsyncIterator[Bound]:
         self.leases.append((slot, tree, attempt))
         model = self.models.get(slot) or self.models["*"]
-        yield Bound(model.spec, model)
+        yield Bound(Way(Chain(100.0, (model,), {}, 0), []))
+
+    def begin(self, attempt: str) -> None:
+        """Nothing is swapped here."""
+
+    def settled(self, attempt: str) -> None:
+        """Nothing is swapped here."""
 
 
 class Nobody:

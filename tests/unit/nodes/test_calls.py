@@ -7,9 +7,10 @@ from critic_loop.core.messages import user
 from critic_loop.core.protocols import Completion, NotSent, OutputSchema, Request, ToolSpec
 from critic_loop.core.records import Choice, Place, Sampling, Usage
 from critic_loop.core.stop import StopReason
+from critic_loop.models.routes import Chain, Way
 from critic_loop.nodes.calls import BudgetSpent, request_digest
 from critic_loop.testing import ScriptedModel
-from tests.unit.nodes.conftest import Journal, desk_of
+from tests.unit.nodes.conftest import Bound, Journal, desk_of
 
 pytestmark = pytest.mark.anyio
 
@@ -187,12 +188,9 @@ async def test_a_failed_or_unanswered_call_is_made_again(grown):
     where = place(grown.ask())
     with pytest.raises(RateLimited):
         await calls.complete(where, "actor", REQUEST)
-    grown.tree.append(calls._call(where, request_digest(REQUEST), REQUEST, "", FakeBound()))
+    killed = Bound(Way(Chain(100.0, (ScriptedModel([], spec="killed"),), {}, 0), []), 3)
+    grown.tree.append(calls._call(where, request_digest(REQUEST), REQUEST, "", "actor", killed))
     assert (await calls.complete(where, "actor", REQUEST))[1].text == "42"
-
-
-class FakeBound:
-    spec, revision = "killed", 3
 
 
 def test_the_digest_is_of_the_question_not_of_its_circumstances():

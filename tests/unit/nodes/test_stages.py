@@ -21,6 +21,7 @@ from critic_loop.core.records import Feedback, Locus, Subject
 from critic_loop.nodes import stages
 from critic_loop.nodes.calls import BudgetSpent
 from critic_loop.nodes.desk import HumanCritic
+from critic_loop.nodes.escalation import Escalating
 from critic_loop.outputs import output_of
 from critic_loop.testing import ScriptedModel
 from critic_loop.tools import tool
@@ -45,6 +46,7 @@ class Says:
     words: Any
     name: str = "says"
     when: str = "always"
+    shadow: bool = False
     asked: list[str] = field(default_factory=list)
 
     async def critique(self, desk, attempt_id):
@@ -500,3 +502,68 @@ async def test_all_settle_before_the_first_error_passes():
     assert done == ["worked"]
     assert await stages.gather(asyncio.sleep(0, n) for n in range(3)) == [0, 1, 2]
     assert await stages.gather([asyncio.sleep(0, "one")]) == ["one"]
+
+
+# -- shadows and second opinions -------------------------------------------------------------------
+
+
+async def test_a_shadow_is_recorded_and_not_obeyed(grown):
+    attempt = grown.attempt(answer="41")
+    desk = await desk_of(grown, critics=(Says(Feedback.passed("fine"), "shadow", shadow=True),))
+    await stages.critic(desk, [grown.tree.asks[attempt]])
+    [feedback] = grown.tree.about(attempt)
+    assert (feedback.author, feedback.verdict, feedback.obeyed) == ("shadow", cl.Verdict.PASS, False)
+    assert grown.tree.judgements(attempt) == ()
+    assert not stages.missing(desk, attempt)
+
+
+async def test_a_shadows_wrong_key_disturbs_nobody(grown):
+    attempt = grown.attempt(answer="41")
+    desk = await desk_of(grown, critics=(Says(AuthFailed("401"), "shadow", shadow=True),))
+    await stages.critic(desk, [grown.tree.asks[attempt]])
+    [feedback] = grown.tree.about(attempt)
+    assert (feedback.verdict, feedback.obeyed) == (cl.Verdict.ABSTAIN, False)
+
+
+def escalating(first, second):
+    return Escalating(first=Says(first, "local"), second=Says(second, "local/escalated"), below=0.7)
+
+
+async def said_by(grown, critic):
+    attempt = grown.attempt(answer="41")
+    desk = await desk_of(grown, critics=(critic,))
+    await stages.critic(desk, [grown.tree.asks[attempt]])
+    return grown.tree.judgements(attempt), list(grown.tree.feedback.values()), critic.second.asked
+
+
+async def test_a_sure_critic_is_not_escalated(grown):
+    sure = escalating(Feedback.passed(confidence=0.7), AssertionError("not asked"))
+    [one], _, asked = await said_by(grown, sure)
+    assert (one.confidence, asked) == (0.7, [])
+
+
+@pytest.mark.parametrize(
+    "first", [Feedback.passed(confidence=0.69), Feedback.passed("no confidence stated"), Unreachable("down")]
+)
+async def test_a_second_opinion_takes_the_place_of_an_unsure_one(grown, first):
+    [obeyed], (early, late), _ = await said_by(grown, escalating(first, Feedback.failed("wrong")))
+    assert (obeyed.verdict, obeyed.author) == (cl.Verdict.FAIL, "local")
+    assert (late.supersedes, early.supersedes) == (early.id, None)
+
+
+async def test_a_second_opinion_that_abstains_leaves_the_first(grown):
+    first = Feedback.passed(confidence=0.1)
+    [obeyed], (_, late), _ = await said_by(grown, escalating(first, RateLimited("busy")))
+    assert obeyed.verdict is cl.Verdict.PASS
+    assert (late.obeyed, late.verdict) == (False, cl.Verdict.ABSTAIN)
+
+
+async def test_without_budget_for_the_second_nothing_is_written(grown):
+    _, written, _ = await said_by(grown, escalating(Feedback.passed(confidence=0.1), BudgetSpent("spent")))
+    assert written == []
+
+
+async def test_a_wrong_key_ends_the_job_in_either(grown):
+    for pair in ((AuthFailed("401"), None), (Feedback.passed(), AuthFailed("401"))):
+        with pytest.raises(AuthFailed):
+            await said_by(grown, escalating(*pair))

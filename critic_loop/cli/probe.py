@@ -1,0 +1,102 @@
+"""`critic-loop models probe`: what an endpoint can do, asked once and kept.
+
+Knows how findings are shown. How they are found out is in `models.probe`, where they are kept in
+`models.known`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from critic_loop.cli.documents import Finding, ProbeDocument
+from critic_loop.cli.terminal import Terminal
+from critic_loop.core.errors import ConfigError
+from critic_loop.core.printable import printable, without_secrets
+from critic_loop.models import known
+from critic_loop.models.chat import ChatModel
+from critic_loop.models.probe import Findings
+from critic_loop.models.probe import probe as ask
+from critic_loop.models.specs import ModelTable, endpoint
+
+_WORDS = {
+    "tools": "tools",
+    "json_schema": "JSON by schema",
+    "logprobs": "log-probabilities of answers",
+    "prompt_logprobs": "log-probabilities of given texts",
+    "token_ids": "token ids",
+    "n": "several choices in one request",
+    "seed": "seeds",
+    "images": "images",
+}
+
+
+def probe(
+    name: str, tables: Mapping[str, ModelTable], terminal: Terminal, *, refresh: bool, as_json: bool
+) -> None:
+    """Show what the endpoint behind a spec or a table's name can do.
+
+    Raises:
+        ConfigError: it is no endpoint.
+        ModelError: it does not answer.
+    """
+    table = tables.get(name)
+    spec = name if table is None else table.spec
+    model = endpoint(spec, settings=table.settings if table else None, known=False)
+    if model is None:
+        raise ConfigError(
+            f"{without_secrets(spec)!r} is no endpoint, and only endpoints are probed.",
+            hint="Name one, as in chat:NAME@http://HOST:PORT/v1.",
+        )
+    kept = None if refresh else known.recall(model.profile.name, model.url, model.name)
+    findings = kept or asyncio.run(_asked(model, terminal))
+    if as_json:
+        terminal.document(_document(without_secrets(spec), findings, kept=kept is not None))
+    else:
+        terminal.out.print(_page(without_secrets(spec), findings))
+        if kept is not None:
+            terminal.note("Kept from then; --refresh asks again.")
+
+
+async def _asked(model: ChatModel, terminal: Terminal) -> Findings:
+    try:
+        findings = await ask(model)
+    finally:
+        await model.aclose()
+    try:
+        known.remember(findings)
+    except OSError as error:
+        terminal.note(f"Not kept: {error}.")
+    return findings
+
+
+def _document(spec: str, findings: Findings, *, kept: bool) -> ProbeDocument:
+    return ProbeDocument(
+        spec=spec,
+        backend=findings.backend,
+        name=findings.name,
+        url=findings.url,
+        at=findings.at,
+        kept=kept,
+        found={name: Finding(can=one.can, text=one.text) for name, one in findings.found.items()},
+    )
+
+
+def _page(spec: str, findings: Findings) -> Group:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", style="dim")
+    for name, one in findings.found.items():
+        table.add_row(f"  {_WORDS[name]}", _said(one.can), Text(printable(one.text)))
+    return Group(Text.assemble((printable(spec), "bold"), f"  probed {known.age(findings.at)}"), table)
+
+
+def _said(can: bool | None) -> Text:  # noqa: FBT001
+    if can is None:
+        return Text("?", style="yellow")
+    return Text("yes", style="green") if can else Text("no", style="red")

@@ -1,0 +1,66 @@
+"""What tells two parts of a loop apart, in every process: what a refusal to resume rests on."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from enum import Enum
+from typing import Any
+
+from pydantic import JsonValue
+from pydantic_core import to_json
+
+
+def identity(part: Any) -> JsonValue:
+    """Return what makes a user's search or selection the same in every process, as JSON-like data.
+
+    Functions and types count by their qualified names, objects by their type and settings: fields that a
+    dataclass compares, else what `vars` holds. An object that is neither a part nor plain data counts by
+    its type alone, since its `repr` may hold an address.
+    """
+    return _identity(part, ())
+
+
+def _identity(part: Any, above: tuple[int, ...]) -> JsonValue:
+    if type(part) in (type(None), bool, int, float, str):
+        return part
+    if id(part) in above:
+        return _name(type(part))
+    inside = functools.partial(_identity, above=(*above, id(part)))
+    if isinstance(part, Mapping | list | tuple | AbstractSet):
+        return _of_collection(part, inside)
+    if isinstance(part, type) or inspect.isroutine(part) or isinstance(part, functools.partial):
+        return _of_callable(part, inside)
+    if isinstance(part, Enum | bytes):
+        return [_name(type(part)), part.name if isinstance(part, Enum) else part.hex()]
+    known = dataclasses.is_dataclass(part) or hasattr(part, "fold") or callable(part)
+    return [_name(type(part)), inside(state_of(part))] if known else _name(type(part))
+
+
+def _of_collection(items: Any, inside: Callable[[Any], JsonValue]) -> JsonValue:
+    if isinstance(items, Mapping):
+        return sorted(([inside(key), inside(value)] for key, value in items.items()), key=to_json)
+    each = [inside(item) for item in items]
+    return sorted(each, key=to_json) if isinstance(items, AbstractSet) else each
+
+
+def _of_callable(thing: Any, inside: Callable[[Any], JsonValue]) -> JsonValue:
+    if isinstance(thing, functools.partial):
+        return ["partial", inside(thing.func), inside(thing.args), inside(thing.keywords)]
+    if inspect.ismethod(thing):
+        return [inside(thing.__func__), inside(thing.__self__)]
+    return _name(thing)
+
+
+def state_of(thing: Any) -> dict[str, Any]:
+    """Return the settings of a part: fields that a dataclass compares, else what `vars` holds."""
+    if dataclasses.is_dataclass(thing):
+        return {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing) if f.compare}
+    return dict(getattr(thing, "__dict__", {}))
+
+
+def _name(thing: Any) -> str:
+    return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', type(thing).__qualname__)}"

@@ -1,0 +1,153 @@
+"""What calls cost: told in settings, or looked up by provider and model; applied when raw usage is read.
+
+Knows tariffs and the `genai-prices` table, which is data of its own release and fetches nothing. Does not
+know budgets (`core.stop`) nor slots. What nobody knows is None, never 0; a price is never guessed from a
+model's name alone.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from typing import Annotated, Protocol, runtime_checkable
+
+from pydantic import Field
+
+from critic_loop.core.errors import ConfigError
+from critic_loop.core.messages import Frozen
+from critic_loop.core.protocols import Completion, Model, Request
+from critic_loop.core.records import Call, Reply, Usage
+
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_HINT = (
+    "Set gpu_usd_per_hour, or input_usd_per_mtok and output_usd_per_mtok, in the model's settings (a model "
+    "without settings is wrapped: critic_loop.models.Priced); or limit tokens= or calls= instead."
+)
+_PROVIDERS = {"openai": "openai", "anthropic": "anthropic"}
+"""Backends whose specs need no address."""
+
+
+class Tariff(Frozen):
+    """What a model costs, where its user tells it."""
+
+    gpu_usd_per_hour: Dollars | None = None
+    """For a model on one's own machine: calls share the time in which the endpoint works for them."""
+    input_usd_per_mtok: Dollars | None = None
+    """For a million tokens of input."""
+    cached_input_usd_per_mtok: Dollars | None = None
+    """For a million tokens of input that the endpoint had cached; None = as other input."""
+    output_usd_per_mtok: Dollars | None = None
+    """For a million tokens of output, reasoning included."""
+
+    @property
+    def told(self) -> bool:
+        """Whether it says what a call costs."""
+        per_token = self.input_usd_per_mtok is not None and self.output_usd_per_mtok is not None
+        return self.gpu_usd_per_hour is not None or per_token
+
+    def cost_usd(self, usage: Usage, busy_s: float) -> float:
+        """Return the cost of a call that used so many tokens and so many seconds of the endpoint's time."""
+        rate = self.input_usd_per_mtok or 0.0
+        cached_rate = rate if self.cached_input_usd_per_mtok is None else self.cached_input_usd_per_mtok
+        cost = (usage.input_tokens - usage.cached_input_tokens) * rate + usage.cached_input_tokens * cached_rate
+        cost += usage.output_tokens * (self.output_usd_per_mtok or 0.0)
+        return cost / 1e6 + busy_s / 3600 * (self.gpu_usd_per_hour or 0.0)
+
+
+@runtime_checkable
+class _Wrapper(Protocol):
+    @property
+    def inner(self) -> Model: ...
+
+
+class Priced:
+    """A model whose tariff is told: for models that have no settings of their own."""
+
+    def __init__(self, model: Model, tariff: Tariff) -> None:
+        """Wrap `model`."""
+        self.inner = model
+        """The wrapped model."""
+        self.tariff = tariff
+        """What it costs."""
+
+    def __repr__(self) -> str:
+        return f"Priced({self.inner!r})"
+
+    @property
+    def spec(self) -> str:
+        """The wrapped model's name in records."""
+        return self.inner.spec
+
+    async def complete(self, request: Request) -> Completion:
+        """Answer `request`."""
+        return await self.inner.complete(request)
+
+    async def aclose(self) -> None:
+        """Close the wrapped model."""
+        await self.inner.aclose()
+
+
+def tariff_of(model: Model) -> Tariff:
+    """Return what was told of a model's price, around it or around what it wraps."""
+    while not isinstance(model, Priced):
+        if not isinstance(model, _Wrapper):
+            return Tariff()
+        model = model.inner
+    return model.tariff
+
+
+def cost_usd(call: Call, reply: Reply, tariff: Tariff) -> float | None:
+    """Return what a call cost in US dollars; None where nobody knows.
+
+    A call that came to nothing costs nothing that anybody could tell, unless its usage was reported.
+    """
+    if tariff.told:
+        busy_s = reply.ended_at - call.sent_at if reply.busy_s is None else reply.busy_s
+        return tariff.cost_usd(reply.usage, max(0.0, busy_s))
+    if reply.usage == Usage():
+        return None if reply.status == "ok" else 0.0
+    at = datetime.fromtimestamp(call.sent_at, UTC)
+    written = reply.raw_usage.get("cache_creation_input_tokens")
+    return _listed(call.binding, reply.usage, written if isinstance(written, int) else 0, at)
+
+
+def require_price(model: Model) -> None:
+    """Refuse a model of which nobody knows what it costs.
+
+    Raises:
+        ConfigError: neither its settings nor the price table say.
+    """
+    if not tariff_of(model).told and not _is_listed(model.spec):
+        raise ConfigError(f"money is limited, but nobody knows what {model.spec!r} costs.", hint=_HINT)
+
+
+@lru_cache(maxsize=256)
+def _is_listed(spec: str) -> bool:
+    one = Usage(input_tokens=1, output_tokens=1)
+    return _listed(spec, one, 0, datetime.now(UTC)) is not None
+
+
+def _listed(spec: str, usage: Usage, cache_written: int, at: datetime) -> float | None:
+    """Return the cost by the price table; None if it does not have the model."""
+    import genai_prices
+
+    backend, _, rest = spec.partition(":")
+    named = re.fullmatch(r"(?P<name>.+?)(?:@(?P<url>https?://.*))?", rest)
+    if named is None or not (named["url"] or backend in _PROVIDERS):
+        return None
+    used = genai_prices.Usage(
+        input_tokens=usage.input_tokens,
+        cache_read_tokens=usage.cached_input_tokens,
+        cache_write_tokens=cache_written,
+        output_tokens=usage.output_tokens,
+    )
+    calc = partial(genai_prices.calc_price, used, named["name"], genai_request_timestamp=at)
+    try:
+        if named["url"]:
+            found = calc(provider_api_url=str(named["url"]))
+        else:
+            found = calc(provider_id=_PROVIDERS[backend])
+    except (LookupError, ValueError):
+        return None
+    return float(found.total_price)

@@ -1,0 +1,92 @@
+"""The switchboard as nodes know it: slots, what they are bound to for one call, and what changes about that.
+
+Protocols alone. Who implements them is `models.switchboard`; `graph` hands it in.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import ClassVar, Protocol
+
+from pydantic import JsonValue
+
+from critic_loop.core.errors import CriticLoopError
+from critic_loop.core.protocols import Model
+from critic_loop.core.records import EventKind
+
+
+class Change(Protocol):
+    """Something about bindings that a tree's reader wants to know: a swap, a fallback, a breaker."""
+
+    kind: ClassVar[EventKind]
+
+    @property
+    def text(self) -> str:
+        """What a person is told."""
+        ...
+
+    @property
+    def data(self) -> dict[str, JsonValue]:
+        """The facts."""
+        ...
+
+
+class Way(Protocol):
+    """One call's way through what a slot is bound to: a model, and those that are asked where it fails."""
+
+    @property
+    def model(self) -> Model:
+        """Who is asked now."""
+        ...
+
+    @property
+    def retries(self) -> int | None:
+        """How often the same may be sent to it again."""
+        ...
+
+    @property
+    def rejects(self) -> bool:
+        """Whether an answer that cannot be used is a failure, because another can be asked."""
+        ...
+
+    def answered(self) -> None:
+        """Take note that it answered."""
+        ...
+
+    def failed(self, error: CriticLoopError) -> Change | None:
+        """Take note that it failed and go on to the next, or return None: the error stands."""
+        ...
+
+    def left(self) -> None:
+        """Take note that the call ended in another way."""
+        ...
+
+
+class Bound(Protocol):
+    """A slot's binding, held for one call."""
+
+    @property
+    def revision(self) -> int:
+        """How often the slot was bound anew."""
+        ...
+
+    @property
+    def way(self) -> Way:
+        """Who is asked, and who after them."""
+        ...
+
+
+class Slots(Protocol):
+    """The switchboard, as nodes know it."""
+
+    def lease(self, slot: str, *, tree: str = "", attempt: str = "") -> AbstractAsyncContextManager[Bound]:
+        """Hold the slot's binding for one call."""
+        ...
+
+    def begin(self, attempt: str) -> None:
+        """Announce an attempt: it keeps its bindings until it has settled, whatever is swapped for others."""
+        ...
+
+    def settled(self, attempt: str) -> None:
+        """Take note that an attempt has ended."""
+        ...

@@ -1,0 +1,99 @@
+"""A real vLLM: the model contract in both of its wire formats, and scores that agree with what it writes.
+
+    VLLM_URL=http://127.0.0.1:8000/v1 python -m pytest tests/real/test_vllm.py
+
+Without a GPU, start it with `--no-enable-chunked-prefill`: a seeded request whose prompt is read in
+pieces ends the engine there (vLLM 0.32, "CPU Generator does not use offset").
+"""
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from critic_loop.core.messages import user
+from critic_loop.core.protocols import Request
+from critic_loop.core.records import Sampling
+from critic_loop.models import ANTHROPIC, VLLM, ChatModel, score
+from critic_loop.models.probe import probe
+from critic_loop.testing.model_contract import ModelContract
+
+URL = os.environ.get("VLLM_URL", "")
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(not URL, reason="needs a vLLM server: set VLLM_URL to its address, /v1 included"),
+]
+
+
+async def made(profile):
+    listing = ChatModel("?", url=URL, profile=profile)
+    name = (await listing.served())[0]
+    await listing.aclose()
+    return ChatModel(name, url=URL, profile=profile)
+
+
+class Served(ModelContract):
+    profile = VLLM
+
+    def request(self, text="", *, choices=1):
+        return replace(super().request(text, choices=choices), sampling=Sampling(max_tokens=16))
+
+    @pytest.fixture
+    async def model(self):
+        model = await made(self.profile)
+        yield model
+        await model.aclose()
+
+
+class TestChatCompletions(Served):
+    pass
+
+
+class TestMessages(Served):
+    profile = ANTHROPIC
+
+    async def test_streamed_text_is_the_answers_text(self, model):
+        """As in the contract, with a limit that fits a small context."""
+        pieces = []
+        completion = await model.complete(replace(self.request(), on_text=pieces.append))
+        assert "".join(pieces) == completion.text
+
+
+del Served  # not a test itself
+
+
+@pytest.fixture
+async def model():
+    model = await made(VLLM)
+    yield model
+    await model.aclose()
+
+
+async def test_a_score_is_the_logprob_with_which_the_token_would_be_written(model):
+    """Where the chat template puts nothing of its own before an answer, such as an empty thought."""
+    question = Request(
+        messages=(user("Is 6 * 7 equal to 42?"),),
+        sampling=Sampling(temperature=0.0, max_tokens=1, logprobs=True, extra={"top_logprobs": 20}),
+    )
+    body = await model.ask(question, profile=VLLM, fields={}, timeout_s=60)
+    tops = body["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+    plain = {top["token"]: top["logprob"] for top in tops if top["token"].strip().isalnum()}
+    scored = await score(model, question.messages, *plain)
+    whole = [(choice, plain[choice.message.text]) for choice in scored if len(choice.token_ids) == 1]
+    assert whole
+    for choice, written in whole:
+        assert choice.logprobs[0] == pytest.approx(written, abs=1e-3)
+
+
+async def test_token_ids_of_prompt_and_texts_stand_side_by_side(model):
+    asked = Request(messages=(user("hi"),), score=("Yes", "No, it is not."), choices=2)
+    got = await model.complete(asked)
+    assert got.prompt_token_ids
+    assert [len(c.token_ids) == len(c.logprobs) > 0 for c in got.choices] == [True, True]
+    assert all(logprob <= 0 for choice in got.choices for logprob in choice.logprobs)
+
+
+async def test_a_probe_finds_what_vllm_serves(model):
+    found = (await probe(model)).found
+    for name in ("json_schema", "logprobs", "prompt_logprobs", "token_ids", "n", "seed"):
+        assert found[name].can is True, found[name]
