@@ -81,10 +81,12 @@ def test_a_line_that_is_not_there_marks_nothing(line):
     assert revise_prompt(PUZZLE, [Rejected(WRONG, line)]) == "<revise>24:3,5,7,8!8*3,7-5,24-2\n"
 
 
-def test_only_the_latest_rejected_answers_are_shown():
-    answers = [Rejected(f"{n}+1={n + 1}", 1) for n in range(1, MAX_REJECTED + 4)]
-    shown = revise_prompt(PUZZLE, answers).removeprefix("<revise>24:3,5,7,8").strip().split("!")[1:]
-    assert shown == [f"?{n}+1" for n in range(4, MAX_REJECTED + 4)]
+@pytest.mark.parametrize("most", [1, 3, 8])
+def test_only_the_latest_rejected_answers_are_shown(most):
+    answers = [Rejected(f"{n}+1={n + 1}", 1) for n in range(1, 12)]
+    shown = revise_prompt(PUZZLE, answers, most).removeprefix("<revise>24:3,5,7,8").strip().split("!")[1:]
+    assert shown == [f"?{n}+1" for n in range(12 - most, 12)]
+    assert revise_prompt(PUZZLE, answers) == revise_prompt(PUZZLE, answers[-MAX_REJECTED:])
 
 
 @given(

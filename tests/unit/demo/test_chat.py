@@ -84,21 +84,6 @@ def test_a_revision_shows_the_rejected_answers_with_their_first_objections(puzzl
     assert encode(prompt)
 
 
-def test_the_oldest_answers_are_left_out_at_the_same_length():
-    lengths = set()
-    for extra in range(1, 60):
-        answers = ["\n".join(["999*9999"] * 5)] * 3 + [
-            "\n".join("9" * 8 for _ in range(extra // 8)) + "\n9" * 2
-        ]
-        answers.append("9" * (extra % 8 + 1))
-        talk = [user(prompt_of(PUZZLE)), *map(assistant, answers)]
-        prompt = revise_prompt(PUZZLE, [Rejected(answer) for answer in answers])
-        assert chat_prompt(talk) == prompt
-        lengths.add(len(prompt))
-    assert max(lengths) - 1 == 170  # the longest that is allowed, a line end behind it
-    assert len(lengths) > 30
-
-
 @pytest.mark.parametrize("line", range(10))
 def test_an_objection_to_a_line_that_is_not_there_marks_nothing(line):
     talk = [user(TASK), assistant(WRONG), user(f"Line {line}: wrong")]
