@@ -282,7 +282,10 @@ def _table(found: Comparison, puzzles: int) -> Table:
 
 
 def _sentences(found: Comparison) -> Iterator[str]:
-    """Yields what the arms of a level say beside each other."""
+    """Yields what the arms of a level say beside each other, the best one first."""
+    best = max(found.arms, key=lambda arm: arm.solved)
+    low, high = best.ci95
+    yield f"{found.level}: {best.name} solved most, {best.rate:.1%} ({low:.1%} to {high:.1%})."
     for pair in found.paired[:1]:
         p = f"p = {pair.p_value:.3f}" if pair.p_value >= 0.001 else "p < 0.001"
         yield (

@@ -311,8 +311,12 @@ async def _run(
 
 
 def _is_right(result: Result[str]) -> bool:
-    puzzle = puzzle_of(result.task.text)
-    return puzzle is not None and result.answer is not None and check(puzzle, result.answer).passed
+    return _passes(result.task, result.answer)
+
+
+def _passes(task: Task, answer: str | None) -> bool:
+    puzzle = puzzle_of(task.text)
+    return puzzle is not None and answer is not None and check(puzzle, answer).passed
 
 
 async def _add_evidence(store: Store, results: Sequence[Result[str]]) -> None:
@@ -354,14 +358,14 @@ def after_first_round(results: Sequence[Result[str]], known: Mapping[str, Counts
     """Return how many puzzles of `refine` were right after at most one revision, and how many were to be.
 
     Args:
-        results: of the arm, each tree with the verifier's evidence.
+        results: of the arm.
         known: the rates that predict it.
     """
     drafted, right = 0, 0
     for result in results:
-        verdicts = [_said(result.tree, attempt.id) for attempt in list(result.tree)[:2]]
-        rights = [said["verifier"] is Verdict.PASS for said in verdicts]
-        accepted = verdicts[0].get("critic") is Verdict.PASS
+        rights = [_passes(result.task, attempt.answer) for attempt in list(result.tree)[:2]]
+        said = result.tree.judgements(next(iter(result.tree)).id)
+        accepted = any(f.source == "critic" and f.verdict is Verdict.PASS for f in said)
         drafted += rights[0]
         right += rights[0] if accepted else rights[-1]
     predicted, predicted_ci95 = after_one_revision(known)
@@ -373,11 +377,6 @@ def after_first_round(results: Sequence[Result[str]], known: Mapping[str, Counts
         predicted=predicted,
         predicted_ci95=predicted_ci95,
     )
-
-
-def _said(tree: Tree, attempt_id: str) -> dict[str, Verdict | None]:
-    """Returns the last verdict of each source."""
-    return {feedback.source: feedback.verdict for feedback in tree.judgements(attempt_id)}
 
 
 # -- statistics --------------------------------------------------------------------------------
