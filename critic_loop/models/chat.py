@@ -215,9 +215,11 @@ class ChatModel:
             try:
                 completion = await self._endpoint.post(self._dialect.path, body, partial(self._read, request))
             except _Rejected as rejected:
-                if not self._learn(rejected.field, body):
+                learnt = self._learn(rejected.field, body)
+                less = self._body(request, self._profile)
+                if not learnt or less == body:  # what the settings' extra asks for stays in
                     raise rejected.error from None
-                body = self._body(request, self._profile)
+                body = less
             else:
                 self._tell_what_is_missing(request, body, completion)
                 return completion
@@ -226,8 +228,8 @@ class ChatModel:
 
     def _body(self, request: Request, profile: Profile) -> Json:
         body = self._dialect.request(request, name=self._name, profile=profile)
-        if self._settings.extra:
-            body = laid_over(dict(self._settings.extra), body)
+        if under := self._dialect.wanted | self._settings.extra:
+            body = laid_over(under, body)
         for field in self._rejected & body.keys():
             value = body.pop(field)
             if field in _SYNONYMS:
