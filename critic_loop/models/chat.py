@@ -145,9 +145,9 @@ class ChatModel:
                 f"{self._endpoint} serves no log-probabilities of a given text.",
                 hint="Bind a vLLM server; `critic-loop models probe SPEC` says what an endpoint can do.",
             )
+        if request.score:
+            return await self.scored(request, self._profile)
         async with self._deadline(request.timeout_s):
-            if request.score:
-                return await self.scored(request, self._profile)
             return _unless_refused(await self._choices(request), self._endpoint)
 
     async def scored(self, request: Request, profile: Profile) -> Completion:
@@ -159,7 +159,8 @@ class ChatModel:
         post = partial(self._endpoint.post, self._dialect.path, read=self._whole)
         extra = self._settings.extra
         try:
-            return await scored(request, post, name=self._name, profile=profile, extra=extra)
+            async with self._deadline(request.timeout_s):
+                return await scored(request, post, name=self._name, profile=profile, extra=extra)
         except _UNREADABLE as error:
             raise self._endpoint.nonsense(f"no log-probabilities ({type(error).__name__}: {error})") from error
 
