@@ -130,10 +130,17 @@ class Switchboard:
         with self._lock:
             return slot in self._turns
 
-    def begin(self, attempt: str) -> None:
-        """Announce an attempt: from now on it keeps what its slots stand for, unless a swap is for calls."""
+    def begin(self, *attempts: str, then: Callable[[], object] = lambda: None) -> None:
+        """Announce attempts: from now on they keep what their slots stand for, unless a swap is for calls.
+
+        Args:
+            attempts: their ids.
+            then: called before any other swap: what subscribers have heard of by then came before the attempts.
+        """
         with self._lock:
-            self._begin(tree_of(attempt), attempt)
+            for attempt in attempts:
+                self._begin(tree_of(attempt), attempt)
+            then()
 
     def settled(self, attempt: str) -> None:
         """Take note that an attempt has ended: it holds no binding any more."""
