@@ -338,6 +338,18 @@ async def test_a_swap_while_the_search_thinks_stands_before_the_attempt_that_it_
     assert pins_in(tree) == []
 
 
+async def test_a_drain_does_not_wait_for_a_graph_that_its_host_cancelled() -> None:
+    critic = ScriptedModel([WRONG], spec="old", latency_s=60)
+    loop = cl.Loop("refine", actor=writer(), critic=critic, verifiers=[])
+    running = asyncio.create_task(loop.graph.ainvoke({"task": "x"}))
+    async with asyncio.timeout(10):
+        while not critic.requests:
+            await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await loop.swap("critic", ScriptedModel([WRONG], spec="new"), when="tree", warm=False)
+
+
 async def test_a_critic_that_hangs_is_left_within_one_deadline() -> None:
     hanging = TestServer(faults=lambda received: Fault("hang"))
     async with hanging, reviewer("second") as second:
