@@ -66,6 +66,10 @@ class CriticUse(Frozen):
     escalate: Escalation | None = None
 
 
+_LATER = (("shadow", False), ("escalate", None))
+"""Settings of critics that recipes did not have at first, as they are unless somebody sets them."""
+
+
 class SearchUse(Frozen):
     """A search and its settings."""
 
@@ -121,8 +125,16 @@ class Recipe(Frozen):
 
     @property
     def digest(self) -> str:
-        """Hash of everything but the name."""
-        return digest_of(self.model_dump(mode="json", exclude={"name"}))
+        """Hash of everything but the name.
+
+        Settings that came later count where they are set: trees that were begun before are still resumed.
+        """
+        data = self.model_dump(mode="json", exclude={"name"})
+        data["critics"] = [
+            {name: value for name, value in use.items() if (name, value) not in _LATER}
+            for use in data["critics"]
+        ]
+        return digest_of(data)
 
 
 def _use(table: dict[str, Any]) -> dict[str, Any]:

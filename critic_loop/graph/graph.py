@@ -14,6 +14,7 @@ loop stops with reason `steps` and the best so far.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NotRequired, Protocol, TypedDict
 
@@ -157,17 +158,34 @@ def build_lane(
     after_actor = next(iter(runs), "actor")
     graph: Any = StateGraph(_Lane, output_schema=_Nothing)
     ways = (*(["tool_executor"] * tools), after_actor, END)
-    graph.add_node("actor", _actor(sessions, after_actor), destinations=ways)
+    graph.add_node("actor", _left(sessions, _actor(sessions, after_actor)), destinations=ways)
     graph.add_edge(START, "actor")
     if tools:
         graph.add_node(
-            "tool_executor", _stage(sessions, stages.tool_executor, "actor"), destinations=("actor", END)
+            "tool_executor",
+            _left(sessions, _stage(sessions, stages.tool_executor, "actor")),
+            destinations=("actor", END),
         )
     for name, following in zip(runs, [*list(runs)[1:], "actor"], strict=False):
         is_last = following == "actor"
         node = _last_stage(sessions, runs[name]) if is_last else _stage(sessions, runs[name], following)
-        graph.add_node(name, node, destinations=(following, END))
+        graph.add_node(name, _left(sessions, node), destinations=(following, END))
     return graph.compile(checkpointer=False, name="lane")
+
+
+def _left(
+    sessions: Sessions, node: Callable[[_Lane], Awaitable[Command[Any]]]
+) -> Callable[[_Lane], Awaitable[Command[Any]]]:
+    """Let a lane that is cancelled forget its tree: what has begun there holds no binding any more."""
+
+    async def leaving(state: _Lane) -> Command[Any]:
+        try:
+            return await node(state)
+        except asyncio.CancelledError:
+            sessions.close(state["tree_id"])
+            raise
+
+    return leaving
 
 
 def _actor(sessions: Sessions, after_actor: str) -> Callable[[_Lane], Awaitable[Command[Any]]]:

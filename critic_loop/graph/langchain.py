@@ -60,6 +60,8 @@ _REASONS = {
     "tool_use": "tool_calls",
 }
 """Providers' words in those of chat completions."""
+_MAY_PASS = ("ConnectionError", "ConnectError", "Timeout", "TimeoutError", "TimeoutException")
+"""How providers' packages, and the HTTP clients below them, call connections that fail or take too long."""
 
 
 def from_factory(path: str) -> LangChainModel:
@@ -199,7 +201,8 @@ class LangChainModel:
             said = self._without_secrets(body.decode(errors="replace")).encode()
             return failure(status, said, headers, endpoint=self._spec, key_env=_ITS_OWN)
         said = cleaned(self._without_secrets(f"{type(error).__name__}: {error}"), "")
-        transient = isinstance(error, ConnectionError) or type(error).__name__.endswith("ConnectionError")
+        kinds = [kind.__name__ for kind in type(error).__mro__]
+        transient = any(name.endswith(_MAY_PASS) for name in kinds)
         return EndpointError(f"{self._spec} failed: {said}", transient=transient)
 
     def _without_secrets(self, text: str) -> str:

@@ -98,7 +98,6 @@ class Session:
         while not self.ended:
             if self.todo:
                 return self._take(self.todo.popleft())
-            await self.desk.calls.record()  # what was noted happened before this attempt
             move = self.search.ask(self.state, self.tree)
             match move:
                 case Move():
@@ -127,17 +126,11 @@ class Session:
             return None
         asks = self._take(self._asks(move, lane))
         self.moves += 1
-        for ask in asks:
-            self.state = self._fold_ask(ask)
-            self.desk.calls.slots.begin(ask.attempt)
-        await self.desk.calls.store.append(self.tree.id, *asks, durable=False)
-        for ask in asks:
-            self.desk.calls.notify(ask)
+        await self.desk.calls.begin(*asks, fold=self._fold)
         return asks
 
-    def _fold_ask(self, ask: Ask) -> Any:
-        self.tree.append(ask)
-        return self.search.fold(self.state, self.tree, ask)
+    def _fold(self, ask: Ask) -> None:
+        self.state = self.search.fold(self.state, self.tree, ask)
 
     def _asks(self, move: Move, lane: int) -> Group:
         for parent in move.parents:

@@ -57,6 +57,8 @@ def headers(key: str) -> dict[str, str]:
 def to_wire(request: Request, *, name: str, profile: Profile) -> Json:
     """Return the body that asks the model `name` for what `request` wants: one choice of it.
 
+    Where the sampling sets no limit, `max_tokens` is still to be added: `MAX_TOKENS`.
+
     Raises:
         ModelError: an image or file cannot be sent, or `sampling.extra` sets a reserved field.
     """
@@ -64,7 +66,7 @@ def to_wire(request: Request, *, name: str, profile: Profile) -> Json:
     system = "\n\n".join(m.text for m in messages if m.role == "system")
     fields: Json = {
         "model": name,
-        "max_tokens": sampling.max_tokens or MAX_TOKENS,
+        "max_tokens": sampling.max_tokens,
         "system": system or None,
         "messages": messages_to_wire(messages, profile),
         "tools": [_tool(tool, profile) for tool in request.tools] or None,

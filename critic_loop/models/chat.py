@@ -145,9 +145,9 @@ class ChatModel:
                 f"{self._endpoint} serves no log-probabilities of a given text.",
                 hint="Bind a vLLM server; `critic-loop models probe SPEC` says what an endpoint can do.",
             )
+        if request.score:
+            return await self.scored(request, self._profile)
         async with self._deadline(request.timeout_s):
-            if request.score:
-                return await self.scored(request, self._profile)
             return _unless_refused(await self._choices(request), self._endpoint)
 
     async def scored(self, request: Request, profile: Profile) -> Completion:
@@ -159,7 +159,8 @@ class ChatModel:
         post = partial(self._endpoint.post, self._dialect.path, read=self._whole)
         extra = self._settings.extra
         try:
-            return await scored(request, post, name=self._name, profile=profile, extra=extra)
+            async with self._deadline(request.timeout_s):
+                return await scored(request, post, name=self._name, profile=profile, extra=extra)
         except _UNREADABLE as error:
             raise self._endpoint.nonsense(f"no log-probabilities ({type(error).__name__}: {error})") from error
 
@@ -215,9 +216,11 @@ class ChatModel:
             try:
                 completion = await self._endpoint.post(self._dialect.path, body, partial(self._read, request))
             except _Rejected as rejected:
-                if not self._learn(rejected.field, body):
+                learnt = self._learn(rejected.field, body)
+                less = self._body(request, self._profile)
+                if not learnt or less == body:  # what the settings' extra asks for stays in
                     raise rejected.error from None
-                body = self._body(request, self._profile)
+                body = less
             else:
                 self._tell_what_is_missing(request, body, completion)
                 return completion
@@ -226,8 +229,8 @@ class ChatModel:
 
     def _body(self, request: Request, profile: Profile) -> Json:
         body = self._dialect.request(request, name=self._name, profile=profile)
-        if self._settings.extra:
-            body = laid_over(dict(self._settings.extra), body)
+        if under := self._dialect.wanted | self._settings.extra:
+            body = laid_over(under, body)
         for field in self._rejected & body.keys():
             value = body.pop(field)
             if field in _SYNONYMS:

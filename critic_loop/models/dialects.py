@@ -6,8 +6,8 @@ The formats themselves are pure functions (`models.wire`, `models.anthropic`); a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from critic_loop.core.protocols import Completion
 from critic_loop.models import anthropic, wire
@@ -56,6 +56,8 @@ class Dialect:
     """The header with the answer's id."""
     output_field: str
     """The body field that makes an answer follow a schema."""
+    wanted: Json = field(default_factory=dict[str, Any])
+    """Body fields that must be there, with what stands in them where nobody says otherwise."""
     optional: tuple[str, ...]
     """Body fields without which a request still makes sense when an endpoint does not know them."""
 
@@ -83,6 +85,7 @@ MESSAGES = Dialect(
     headers=anthropic.headers,
     request_id="request-id",
     output_field="output_config",
+    wanted={"max_tokens": anthropic.MAX_TOKENS},
     optional=("temperature", "top_p", "stop_sequences", "stream", "output_config"),
 )
 

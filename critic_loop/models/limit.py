@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from threading import RLock
 from typing import Literal, TypeAlias
@@ -110,14 +110,14 @@ class Window:
             waiter = _Waiter(loop, loop.create_future())
             self._waiters.append(waiter)
             if self._held_until > now:
-                loop.call_later(self._held_until - now, self._wake)
+                self._look()
         try:
             await waiter.future
         except BaseException:
             with self._lock:
                 if waiter.admitted:
                     self._leave()
-                else:
+                elif waiter in self._waiters:  # one that was cancelled may have been passed over already
                     self._waiters.remove(waiter)
             raise
 
@@ -194,7 +194,18 @@ class Window:
 
     def _hold(self, now: float, hold_s: float) -> None:
         self._held_until = max(self._held_until, now + hold_s)
-        asyncio.get_running_loop().call_later(hold_s, self._wake)
+        for loop in {waiter.loop for waiter in self._waiters}:
+            with suppress(RuntimeError):  # a loop that was closed has nobody to wake
+                loop.call_soon_threadsafe(self._look)
+
+    def _look(self) -> None:
+        """Wake who waits in this event loop's time, once nothing holds them: other loops may end before."""
+        with self._lock:
+            left_s = self._held_until - _now()
+            if left_s > 0:
+                asyncio.get_running_loop().call_later(left_s, self._look)
+            else:
+                self._wake()
 
     def _share(self, now: float) -> None:
         """Share out the time since the last change among the calls that were in flight."""

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from pydantic import JsonValue
 
-from critic_loop.core.errors import ConfigError
+from critic_loop.core.errors import AssetError, ConfigError
 from critic_loop.core.records import Ask, Event, EventKind
 from critic_loop.core.tree import Tree
 from critic_loop.models.switchboard import Switchboard
@@ -104,7 +104,7 @@ def restore(board: Switchboard, tree: Tree, going_on: Sequence[str]) -> list[Reb
         now = board.binding(pin.slot)
         try:
             kept = board.restore(tree.id, pin.attempt, pin.slot, pin.revision, pin.spec)
-        except ConfigError as error:
+        except (ConfigError, AssetError) as error:
             found.append(Rebound(pin.slot, pin.spec, now.spec, now.revision, error.message))
         else:
             if kept.revision != pin.revision:

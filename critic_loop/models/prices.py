@@ -100,11 +100,12 @@ def tariff_of(model: Model) -> Tariff:
 def cost_usd(call: Call, reply: Reply, tariff: Tariff) -> float | None:
     """Return what a call cost in US dollars; None where nobody knows.
 
-    A call that came to nothing costs nothing that anybody could tell, unless its usage was reported.
+    A call that came to nothing costs nothing that anybody could tell, unless its usage was reported: what it
+    waited for, a window or another try, is not the endpoint's time.
     """
     if tariff.told:
-        busy_s = reply.ended_at - call.sent_at if reply.busy_s is None else reply.busy_s
-        return tariff.cost_usd(reply.usage, max(0.0, busy_s))
+        waited_s = reply.ended_at - call.sent_at if reply.status == "ok" else 0.0
+        return tariff.cost_usd(reply.usage, max(0.0, waited_s if reply.busy_s is None else reply.busy_s))
     if reply.usage == Usage():
         return None if reply.status == "ok" else 0.0
     at = datetime.fromtimestamp(call.sent_at, UTC)

@@ -18,6 +18,7 @@ from typing import ClassVar, TypeAlias
 from pydantic import JsonValue
 
 from critic_loop.core.errors import ConfigError, CriticLoopError
+from critic_loop.core.printable import without_secrets
 from critic_loop.core.protocols import Model, NotSent
 from critic_loop.core.records import EventKind
 from critic_loop.models.breaker import CREDIT, INVALID, OUTAGE, REFUSAL, Breaker, Cause, On, cause_of
@@ -86,7 +87,7 @@ class Fallback:
         self._retries = retries
 
     def __repr__(self) -> str:
-        return f"Fallback({self.spec!r})"
+        return f"Fallback({_shown(self.spec)!r})"
 
     @property
     def spec(self) -> str:
@@ -120,7 +121,7 @@ class Split:
         self._shares = dict(shares)
 
     def __repr__(self) -> str:
-        return f"Split({self.spec!r})"
+        return f"Split({_shown(self.spec)!r})"
 
     @property
     def spec(self) -> str:
@@ -281,7 +282,9 @@ def parse_route(text: str) -> str | Fallback | Split:
     if not any(shares):
         return _chain_of(text)
     if not all(shares):
-        raise ConfigError(f"{text!r}: each part needs its share.", hint='Write "90% FIRST + 10% SECOND".')
+        raise ConfigError(
+            f"{_shown(text)!r}: each part needs its share.", hint='Write "90% FIRST + 10% SECOND".'
+        )
     return Split({_chain_of(match["route"]): float(match["share"]) for match in shares if match})
 
 
@@ -305,6 +308,11 @@ def _parts(given: Bindable) -> Iterator[str]:
 def _chain_of(text: str) -> str | Fallback:
     legs = [leg.strip() for leg in text.split(" | ")]
     return Fallback(*legs) if len(legs) > 1 else legs[0]
+
+
+def _shown(text: str) -> str:
+    """Return a chain or split as it may be shown: no part's address with a user, a password or a query."""
+    return "".join(without_secrets(part) for part in re.split(r"( \| | \+ )", text))
 
 
 def _now() -> float:

@@ -15,7 +15,7 @@ import difflib
 import itertools
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from threading import RLock
 from typing import Any, TypeAlias
@@ -81,9 +81,9 @@ class Switchboard:
         self._pins: dict[tuple[str, str, str], _Turn] = {}
         self._made: dict[str, Model] = {}
         self._breakers: dict[str, Breaker] = {}
-        self._in_flight: Counter[tuple[str, int]] = Counter()
+        self._in_flight: Counter[tuple[str, int, str]] = Counter()
         self._drains: list[_Drain] = []
-        self._drained: set[tuple[str, int, str]] = set()
+        self._drained: set[tuple[str, str]] = set()
         self._swaps: dict[str, Swap] = {}
         self._subscribers: list[Callable[[Change], None]] = []
 
@@ -130,10 +130,17 @@ class Switchboard:
         with self._lock:
             return slot in self._turns
 
-    def begin(self, attempt: str) -> None:
-        """Announce an attempt: from now on it keeps what its slots stand for, unless a swap is for calls."""
+    def begin(self, *attempts: str, then: Callable[[], object] = lambda: None) -> None:
+        """Announce attempts: from now on they keep what their slots stand for, unless a swap is for calls.
+
+        Args:
+            attempts: their ids.
+            then: called before any other swap: what subscribers have heard of by then came before the attempts.
+        """
         with self._lock:
-            self._begin(tree_of(attempt), attempt)
+            for attempt in attempts:
+                self._begin(tree_of(attempt), attempt)
+            then()
 
     def settled(self, attempt: str) -> None:
         """Take note that an attempt has ended: it holds no binding any more."""
@@ -161,7 +168,7 @@ class Switchboard:
         with self._lock:
             latest = self._latest(slot).binding
             self._begin(tree, attempt)
-            if (slot, revision, spec) in self._drained:
+            if (slot, spec) in self._drained:
                 return latest
             known = (turn.binding.route for turns in self._turns.values() for turn in turns)
             route = next((route for route in known if route.spec == spec), None)
@@ -239,7 +246,7 @@ class Switchboard:
     async def _leased(self, slot: str, tree: str, attempt: str) -> AsyncGenerator[Leased, None]:
         with self._lock:
             binding = self.binding(slot, tree=tree, attempt=attempt)
-            place = (slot, binding.revision)
+            place = (slot, binding.revision, binding.spec)
             self._in_flight[place] += 1
         try:
             chain = binding.route.chain(f"{slot}/{attempt}")
@@ -248,6 +255,8 @@ class Switchboard:
         finally:
             with self._lock:
                 self._in_flight[place] -= 1
+                if not self._in_flight[place]:
+                    del self._in_flight[place]
                 self._finish_drains()
 
     def _breaker(self, spec: str) -> Breaker:
@@ -259,7 +268,10 @@ class Switchboard:
     def in_flight(self, slot: str) -> dict[int, int]:
         """Return the number of leased calls by the revision that they run on."""
         with self._lock:
-            return {revision: n for (name, revision), n in self._in_flight.items() if name == slot and n}
+            found: Counter[int] = Counter()
+            for (name, revision, _), n in self._in_flight.items():
+                found[revision] += n if name == slot else 0
+            return dict(+found)
 
     # -- swaps ---------------------------------------------------------------------------------
 
@@ -294,6 +306,7 @@ class Switchboard:
             old = self._latest(slot).binding
             new = Binding(route=route, revision=self._next_revision(slot))
             self._turns[slot].append(_Turn(new, next(self._moments), when))
+            self._drained.discard((slot, new.spec))
             swap = self._swaps[slot] = Swap(
                 slot=slot,
                 old=old.spec,
@@ -369,17 +382,29 @@ class Switchboard:
         """Wake those whose binding no call is on, and none can reach."""
         for drain in [drain for drain in self._drains if not self._reachable(drain.slot, drain.binding)]:
             self._drains.remove(drain)
-            self._drained.add((drain.slot, drain.binding.revision, drain.binding.spec))
+            if self._latest(drain.slot).binding.spec != drain.binding.spec:
+                self._drained.add((drain.slot, drain.binding.spec))
             drain.finish()
 
     def _reachable(self, slot: str, binding: Binding) -> bool:
-        if self._in_flight[slot, binding.revision] > 0:
+        """Return whether a call is on a binding, or may still come: by pins of resumed trees, too.
+
+        These have the numbers of another process. So the same spec is the same binding, unless it is the
+        slot's present one: then what is drained goes on to be used under its new number.
+        """
+        by_spec = self._latest(slot).binding.spec != binding.spec
+
+        def same(revision: int, spec: str) -> bool:
+            return spec == binding.spec and (by_spec or revision == binding.revision)
+
+        if any(name == slot and same(revision, spec) for name, revision, spec in self._in_flight):
             return True
-        return any(
-            self._effective(slot, tree, attempt, begun) == binding
+        reached = (
+            self._effective(slot, tree, attempt, begun)
             for tree, begun in self._begun.items()
             for attempt in ("", *begun.attempts)
         )
+        return any(same(one.revision, one.spec) for one in reached)
 
 
 class _Drain:
@@ -393,7 +418,8 @@ class _Drain:
 
     def finish(self) -> None:
         """Wake the one who waits, from whatever thread the last call ended in."""
-        self._loop.call_soon_threadsafe(self._set)
+        with suppress(RuntimeError):  # its event loop was closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._set)
 
     def _set(self) -> None:
         if not self.future.done():

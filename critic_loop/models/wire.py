@@ -343,6 +343,7 @@ def merge(completions: Sequence[Completion]) -> Completion:
         weight_version=first.weight_version,
         request_id=first.request_id,
         prompt_token_ids=first.prompt_token_ids,
+        hold_s=max(completion.hold_s for completion in completions),
     )
 
 

@@ -21,7 +21,7 @@ from critic_loop.core.budget import Lease, Ledger
 from critic_loop.core.errors import CriticLoopError, DeadlineExceeded, ModelError, OutputError, boundary
 from critic_loop.core.messages import Text
 from critic_loop.core.protocols import Completion, NotSent, Piece, Request, Store
-from critic_loop.core.records import NOT_SENT, Call, CallStatus, Event, Place, Record, Reply
+from critic_loop.core.records import NOT_SENT, Ask, Call, CallStatus, Event, Place, Record, Reply
 from critic_loop.core.stop import StopReason
 from critic_loop.core.tree import Tree
 from critic_loop.nodes.replay import GIVEN, Replay, completion_of, raised_again
@@ -68,7 +68,7 @@ class Calls:
 
     async def record(self, *records: Record, durable: bool = False) -> None:
         """Append what was noted, then `records`, to the tree and to the store, in this order."""
-        noted = [self._noted.popleft() for _ in range(len(self._noted))]
+        noted = self._taken()
         for record in (*noted, *records):
             self.tree.append(record)
             self.notify(record)
@@ -76,6 +76,27 @@ class Calls:
                 self.bill(record)
         if noted or records or durable:
             await self.store.append(self.tree.id, *noted, *records, durable=durable)
+
+    async def begin(self, *asks: Ask, fold: Callable[[Ask], None]) -> None:
+        """Announce attempts and append their asks: behind the swaps that they began after, before all others.
+
+        Args:
+            asks: what was decided.
+            fold: called with each as soon as it stands in the tree.
+        """
+        noted: list[Event] = []
+        self.slots.begin(*(ask.attempt for ask in asks), then=lambda: noted.extend(self._taken()))
+        for event in noted:
+            self.tree.append(event)
+        for ask in asks:
+            self.tree.append(ask)
+            fold(ask)
+        await self.store.append(self.tree.id, *noted, *asks, durable=False)
+        for record in (*noted, *asks):
+            self.notify(record)
+
+    def _taken(self) -> list[Event]:
+        return [self._noted.popleft() for _ in range(len(self._noted))]
 
     def bill(self, reply: Reply) -> None:
         """Add what a call cost to what was spent."""
@@ -115,7 +136,7 @@ class Calls:
                     change = bound.way.failed(error)
                     if change is None:
                         raise
-                    await self.record(_event(change, self.now()))
+                    self.note(change)  # no await between two legs: the next may be on trial, and must hear
                 except BaseException:
                     bound.way.left()
                     raise

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from critic_loop.assets import Word
+from critic_loop.core.errors import OutputError
 from critic_loop.core.protocols import Request, scored_choices
 from critic_loop.core.records import Choice, Feedback, Sampling
 from critic_loop.nodes.desk import Desk, When, seed_of
@@ -31,6 +32,7 @@ class LikelihoodCritic(Prompted):
 
         Raises:
             ModelError: the model cannot, or failed.
+            OutputError: a block of the prompt came out empty.
         """
         tree = desk.tree
         values = critic_values(desk, attempt_id, self.sees) | {"schema": Word("")}
@@ -53,6 +55,11 @@ class LikelihoodCritic(Prompted):
         if not self.output.blocks:
             return [desk.tree.task.text], []
         for_it, against = (self._lines(block, values, desk.tree.head.key) for block in self.output.blocks)
+        if not (for_it and against):
+            empty = self.output.blocks[1 if for_it else 0]
+            raise OutputError(
+                f"{self.template.where}: block {empty!r} has no line here, so nothing is weighed."
+            )
         return for_it, against
 
     def _lines(self, block: str, values: dict[str, Any], key: str) -> list[str]:

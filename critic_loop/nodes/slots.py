@@ -5,6 +5,7 @@ Protocols alone. Who implements them is `models.switchboard`; `graph` hands it i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import ClassVar, Protocol
 
@@ -83,8 +84,11 @@ class Slots(Protocol):
         """Hold the slot's binding for one call."""
         ...
 
-    def begin(self, attempt: str) -> None:
-        """Announce an attempt: it keeps its bindings until it has settled, whatever is swapped for others."""
+    def begin(self, *attempts: str, then: Callable[[], object] = ...) -> None:
+        """Announce attempts: they keep their bindings until they have settled, whatever is swapped for others.
+
+        `then` is called before anything else is swapped, in whatever thread.
+        """
         ...
 
     def settled(self, attempt: str) -> None:

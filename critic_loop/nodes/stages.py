@@ -244,7 +244,7 @@ async def _judge(desk: Desk, attempt_id: str, critic: Critic, source: Source) ->
     except BudgetSpent:
         return
     except CriticLoopError as error:
-        if is_job_error(error) and not critic.shadow:
+        if is_job_error(error) and not (critic.shadow and isinstance(error, ModelError)):
             raise
         given = abstention(error)
     each = (given,) if isinstance(given, Feedback) else tuple(given)

@@ -27,6 +27,7 @@ from critic_loop.core.protocols import OutputSchema, Request, ToolSpec
 from critic_loop.core.records import Sampling
 from critic_loop.graph.langchain import LangChainModel, adapted
 from critic_loop.models import EndpointError, resolve
+from critic_loop.models.breaker import cause_of
 from critic_loop.testing import ScriptedModel
 
 pytestmark = pytest.mark.anyio
@@ -244,6 +245,20 @@ class Failed(Exception):
         super().__init__(f"status {status} {body!r}")
         self.status_code = status
         self.response = type("Response", (), {"content": body, "headers": {"retry-after": "2"}})()
+
+
+class APITimeoutError(ConnectionError):
+    """As in the packages of OpenAI and Anthropic, where it is a kind of APIConnectionError."""
+
+
+class ReadTimeout(Exception):
+    """As in httpx, where it is no OSError."""
+
+
+def test_a_providers_time_limit_is_an_outage() -> None:
+    for raised in (APITimeoutError("slow"), ReadTimeout("slow"), ConnectionRefusedError("no")):
+        assert cause_of(LangChainModel(Chat())._typed(raised)) == "outage"
+    assert cause_of(LangChainModel(Chat())._typed(ValueError("wrong"))) is None
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,22 @@ async def test_a_resumed_tree_asks_for_no_weights_again(tmp_path: Path) -> None:
     assert len(server.requests) == 6
 
 
+@pytest.mark.parametrize("output", ["p-yes", "follow-up-likelihood"])
+async def test_a_block_that_comes_out_empty_is_an_abstention(tmp_path: Path, output: str) -> None:
+    (tmp_path / "agents/critic").mkdir(parents=True)
+    (tmp_path / "prompts/critic").mkdir(parents=True)
+    spec = f'role = "critic"\nprompt = "critic/mine.md"\nslot = "critic"\noutput = "{output}"\n'
+    (tmp_path / "agents/critic/mine.toml").write_text(spec)
+    (tmp_path / "prompts/critic/mine.md").write_text(
+        '+++\nvariables = ["answer", "rejected"]\n+++\n{% block user %}{{ answer }}{% endblock %}\n'
+        "{% block likely %}Yes{% endblock %}\n"
+        "{% block unlikely %}{% if rejected %}No{% endif %}{% endblock %}\n"
+    )
+    result = await weighed(tmp_path, "mine", assets=[tmp_path])
+    assert {f.verdict for f in result.tree.feedback.values()} == {Verdict.ABSTAIN}
+    assert all("block 'unlikely' has no line" in f.reason for f in result.tree.feedback.values())
+
+
 def test_a_prompt_without_the_texts_is_found_before_anything_runs(tmp_path: Path) -> None:
     (tmp_path / "agents/critic").mkdir(parents=True)
     (tmp_path / "prompts/critic").mkdir(parents=True)

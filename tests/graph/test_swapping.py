@@ -14,6 +14,7 @@ import pytest
 import critic_loop as cl
 from critic_loop.core.errors import AuthFailed, Unreachable
 from critic_loop.models import Fallback, On
+from critic_loop.models.pins import pins_in
 from critic_loop.testing import Fault, ScriptedModel, TestServer
 from tests.graph.conftest import WRONG, disagree, outline
 
@@ -311,6 +312,42 @@ async def test_a_budget_counts_every_leg() -> None:
     result = await loop.run("x")
     assert (result.stop, result.spend.calls) == ("budget", 2)
     assert not result.tree.feedback, "what was not asked stays open"
+
+
+async def test_a_swap_while_the_search_thinks_stands_before_the_attempt_that_it_held_for() -> None:
+    """Else a resumed tree would pin the attempt to what it never had."""
+
+    def swap() -> None:
+        critic = ScriptedModel([WRONG], spec="new")
+        asyncio.run(loop.swap("critic", critic, when="attempt", warm=False, drain=False))
+
+    def search(tree: cl.Tree) -> Any:
+        if tree.asks:
+            return cl.Stop()
+        thread = threading.Thread(target=swap)
+        thread.start()
+        thread.join()
+        return cl.Move()
+
+    loop = cl.Loop(
+        "refine", actor=writer(), critic=ScriptedModel([], spec="old"), verifiers=[], search=cl.search(search)
+    )
+    tree = (await loop.run("x")).tree
+    assert [record.type for record in tree.log[:3]] == ["head", "event", "ask"]
+    assert [call.binding for call in tree.calls.values() if call.slot == "critic"] == ["new"]
+    assert pins_in(tree) == []
+
+
+async def test_a_drain_does_not_wait_for_a_graph_that_its_host_cancelled() -> None:
+    critic = ScriptedModel([WRONG], spec="old", latency_s=60)
+    loop = cl.Loop("refine", actor=writer(), critic=critic, verifiers=[])
+    running = asyncio.create_task(loop.graph.ainvoke({"task": "x"}))
+    async with asyncio.timeout(10):
+        while not critic.requests:
+            await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await loop.swap("critic", ScriptedModel([WRONG], spec="new"), when="tree", warm=False)
 
 
 async def test_a_critic_that_hangs_is_left_within_one_deadline() -> None:

@@ -97,6 +97,15 @@ def test_the_digest_is_of_all_but_the_name():
         assert recipe.model_copy(update=change).digest != recipe.digest
 
 
+def test_settings_that_came_later_leave_the_digest_of_a_recipe_without_them_as_it_was():
+    """Trees that were begun before critics had shadows are still resumed."""
+    recipe = Recipe.model_validate({"search": {"kind": "refine"}, "critics": [{"agent": "critic/stepwise"}]})
+    assert recipe.digest == "984b757482f0c21bef0b23aa"
+    for later in ({"shadow": True}, {"escalate": {"slot": "hosted"}}):
+        critics = (CriticUse.model_validate({"agent": "critic/stepwise", **later}),)
+        assert recipe.model_copy(update={"critics": critics}).digest != recipe.digest
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

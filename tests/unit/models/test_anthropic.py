@@ -93,13 +93,25 @@ def test_a_request_in_full():
     }
 
 
-def test_a_limit_is_always_set_and_what_cannot_be_enforced_is_left_to_the_prompt():
+def test_what_cannot_be_enforced_is_left_to_the_prompt():
     asked = body(
         user("hi"), tools=(ToolSpec(name="t", parameters=LOOSE),), output=OutputSchema(name="N", schema=LOOSE)
     )
-    assert asked["max_tokens"] == 4096
     assert asked["tools"] == [{"name": "t", "input_schema": LOOSE}]
     assert "output_config" not in asked
+
+
+async def test_a_limit_is_always_set_by_the_sampling_else_the_settings_else_the_client():
+    async with TestServer() as server:
+        for extra, sampling in (
+            ({}, {}),
+            ({"max_tokens": 9000}, {}),
+            ({"max_tokens": 9000}, {"max_tokens": 7}),
+        ):
+            model = made(server.url, settings=ModelSettings(extra=extra))
+            await model.complete(ask(sampling=Sampling(**sampling)))
+            await model.aclose()
+    assert [received.body["max_tokens"] for received in server.requests] == [4096, 9000, 7]
 
 
 async def test_effort_and_schema_share_a_field():

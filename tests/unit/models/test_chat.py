@@ -382,6 +382,35 @@ async def test_settings_add_fields_below_the_sampling():
     assert (server.requests[0].body["top_k"], server.requests[0].body["temperature"]) == (3, 0.0)
 
 
+async def test_what_the_settings_ask_for_and_the_endpoint_refuses_is_an_error_and_no_endless_loop():
+    refused = {"error": {"message": "response_format is not supported"}}
+    sent = []
+
+    def answer(request):
+        sent.append(orjson.loads(request.content))
+        assert len(sent) < 5
+        return httpx.Response(400, json=refused)
+
+    settings = ModelSettings(extra={"response_format": {"type": "json_object"}}, timeout_s=1)
+    model = ChatModel(
+        "m", url="http://test/v1", settings=settings, transport=lambda: httpx.MockTransport(answer)
+    )
+    with pytest.raises(EndpointError, match="not supported"):
+        await model.complete(ask())
+    assert len(sent) == 1
+
+
+async def test_the_longest_hold_of_several_requests_counts():
+    headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "3s"}
+    choice = {"message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}
+    answers = iter([{}, headers, {}])
+    transport = httpx.MockTransport(
+        lambda request: httpx.Response(200, json={"choices": [choice]}, headers=next(answers))
+    )
+    model = ChatModel("m", url="http://test/v1", profile=OLLAMA, transport=lambda: transport)
+    assert (await model.complete(ask(choices=3))).hold_s == 3.0
+
+
 # -- connections -----------------------------------------------------------------------------------
 
 

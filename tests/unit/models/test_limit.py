@@ -156,6 +156,40 @@ def test_nothing_is_sent_while_the_endpoint_asks_to_hold():
     assert times == [0.0, 20.0, 20.0, 20.0]
 
 
+def test_all_who_wait_may_be_cancelled_at_once():
+    async def main():
+        limited = Limited(Endpoint(9), 1)
+        calls = [asyncio.create_task(limited.complete(ASK)) for _ in range(4)]
+        await asyncio.sleep(0.1)
+        for call in calls:
+            call.cancel()
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        return [type(end) for end in ends], limited.window.in_flight
+
+    assert run_virtual(main()) == ([asyncio.CancelledError] * 4, 0)
+
+
+async def test_who_waits_goes_on_after_a_hold_that_another_threads_loop_heard_of():
+    window = Window(2)
+
+    async def held(_):
+        await asyncio.sleep(0.05)
+        return Completion(choices=(Choice(message=user("ok")),), hold_s=0.2)
+
+    def elsewhere():
+        asyncio.run(Limited(ScriptedModel(held), window).complete(ASK))
+
+    limited = Limited(ScriptedModel(lambda _: "ok", latency_s=0.1), window)
+    calls = [asyncio.create_task(limited.complete(ASK))]
+    thread = asyncio.create_task(asyncio.to_thread(elsewhere))
+    while window.in_flight < 2:
+        await asyncio.sleep(0.001)
+    calls += [asyncio.create_task(limited.complete(ASK)) for _ in range(3)]
+    await thread
+    answers = await asyncio.wait_for(asyncio.gather(*calls), 5.0)
+    assert [answer.text for answer in answers] == ["ok"] * 4
+
+
 def test_the_endpoints_time_is_shared_among_the_calls_in_flight():
     async def reply(request):
         await asyncio.sleep(float(request.messages[0].text))

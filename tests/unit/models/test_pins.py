@@ -105,6 +105,14 @@ def test_what_cannot_be_kept_is_said(tree):
     assert pins_in(tree) == [pin(0)], "another process may have the model"
 
 
+def test_a_recipe_that_is_gone_is_a_pin_that_cannot_be_kept(tree):
+    ask(tree, "t.1")
+    data = {"slot": "critic", "old": "loop:gone@ollama:a", "new": "c1", "old_revision": 0, "revision": 1}
+    tree.append(Event(kind="swap", at=0, data=data | {"when": "tree"}))
+    [said] = restore(board_with(critic="c1"), tree, list(tree.asks))
+    assert "gone" in said.text
+
+
 def test_another_model_than_that_of_the_last_call_is_said(tree):
     place = Place(subject=("t.1",), agent="critic/stepwise")
     tree.append(Call(id="t.c1", place=place, digest="d", request=(), binding="c0", slot="critic", sent_at=0))

@@ -71,6 +71,9 @@ def test_what_was_not_counted_is_unknown_and_what_came_to_nothing_is_free():
     assert cost_usd(call(), reply(usage=Usage()), Tariff()) is None
     assert cost_usd(call(), reply(status="error"), Tariff()) == 0.0
     assert cost_usd(call(), reply(status="error", usage=USED), Tariff()) > 0, "rejected, but billed"
+    gpu = Tariff(gpu_usd_per_hour=3.6)
+    for status in ("error", "cancelled"):
+        assert cost_usd(call("vllm:q@http://gpu:8000"), reply(status=status), gpu) == 0.0
 
 
 def test_settings_reach_through_wrappers():

@@ -1,5 +1,6 @@
 """What endpoints can do: found out, kept, and openly taken into account."""
 
+import asyncio
 import logging
 import time
 
@@ -84,6 +85,15 @@ async def test_a_server_that_refuses_what_it_does_not_know():
     findings = await probed("http://127.0.0.1", transport=refusing())
     assert can(findings) == dict.fromkeys(ALL, False)
     assert "nothing of this is supported" in findings.found["images"].text
+
+
+async def test_what_hangs_is_left(monkeypatch):
+    monkeypatch.setattr("critic_loop.models.probe._TIMEOUT_S", 0.2)
+    hangs = lambda received: Fault("hang") if "prompt_logprobs" in received.body else None  # noqa: E731
+    async with TestServer(faults=hangs) as server, asyncio.timeout(5):
+        findings = await probed(server.url, VLLM)
+    assert findings.found["prompt_logprobs"].can is None
+    assert "did not answer within" in findings.found["prompt_logprobs"].text
 
 
 async def test_trouble_is_no_finding():

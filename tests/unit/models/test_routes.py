@@ -223,6 +223,15 @@ def test_what_is_no_chain_or_split_is_refused(make):
         make()
 
 
+def test_what_is_shown_of_a_chain_or_split_has_no_password():
+    with_password = "chat:m@http://me:planted@gpu:1/v1"
+    with pytest.raises(ConfigError) as refused:
+        Switchboard("critic").bind("critic", f"90% {with_password} + ollama:a")
+    shown = [str(refused.value), repr(Fallback(with_password, "ollama:a")), repr(Split({with_password: 1}))]
+    assert "planted" not in "".join(shown)
+    assert shown[1] == "Fallback('chat:m@http://…@gpu:1/v1 | ollama:a')"
+
+
 async def test_a_chain_is_warmed_by_its_first_leg_and_a_split_by_all():
     board = Switchboard("critic")
     board.bind("critic", named("old"))

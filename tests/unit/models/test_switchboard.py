@@ -117,6 +117,51 @@ async def test_a_drain_waits_for_what_keeps_the_binding_and_then_nobody_gets_it(
         board.forget("t")
 
 
+async def test_a_drain_waits_for_resumed_trees_whose_pins_have_numbers_of_their_own(board):
+    board.restore("t", "t.1", "critic", 4, "c0")
+    draining = asyncio.create_task(board.swap("critic", named("c1"), when="attempt", warm=False))
+    await asyncio.sleep(0.01)
+    assert not draining.done(), "t.1 still asks c0"
+    async with board.lease("critic", attempt="t.1") as leased:
+        assert (leased.revision, leased.way.model.spec) == (4, "c0")
+        board.forget("t")
+        await asyncio.sleep(0.01)
+        assert not draining.done(), "a call is on c0"
+    await draining
+    assert board.restore("u", "", "critic", 7, "c0").spec == "c1", "it was drained"
+    await swap(board, "critic", "c0", "call")
+    assert board.restore("u", "", "critic", 7, "c0").spec == "c0", "it is in use again"
+
+
+async def test_a_model_that_is_bound_once_more_does_not_keep_its_own_drain_waiting(board):
+    async with board.lease("critic", attempt="t.1"):
+        draining = asyncio.create_task(board.swap("critic", board.binding("critic").model))
+        await asyncio.sleep(0.01)
+        assert not draining.done()
+        later = board.lease("critic", attempt="t.2")
+        await later.__aenter__()
+    await asyncio.wait_for(draining, 1.0)
+    await later.__aexit__(None, None, None)
+
+
+async def test_who_waits_for_a_drain_in_a_loop_that_was_closed_disturbs_no_call(board):
+    kept = []
+
+    def elsewhere():
+        async def begin():
+            kept.append(asyncio.ensure_future(board.swap("critic", named("c1"), warm=False)))
+            await asyncio.sleep(0.01)
+
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(begin())
+        loop.close()
+
+    async with board.lease("critic"):
+        await asyncio.to_thread(elsewhere)
+    assert board.in_flight("critic") == {}
+    kept[0]._log_destroy_pending = False
+
+
 async def test_a_swap_for_calls_ends_what_a_drain_waits_for(board):
     board.begin("t.1")
     draining = asyncio.create_task(board.swap("critic", named("c1"), when="tree"))

@@ -61,8 +61,8 @@ class Slots:
         model = self.models.get(slot) or self.models["*"]
         yield Bound(Way(Chain(100.0, (model,), {}, 0), []))
 
-    def begin(self, attempt: str) -> None:
-        """Nothing is swapped here."""
+    def begin(self, *attempts: str, then: Callable[[], object] = lambda: None) -> None:
+        then()
 
     def settled(self, attempt: str) -> None:
         """Nothing is swapped here."""

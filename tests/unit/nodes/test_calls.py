@@ -2,11 +2,12 @@ import asyncio
 
 import pytest
 
-from critic_loop.core.errors import ConfigError, ModelError, RateLimited, StoreError
+from critic_loop.core.errors import ConfigError, ModelError, RateLimited, StoreError, Unreachable
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import Completion, NotSent, OutputSchema, Request, ToolSpec
 from critic_loop.core.records import Choice, Place, Sampling, Usage
 from critic_loop.core.stop import StopReason
+from critic_loop.models import Fallback, On, Switchboard
 from critic_loop.models.routes import Chain, Way
 from critic_loop.nodes.calls import BudgetSpent, request_digest
 from critic_loop.testing import ScriptedModel
@@ -100,6 +101,23 @@ async def test_a_cancelled_call_is_recorded(grown):
         await task
     assert [r.status for r in (await calls.store.load("t")).replies.values()] == ["cancelled"]
     assert calls.ledger.calls == 1
+
+
+async def test_a_call_that_is_cut_off_between_two_legs_leaves_no_trial_behind(grown):
+    """The second leg is on trial from the moment that the first has failed."""
+    board = Switchboard("critic")
+    down = ScriptedModel(lambda _: Unreachable("down"), spec="a")
+    back = ScriptedModel(lambda _: "42", spec="b")
+    board.bind("critic", Fallback(down, back, outage=On(opens_after=1, pause_s=0.0), retries=0))
+    board._breaker("b").failed("outage", On(opens_after=1, pause_s=0.0), 0.0, trial=False)
+    store = Journal(fails=lambda record: record.type == "event" and record.kind == "fallback")
+    calls = await calls_of(grown, back, store=store)
+    calls.slots = board
+    with pytest.raises(StoreError):
+        await calls.complete(place(grown.ask()), "critic", REQUEST)
+    store.fails = lambda record: False
+    await calls.complete(place(grown.ask()), "critic", REQUEST)
+    assert board._breaker("b").state == "closed"
 
 
 async def test_what_a_foreign_model_raises_is_a_recorded_model_error(grown):

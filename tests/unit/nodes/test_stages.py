@@ -8,10 +8,12 @@ import critic_loop as cl
 from critic_loop.core.errors import (
     AuthFailed,
     ModelError,
+    NotRecorded,
     OutputError,
     RateLimited,
     Refused,
     SearchError,
+    StoreError,
     ToolError,
     Unreachable,
 )
@@ -523,6 +525,14 @@ async def test_a_shadows_wrong_key_disturbs_nobody(grown):
     await stages.critic(desk, [grown.tree.asks[attempt]])
     [feedback] = grown.tree.about(attempt)
     assert (feedback.verdict, feedback.obeyed) == (cl.Verdict.ABSTAIN, False)
+
+
+@pytest.mark.parametrize("error", [NotRecorded("another question"), StoreError("the disk is full")])
+async def test_what_is_no_models_fault_ends_the_run_in_a_shadow_too(grown, error):
+    attempt = grown.attempt(answer="41")
+    desk = await desk_of(grown, critics=(Says(error, "shadow", shadow=True),))
+    with pytest.raises(type(error)):
+        await stages.critic(desk, [grown.tree.asks[attempt]])
 
 
 def escalating(first, second):
