@@ -24,8 +24,10 @@ from critic_loop.models.endpoint import checked_url
 from critic_loop.models.known import informed
 from critic_loop.models.limit import Limited, window_of
 from critic_loop.models.prices import Priced
-from critic_loop.models.profiles import PROFILES, Profile
+from critic_loop.models.profiles import PROFILES, VLLM, Profile
 from critic_loop.models.retry import Retrying, RetryPolicy
+from critic_loop.models.vllm.managed import Managed
+from critic_loop.models.vllm.server import Server, server_of
 
 GROUP = "critic_loop.models"
 """Entry points that add backends: `(name) -> Model`, called with what follows the colon."""
@@ -38,7 +40,7 @@ _BUNDLED = {
 _FORMS = {
     "openai": "openai:NAME",
     "anthropic": "anthropic:NAME",
-    "vllm": "vllm:NAME@http://HOST:8000",
+    "vllm": "vllm:NAME, or vllm:NAME@http://HOST:8000",
     "sglang": "sglang:NAME@http://HOST:30000",
     "llamacpp": "llamacpp:NAME",
     "ollama": "ollama:NAME",
@@ -102,8 +104,9 @@ def resolve(spec: str | Model, *, settings: ModelSettings | Mapping[str, Any] | 
     """Return the model that a spec names, with retries and a limit around it; a model is returned as is.
 
     Args:
-        spec: `openai:NAME`, `anthropic:NAME`, `vllm:NAME[+ADAPTER]@URL`, `sglang:NAME@URL`,
-            `llamacpp:NAME`, `ollama:NAME`, each with `@URL` for another address, `chat:NAME@URL`,
+        spec: `openai:NAME`, `anthropic:NAME`, `vllm:NAME` for a server that is started here or
+            `vllm:NAME[+ADAPTER]@URL` for one that runs, `sglang:NAME@URL`, `llamacpp:NAME`,
+            `ollama:NAME`, each with `@URL` for another address, `chat:NAME@URL`,
             `langchain:package.module:factory`, `loop:RECIPE@SPEC`, `embedded:NAME`, or a model.
         settings: the `[models.NAME]` table that belongs to it.
 
@@ -118,8 +121,15 @@ def resolve(spec: str | Model, *, settings: ModelSettings | Mapping[str, Any] | 
             f"{without_secrets(spec)!r} names no model.", hint=f"Write {_FORMS.get(backend, 'BACKEND:NAME')}."
         )
     checked = _checked(settings)
+    if _is_served_here(backend, rest):
+        return _wrapped(_managed(rest, checked), checked)
+    if checked.serve is not None:
+        raise ConfigError(
+            f"{without_secrets(spec)!r}: `serve` is for models without an address, as in vllm:NAME."
+        )
     if backend in PROFILES:
-        return _wrapped(_client(PROFILES[backend], rest, checked), checked)
+        client = _client(PROFILES[backend], rest, checked)
+        return _wrapped(_limited(client, checked), checked)
     model = _plugged(backend, rest)
     if checked != ModelSettings():
         given = ", ".join(sorted(checked.model_fields_set))
@@ -143,7 +153,7 @@ def endpoint(
         ConfigError: something that the model needs is missing.
     """
     backend, _, rest = spec.partition(":")
-    if backend not in PROFILES:
+    if backend not in PROFILES or _is_served_here(backend, rest):
         return None
     return _client(PROFILES[backend], rest, _checked(settings), known=known)
 
@@ -162,9 +172,12 @@ def _checked(settings: ModelSettings | Mapping[str, Any] | None) -> ModelSetting
         raise ConfigError(f"A model's settings: {key}: {first['msg']}.") from error
 
 
-def _wrapped(chat: ChatModel, settings: ModelSettings) -> Model:
-    limited = Limited(chat, window_of(chat.url, chat.key_env, settings.in_flight))
-    model = Retrying(limited, RetryPolicy(attempts=settings.attempts))
+def _limited(chat: ChatModel, settings: ModelSettings) -> Model:
+    return Limited(chat, window_of(chat.url, chat.key_env, settings.in_flight))
+
+
+def _wrapped(sending: Model, settings: ModelSettings) -> Model:
+    model = Retrying(sending, RetryPolicy(attempts=settings.attempts))
     return Priced(model, settings) if settings.told else model
 
 
@@ -185,6 +198,26 @@ def _unknown(backend: str) -> ConfigError:
     near = difflib.get_close_matches(backend, known, n=1)
     guess = f"Did you mean {near[0]!r}? " if near else ""
     return ConfigError(f"There is no backend {backend!r}.", hint=f"{guess}Known: {', '.join(known)}.")
+
+
+# -- servers of our own ------------------------------------------------------------------------
+
+
+def _is_served_here(backend: str, rest: str) -> bool:
+    return backend == VLLM.name and not _name_and_url(rest)[1]
+
+
+def _managed(name: str, settings: ModelSettings) -> Managed:
+    """Return the model on a vLLM server that is started when it is first asked."""
+
+    def client(server: Server) -> Model:
+        chat = ChatModel(
+            server.name, url=server.url, profile=VLLM, settings=settings, spec=spec, key=server.key
+        )
+        return _limited(chat, settings)
+
+    spec = f"{VLLM.name}:{name}"
+    return Managed(server_of(name, settings.serve), client, spec=spec)
 
 
 # -- backends behind an address ----------------------------------------------------------------

@@ -1,0 +1,89 @@
+"""A real vLLM, started, shared and stopped by the framework.
+
+    VLLM_PYTHON=/opt/vllm/bin/python python -m pytest tests/real/test_vllm_managed.py
+
+VLLM_PYTHON is a Python with vLLM, torch and transformers; `make test-vllm` makes one that needs no GPU.
+"""
+
+import asyncio
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from critic_loop.core.messages import user
+from critic_loop.core.protocols import Request
+from critic_loop.core.records import Sampling
+from critic_loop.models import resolve
+from critic_loop.models.failures import ServerFailed
+
+PYTHON = os.environ.get("VLLM_PYTHON", "")
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(not PYTHON, reason="needs vLLM: `make test-vllm`, or set VLLM_PYTHON to its Python"),
+]
+SERVE = {
+    "command": [PYTHON, "-m", "vllm.entrypoints.openai.api_server"],
+    "arguments": {
+        "dtype": "float32",
+        "max-model-len": 1024,
+        "enforce-eager": True,
+        "enable-chunked-prefill": False,
+    },
+    "environment": {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": "1"},
+    "start_timeout_s": 300,
+}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """Folders of a base model and two adapters."""
+    folder = tmp_path_factory.mktemp("tiny")
+    script = Path(__file__).with_name("tiny_llama.py")
+    subprocess.run([PYTHON, str(script), str(folder)], check=True, capture_output=True)
+    return folder
+
+
+def ask(text="Is it right?"):
+    return Request(messages=(user(text),), sampling=Sampling(temperature=0.0, max_tokens=8))
+
+
+async def text_of(model, *given):
+    return (await model.complete(ask(*given))).text
+
+
+async def test_it_is_started_shared_killed_started_again_and_stopped(tiny):
+    spec = f"vllm:{tiny / 'base'}"
+    actor, critic = resolve(spec, settings={"serve": SERVE}), resolve(spec)
+    said = await asyncio.gather(*(text_of(model) for model in [actor, critic] * 4))
+    assert len(set(said)) == 1
+    [first] = servers_of(tiny)
+    os.kill(first, 9)
+    assert await text_of(actor) == said[0]
+    [second] = servers_of(tiny)
+    assert second != first
+    await actor.aclose()
+    await critic.aclose()
+    assert servers_of(tiny) == []
+
+
+async def test_why_it_does_not_start_is_said_in_its_own_words(tiny):
+    serve = {**SERVE, "arguments": {**SERVE["arguments"], "max-model-len": 1_000_000}}
+    model = resolve(f"vllm:{tiny / 'base'}", settings={"serve": serve})
+    with pytest.raises(ServerFailed, match=r"(?s)ended before it answered.*max_model_len"):
+        await model.complete(ask())
+    await model.aclose()
+
+
+def servers_of(folder):
+    """The ids of the API servers that serve what is in `folder`; keepers name it too, and are left out."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = entry.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if str(folder / "base") in line and "keeper.py" not in " ".join(line):
+            found.append(int(entry.parent.name))
+    return found
