@@ -68,6 +68,22 @@ async def test_it_is_started_shared_killed_started_again_and_stopped(tiny):
     assert servers_of(tiny) == []
 
 
+async def test_adapters_are_versions_beside_the_base_and_go_when_they_are_closed(tiny):
+    base = resolve(f"vllm:{tiny / 'base'}", settings={"serve": SERVE})
+    v1, v2 = (resolve(f"vllm:{tiny / 'base'}+{tiny / name}") for name in ("v1", "v2"))
+    said = [await text_of(model) for model in (base, v1, v2)]
+    assert len(set(said)) == 3, "each has weights of its own"
+    assert [await text_of(model) for model in (v2, base, v1)] == [said[2], said[0], said[1]]
+    assert len(servers_of(tiny)) == 1
+    await v1.aclose()
+    listing = base.inner._server.ask("GET", "/v1/models")[1].decode()
+    assert '"v2-' in listing
+    assert '"v1-' not in listing
+    assert await text_of(v1) == said[1], "and is loaded again for a later call"
+    for model in (base, v1, v2):
+        await model.aclose()
+
+
 async def test_why_it_does_not_start_is_said_in_its_own_words(tiny):
     serve = {**SERVE, "arguments": {**SERVE["arguments"], "max-model-len": 1_000_000}}
     model = resolve(f"vllm:{tiny / 'base'}", settings={"serve": serve})

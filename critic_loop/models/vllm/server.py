@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from shutil import rmtree
 from threading import Event, RLock
-from typing import Any
+from typing import Protocol
 from weakref import WeakSet
 
 import orjson
@@ -26,6 +26,7 @@ from pydantic import JsonValue
 
 from critic_loop.core.errors import ConfigError
 from critic_loop.models.failures import ServerFailed, cleaned
+from critic_loop.models.vllm.adapters import Adapter, Loaded, arguments_for
 from critic_loop.models.vllm.process import Process, free_port
 from critic_loop.models.vllm.settings import Serve, command_line
 from critic_loop.models.vllm.turns import Turns
@@ -39,6 +40,15 @@ _DEATHS, _WITHIN_S = 3, 900.0
 """A server that dies so often in so many seconds is not started again."""
 
 
+class User(Protocol):
+    """A model on a server."""
+
+    @property
+    def adapter(self) -> Adapter | None:
+        """Whose weights it asks for, beside the server's own."""
+        ...
+
+
 class Server:
     """A vLLM server and what it takes to have it up."""
 
@@ -47,7 +57,9 @@ class Server:
         self.name = name
         self.serve = serve
         self.turns = Turns()
-        self.users: WeakSet[Any] = WeakSet()
+        self.loaded = Loaded(name, self.ask)
+        """Its adapters."""
+        self.users: WeakSet[User] = WeakSet()
         """The models on it that have not been closed; it stops with the last."""
         self._lock = RLock()
         self._process: Process | None = None
@@ -56,6 +68,8 @@ class Server:
         self._folder: Path | None = None
         self._deaths: list[float] = []
         self._ready = False
+        self._outgrown = False
+        self._started_with: dict[str, JsonValue] = {}
         self._unwanted = Event()
 
     def __repr__(self) -> str:
@@ -75,7 +89,21 @@ class Server:
     @property
     def up(self) -> bool:
         """Whether it runs and has answered."""
-        return self._ready and self._process is not None and self._process.alive
+        runs = self._ready and self._process is not None and self._process.alive
+        return runs and not self._outgrown
+
+    def join(self, user: User) -> None:
+        """Take note of a model on it; if it was started without room for its adapter, it is started anew.
+
+        That waits until no call is in flight.
+        """
+        if user in self.users:
+            return
+        self.users.add(user)
+        if self._ready and self._arguments().items() - self._started_with.items():
+            wanted = arguments_for([user.adapter] if user.adapter else [])
+            rank = int(str(self._started_with.get("max-lora-rank", 0)))
+            self._outgrown = bool(wanted) and int(str(wanted["max-lora-rank"])) > rank
 
     def rouse(self) -> None:
         """Start it unless it is up.
@@ -132,7 +160,9 @@ class Server:
         if self._process is not None:
             self._process.stop()
         self._ready, self._port, self._key = False, free_port(), secrets.token_urlsafe(24)
-        command = command_line(self.name, self.serve, port=self._port, ours=self._arguments())
+        self._outgrown, self._started_with = False, self._arguments()
+        self.loaded.forget()
+        command = command_line(self.name, self.serve, port=self._port, ours=self._started_with)
         log = self.serve.log or self._own_folder() / "server.log"
         environment = {**os.environ, **self._environment(), **self.serve.environment, "VLLM_API_KEY": self._key}
         _log.info("starting vLLM for %r on port %d; log: %s", self.name, self._port, log)
@@ -155,11 +185,11 @@ class Server:
 
     def _arguments(self) -> dict[str, JsonValue]:
         """Return the arguments that what it is needed for takes."""
-        return {}
+        return arguments_for([user.adapter for user in self.users if user.adapter is not None])
 
     def _environment(self) -> dict[str, str]:
         """Return the variables that what it is needed for takes."""
-        return {}
+        return {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"} if self._started_with else {}
 
     def _await_health(self, process: Process) -> None:
         until = time.monotonic() + self.serve.start_timeout_s

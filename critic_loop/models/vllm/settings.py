@@ -31,6 +31,8 @@ class Serve(Frozen):
     """Its arguments by name, as in `max-model-len = 8192`; true and false are `--NAME` and `--no-NAME`."""
     environment: dict[str, str] = {}
     """Variables for it beside those that are set here."""
+    adapters: dict[str, str] = {}
+    """Folders of LoRA adapters by the names that they have in specs; others are named by their folders."""
     start_timeout_s: float = Field(default=900.0, gt=0)
     """How long it may take to answer, a download of its weights included."""
     log: Path | None = None

@@ -86,12 +86,6 @@ class Turns:
         finally:
             self._leave()
 
-    def idle(self, holder: Holder) -> bool:
-        """Return whether nobody asks this holder or waits for it."""
-        with self._lock:
-            asked = self._holder is holder and (self._in_flight > 0 or self._changing)
-            return not asked and all(waiter.holder is not holder for waiter in self._waiting)
-
     def _enter(self, holder: Holder) -> _Waiter | None:
         with self._lock:
             if self._holder is holder and not self._changing and not self._is_wanted() and holder.up:
