@@ -120,6 +120,15 @@ class Loaded:
         with self._changing, self._lock:
             self._names.clear()
 
+    def drop(self) -> None:
+        """Unload all and let no earlier name be used again: their weights are about to be lost. Blocks."""
+        with self._changing:
+            for adapter in list(self._names.values()):
+                self.unload(adapter)
+            with self._lock:
+                self._names.clear()
+                self._epoch += 1
+
     def name_of(self, adapter: Adapter) -> str:
         """Return the name of a version on this server; the same version has the same."""
         stem = re.sub(r"[^\w.-]", "-", adapter.source.name)

@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 from shutil import rmtree
 from threading import Event, RLock
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
+from urllib.parse import urlencode
 from weakref import WeakSet
 
 import orjson
@@ -29,13 +30,17 @@ from critic_loop.models.failures import ServerFailed, cleaned
 from critic_loop.models.vllm.adapters import Adapter, Loaded, arguments_for
 from critic_loop.models.vllm.process import Process, free_port
 from critic_loop.models.vllm.settings import Serve, command_line
-from critic_loop.models.vllm.turns import Turns
+from critic_loop.models.vllm.turns import Turns, turns_of
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.1
 _CANARY = "Say: ok"
 _CANARY_S = 120.0
 _HINT = "The end of its log says why; its arguments are serve.arguments in the model's settings."
+_TOLD_S = 600.0
+_FAR = 0.5
+_Token: TypeAlias = tuple[str, float | None]
+"""A token and its log-probability, where that is served."""
 _DEATHS, _WITHIN_S = 3, 900.0
 """A server that dies so often in so many seconds is not started again."""
 
@@ -56,7 +61,7 @@ class Server:
         """Name the model that it serves; nothing is started yet."""
         self.name = name
         self.serve = serve
-        self.turns = Turns()
+        self._own_turns = Turns()
         self.loaded = Loaded(name, self.ask)
         """Its adapters."""
         self.users: WeakSet[User] = WeakSet()
@@ -69,11 +74,19 @@ class Server:
         self._deaths: list[float] = []
         self._ready = False
         self._outgrown = False
+        self._asleep = False
+        self._first: _Token = ("", None)
+        """What the canary said when it was started."""
         self._started_with: dict[str, JsonValue] = {}
         self._unwanted = Event()
 
     def __repr__(self) -> str:
         return f"Server({self.name!r}, {'up' if self.up else 'not up'})"
+
+    @property
+    def turns(self) -> Turns:
+        """Those of its device, which may be shared."""
+        return turns_of(self.serve.device) if self.serve.device else self._own_turns
 
     @property
     def url(self) -> str:
@@ -90,7 +103,7 @@ class Server:
     def up(self) -> bool:
         """Whether it runs and has answered."""
         runs = self._ready and self._process is not None and self._process.alive
-        return runs and not self._outgrown
+        return runs and not self._outgrown and not self._asleep
 
     def join(self, user: User) -> None:
         """Take note of a model on it; if it was started without room for its adapter, it is started anew.
@@ -106,20 +119,62 @@ class Server:
             self._outgrown = bool(wanted) and int(str(wanted["max-lora-rank"])) > rank
 
     def rouse(self) -> None:
-        """Start it unless it is up.
+        """Start it, or wake it, unless it is up.
 
         Raises:
             ServerFailed: vLLM is not installed, died, or did not answer in time.
         """
         with self._lock:
-            if self.up:
+            if self.up or (self._asleep and self._wake()):
                 return
             self._note_death()
             self._start()
 
     def rest(self) -> None:
-        """Free the device."""
-        self.stop()
+        """Free the device: put it to sleep, or end it where it cannot."""
+        with self._lock:
+            if not self.up:
+                self.stop()
+                return
+            if self.serve.sleep == 2:
+                self.loaded.drop()
+            self._asleep = self._told("/sleep", level=self.serve.sleep) if self.serve.device else False
+            if not self._asleep:
+                self.stop()
+
+    def _wake(self) -> bool:
+        """Return whether it is awake and of sound mind: else it is to be started anew."""
+        if self._process is None or not self._process.alive or self._outgrown:
+            return False
+        if self.serve.sleep == 1:
+            woken = self._told("/wake_up")
+        else:  # weights are read again before there is room for anything else
+            woken = self._told("/wake_up", tags="weights") and self._told(
+                "/collective_rpc", {"method": "reload_weights"}
+            )
+            woken = woken and self._told("/wake_up", tags="kv_cache")
+        try:
+            sound = woken and _same(self.canary(), self._first)
+        except ServerFailed:
+            sound = False
+        if not sound:
+            _log.warning("vLLM serving %r did not wake as it was, and is started anew", self.name)
+            return False
+        self._asleep = False
+        return True
+
+    def _told(self, path: str, body: dict[str, JsonValue] | None = None, **query: str | int) -> bool:
+        """Return whether it did what it was told to."""
+        path += f"?{urlencode(query)}" if query else ""
+        try:
+            status, said = self.ask("POST", path, body or {}, timeout_s=_TOLD_S)
+        except (OSError, http.client.HTTPException) as error:
+            status, said = 0, type(error).__name__.encode()
+        if status != 200:
+            _log.warning(
+                "vLLM serving %r, told %s: %s %s", self.name, path, status, said[:200].decode(errors="replace")
+            )
+        return status == 200
 
     def stop(self) -> None:
         """End it; a start that is under way fails."""
@@ -129,7 +184,7 @@ class Server:
             if self._process is not None:
                 self._process.stop()
                 self._process = None
-            self._ready = False
+            self._ready = self._asleep = False
             if self._folder is not None:
                 rmtree(self._folder, ignore_errors=True)
                 self._folder = None
@@ -159,6 +214,7 @@ class Server:
     def _start(self) -> None:
         if self._process is not None:
             self._process.stop()
+        self._asleep = False
         self._ready, self._port, self._key = False, free_port(), secrets.token_urlsafe(24)
         self._outgrown, self._started_with = False, self._arguments()
         self.loaded.forget()
@@ -172,7 +228,7 @@ class Server:
             raise ServerFailed(f"The log {str(log)!r} of a server cannot be written ({error}).") from error
         try:
             self._await_health(process)
-            self.canary()
+            self._first = self.canary()
         except BaseException:
             process.stop()
             raise
@@ -185,11 +241,13 @@ class Server:
 
     def _arguments(self) -> dict[str, JsonValue]:
         """Return the arguments that what it is needed for takes."""
-        return arguments_for([user.adapter for user in self.users if user.adapter is not None])
+        given = arguments_for([user.adapter for user in self.users if user.adapter is not None])
+        return {"enable-sleep-mode": True, **given} if self.serve.device else given
 
     def _environment(self) -> dict[str, str]:
         """Return the variables that what it is needed for takes."""
-        return {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"} if self._started_with else {}
+        given = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"} if "enable-lora" in self._started_with else {}
+        return {"VLLM_SERVER_DEV_MODE": "1", **given} if self.serve.device else given
 
     def _await_health(self, process: Process) -> None:
         until = time.monotonic() + self.serve.start_timeout_s
@@ -208,7 +266,7 @@ class Server:
         patience = f"did not answer within {self.serve.start_timeout_s:g} s"
         raise self._failed(patience, process, hint="Raise serve.start_timeout_s in the model's settings.")
 
-    def canary(self) -> str:
+    def canary(self) -> _Token:
         """Return the first token of a fixed answer.
 
         Raises:
@@ -219,11 +277,12 @@ class Server:
             "messages": [{"role": "user", "content": _CANARY}],
             "max_completion_tokens": 1,
             "temperature": 0.0,
+            "logprobs": True,
         }
         try:
             status, said = self.ask("POST", "/v1/chat/completions", body, timeout_s=_CANARY_S)
             if status == 200:
-                return str(orjson.loads(said)["choices"][0]["message"].get("content") or "")
+                return _token(orjson.loads(said)["choices"][0])
             what = f"answered {status}: {cleaned(said.decode(errors='replace'), self._key)}"
         except (OSError, http.client.HTTPException, ValueError, LookupError) as error:
             what = f"gave no answer ({type(error).__name__})"
@@ -253,6 +312,19 @@ class Server:
             code = "" if process.exit_code is None else f" with code {process.exit_code}"
             what += f"{code}; log: {process.log}\n" + process.last_lines().replace(self._key, "[key]") + "\n"
         return ServerFailed(f"vLLM serving {self.name!r} {what}", hint=hint)
+
+
+def _token(choice: Any) -> _Token:
+    """Return the first token of an answer; what a model thinks has tokens, too, and no text."""
+    tokens = (choice.get("logprobs") or {}).get("content") or [{}]
+    text = tokens[0].get("token") or choice["message"].get("content") or ""
+    return str(text), tokens[0].get("logprob")
+
+
+def _same(one: _Token, other: _Token) -> bool:
+    """Return whether two greedy tokens come of the same weights, if not of the same order of additions."""
+    far = one[1] is not None and other[1] is not None and abs(one[1] - other[1]) > _FAR
+    return one[0] == other[0] and not far
 
 
 _servers: dict[str, Server] = {}

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Literal
 
 import orjson
 from pydantic import Field, JsonValue, field_validator
@@ -35,6 +36,10 @@ class Serve(Frozen):
     """Folders of LoRA adapters by the names that they have in specs; others are named by their folders."""
     start_timeout_s: float = Field(default=900.0, gt=0)
     """How long it may take to answer, a download of its weights included."""
+    device: str = ""
+    """A name for the GPU that it shares: servers with the same name take turns, and the others sleep."""
+    sleep: Literal[1, 2] = 1
+    """How deep: 1 keeps its weights in the computer's memory, 2 reads them again when it wakes."""
     log: Path | None = None
     """A file to append its output to; None = one for the time that it runs, kept if it dies."""
 

@@ -137,3 +137,38 @@ class Turns:
                     waiter.admitted = True
                     self._in_flight += 1
             self._advance()
+
+
+class _Lent:
+    """Whoever has the device without being a server."""
+
+    up = True
+
+    def rouse(self) -> None:
+        pass
+
+    def rest(self) -> None:
+        pass
+
+
+@asynccontextmanager
+async def lend(device: str) -> AsyncGenerator[None, None]:
+    """Have a device for yourself, as for a training step: its servers sleep, and their calls wait.
+
+    It begins when the calls in flight have ended; servers that are kept busy give way after ten seconds.
+
+    Args:
+        device: its name, as `serve.device` has it in the models' settings.
+    """
+    async with turns_of(device).of(_Lent()):
+        yield
+
+
+_devices: dict[str, Turns] = {}
+_devices_lock = RLock()
+
+
+def turns_of(device: str) -> Turns:
+    """Return the turns of a device, the same for the same name in this process."""
+    with _devices_lock:
+        return _devices.setdefault(device, Turns())
