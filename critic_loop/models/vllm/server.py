@@ -72,6 +72,7 @@ class Server:
         self._key = ""
         self._folder: Path | None = None
         self._deaths: list[float] = []
+        self._mourned: Process | None = None
         self._ready = False
         self._outgrown = False
         self._asleep = False
@@ -113,10 +114,10 @@ class Server:
         if user in self.users:
             return
         self.users.add(user)
-        if self._ready and self._arguments().items() - self._started_with.items():
-            wanted = arguments_for([user.adapter] if user.adapter else [])
-            rank = int(str(self._started_with.get("max-lora-rank", 0)))
-            self._outgrown = bool(wanted) and int(str(wanted["max-lora-rank"])) > rank
+        if self._ready and user.adapter is not None:
+            wanted = arguments_for([user.adapter])["max-lora-rank"]
+            has = self._started_with.get("max-lora-rank", 0)
+            self._outgrown = self._outgrown or int(str(wanted)) > int(str(has))
 
     def rouse(self) -> None:
         """Start it, or wake it, unless it is up.
@@ -206,8 +207,13 @@ class Server:
         if process is None or process.alive or not was_ready:
             return
         now = time.monotonic()
-        self._deaths = [*(at for at in self._deaths if now - at < _WITHIN_S), now]
-        _log.warning("vLLM serving %r ended with code %s; log: %s", self.name, process.exit_code, process.log)
+        if process is not self._mourned:
+            self._mourned = process
+            self._deaths.append(now)
+            _log.warning(
+                "vLLM serving %r ended with code %s; log: %s", self.name, process.exit_code, process.log
+            )
+        self._deaths = [at for at in self._deaths if now - at < _WITHIN_S]
         if len(self._deaths) >= _DEATHS:
             raise self._failed(f"ended {_DEATHS} times in {_WITHIN_S / 60:.0f} minutes, lastly", process)
 

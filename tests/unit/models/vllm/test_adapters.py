@@ -82,7 +82,7 @@ async def test_a_server_without_room_for_it_is_started_anew_once_it_is_idle(fake
     slow = asyncio.create_task(base.complete(ask("slow 0.4")))
     while not fake.noted("chat")[1:]:
         await asyncio.sleep(0.02)
-    critic = resolve(f"vllm:Q+{adapter('critic', rank=20)}")
+    critic, _another = resolve(f"vllm:Q+{adapter('critic', rank=20)}"), resolve("vllm:Q")
     assert (await critic.complete(ask())).text.startswith("critic-")
     assert (await slow).text == "Q: slow 0.4", "what was in flight has ended first"
     first, second = fake.noted("start")

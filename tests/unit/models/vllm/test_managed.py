@@ -13,6 +13,7 @@ import pytest
 from critic_loop.core.errors import ConfigError, Unreachable
 from critic_loop.models import resolve
 from critic_loop.models.failures import EndpointError, ServerFailed
+from critic_loop.models.vllm import server as servers
 from tests.unit.models.vllm.conftest import FAKE, ask, gone, is_running
 
 pytestmark = pytest.mark.anyio
@@ -105,8 +106,13 @@ async def test_what_kills_its_server_again_and_again_is_not_sent_for_ever(fake):
         with pytest.raises(EndpointError, match=r"ended with code 3; log: .*server.log") as raised:
             await model.complete(ask("die"))
         assert raised.value.transient
-    with pytest.raises(ServerFailed, match="ended 3 times in 15 minutes"):
-        await model.complete(ask("hi"))
+    for _ in range(2):
+        with pytest.raises(ServerFailed, match="ended 3 times in 15 minutes"):
+            await model.complete(ask("hi"))
+    assert len(fake.noted("start")) == 3
+    [server] = servers._servers.values()
+    server._deaths = [at - 900 for at in server._deaths]
+    assert (await model.complete(ask("hi"))).text == "Q: hi", "a quarter of an hour later it may"
 
 
 async def test_vllm_that_is_not_installed_is_said_before_anything_starts(monkeypatch, tmp_path):

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from critic_loop.models.vllm.turns import lend
+from critic_loop.models.vllm import lend
 from tests.unit.models.vllm.conftest import ask
 
 pytestmark = pytest.mark.anyio
