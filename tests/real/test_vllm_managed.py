@@ -7,7 +7,6 @@ VLLM_PYTHON is a Python with vLLM, torch and transformers; `make test-vllm` make
 
 import asyncio
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,32 +16,10 @@ from critic_loop.core.protocols import Request
 from critic_loop.core.records import Sampling
 from critic_loop.models import resolve
 from critic_loop.models.failures import ServerFailed
+from critic_loop.models.vllm import lend
+from tests.real.vllm import NEEDS_VLLM, SERVE
 
-PYTHON = os.environ.get("VLLM_PYTHON", "")
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.skipif(not PYTHON, reason="needs vLLM: `make test-vllm`, or set VLLM_PYTHON to its Python"),
-]
-SERVE = {
-    "command": [PYTHON, "-m", "vllm.entrypoints.openai.api_server"],
-    "arguments": {
-        "dtype": "float32",
-        "max-model-len": 1024,
-        "enforce-eager": True,
-        "enable-chunked-prefill": False,
-    },
-    "environment": {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": "1"},
-    "start_timeout_s": 300,
-}
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """Folders of a base model and two adapters."""
-    folder = tmp_path_factory.mktemp("tiny")
-    script = Path(__file__).with_name("tiny_llama.py")
-    subprocess.run([PYTHON, str(script), str(folder)], check=True, capture_output=True)
-    return folder
+pytestmark = [pytest.mark.anyio, NEEDS_VLLM]
 
 
 def ask(text="Is it right?"):
@@ -82,6 +59,23 @@ async def test_adapters_are_versions_beside_the_base_and_go_when_they_are_closed
     assert await text_of(v1) == said[1], "and is loaded again for a later call"
     for model in (base, v1, v2):
         await model.aclose()
+
+
+async def test_it_sleeps_while_somebody_else_has_the_device_and_wakes_as_it_was(tiny):
+    """vLLM without a GPU knows the words, and frees nothing: `--enable-sleep-mode` is refused there."""
+    arguments = {**SERVE["arguments"], "enable-sleep-mode": None}
+    serve = {**SERVE, "arguments": arguments, "device": "cpu"}
+    model = resolve(f"vllm:{tiny / 'base'}", settings={"serve": serve})
+    said = await text_of(model)
+    pids = servers_of(tiny)
+    async with lend("cpu"):
+        waiting = asyncio.create_task(text_of(model))
+        await asyncio.sleep(0.5)
+        assert not waiting.done()
+        assert model.inner._server.ask("GET", "/is_sleeping")[1] == b'{"is_sleeping":true}'
+    assert await waiting == said
+    assert servers_of(tiny) == pids, "woken, not started anew"
+    await model.aclose()
 
 
 async def test_why_it_does_not_start_is_said_in_its_own_words(tiny):
