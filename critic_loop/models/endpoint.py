@@ -46,6 +46,7 @@ class Endpoint:
         model: str,
         key_env: str,
         headers: Callable[[str], dict[str, str]],
+        key: Callable[[], str] | None = None,
         transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
     ) -> None:
         """Name an address; nothing is sent yet.
@@ -55,6 +56,7 @@ class Endpoint:
             model: the model's name, for messages.
             key_env: the environment variable that holds the key; empty if there is none.
             headers: the key, which may be empty, to headers beside the usual ones.
+            key: the key of a server that was started here; None = what `key_env` holds.
             transport: makes another httpx transport for each event loop.
 
         Raises:
@@ -64,6 +66,7 @@ class Endpoint:
         self.key_env = key_env
         self._model = model
         self._headers = headers
+        self._own_key = key
         self._transport = transport
         self._connections: Connections | None = None
         self._targets: dict[str, httpx.URL] = {}
@@ -179,6 +182,8 @@ class Endpoint:
         return self._connections
 
     def _key(self) -> str:
+        if self._own_key is not None:
+            return self._own_key()
         return os.environ.get(self.key_env, "").strip() if self.key_env else ""
 
 

@@ -49,6 +49,10 @@ class NoSuchModel(Unreachable):
     """The endpoint answers, but has no model of this name or no such path."""
 
 
+class ServerFailed(Unreachable):
+    """A server that is started here cannot be; the message holds the end of its log."""
+
+
 _OVERFLOW = re.compile(
     r"maximum context length|context[ _]length|context window|context size|prompt is too long"
     r"|input is too long|longer than the maximum model length|too many tokens|max_model_len",

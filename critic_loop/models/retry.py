@@ -17,7 +17,7 @@ from tenacity import AsyncRetrying, RetryCallState
 
 from critic_loop.core.errors import DeadlineExceeded, ModelError, RateLimited, Unreachable
 from critic_loop.core.protocols import Completion, Model, Request
-from critic_loop.models.failures import EndpointError, NoSuchModel
+from critic_loop.models.failures import EndpointError, NoSuchModel, ServerFailed
 
 _NUMBERS = re.compile(r"[0-9a-fA-F-]{8,}|\d+")
 """Request ids and counts, which differ between errors that are the same."""
@@ -215,6 +215,6 @@ def is_transient(error: BaseException) -> bool:
     """Return whether the same request may succeed if it is sent again."""
     if isinstance(error, EndpointError):
         return error.transient
-    if isinstance(error, NoSuchModel) or not isinstance(error, ModelError):
+    if isinstance(error, NoSuchModel | ServerFailed) or not isinstance(error, ModelError):
         return False
     return isinstance(error, RateLimited | Unreachable)

@@ -11,6 +11,7 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
@@ -23,9 +24,13 @@ from critic_loop.models.chat import ChatModel, ModelSettings
 from critic_loop.models.endpoint import checked_url
 from critic_loop.models.known import informed
 from critic_loop.models.limit import Limited, window_of
+from critic_loop.models.pool import Pool
 from critic_loop.models.prices import Priced
-from critic_loop.models.profiles import PROFILES, Profile
+from critic_loop.models.profiles import PROFILES, VLLM, Profile
 from critic_loop.models.retry import Retrying, RetryPolicy
+from critic_loop.models.vllm.adapters import Adapter
+from critic_loop.models.vllm.managed import Managed
+from critic_loop.models.vllm.server import Server, server_of
 
 GROUP = "critic_loop.models"
 """Entry points that add backends: `(name) -> Model`, called with what follows the colon."""
@@ -38,7 +43,7 @@ _BUNDLED = {
 _FORMS = {
     "openai": "openai:NAME",
     "anthropic": "anthropic:NAME",
-    "vllm": "vllm:NAME@http://HOST:8000",
+    "vllm": "vllm:NAME[+ADAPTER], or vllm:NAME@http://HOST:8000",
     "sglang": "sglang:NAME@http://HOST:30000",
     "llamacpp": "llamacpp:NAME",
     "ollama": "ollama:NAME",
@@ -102,8 +107,9 @@ def resolve(spec: str | Model, *, settings: ModelSettings | Mapping[str, Any] | 
     """Return the model that a spec names, with retries and a limit around it; a model is returned as is.
 
     Args:
-        spec: `openai:NAME`, `anthropic:NAME`, `vllm:NAME[+ADAPTER]@URL`, `sglang:NAME@URL`,
-            `llamacpp:NAME`, `ollama:NAME`, each with `@URL` for another address, `chat:NAME@URL`,
+        spec: `openai:NAME`, `anthropic:NAME`, `vllm:NAME[+ADAPTER]` for a server that is started here or
+            `vllm:NAME[+ADAPTER]@URL` for one that runs, `sglang:NAME@URL`, `llamacpp:NAME`,
+            `ollama:NAME`, each with `@URL` for another address or `@URL,URL` for replicas, `chat:NAME@URL`,
             `langchain:package.module:factory`, `loop:RECIPE@SPEC`, `embedded:NAME`, or a model.
         settings: the `[models.NAME]` table that belongs to it.
 
@@ -118,8 +124,14 @@ def resolve(spec: str | Model, *, settings: ModelSettings | Mapping[str, Any] | 
             f"{without_secrets(spec)!r} names no model.", hint=f"Write {_FORMS.get(backend, 'BACKEND:NAME')}."
         )
     checked = _checked(settings)
+    if _is_served_here(backend, rest):
+        return _told(_retrying(_managed(rest, checked), checked), checked)
+    if checked.serve is not None:
+        raise ConfigError(
+            f"{without_secrets(spec)!r}: `serve` is for models without an address, as in vllm:NAME."
+        )
     if backend in PROFILES:
-        return _wrapped(_client(PROFILES[backend], rest, checked), checked)
+        return _told(_pool(PROFILES[backend], rest, checked), checked)
     model = _plugged(backend, rest)
     if checked != ModelSettings():
         given = ", ".join(sorted(checked.model_fields_set))
@@ -143,7 +155,7 @@ def endpoint(
         ConfigError: something that the model needs is missing.
     """
     backend, _, rest = spec.partition(":")
-    if backend not in PROFILES:
+    if backend not in PROFILES or _is_served_here(backend, rest) or len(_replicas(rest)) > 1:
         return None
     return _client(PROFILES[backend], rest, _checked(settings), known=known)
 
@@ -162,10 +174,23 @@ def _checked(settings: ModelSettings | Mapping[str, Any] | None) -> ModelSetting
         raise ConfigError(f"A model's settings: {key}: {first['msg']}.") from error
 
 
-def _wrapped(chat: ChatModel, settings: ModelSettings) -> Model:
-    limited = Limited(chat, window_of(chat.url, chat.key_env, settings.in_flight))
-    model = Retrying(limited, RetryPolicy(attempts=settings.attempts))
+def _limited(chat: ChatModel, settings: ModelSettings) -> Model:
+    return Limited(chat, window_of(chat.url, chat.key_env, settings.in_flight))
+
+
+def _retrying(sending: Model, settings: ModelSettings) -> Model:
+    return Retrying(sending, RetryPolicy(attempts=settings.attempts))
+
+
+def _told(model: Model, settings: ModelSettings) -> Model:
     return Priced(model, settings) if settings.told else model
+
+
+def _pool(profile: Profile, rest: str, settings: ModelSettings) -> Model:
+    """Return the model at an address, or at each of several."""
+    each = [_client(profile, one, settings) for one in _replicas(rest)]
+    models = [_retrying(_limited(chat, settings), settings) for chat in each]
+    return models[0] if len(models) == 1 else Pool(models, spec=f"{profile.name}:{rest}")
 
 
 def _plugged(backend: str, rest: str) -> Model:
@@ -185,6 +210,28 @@ def _unknown(backend: str) -> ConfigError:
     near = difflib.get_close_matches(backend, known, n=1)
     guess = f"Did you mean {near[0]!r}? " if near else ""
     return ConfigError(f"There is no backend {backend!r}.", hint=f"{guess}Known: {', '.join(known)}.")
+
+
+# -- servers of our own ------------------------------------------------------------------------
+
+
+def _is_served_here(backend: str, rest: str) -> bool:
+    return backend == VLLM.name and not _name_and_url(rest)[1]
+
+
+def _managed(given: str, settings: ModelSettings) -> Managed:
+    """Return the model on a vLLM server that is started when it is first asked."""
+
+    def client(server: Server, name: str) -> Model:
+        chat = ChatModel(name, url=server.url, profile=VLLM, settings=settings, spec=spec, key=server.key)
+        return _limited(chat, settings)
+
+    spec = f"{VLLM.name}:{given}"
+    base, _, adapter = ("", "", given) if Path(given).is_dir() else given.rpartition("+")
+    server = server_of(base or adapter, settings.serve)
+    if not base:
+        return Managed(server, client, spec=spec)
+    return Managed(server, client, spec=spec, adapter=Adapter(server.serve.adapters.get(adapter, adapter)))
 
 
 # -- backends behind an address ----------------------------------------------------------------
@@ -233,6 +280,12 @@ def _from_environment(backend: str) -> str:
         return url
     host = url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
     return host if "://" in host else f"http://{host}"
+
+
+def _replicas(rest: str) -> list[str]:
+    """Return NAME@URL for each address in NAME@URL,URL."""
+    name, urls = _name_and_url(rest)
+    return [f"{name}@{url}" for url in re.split(r",(?=https?://)", urls)] if urls else [rest]
 
 
 def _name_and_url(rest: str) -> tuple[str, str]:

@@ -319,6 +319,8 @@ class Switchboard:
             self._finish_drains()
         if drain:
             await self._drain(slot, old)
+            for left in self._left_by(old):
+                await left.aclose()  # an adapter is unloaded, a server that is nobody's any more ends
         return swap
 
     def latest_swaps(self) -> tuple[Swap, ...]:
@@ -345,6 +347,17 @@ class Switchboard:
         with self._lock:
             for subscriber in tuple(self._subscribers):
                 subscriber(change)
+
+    def _left_by(self, binding: Binding) -> list[Model]:
+        """Return the models of a drained binding that were made here and that no call can reach any more."""
+        with self._lock:
+            turns = [(slot, turn.binding) for slot, turns in self._turns.items() for turn in turns]
+            held = [self._turns[slot][-1].binding for slot in self._turns]
+            held += [pin.binding for pin in self._pins.values()]
+            held += [one for slot, one in turns if self._reachable(slot, one)]
+            kept = {id(model) for one in held for model in one.route.models()}
+            made = {id(model) for model in self._made.values()}
+            return [model for model in binding.route.models() if id(model) in made - kept]
 
     async def aclose(self) -> None:
         """Close the models that were made from specs; those that were handed in belong to their owners."""

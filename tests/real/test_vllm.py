@@ -2,8 +2,9 @@
 
     VLLM_URL=http://127.0.0.1:8000/v1 python -m pytest tests/real/test_vllm.py
 
-Without a GPU, start it with `--no-enable-chunked-prefill`: a seeded request whose prompt is read in
-pieces ends the engine there (vLLM 0.32, "CPU Generator does not use offset").
+Without VLLM_URL, one is started with a tiny model, as in `test_vllm_managed`. Start your own with
+`--no-enable-chunked-prefill` where there is no GPU: a seeded request whose prompt is read in pieces ends the
+engine there (vLLM 0.32, "CPU Generator does not use offset").
 """
 
 import os
@@ -16,20 +17,40 @@ from critic_loop.core.protocols import Request
 from critic_loop.core.records import Sampling
 from critic_loop.models import ANTHROPIC, VLLM, ChatModel, score
 from critic_loop.models.probe import probe
+from critic_loop.models.vllm.server import Server
+from critic_loop.models.vllm.settings import Serve
 from critic_loop.testing.model_contract import ModelContract
+from tests.real.vllm import NEEDS_VLLM, SERVE
 
 URL = os.environ.get("VLLM_URL", "")
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.skipif(not URL, reason="needs a vLLM server: set VLLM_URL to its address, /v1 included"),
-]
+pytestmark = [pytest.mark.anyio] + ([] if URL else [NEEDS_VLLM])
 
 
-async def made(profile):
-    listing = ChatModel("?", url=URL, profile=profile)
+@pytest.fixture(scope="module")
+def served(request):
+    """The address of a server, and a function that returns its key; None takes that of the environment."""
+    if URL:
+        yield URL, None
+        return
+    server = Server(str(request.getfixturevalue("tiny") / "base"), Serve(**SERVE))
+    server.rouse()
+    yield server.url, server.key
+    server.stop()
+
+
+async def made(profile, served):
+    url, key = served
+    listing = keyed(ChatModel("?", url=url, profile=profile, key=key))
     name = (await listing.served())[0]
     await listing.aclose()
-    return ChatModel(name, url=URL, profile=profile)
+    return keyed(ChatModel(name, url=url, profile=profile, key=key))
+
+
+def keyed(model):
+    """Show the key as vLLM wants it in both of its formats: as a bearer token, not as x-api-key."""
+    headers = model._endpoint._headers
+    model._endpoint._headers = lambda key: headers(key) | ({"Authorization": f"Bearer {key}"} if key else {})
+    return model
 
 
 class Served(ModelContract):
@@ -39,8 +60,8 @@ class Served(ModelContract):
         return replace(super().request(text, choices=choices), sampling=Sampling(max_tokens=16))
 
     @pytest.fixture
-    async def model(self):
-        model = await made(self.profile)
+    async def model(self, served):
+        model = await made(self.profile, served)
         yield model
         await model.aclose()
 
@@ -63,8 +84,8 @@ del Served  # not a test itself
 
 
 @pytest.fixture
-async def model():
-    model = await made(VLLM)
+async def model(served):
+    model = await made(VLLM, served)
     yield model
     await model.aclose()
 

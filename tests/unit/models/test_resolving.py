@@ -17,6 +17,7 @@ from critic_loop.testing import ScriptedModel, TestServer
     ("spec", "recorded"),
     [
         ("chat:m@http://h:1/v1", "chat:m@http://h:1/v1"),
+        ("vllm:Qwen/Qwen3-8B", "vllm:Qwen/Qwen3-8B"),
         ("vllm:Qwen/Qwen3-8B@http://h:8000", "vllm:Qwen/Qwen3-8B@http://h:8000"),
         ("vllm:Q+critic-v3@http://h:8000", "vllm:Q+critic-v3@http://h:8000"),
         ("ollama:qwen3:0.6b", "ollama:qwen3:0.6b"),
@@ -52,7 +53,6 @@ def test_a_model_is_returned_as_it_is():
         ("openai:gpt", "Set OPENAI_API_KEY"),
         ("anthropic:claude", "Set ANTHROPIC_API_KEY"),
         ("sglang:Q", "where the model is"),
-        ("vllm:Q", "where the model is"),
         ("chat:m", "chat:NAME@"),
         ("chat:m@ftp://h", "where the model is"),
     ],

@@ -1,0 +1,192 @@
+"""LoRA adapters of a server: each version has a name and a folder of its own, and goes when nobody asks it.
+
+Knows folders of adapters and vLLM's two endpoints for them. A name is never used for other weights: vLLM keeps
+answers' beginnings by name, and reads the folder again when it needs room for others, so a version is copied
+before it is loaded, and what a trainer writes over it later changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from http.client import HTTPException
+from pathlib import Path
+from shutil import copytree, rmtree
+from threading import Lock, RLock
+from weakref import finalize
+
+import orjson
+from pydantic import JsonValue
+
+from critic_loop.core.errors import ConfigError, ModelError
+from critic_loop.models.failures import EndpointError
+
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM can be told to be the highest rank."""
+
+Ask = Callable[[str, str, dict[str, JsonValue]], tuple[int, bytes]]
+
+
+class Adapter:
+    """One version of an adapter: what its folder held when it was first needed."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Name its folder, as PEFT writes it.
+
+        Raises:
+            ConfigError: there is no adapter.
+        """
+        self.source = Path(folder).expanduser().absolute()
+        try:
+            config = orjson.loads((self.source / "adapter_config.json").read_bytes())
+            self.rank = int(config["r"])
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise ConfigError(
+                f"{str(folder)!r} holds no LoRA adapter ({type(error).__name__}).",
+                hint="Behind the + stands a folder with adapter_config.json, or a name from serve.adapters.",
+            ) from error
+        self.digest = ""
+        """Of its content, once there is a copy."""
+        self._copy: Path | None = None
+        self._remove: Callable[[], object] = lambda: None
+        self._lock = Lock()
+
+    def copied(self) -> Path:
+        """Return the folder of the copy, made at the first call.
+
+        Raises:
+            ConfigError: it cannot be read, or there is no room.
+        """
+        with self._lock:
+            if self._copy is None:
+                copy = Path(tempfile.mkdtemp(prefix="critic-loop-adapter-")) / (self.source.name or "adapter")
+                try:
+                    copytree(self.source, copy)
+                    self.digest = _digest(copy)
+                except OSError as error:
+                    rmtree(copy.parent, ignore_errors=True)
+                    raise ConfigError(
+                        f"The adapter {str(self.source)!r} cannot be copied ({error})."
+                    ) from error
+                self._copy = copy
+                self._remove = finalize(self, rmtree, copy.parent, ignore_errors=True)
+            return self._copy
+
+    def forget(self) -> None:
+        """Remove the copy; the next is of what the folder holds then. Else it goes with this object."""
+        with self._lock:
+            self._copy = None
+            self._remove()
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as content:
+            while piece := content.read(1 << 20):
+                digest.update(piece)
+    return digest.hexdigest()
+
+
+def arguments_for(adapters: Iterable[Adapter]) -> dict[str, JsonValue]:
+    """Return the arguments of a server that is to take these adapters, and one more beside them."""
+    ranks = [adapter.rank for adapter in adapters]
+    if not ranks:
+        return {}
+    rank = next((rank for rank in _RANKS if rank >= max(ranks)), _RANKS[-1])
+    return {"enable-lora": True, "max-loras": max(2, len(ranks)), "max-lora-rank": rank}
+
+
+class Loaded:
+    """The adapters that a running server has."""
+
+    def __init__(self, server: str, ask: Ask) -> None:
+        """Take the server's name, for messages, and a function that asks it: `(method, path, body)`."""
+        self._server = server
+        self._ask = ask
+        self._names: dict[str, Adapter] = {}
+        self._calls: Counter[str] = Counter()
+        self._epoch = 1
+        self._changing = RLock()
+        self._lock = Lock()
+
+    def forget(self) -> None:
+        """Take note that the server has none: it is a new process."""
+        with self._changing, self._lock:
+            self._names.clear()
+
+    def drop(self) -> None:
+        """Unload all and let no earlier name be used again: their weights are about to be lost. Blocks."""
+        with self._changing:
+            for adapter in list(self._names.values()):
+                self.unload(adapter)
+            with self._lock:
+                self._names.clear()
+                self._epoch += 1
+
+    def name_of(self, adapter: Adapter) -> str:
+        """Return the name of a version on this server; the same version has the same."""
+        stem = re.sub(r"[^\w.-]", "-", adapter.source.name)
+        return f"{stem}-{adapter.digest[:12]}" + (f".{self._epoch}" if self._epoch > 1 else "")
+
+    def enter(self, adapter: Adapter) -> str | None:
+        """Begin a call of an adapter that is loaded and return its name; None if it is not. Does not block."""
+        with self._lock:
+            name = self.name_of(adapter)
+            if name not in self._names:
+                return None
+            self._calls[name] += 1
+            return name
+
+    def leave(self, name: str) -> None:
+        """End a call."""
+        with self._lock:
+            self._calls[name] -= 1
+
+    def load(self, adapter: Adapter) -> None:
+        """Load an adapter unless the server has it. Blocks.
+
+        Raises:
+            ModelError: the server refuses it.
+        """
+        folder = adapter.copied()
+        with self._changing:
+            name = self.name_of(adapter)
+            if name in self._names:
+                return
+            self._change("load", {"lora_name": name, "lora_path": str(folder)}, f"{adapter.source}")
+            with self._lock:
+                self._names[name] = adapter
+
+    def unload(self, adapter: Adapter) -> bool:
+        """Unload an adapter and return True; return False while a call is in flight on it. Blocks."""
+        with self._changing:
+            name = self.name_of(adapter)
+            with self._lock:
+                if self._calls[name]:
+                    return False
+                if self._names.pop(name, None) is None:
+                    return True
+            with suppress(ModelError):  # the server may be gone, and the adapter with it
+                self._change("unload", {"lora_name": name}, name)
+            return True
+
+    def _change(self, what: str, body: dict[str, JsonValue], whom: str) -> None:
+        try:
+            status, said = self._ask("POST", f"/v1/{what}_lora_adapter", body)
+        except (OSError, HTTPException) as error:
+            raise EndpointError(
+                f"vLLM serving {self._server!r} broke off when it was to {what} the adapter {whom}.",
+                transient=True,
+            ) from error
+        if status != 200:
+            text = said.decode(errors="replace")[:300]
+            raise ModelError(
+                f"vLLM serving {self._server!r} does not {what} the adapter {whom} ({status}: {text})",
+                hint="Its rank and its modules must fit the arguments that the server was started with.",
+            )

@@ -1,0 +1,63 @@
+"""Runs a command in a process group of its own, and ends the whole group when standard input ends.
+
+    python -I -S keeper.py GRACE_S COMMAND ...
+
+Whoever starts this holds the other end of its standard input: closing it stops the command, and so does any way
+in which that process can die. Knows the standard library alone, and imports nothing of this package.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from types import FrameType
+
+_LOOK_S = 0.1
+
+
+def main(grace_s: float, command: list[str]) -> int:
+    """Run `command` to its end or the end of standard input; return its exit code."""
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+    except OSError as error:
+        sys.stderr.write(f"{command[0]} cannot be run: {error.strerror}\n")
+        return 127
+    try:
+        while child.poll() is None:
+            if select.select([sys.stdin], [], [], _LOOK_S)[0] and not os.read(sys.stdin.fileno(), 1024):
+                break
+    finally:
+        _end(child, grace_s)
+    return child.returncode
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+def _end(child: subprocess.Popen[bytes], grace_s: float) -> None:
+    """Ask the command to end, then kill what is left of its group: workers may outlive their parent."""
+    if child.poll() is None:
+        _signal_group(child.pid, signal.SIGTERM)
+        until = time.monotonic() + grace_s
+        while child.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+    _signal_group(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+if __name__ == "__main__":
+    code = main(float(sys.argv[1]), sys.argv[2:])
+    sys.exit(code if code >= 0 else 128 - code)

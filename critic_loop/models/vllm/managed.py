@@ -1,0 +1,135 @@
+"""A model on a server that is started for it.
+
+Knows when the server is needed and when no more. Does not know how it is started (`vllm.server`) nor what is
+asked (`models.chat`). Stands below `Retrying`: a call that its server's death broke off is sent again, and
+finds the server started anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from threading import Lock
+from typing import TypeAlias
+
+from critic_loop.core.errors import ModelError, Unreachable
+from critic_loop.core.protocols import Completion, Model, Request
+from critic_loop.models.failures import EndpointError
+from critic_loop.models.vllm.adapters import Adapter
+from critic_loop.models.vllm.server import Server
+
+Client: TypeAlias = "Callable[[Server, str], Model]"
+_LOOK_S = 0.02
+_DIES_S = 1.0
+"""How long after a broken connection its server may take to be seen dead."""
+
+
+class Managed:
+    """A vLLM server on this machine, started when it is first asked and stopped when nobody needs it."""
+
+    def __init__(self, server: Server, client: Client, *, spec: str, adapter: Adapter | None = None) -> None:
+        """Stand in front of a server.
+
+        Args:
+            server: which, shared with other models that it serves.
+            client: makes the client for what the server, where it now listens, has under a name.
+            spec: the name in records.
+            adapter: whose weights are asked for, beside the server's own.
+        """
+        self.adapter = adapter
+        """Whose weights are asked for, beside the server's own."""
+        self._server = server
+        self._make = client
+        self._spec = spec
+        self._client: tuple[str, str, Model] | None = None
+        self._lock = Lock()
+        server.join(self)
+
+    def __repr__(self) -> str:
+        return f"Managed({self._spec!r})"
+
+    @property
+    def spec(self) -> str:
+        """The name in records."""
+        return self._spec
+
+    async def complete(self, request: Request) -> Completion:
+        """Answer `request` when the server is up; waiting for that does not count against its time.
+
+        Raises:
+            ServerFailed: vLLM is not installed, or the server cannot be started.
+            ModelError: as any endpoint's; transient where the server died under the call.
+        """
+        self._server.join(self)
+        async with self._server.turns.of(self._server):
+            try:
+                async with self._served() as name:
+                    client = await self._connected(name)
+                    completion = await client.complete(request)
+            except (EndpointError, Unreachable) as error:
+                raise await self._explained(error) from error
+        if self.adapter is not None and not completion.weight_version:
+            completion = replace(completion, weight_version=f"sha256:{self.adapter.digest[:16]}")
+        return completion
+
+    async def aclose(self) -> None:
+        """Close the connections and unload the adapter, once its calls have ended.
+
+        The server stops with the last model on it. A later call has all of it again.
+        """
+        self._server.users.discard(self)
+        if self.adapter is not None:
+            await self._unload(self.adapter)
+        client, self._client = self._client, None
+        if client is not None:
+            await client[2].aclose()
+        if not self._server.users:
+            await asyncio.to_thread(self._server.stop)
+
+    async def _unload(self, adapter: Adapter) -> None:
+        loaded = self._server.loaded
+        others = [user.adapter for user in self._server.users if user.adapter is not None]
+        if loaded.name_of(adapter) in map(loaded.name_of, others):
+            return  # loaded, from this copy or another, for somebody else
+        while not await asyncio.to_thread(loaded.unload, adapter):  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_S)  # its calls may be on other event loops
+        adapter.forget()
+
+    @asynccontextmanager
+    async def _served(self) -> AsyncGenerator[str, None]:
+        """Hold what is asked, under the name that the server has for it."""
+        if self.adapter is None:
+            yield self._server.name
+            return
+        loaded = self._server.loaded
+        while (name := loaded.enter(self.adapter)) is None:
+            await asyncio.to_thread(loaded.load, self.adapter)
+        try:
+            yield name
+        finally:
+            loaded.leave(name)
+
+    async def _connected(self, name: str) -> Model:
+        """Return the client for where the server listens now; one for where it did has no call in flight."""
+        url = self._server.url
+        with self._lock:
+            old = self._client
+            if old is not None and old[:2] == (url, name):
+                return old[2]
+            new = self._make(self._server, name)
+            self._client = (url, name, new)
+        if old is not None:
+            await old[2].aclose()
+        return new
+
+    async def _explained(self, error: ModelError) -> ModelError:
+        """Return what broke a call off: the server's death, if that follows."""
+        if isinstance(error, EndpointError) and error.status is not None:
+            return error
+        for _ in range(10):
+            if (death := self._server.death()) is not None:
+                return EndpointError(death.message, hint=death.hint, transient=True)
+            await asyncio.sleep(_DIES_S / 10)
+        return error

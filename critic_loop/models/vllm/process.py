@@ -1,0 +1,88 @@
+"""A server's process: started under a keeper, with its output in a file, and stopped with all that it started.
+
+Knows processes and files. Does not know what the server serves. Everything here blocks.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+
+_KEEPER = Path(__file__).with_name("keeper.py")
+_GRACE_S = 10.0
+_TAIL_BYTES = 16_384
+
+
+class Process:
+    """A command that runs until it is stopped, dies, or this process ends in any way."""
+
+    def __init__(self, command: Sequence[str], *, environment: Mapping[str, str], log: Path) -> None:
+        """Start it.
+
+        Args:
+            command: what is run, in a process group of its own.
+            environment: all of its variables.
+            log: a file to which its output is appended.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        self.log = log
+        self._from = log.stat().st_size if log.exists() else 0
+        with log.open("ab") as output:
+            self._keeper = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-I", "-S", str(_KEEPER), str(_GRACE_S), *command],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                start_new_session=True,
+            )
+        self._lock = Lock()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._keeper.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """What it ended with, above 128 for a signal; None while it runs."""
+        return self._keeper.poll()
+
+    def last_lines(self, count: int = 12) -> str:
+        """Return the end of its output."""
+        with suppress(OSError), self.log.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(self._from, end - _TAIL_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+            return "\n".join([line.rstrip() for line in lines if line.strip()][-count:])
+        return ""
+
+    def ask_to_end(self) -> None:
+        """Let it end, without waiting."""
+        with self._lock, suppress(OSError):
+            if self._keeper.stdin is not None and not self._keeper.stdin.closed:
+                self._keeper.stdin.close()
+
+    def stop(self) -> None:
+        """End it and all that it started; return when they have ended."""
+        self.ask_to_end()
+        try:
+            self._keeper.wait(_GRACE_S + 5.0)
+        except subprocess.TimeoutExpired:
+            self._keeper.kill()
+            self._keeper.wait()
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

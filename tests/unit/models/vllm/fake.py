@@ -1,0 +1,121 @@
+"""Stands for vLLM as a process: `fake.py serve NAME --port P ...`. No code is shared with what is tested.
+
+It takes a moment to be healthy, wants the key of its environment, has a worker that outlives a kill of its
+parent, and writes each request that matters to the file in FAKE_LOG. A NAME can make it misbehave.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+NAME = sys.argv[sys.argv.index("serve") + 1]
+PORT = int(sys.argv[sys.argv.index("--port") + 1])
+ADAPTERS: dict[str, str] = {}
+STATE = {"asleep": 0, "weights": True, "in_flight": 0, "slow": 0.0}
+
+
+def note(**what):
+    with open(os.environ["FAKE_LOG"], "a") as file:
+        file.write(json.dumps({"name": NAME, "at": time.time(), **what}) + "\n")
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, body):
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def error(self, status, message):
+        self.answer(status, {"error": {"message": message, "code": status}})
+
+    def do_GET(self):
+        self.answer(200 if self.path == "/health" else 404, {})
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
+        if (
+            self.path.startswith("/v1")
+            and self.headers["Authorization"] != f"Bearer {os.environ['VLLM_API_KEY']}"
+        ):
+            return self.error(401, "Unauthorized")
+        if self.path == "/v1/chat/completions":
+            return self.chat(body)
+        note(path=self.path, **body)
+        return self.control(self.path, body)
+
+    def control(self, path, body):
+        if path == "/v1/load_lora_adapter":
+            if "--enable-lora" not in sys.argv or body["lora_name"] in ADAPTERS:
+                return self.error(400, "no adapters, or loaded already")
+            if not os.path.exists(os.path.join(body["lora_path"], "adapter_config.json")):
+                return self.error(400, "no adapter there")
+            ADAPTERS[body["lora_name"]] = body["lora_path"]
+        elif path == "/v1/unload_lora_adapter":
+            if ADAPTERS.pop(body["lora_name"], None) is None:
+                return self.error(404, "not loaded")
+        elif path.startswith("/sleep"):
+            if "--enable-sleep-mode" not in sys.argv or STATE["in_flight"]:
+                return self.error(500, "cannot sleep")
+            STATE["asleep"] = int(path.partition("level=")[2][0])
+            STATE["weights"] = STATE["asleep"] == 1
+        elif path.startswith("/wake_up"):
+            if "tags=weights" not in path:
+                STATE["asleep"] = 0
+        elif path == "/collective_rpc":
+            STATE["weights"] = "broken" not in NAME
+        elif not path.startswith(("/pause", "/resume")):
+            return self.error(404, "Not Found")
+        return self.answer(200, {})
+
+    def chat(self, body):
+        said = body["messages"][-1]["content"]
+        note(path="chat", model=body["model"], said=said)
+        if body["model"] != NAME and body["model"] not in ADAPTERS:
+            return self.error(404, f"The model {body['model']} does not exist.")
+        if STATE["asleep"]:
+            return self.error(500, "asleep")
+        if said == "die":
+            os._exit(3)
+        STATE["in_flight"] += 1
+        time.sleep(float(said.partition("slow ")[2] or 0))
+        STATE["in_flight"] -= 1
+        text = f"{body['model']}: {said}" if STATE["weights"] else "!!!!"
+        message = {"role": "assistant", "content": text}
+        return self.answer(
+            200,
+            {
+                "model": body["model"],
+                "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 1, "completion_tokens": 1},
+            },
+        )
+
+
+def main():
+    worker = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"])
+    note(path="start", pid=os.getpid(), worker=worker.pid, arguments=sys.argv[1:])
+    print("loading weights", flush=True)
+    if NAME == "dies":
+        print(f"CUDA out of memory, by the way the key is {os.environ['VLLM_API_KEY']}", flush=True)
+        os._exit(5)
+    if NAME == "hangs":
+        time.sleep(600)
+    time.sleep(0.1)
+    server = ThreadingHTTPServer(("127.0.0.1", PORT), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Event().wait()
+
+
+main()

@@ -1,0 +1,187 @@
+"""`vllm:NAME`: a server that is started when it is needed, shared, and stopped whatever happens."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from critic_loop.core.errors import ConfigError, Unreachable
+from critic_loop.models import resolve
+from critic_loop.models.failures import EndpointError, ServerFailed
+from critic_loop.models.vllm import server as servers
+from tests.unit.models.vllm.conftest import FAKE, ask, gone, is_running
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_server_is_started_when_it_is_first_asked_and_ends_with_its_model(fake):
+    model = fake.model(
+        "vllm:Q", arguments={"max-model-len": 64, "enforce_eager": True, "lora-modules": ["a", "b"]}
+    )
+    assert (model.spec, fake.noted()) == ("vllm:Q", [])
+    assert (await model.complete(ask())).text == "Q: hi"
+    [start] = fake.noted("start")
+    line = " ".join(start["arguments"])
+    assert line.startswith("serve Q --host 127.0.0.1 --port ")
+    assert line.endswith("--max-model-len 64 --enforce-eager --lora-modules a b")
+    assert [one["said"] for one in fake.noted("chat")] == ["Say: ok", "hi"], "a canary, then the call"
+    assert is_running(start["worker"])
+    await model.aclose()
+    assert gone(start["pid"], start["worker"])
+
+
+async def test_models_of_one_name_share_a_server_until_the_last_is_closed(fake):
+    actor, critic = fake.model("vllm:Q"), resolve("vllm:Q")
+    answers = await asyncio.gather(*(model.complete(ask()) for model in [actor, critic] * 4))
+    assert {answer.text for answer in answers} == {"Q: hi"}
+    [start] = fake.noted("start")
+    await actor.aclose()
+    assert (await critic.complete(ask("still"))).text == "Q: still"
+    await critic.aclose()
+    assert gone(start["pid"])
+    assert (await critic.complete(ask("again"))).text == "Q: again", "a later call starts it again"
+    assert len(fake.noted("start")) == 2
+
+
+async def test_it_may_be_asked_from_several_event_loops(fake):
+    model = fake.model("vllm:Q")
+    answers = await asyncio.gather(
+        *(asyncio.to_thread(lambda: asyncio.run(model.complete(ask())).text) for _ in range(4))
+    )
+    assert answers == ["Q: hi"] * 4
+    assert len(fake.noted("start")) == 1
+
+
+async def test_waiting_for_the_start_does_not_count_as_the_calls_time(fake):
+    assert (await fake.model("vllm:Q").complete(ask(timeout_s=0.09))).text == "Q: hi"
+
+
+async def test_a_server_that_dies_is_explained_with_its_last_lines(fake):
+    model = fake.model("vllm:dies", attempts=8)
+    with pytest.raises(ServerFailed) as raised:
+        await model.complete(ask())
+    said = str(raised.value)
+    assert "'dies' ended before it answered, with code 5" in said
+    assert "loading weights\nCUDA out of memory, by the way the key is [key]" in said
+    log = Path(said.partition("log: ")[2].partition("\n")[0])
+    await model.aclose()
+    assert log.exists(), "what the message names is kept"  # noqa: ASYNC240
+    assert len(fake.noted("start")) == 1, "and nothing is tried again"
+    assert isinstance(raised.value, Unreachable), "a fallback chain goes on"
+
+
+async def test_a_server_that_never_answers_is_given_up(fake):
+    with pytest.raises(ServerFailed, match=r"did not answer within 0.5 s.*\n.*loading weights"):
+        await fake.model("vllm:hangs", start_timeout_s=0.5).complete(ask())
+    assert gone(fake.noted("start")[0]["pid"])
+
+
+async def test_closing_ends_a_start_that_is_under_way(fake):
+    model = fake.model("vllm:hangs")
+    call = asyncio.create_task(model.complete(ask()))
+    while not fake.noted("start"):
+        await asyncio.sleep(0.02)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    await asyncio.wait_for(model.aclose(), 5)
+    assert gone(fake.noted("start")[0]["pid"])
+
+
+async def test_a_call_whose_server_dies_is_sent_again_to_a_new_one(fake):
+    model = fake.model("vllm:Q")
+    await model.complete(ask())
+    os.kill(fake.noted("start")[0]["pid"], signal.SIGKILL)
+    assert (await model.complete(ask("after"))).text == "Q: after"
+    assert len(fake.noted("start")) == 2
+
+
+async def test_what_kills_its_server_again_and_again_is_not_sent_for_ever(fake):
+    model = fake.model("vllm:Q", attempts=1)
+    for _ in range(3):
+        with pytest.raises(EndpointError, match=r"ended with code 3; log: .*server.log") as raised:
+            await model.complete(ask("die"))
+        assert raised.value.transient
+    for _ in range(2):
+        with pytest.raises(ServerFailed, match="ended 3 times in 15 minutes"):
+            await model.complete(ask("hi"))
+    assert len(fake.noted("start")) == 3
+    [server] = servers._servers.values()
+    server._deaths = [at - 900 for at in server._deaths]
+    assert (await model.complete(ask("hi"))).text == "Q: hi", "a quarter of an hour later it may"
+
+
+async def test_vllm_that_is_not_installed_is_said_before_anything_starts(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ServerFailed, match="pip install 'critic-loop\\[vllm\\]'"):
+        await resolve("vllm:Nowhere").complete(ask())
+
+
+async def test_one_on_the_path_is_taken(monkeypatch, tmp_path, fake):
+    script = tmp_path / "vllm"
+    script.write_text(f'#!/bin/sh\nexec {" ".join(FAKE[:-1])} "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    model = resolve("vllm:Q", settings={"serve": {"environment": {"FAKE_LOG": str(fake.log)}}})
+    assert (await model.complete(ask())).text == "Q: hi"
+
+
+def test_settings_that_contradict_each_other_are_refused(fake):
+    first = fake.model("vllm:Q")
+    with pytest.raises(ConfigError, match="two different settings"):
+        fake.model("vllm:Q", arguments={"seed": 1})
+    assert first.spec == "vllm:Q"
+
+
+@pytest.mark.parametrize(
+    ("spec", "serve", "says"),
+    [
+        ("vllm:Q", {"arguments": {"api_key": "x"}}, "api-key cannot be given"),
+        ("vllm:Q@http://h:1", {}, "`serve` is for models without an address"),
+        ("openai:gpt", {}, "`serve` is for models without an address"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(spec, serve, says):
+    with pytest.raises(ConfigError, match=says):
+        resolve(spec, settings={"serve": serve})
+
+
+PARENT = """
+import asyncio, json, os, sys
+from critic_loop.core.messages import user
+from critic_loop.core.protocols import Request
+from critic_loop.models import resolve
+
+async def main():
+    model = resolve("vllm:Q", settings=json.loads(sys.argv[1]))
+    await model.complete(Request(messages=(user("hi"),)))
+    print("up", flush=True)
+    if sys.argv[2] == "hang":
+        await asyncio.Event().wait()
+    if sys.argv[2] == "crash":
+        os._exit(1)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("end", ["exit", "crash", signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_outlives_the_process_that_started_it(fake, end):
+    import json
+
+    how = end if isinstance(end, str) else "hang"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(PARENT), json.dumps(fake.settings()), how],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    with parent:
+        assert parent.stdout.readline() == "up\n"
+        if not isinstance(end, str):
+            parent.send_signal(end)
+        parent.wait(20)
+    [start] = fake.noted("start")
+    assert gone(start["pid"], start["worker"])
