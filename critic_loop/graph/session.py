@@ -69,6 +69,7 @@ class Session:
         for record in tuple(self.tree.log[1:]):
             so_far.append(record)
             self._replay(record, so_far)
+        self._still_spent()
         groups: dict[str, list[Ask]] = {}
         for ask in self.tree.asks.values():
             self.moves += ask.group in (None, ask.attempt)
@@ -252,6 +253,14 @@ class Session:
                 self.progress.failures_in_a_row = 0
             case _:
                 pass
+
+    def _still_spent(self) -> None:
+        """Stop again at once where what was spent before is as much as may be spent now."""
+        if self.stop is None and self.rule is not None and self.folded:
+            self.progress.spend = self.spend()
+            reason = self.rule(self.progress)
+            if reason is not None and reason.name == "spent":
+                self.stop = reason
 
     # -- people --------------------------------------------------------------------------------
 

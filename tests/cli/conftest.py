@@ -99,11 +99,14 @@ def reviewed(received: Any) -> str:
 
 
 def plays_countdown(received: Any) -> str:
-    """Solve a puzzle when an attempt was rejected; before, a fifth of the time."""
+    """Solve a puzzle when an attempt was rejected, before, a fifth of the time; judge truly."""
     messages = received.body["messages"]
     puzzle = next(p for m in messages if m["role"] == "user" and (p := puzzle_of(m["content"])))
     steps = solve(puzzle)
     assert steps is not None
+    if "Role: critic" in messages[0]["content"]:
+        right = trace_text(puzzle.numbers, steps) in messages[-1]["content"]
+        return "Verdict: correct (99%)" if right else "Line 1: wrong (99%)\nVerdict: wrong (99%)"
     rejected = any(m["role"] == "assistant" for m in messages)
     right = rejected or received.body["seed"] % 5 == 0
     return trace_text(puzzle.numbers, steps if right else next(traces(puzzle.numbers)))

@@ -175,38 +175,58 @@ def test_a_recipe_page_says_who_is_not_obeyed_and_who_is_asked_next(cli: Cli, tm
 
 
 def test_demo(cli: Cli, serve: Serve, tmp_path: Path) -> None:
-    command = ("demo", "--puzzles", "20", "--calls", "3", "--actor", spec(serve(plays_countdown)))
+    command = ("demo", "--puzzles", "20", "--tokens", "60", "--actor", spec(serve(plays_countdown)))
     shown = cli(*command)
     assert shown.code == 0, shown.err
-    for said in ("draft", "retry", "try-again", "95 % interval", "McNemar", "A tree in which feedback worked"):
+    for said in ("draft", "resample", "refine", "95 % interval", "McNemar", "solved most", "critique worked"):
         assert said in shown.out
-    assert " export --to preference --recipe try-again --store .critic_loop/demo.db --out pairs" in shown.out
+    assert " export --to preference --recipe countdown/refine --store .critic_loop/demo.db" in shown.out
     document = cli(*command, "--json").json
     assert document["store"].endswith("demo-2.db"), "a second run does not mix with the first"
     assert document["reused_trees"] == 0
-    assert document["tasks"] == 20
-    names = [strategy["name"] for strategy in document["strategies"]]
-    assert names == ["draft", "retry", "try-again"]
-    for strategy in document["strategies"]:
-        low, high = strategy["ci95"]
-        assert 0 <= low <= strategy["rate"] == strategy["solved"] / 20 <= high <= 1
-        assert strategy["tokens"] > 0
-    draft, retry, again = document["strategies"]
-    assert draft["calls"] == 20
-    assert again["solved"] == 20
-    assert again["calls"] <= 60 >= retry["calls"]
+    assert document["puzzles_per_level"] == 20
+    assert [level["level"] for level in document["levels"]] == ["easy", "hard"]
+    for level in document["levels"]:
+        assert level["tokens_per_puzzle"] == 60
+        assert level["first_revision"] is None, "rates are known of the embedded model only"
+        assert [arm["name"] for arm in level["arms"]] == ["draft", "resample", "refine"]
+        for arm in level["arms"]:
+            low, high = arm["ci95"]
+            assert 0 <= low <= arm["rate"] == arm["solved"] / 20 <= high <= 1
+            assert arm["output_tokens"] > 0
+        draft, _, refine = level["arms"]
+        assert draft["calls"] == 20
+        assert refine["solved"] == 20 > draft["solved"]
     assert (tmp_path / ".critic_loop" / "demo.db").exists()
+
+
+def test_the_full_demo_writes_its_table_into_a_page(cli: Cli, serve: Serve, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- demo table -->\nold\n<!-- /demo table -->\nafter\n")
+    server = serve(plays_countdown)
+    command = ("demo", "--full", "--puzzles", "3", "--tokens", "40", "--actor", spec(server), "--json")
+    document = cli(*command, "--into", "page.md").json
+    names = [arm["name"] for arm in document["levels"][0]["arms"]]
+    assert {"no-critique", "wrong-critique", "reviser-drafts", "vote", "best-of-n"} < set(names)
+    text = page.read_text()
+    assert text.startswith("before\n<!-- demo table -->\n**easy**: 3 held-out puzzles")
+    assert "| `refine`: " in text
+    assert "old" not in text
+    assert text.endswith("<!-- /demo table -->\nafter\n")
+    page.write_text("no place")
+    assert "there is no place for the table" in cli(*command, "--into", "page.md").clean
 
 
 def test_the_demo_goes_on_where_it_was(cli: Cli, serve: Serve) -> None:
     server = serve(plays_countdown)
-    command = ("demo", "--puzzles", "5", "--actor", spec(server), "--store", "d.db", "--json")
+    command = ("demo", "--puzzles", "5", "--tokens", "60", "--actor", spec(server), "--store", "d.db", "--json")
     first = cli(*command).json
     sent = len(server.requests)
     again = cli(*command).json
     assert len(server.requests) == sent
-    assert again["reused_trees"] == 15
-    assert [s["solved"] for s in again["strategies"]] == [s["solved"] for s in first["strategies"]]
+    assert again["reused_trees"] == 30
+    for level, before in zip(again["levels"], first["levels"], strict=True):
+        assert [arm["solved"] for arm in level["arms"]] == [arm["solved"] for arm in before["arms"]]
 
 
 def test_a_demo_that_nobody_answers_is_no_result(cli: Cli, serve: Serve) -> None:
@@ -216,9 +236,19 @@ def test_a_demo_that_nobody_answers_is_no_result(cli: Cli, serve: Serve) -> None
 
 
 def test_export(cli: Cli, serve: Serve, tmp_path: Path) -> None:
-    assert cli("demo", "--puzzles", "8", "--actor", spec(serve(plays_countdown)), "--store", "d.db").code == 0
+    command = ("demo", "--puzzles", "8", "--tokens", "60", "--store", "d.db")
+    assert cli(*command, "--actor", spec(serve(plays_countdown))).code == 0
     document = cli(
-        "export", "--to", "preference", "--store", "d.db", "--recipe", "try-again", "--out", "pairs", "--json"
+        "export",
+        "--to",
+        "preference",
+        "--store",
+        "d.db",
+        "--recipe",
+        "countdown/refine",
+        "--out",
+        "pairs",
+        "--json",
     ).json
     assert document["out"] == "pairs"
     assert document["export"] == "preference"

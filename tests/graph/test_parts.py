@@ -95,6 +95,21 @@ async def test_retries_count_after_a_resume_too(store: str) -> None:
     assert (result.stop, result.spend.calls, len(result.tree)) == ("budget", 5, 3)
 
 
+async def test_what_was_spent_ends_a_resumed_tree_before_another_call(store: str) -> None:
+    def make(calls: int) -> cl.Loop[Any]:
+        return a_loop(store=store, stop=cl.Spent(calls=calls))
+
+    async with make(3) as loop:
+        first = await loop.run("x", tree_id="t")
+    async with make(3) as loop:
+        again = await loop.run("x", tree_id="t")
+    assert (first.stop, again.stop) == ("spent", "spent")
+    assert again.spend.calls == first.spend.calls
+    async with make(5) as loop:
+        more = await loop.run("x", tree_id="t")
+    assert more.spend.calls == first.spend.calls + 2
+
+
 async def test_a_price_that_nobody_knows_is_none() -> None:
     critic = ScriptedModel(lambda r: "Verdict: wrong", spec="c")
     loop = cl.Loop("refine", actor=priced(counting()), critic=critic, verifiers=[never], stop=cl.MaxRounds(1))
