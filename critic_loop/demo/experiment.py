@@ -274,7 +274,9 @@ def _another(others: Others) -> FunctionCritic:
         foreign = [text for task, text in others if task != view.task.id]
         if not foreign:
             return Feedback.abstain("there is no other critique")
-        return Feedback(suggestion=foreign[seed_of(view.task.id, view.attempt.id) % len(foreign)])
+        return Feedback(
+            suggestion=foreign[seed_of(view.task.id, view.attempt.id if view.attempt else "") % len(foreign)]
+        )
 
     return another
 
@@ -363,7 +365,7 @@ def after_first_round(results: Sequence[Result[str]], known: Mapping[str, Counts
     """
     drafted, right = 0, 0
     for result in results:
-        rights = [_passes(result.task, attempt.answer) for attempt in list(result.tree)[:2]]
+        rights = [_passes(result.task, str(attempt.answer)) for attempt in list(result.tree)[:2]]
         said = result.tree.judgements(next(iter(result.tree)).id)
         accepted = any(f.source == "critic" and f.verdict is Verdict.PASS for f in said)
         drafted += rights[0]
