@@ -197,7 +197,7 @@ def _import_from(folder: Path) -> None:
 def demo_command(  # noqa: PLR0913  # options of a command line
     ctx: typer.Context,
     *,
-    puzzles: Annotated[int, typer.Option(metavar="N", min=1, help="How many held-out puzzles a level.")] = 100,
+    puzzles: Annotated[int, typer.Option(metavar="N", min=1, help="How many held-out puzzles a level.")] = 60,
     full: Annotated[
         bool, typer.Option("--full", metavar="", help="All arms: best-of-n, vote, and the controls, too.")
     ] = False,
