@@ -40,7 +40,7 @@ def writes(cli: Cli, serve: Serve, tmp_path: Path) -> Callable[[str], list[Any]]
     commands: dict[str, list[tuple[str, ...]]] = {
         "config": [("config",)],
         "config-path": [("config", "path")],
-        "demo": [("demo", "--puzzles", "4", "--calls", "2", "--actor", actor)],
+        "demo": [("demo", "--puzzles", "4", "--tokens", "60", "--actor", actor)],
         "error": [("run", "x"), ("recipes", "show", "nobody"), ("run", "--file", "bad.toml", "--actor", "gpu")],
         "export": [("export", "--to", "sft", "--out", "rows")],
         "failures": [

@@ -52,7 +52,8 @@ def told(prompt: str, block: str, **values: object) -> Message:
 
 def judged(text: str) -> Message:
     """The feedback of a critic as the bundled actor's prompt words it."""
-    item = {"source": Word("critic"), "author": Word("critic/countdown"), "verdict": Word("fail"), "text": text}
+    item = {"source": Word("critic"), "author": Word("critic/countdown"), "verdict": Word("fail")}
+    item |= {"text": text, "suggestion": ""}
     return told("actor/countdown.md", "feedback", feedback=[item])
 
 
