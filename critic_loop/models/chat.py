@@ -53,7 +53,7 @@ class ModelSettings(Tariff):
     extra: dict[str, JsonValue] = {}
     """Body fields for every request, below what its sampling says."""
     serve: Serve | None = None
-    """For `vllm:NAME` without an address: [how its server is started](../howto/vllm.md)."""
+    """For `vllm:NAME` without an address; the how-to on vLLM says how its server is started."""
 
 
 class ChatModel:
