@@ -283,9 +283,10 @@ def _table(found: Comparison, puzzles: int) -> Table:
 
 def _sentences(found: Comparison) -> Iterator[str]:
     """Yields what the arms of a level say beside each other, the best one first."""
-    best = max(found.arms, key=lambda arm: arm.solved)
-    low, high = best.ci95
-    yield f"{found.level}: {best.name} solved most, {best.rate:.1%} ({low:.1%} to {high:.1%})."
+    most_solved = max(arm.solved for arm in found.arms)
+    best = [arm for arm in found.arms if arm.solved == most_solved]
+    names, (low, high) = " and ".join(arm.name for arm in best), best[0].ci95
+    yield f"{found.level}: {names} solved most, {best[0].rate:.1%} ({low:.1%} to {high:.1%})."
     for pair in found.paired[:1]:
         p = f"p = {pair.p_value:.3f}" if pair.p_value >= 0.001 else "p < 0.001"
         yield (
