@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -101,32 +102,39 @@ async def test_a_job_whose_critic_is_swapped_loses_and_doubles_nothing() -> None
 
 async def test_a_fallback_takes_over_when_the_critic_dies_and_gives_back_when_it_returns() -> None:
     first, second = reviewer("first", delay_s=0.01), reviewer("second")
-    chain_on = On(opens_after=3, pause_s=0.3)
+    trees: list[cl.Tree] = []
+
+    def states() -> list[str]:
+        events = sorted((e for tree in trees for e in tree.events), key=lambda e: e.at)
+        return [e.data["state"] for e in events if e.kind == "breaker"]
+
+    def tasks() -> Iterator[str]:
+        """As many as it takes until the first critic is back, and forty for it to judge."""
+        more = 40
+        for n in range(5_000):
+            more -= "closed" in states()
+            if not more:
+                return
+            yield f"task {n}"
+
     async with second:
         await first.start()
-        chain = Fallback(spec_of(first), spec_of(second), outage=chain_on, retries=0)
+        port = first._port
+        chain = Fallback(spec_of(first), spec_of(second), outage=On(opens_after=3, pause_s=0.3), retries=0)
         async with cl.Loop("refine", actor=writer(latency_s=0.02), critic=chain, verifiers=[]) as loop:
-            trees: list[cl.Tree] = []
-            waits: list[float] = []
-            port = first._port
-            async for result in loop.map([f"task {n}" for n in range(160)], in_flight=8):
+            async for result in loop.map(tasks(), in_flight=8):
                 trees.append(result.tree)
                 assert result.stop == "accepted"
-                waits += [
-                    tree.replies[c.id].ended_at - c.sent_at for tree in trees[-1:] for c in tree.calls.values()
-                ]
                 if len(trees) == 30:
                     await first.stop()
                 if len(trees) == 90:
                     first = reviewer("first", port=port)
                     await first.start()
             await first.stop()
-    events = [event for tree in trees for event in tree.events]
-    states = [e.data["state"] for e in sorted(events, key=lambda e: e.at) if e.kind == "breaker"]
-    assert states[0] == "open"
-    assert states[-1] == "closed"
-    assert "half-open" in states
-    assert any(e.kind == "fallback" and e.data["cause"] == "outage" for e in events)
+    assert (states()[0], states()[-1]) == ("open", "closed")
+    assert "half-open" in states()
+    assert any(e.kind == "fallback" and e.data["cause"] == "outage" for tree in trees for e in tree.events)
+    waits = [tree.replies[c.id].ended_at - c.sent_at for tree in trees for c in tree.calls.values()]
     assert max(waits) < 5.0, "one call's deadline"
     said = [f.text.split("\n")[0] for tree in trees for f in tree.feedback.values()]
     assert all(f.verdict is not cl.Verdict.ABSTAIN for tree in trees for f in tree.feedback.values())
