@@ -146,6 +146,11 @@ class ChatModel:
         Raises:
             ModelError: one of its kinds; what it says names the endpoint and what to do.
         """
+        if request.continues and not self._profile.continues:
+            raise ModelError(
+                f"{self._spec} does not go on with an answer that was begun.",
+                hint="Give the actor's prompt a block 'next' that asks for the next step, as actor/step does.",
+            )
         if request.score and not self._profile.prompt_logprobs and "logprobs" in self._profile.lacks:
             raise CannotScore(
                 f"{self._endpoint} serves no log-probabilities of a given text.",
