@@ -10,17 +10,14 @@ import asyncio
 import itertools
 import logging
 import random
-import re
 from dataclasses import dataclass, replace
 
 from tenacity import AsyncRetrying, RetryCallState
 
-from critic_loop.core.errors import DeadlineExceeded, ModelError, RateLimited, Unreachable
+from critic_loop.core.errors import DeadlineExceeded, ModelError, RateLimited, Unreachable, gist
 from critic_loop.core.protocols import Completion, Model, Request
 from critic_loop.models.failures import EndpointError, NoSuchModel, ServerFailed
 
-_NUMBERS = re.compile(r"[0-9a-fA-F-]{8,}|\d+")
-"""Request ids and counts, which differ between errors that are the same."""
 _PATIENCE_S = 2.0
 """The longest wait where the request limits its retries: then somebody else can be asked at once."""
 _LOOK_S = 0.2
@@ -174,9 +171,9 @@ class _Course:
     def may_pass(self, state: RetryCallState) -> bool:
         """Return whether the attempt failed with an error that trying again may cure."""
         error = _error(state)
-        if error is None or not is_transient(error):
+        if not isinstance(error, ModelError) or not is_transient(error):
             return False
-        text = f"{type(error).__name__} {_NUMBERS.sub('#', str(error))}"
+        text = gist(error)
         self._same = self._same + 1 if text == self._last else 1
         self._last = text
         return True
