@@ -31,6 +31,7 @@ from weakref import WeakValueDictionary
 
 from critic_loop.core.errors import DeadlineExceeded, ModelError, RateLimited
 from critic_loop.core.protocols import Completion, Model, NotSent, Request
+from critic_loop.models.around import Around
 from critic_loop.models.failures import EndpointError
 
 Outcome: TypeAlias = Literal["answered", "overloaded", "other"]
@@ -282,7 +283,7 @@ def window_of(url: str, key_env: str = "", most: int | None = None) -> Window:
         return window
 
 
-class Limited:
+class Limited(Around):
     """Sends as many calls at once as a window lets through; the others wait in order."""
 
     def __init__(self, model: Model, window: Window | int | None = None) -> None:
@@ -295,18 +296,12 @@ class Limited:
         Raises:
             ValueError: the number is less than 1.
         """
-        self.inner = model
-        """The wrapped model."""
+        super().__init__(model)
         self._sends = model.sends if isinstance(model, _Several) else None
         self.window = window if isinstance(window, Window) else Window(window)
 
     def __repr__(self) -> str:
         return f"Limited({self.inner!r}, limit={self.window.limit:g})"
-
-    @property
-    def spec(self) -> str:
-        """The wrapped model's name in records."""
-        return self.inner.spec
 
     async def complete(self, request: Request) -> Completion:
         """Answer `request` when its turn comes; waiting counts against `request.timeout_s`.
@@ -344,10 +339,6 @@ class Limited:
         tokens = completion.usage.output_tokens
         busy_s = self.window.answered(entry, tokens, hold_s=completion.hold_s)
         return replace(completion, busy_s=busy_s)
-
-    async def aclose(self) -> None:
-        """Close the wrapped model."""
-        await self.inner.aclose()
 
 
 def _is_overload(error: ModelError) -> bool:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated
 
 from pydantic import Field, JsonValue
 
@@ -19,6 +19,7 @@ from critic_loop.core.errors import ConfigError
 from critic_loop.core.messages import Frozen
 from critic_loop.core.protocols import Completion, Model, Request
 from critic_loop.core.records import Call, Reply, Usage
+from critic_loop.models.around import Around
 
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _HINT = (
@@ -56,43 +57,24 @@ class Tariff(Frozen):
         return cost / 1e6 + busy_s / 3600 * (self.gpu_usd_per_hour or 0.0)
 
 
-@runtime_checkable
-class _Wrapper(Protocol):
-    @property
-    def inner(self) -> Model: ...
-
-
-class Priced:
+class Priced(Around):
     """A model whose tariff is told: for models that have no settings of their own."""
 
     def __init__(self, model: Model, tariff: Tariff) -> None:
         """Wrap `model`."""
-        self.inner = model
-        """The wrapped model."""
+        super().__init__(model)
         self.tariff = tariff
         """What it costs."""
-
-    def __repr__(self) -> str:
-        return f"Priced({self.inner!r})"
-
-    @property
-    def spec(self) -> str:
-        """The wrapped model's name in records."""
-        return self.inner.spec
 
     async def complete(self, request: Request) -> Completion:
         """Answer `request`."""
         return await self.inner.complete(request)
 
-    async def aclose(self) -> None:
-        """Close the wrapped model."""
-        await self.inner.aclose()
-
 
 def tariff_of(model: Model) -> Tariff:
     """Return what was told of a model's price, around it or around what it wraps."""
     while not isinstance(model, Priced):
-        if not isinstance(model, _Wrapper):
+        if not isinstance(model, Around):
             return Tariff()
         model = model.inner
     return model.tariff

@@ -16,6 +16,7 @@ from tenacity import AsyncRetrying, RetryCallState
 
 from critic_loop.core.errors import DeadlineExceeded, ModelError, RateLimited, Unreachable, gist
 from critic_loop.core.protocols import Completion, Model, Request
+from critic_loop.models.around import Around
 from critic_loop.models.failures import EndpointError, NoSuchModel, ServerFailed
 
 _PATIENCE_S = 2.0
@@ -44,7 +45,7 @@ class RetryPolicy:
     """Of the random part."""
 
 
-class Retrying:
+class Retrying(Around):
     """Sends a request again when the error may pass: rate limits, 5xx, broken connections.
 
     `request.timeout_s` bounds all attempts and the waits between them; an error is raised at once
@@ -53,18 +54,9 @@ class Retrying:
 
     def __init__(self, model: Model, policy: RetryPolicy | None = None) -> None:
         """Wrap `model`."""
-        self.inner = model
-        """The wrapped model."""
+        super().__init__(model)
         self._policy = policy or RetryPolicy()
         self._calls = itertools.count()
-
-    def __repr__(self) -> str:
-        return f"Retrying({self.inner!r})"
-
-    @property
-    def spec(self) -> str:
-        """The wrapped model's name in records."""
-        return self.inner.spec
 
     async def complete(self, request: Request) -> Completion:
         """Answer `request`, trying again as the policy says; the last error is raised as it is."""
@@ -76,10 +68,6 @@ class Retrying:
                 raise
             first = error
         return await self._again(request, course, first)
-
-    async def aclose(self) -> None:
-        """Close the wrapped model."""
-        await self.inner.aclose()
 
     async def _again(self, request: Request, course: _Course, first: ModelError) -> Completion:
         """Go on after a first failure. Most calls have none, and need not pay for tenacity (0.06 ms)."""
