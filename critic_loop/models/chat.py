@@ -140,6 +140,12 @@ class ChatModel:
             raise self._endpoint.nonsense("no list of models")
         return tuple(str(one["id"]) for one in listed if isinstance(one, dict) and "id" in one)
 
+    def sends(self, request: Request) -> int:
+        """Return how many HTTP requests of one call are under way at once."""
+        if request.score:
+            return len(request.score) if self._profile.prompt_logprobs else 1
+        return 1 if self._profile.many_choices else request.choices
+
     async def complete(self, request: Request) -> Completion:
         """Answer `request` with one HTTP request, or one for each choice where the endpoint cannot `n`.
 
