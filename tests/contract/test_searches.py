@@ -5,6 +5,7 @@ import pytest
 from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.value import value_of
 from critic_loop.search import Nest, Refine, Sample, build, search
+from critic_loop.search.prospect import Prospect
 from critic_loop.testing.search_contract import Drive, SearchContract
 
 
@@ -30,6 +31,12 @@ class TestSampleInBatches(SearchContract):
     @pytest.fixture
     def search(self):
         return Sample(n=7, batch=3)
+
+
+class TestProspect(SearchContract):
+    @pytest.fixture
+    def search(self):
+        return Prospect(n=40, succeeds=(0.3, 0.4, 0.8), temperatures=(1.0, 0.5))
 
 
 class TestNest(SearchContract):

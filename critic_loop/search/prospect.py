@@ -1,0 +1,198 @@
+"""Step by step towards one answer that holds: the next step is tried where it is likeliest to pay.
+
+Knows of each place how likely it still leads to success, and how much that is new can be expected there.
+Does not know what a step says, beyond the part of it that names where one stands (`Prospect.state`).
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import insort
+from dataclasses import dataclass, field
+from math import fsum, prod
+from typing import Annotated
+
+from pydantic import Field
+
+from critic_loop.core.protocols import Move, Stop, Wait
+from critic_loop.core.records import Ask, Attempt, Sampling, Task, digest_of
+from critic_loop.core.tree import Tree
+from critic_loop.core.value import value_of
+from critic_loop.search.base import require_known
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+ROOT = ""
+"""Where an answer begins: the place of first steps."""
+
+
+@dataclass(slots=True)
+class Place:
+    """Where an answer stands after some steps, and what was tried from there."""
+
+    depth: int
+    above: str
+    """The place before it; the root's is itself."""
+    alive: float
+    """Probability that success is possible here, given that it is at the place above and nothing was tried."""
+    attempts: list[str] = field(default_factory=list[str])
+    """The steps that lead here, in the order of their ids."""
+    scores: list[float] = field(default_factory=list[float])
+    """What critics gave them, in ascending order."""
+    below: list[str] = field(default_factory=list[str])
+    """Places that were found from here, ended answers among them."""
+    drawn: dict[str, int] = field(default_factory=dict[str, int])
+    """How often each place was drawn from here; one that was known from elsewhere counts twice."""
+    open: int = 0
+    """Steps in flight."""
+    lost: float = 1.0
+    """Probability that all that was tried below came to nothing, given that success is possible here."""
+    pays: float = 0.0
+    """Success per step to be hoped for at the best place below or here, given that it is possible here."""
+    way: str = ""
+    """The place below through which that is; empty = here."""
+
+
+@dataclass(slots=True)
+class Prospects:
+    """All places; a place's name follows from the states on its way."""
+
+    places: dict[str, Place]
+    place_of: dict[str, str] = field(default_factory=dict[str, str])
+    """By the attempts that lead there."""
+    found_from: dict[str, str] = field(default_factory=dict[str, str])
+    """The place above which a state was found first, by state and depth."""
+    asked: int = 0
+    settled: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prospect:
+    """Asks for a step where success per step is likeliest, for tasks in which one verified answer is enough.
+
+    An answer takes `len(succeeds)` steps. `succeeds[d]` is the probability that the step at depth d keeps
+    success possible where it was; a critic's score of a step takes its place. What was tried in vain below a
+    place makes it less likely (Bayes' rule over the tree), and so does what repeats itself: the chance of
+    something new is estimated from how many of the steps drawn there were drawn once (Good 1953, after Turing).
+    So it draws whole answers as long as those are new, goes on from what it has when beginnings repeat
+    themselves, and turns to other beginnings when one has failed often.
+
+    Attempts in flight count as tried in vain, so that lanes spread. Stops are the loop's: `verified`, and `n`.
+    Settings are measured on tasks of one's own, as `benchmarks/search.py` does. **Source**: our own.
+    """
+
+    n: Count | None = None
+    """Attempts in all; None leaves it to the stop rules."""
+    succeeds: tuple[Share, ...] = (0.5, 0.5, 0.5)
+    temperatures: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    """For the steps at each depth; the last for all deeper ones; none = the agent's own."""
+    state: str = ""
+    """A regular expression whose first group, found in a step's last line, is where one stands after it: steps
+    of one depth with the same state are one place. Empty = the whole text."""
+    agent: str = "actor"
+
+    def start(self, task: Task) -> Prospects:  # noqa: ARG002
+        """Return the root alone."""
+        root = Place(depth=0, above=ROOT, alive=1.0)
+        state = Prospects(places={ROOT: root})
+        self._weigh(state, ROOT)
+        return state
+
+    def fold(self, state: Prospects, tree: Tree, record: Ask | Attempt) -> Prospects:
+        """Take in an ask or an ended attempt. O(depth * width)."""
+        require_known(tree, record)
+        above = state.place_of[record.parents[0]] if record.parents else ROOT
+        place = state.places[above]
+        if isinstance(record, Ask):
+            state.asked += 1
+            place.open += 1
+        else:
+            state.settled += 1
+            place.open -= 1
+            if record.status != "failed":
+                self._found(state, tree, record, above)
+        self._update(state, above)
+        return state
+
+    def ask(self, state: Prospects, tree: Tree) -> Move | Wait | Stop:  # noqa: ARG002
+        """Ask at the place that pays best. O(depth)."""
+        if self.n is not None and state.asked >= self.n:
+            done = state.settled == state.asked
+            return Stop("exhausted", f"{self.n} attempts made") if done else Wait()
+        place = state.places[ROOT]
+        while place.way:
+            place = state.places[place.way]
+        sampling = self._sampling(place.depth)
+        return Move(parents=tuple(place.attempts[:1]), kind="step", agent=self.agent, sampling=sampling)
+
+    def _sampling(self, depth: int) -> Sampling | None:
+        if not self.temperatures:
+            return None
+        return Sampling(temperature=self.temperatures[min(depth, len(self.temperatures) - 1)])
+
+    def _found(self, state: Prospects, tree: Tree, attempt: Attempt, above: str) -> None:
+        """Note where a step leads; a place that is known from elsewhere is not gone to from here."""
+        depth, stands = state.places[above].depth + 1, self._state(attempt)
+        name = digest_of([above, stands])
+        first = state.found_from.setdefault(f"{depth} {stands}", above)
+        drawn = state.places[above].drawn
+        drawn[name] = drawn.get(name, 0) + (1 if first == above else 2)
+        state.place_of[attempt.id] = name
+        if name not in state.places:
+            state.places[name] = Place(depth=depth, above=above, alive=self._prior(depth - 1))
+            if first == above:
+                insort(state.places[above].below, name)
+        self._leads_to(state.places[name], tree, attempt)
+        self._weigh(state, name)
+
+    def _leads_to(self, place: Place, tree: Tree, attempt: Attempt) -> None:
+        insort(place.attempts, attempt.id, key=_age)
+        score = value_of(tree, attempt.id).score if attempt.unfinished else None
+        if score is not None:
+            insort(place.scores, score)
+            place.alive = min(max(fsum(place.scores) / len(place.scores), 0.01), 0.99)
+
+    def _state(self, attempt: Attempt) -> str:
+        if not attempt.unfinished:
+            return attempt.id
+        text = next((m.text for m in reversed(attempt.messages) if m.role == "assistant"), "")
+        last = text.rstrip().rpartition("\n")[2] if self.state else text
+        found = re.search(self.state, last) if self.state else None
+        return (found[1] if found.re.groups else found[0]) if found else text
+
+    def _prior(self, depth: int) -> float:
+        return self.succeeds[min(depth, len(self.succeeds) - 1)]
+
+    def _update(self, state: Prospects, at: str) -> None:
+        """Weigh a place anew, and all above it."""
+        while True:
+            self._weigh(state, at)
+            if at == ROOT:
+                return
+            at = state.places[at].above
+
+    def _weigh(self, state: Prospects, at: str) -> None:
+        place = state.places[at]
+        if place.depth >= len(self.succeeds):
+            place.lost = 0.0
+            return
+        below = [state.places[name] for name in place.below]
+        place.lost = prod(1 - p.alive + p.alive * p.lost for p in below)
+        place.lost *= (1 - self._prior(place.depth)) ** place.open
+        place.pays, place.way = self._here(place), ""
+        for name, other in zip(place.below, below, strict=True):
+            still = other.alive * other.lost
+            hope = still / (still + 1 - other.alive) * other.pays
+            if hope > place.pays:
+                place.pays, place.way = hope, name
+
+    def _here(self, place: Place) -> float:
+        """Success per step to be hoped for from another step here."""
+        drawn = sum(place.drawn.values()) + place.open
+        once = sum(1 for count in place.drawn.values() if count == 1)
+        new = (once + 1) / (drawn + 1)
+        return new * prod(self.succeeds[place.depth :]) / (len(self.succeeds) - place.depth)
+
+
+def _age(attempt_id: str) -> tuple[int, str]:
+    return len(attempt_id), attempt_id

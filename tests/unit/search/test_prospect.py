@@ -1,0 +1,140 @@
+"""Where the next step pays most: beginnings that repeat themselves, that have failed, that lead to the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from critic_loop.core.messages import assistant, user
+from critic_loop.core.protocols import Move, Stop
+from critic_loop.core.records import Ask, Attempt, Feedback, Head, Subject, Task, Verdict
+from critic_loop.core.tree import Tree
+from critic_loop.search.prospect import Prospect, Prospects
+
+Write = Callable[[str, int], str]
+
+
+class World:
+    """A loop with a writer of steps: `write(so far, n)` is the n-th step drawn there; `right` ends well."""
+
+    def __init__(
+        self, search: Prospect, write: Write, right: str, scores: dict[str, float] | None = None
+    ) -> None:
+        self.search, self.write, self.right, self.scores = search, write, right, scores or {}
+        task = Task(prompt=(user("?"),))
+        self.tree = Tree(Head(tree="t", task=task, recipe="", recipe_digest="", key="k", created_at=0.0))
+        self.state: Prospects = search.start(task)
+        self.drawn: dict[str, int] = {}
+
+    def run(self, steps: int) -> list[str]:
+        """Return what was written, all from the start, until the right answer stands."""
+        made: list[str] = []
+        for _ in range(steps):
+            move = self.search.ask(self.state, self.tree)
+            if not isinstance(move, Move):
+                break
+            made.append(self.settle(self.begin(move)))
+            if made[-1] == self.right:
+                break
+        return made
+
+    def begin(self, move: Move) -> str:
+        ask = Ask(attempt=self.tree.next_attempt_id(), parents=move.parents, kind=move.kind)
+        self.tree.append(ask)
+        self.state = self.search.fold(self.state, self.tree, ask)
+        return ask.attempt
+
+    def settle(self, attempt_id: str) -> str:
+        parents = self.tree.asks[attempt_id].parents
+        so_far = self.tree[parents[0]].messages[0].text + " " if parents else ""
+        self.drawn[so_far] = self.drawn.get(so_far, 0) + 1
+        text = so_far + self.write(so_far, self.drawn[so_far])
+        ended = len(text.split()) == len(self.search.succeeds)
+        kind, answer = ("answer", text) if ended else ("step", None)
+        attempt = Attempt(id=attempt_id, parents=parents, kind=kind, messages=(assistant(text),), answer=answer)
+        self.tree.append(attempt)
+        if ended or text in self.scores:
+            judged = {"verdict": Verdict.PASS if text == self.right else Verdict.FAIL} if ended else {}
+            self.tree.append(
+                Feedback(
+                    id=self.tree.next_feedback_id(),
+                    subject=Subject.of(attempt_id),
+                    source="verifier" if ended else "critic",
+                    score=self.scores.get(text),
+                    **judged,
+                )
+            )
+        self.state = self.search.fold(self.state, self.tree, attempt)
+        return text
+
+
+def test_as_long_as_beginnings_are_new_whole_answers_are_drawn() -> None:
+    world = World(Prospect(succeeds=(0.3, 0.7)), lambda so_far, n: f"{'b' if so_far else 'a'}{n}", "never")
+    assert world.run(6) == ["a1", "a1 b1", "a2", "a2 b1", "a3", "a3 b1"]
+
+
+def test_a_beginning_that_repeats_itself_is_gone_on_from() -> None:
+    """One beginning only, drawn again and again: the second step is where anything new is to be had."""
+    world = World(Prospect(succeeds=(0.5, 0.5)), lambda so_far, n: f"b{n}" if so_far else "a", "a b6")
+    made = world.run(40)
+    assert made[-1] == "a b6"
+    assert made.count("a") < 12, "repeated draws of the beginning become rarer and rarer"
+
+
+def test_steps_that_lead_to_the_same_state_are_one_place() -> None:
+    search = Prospect(succeeds=(0.5, 0.5), state="=(.*)$")
+    world = World(search, lambda so_far, n: f"b{n}" if so_far else f"{n}=same", "never")
+    world.run(20)
+    assert len({world.state.place_of[i] for i in world.tree.roots}) == 1
+    assert {p for ask in world.tree.asks.values() for p in ask.parents} == {"t.1"}
+
+
+def test_a_place_that_was_reached_before_from_elsewhere_is_not_searched_twice() -> None:
+    """Two ways to one state at depth two: the last step is only tried below one of them."""
+    search = Prospect(succeeds=(0.5, 0.9, 0.9), state=r"=(\w+)$")
+    steps: dict[int, Write] = {
+        0: lambda _, n: f"{n}=s{n % 2}",
+        1: lambda _, n: "x=same",
+        2: lambda _, n: f"c{n}",
+    }
+    world = World(search, lambda so_far, n: steps[len(so_far.split())](so_far, n), "never")
+    world.run(30)
+    below = {world.tree.asks[i].parents[0] for i in world.tree.asks if world.tree.depth(i) == 2}
+    assert len(below) == 1
+
+
+def test_a_critics_word_decides_which_beginning_is_gone_on_from() -> None:
+    scores = {"a1": 0.1, "a2": 0.9, "a3": 0.1}
+    world = World(
+        Prospect(succeeds=(0.4, 0.4)), lambda so_far, n: f"{'b' if so_far else 'a'}{n}", "never", scores
+    )
+    made = world.run(8)
+    assert sum(text.startswith("a2 ") for text in made) > sum(text.startswith("a1 ") for text in made)
+
+
+def test_a_beginning_that_failed_often_is_left() -> None:
+    world = World(Prospect(succeeds=(0.5, 0.9)), lambda so_far, n: f"{'b' if so_far else 'a'}{n}", "a2 b1")
+    assert world.run(10) == ["a1", "a1 b1", "a2", "a2 b1"]
+
+
+def test_lanes_spread_and_the_budget_holds() -> None:
+    search = Prospect(n=5, succeeds=(0.5, 0.5), temperatures=(1.0, 0.0))
+    world = World(search, lambda so_far, n: f"{'b' if so_far else 'a'}{n}", "never")
+    asked: list[str] = []
+    while isinstance(move := search.ask(world.state, world.tree), Move):
+        assert (move.kind, move.sampling.temperature if move.sampling else None) == ("step", 1.0)
+        asked.append(world.begin(move))
+    assert len(asked) == 5
+    for attempt_id in asked:
+        world.settle(attempt_id)
+    assert isinstance(search.ask(world.state, world.tree), Stop)
+
+
+@pytest.mark.parametrize("succeeds", [(0.0,), (1.0, 0.5), (1.5,)])
+def test_shares_that_leave_nothing_to_learn_are_refused(succeeds: tuple[float, ...]) -> None:
+    from critic_loop.core.errors import ConfigError
+    from critic_loop.search import build
+
+    with pytest.raises(ConfigError, match=r"search 'prospect', setting 'succeeds\.0'"):
+        build([("prospect", {"succeeds": list(succeeds)})])
