@@ -230,6 +230,7 @@ class RecipeRow(Document):
     show: list[str]
     memory: str
     select: str
+    select_settings: dict[str, JsonValue] = {}
     stop: list[dict[str, JsonValue]] | None
     lanes: int
     max_calls: int
