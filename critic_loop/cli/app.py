@@ -406,6 +406,10 @@ def show_command(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write one self-contained page instead.")
     ] = None,
+    svg: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw the tree instead: values, verdicts, where the budget went."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a stored tree: attempts, what they changed, and what was said of them."""
@@ -413,7 +417,7 @@ def show_command(
 
     terminal = _terminal(ctx)
     with terminal.failing(as_json=as_json):
-        show(store, tree, attempt=attempt, full=full, html=html, as_json=as_json, terminal=terminal)
+        show(store, tree, attempt=attempt, full=full, html=html, svg=svg, as_json=as_json, terminal=terminal)
 
 
 class CompareMeasure(StrEnum):
