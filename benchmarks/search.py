@@ -43,7 +43,12 @@ Found = dict[str, tuple[int, int] | None]
 
 async def with_loop(recipe: str, search: Any, puzzles: list[Puzzle], budget: int) -> Found:
     stop = cl.Verified() | cl.Spent(output_tokens=budget)
-    settings = {"actor": "embedded:countdown", "critic": "embedded:countdown", "stop": stop, "max_calls": 100_000}
+    settings = {
+        "actor": "embedded:countdown",
+        "critic": "embedded:countdown",
+        "stop": stop,
+        "max_calls": 100_000,
+    }
     found: Found = {}
     async with cl.Loop(recipe, verifiers=["countdown"], search=search, **settings) as loop:
         async for result in loop.map([task_of(p) for p in puzzles], in_flight=64):
@@ -75,7 +80,14 @@ class Player:
         answer = (await self.ask(self._conversation(parent), TEMPERATURE)).text
         if check(self.puzzle, answer).passed:
             return (answer, ""), 1.0
-        values = {"task": self.task.text, "answer": answer, "feedback": [], "rejected": [], "reference": "", "schema": ""}
+        values = {
+            "task": self.task.text,
+            "answer": answer,
+            "feedback": [],
+            "rejected": [],
+            "reference": "",
+            "schema": "",
+        }
         judged = await self.ask((user(self.critic.render("user", values, "key")),), 0.0)
         feedback = CountdownCritique().parse(judged)
         return (answer, judged.text), min(feedback.score or 0.0, 0.99)
@@ -83,7 +95,12 @@ class Player:
     def _conversation(self, parent: tuple[str, str] | None) -> tuple[Message, ...]:
         if parent is None:
             return self.task.prompt
-        item = {"source": Word("critic"), "author": Word("critic"), "verdict": Word(Verdict.FAIL), "text": parent[1]}
+        item = {
+            "source": Word("critic"),
+            "author": Word("critic"),
+            "verdict": Word(Verdict.FAIL),
+            "text": parent[1],
+        }
         said = self.actor.render("feedback", {"feedback": [item | {"suggestion": ""}]}, "key")
         return (*self.task.prompt, assistant(parent[0]), user(said))
 
@@ -137,7 +154,11 @@ def measured(found: dict[str, Found], level: str) -> list[dict[str, Any]]:
     ours, rows = next(iter(found)), []
     for name, costs in found.items():
         calls = [cost[1] for cost in costs.values() if cost]
-        row: dict[str, Any] = {"level": level, "arm": name, "calls_where_solved": sum(calls) / max(1, len(calls))}
+        row: dict[str, Any] = {
+            "level": level,
+            "arm": name,
+            "calls_where_solved": sum(calls) / max(1, len(calls)),
+        }
         for budget in BUDGETS[level]:
             mine = solved(costs, budget)
             share = statistics.estimate(mine)
