@@ -198,6 +198,15 @@ class FailureGroup(Document):
     causes: dict[str, int]
     example: str
     """A tree's id."""
+    task: str
+    """The first line of its task, shortened."""
+
+
+class ListedTree(Why):
+    """A tree's cause."""
+
+    task: str
+    """The first line of its task, shortened."""
 
 
 class FailuresDocument(Document):
@@ -208,7 +217,7 @@ class FailuresDocument(Document):
     trees: int
     failed: int
     groups: list[FailureGroup]
-    listed: list[Why] | None = None
+    listed: list[ListedTree] | None = None
     """With `--cause`: each tree of that cause."""
 
 
