@@ -1,12 +1,12 @@
-"""What a search earns at equal cost: Countdown puzzles solved for so many generated tokens, on the same verifier.
+"""What a search earns at equal cost: Countdown puzzles solved for so many generated tokens, by one verifier.
 
     python benchmarks/search.py [--level hard easy] [--puzzles 300] [--seed 1] [--arms NAME ...] [--json]
 
 All arms ask the embedded model, and all stop when the verifier passes an answer; a critic's tokens count. Each
 arm runs once, up to the largest budget: what it had solved for less follows from the same run. Puzzles are the
 held-out ones of the demo's seed; settings were chosen on those of `--seed 77`. With TreeQuest installed
-(`pip install treequest`), its StandardMCTS and AB-MCTS-A drive the same model over whole answers: a root's child
-is a draft, another's a revision in sight of the critique, and the critic's confidence is the score.
+(`pip install treequest`), its StandardMCTS and AB-MCTS-A drive the same model over whole answers: a child of the
+root is a draft, any other a revision in sight of the critique, and the critic's confidence is the score.
 """
 
 from __future__ import annotations
@@ -30,10 +30,16 @@ from critic_loop.demo.critique import CountdownCritique
 from critic_loop.demo.model import EmbeddedModel
 from critic_loop.demo.verifier import task_of
 from critic_loop.metrics import statistics
-from critic_loop.metrics.comparison import Run
+from critic_loop.metrics.comparison import run_of
+from critic_loop.search.prospect import Prospect
 
 BUDGETS = {"easy": (120, 240, 480), "hard": (480, 960, 1920)}
 TEMPERATURE = 0.8
+PROSPECTS = {
+    4: Prospect(succeeds=(0.42, 0.83, 0.97), temperatures=(0.8,), state=">(.*)$"),
+    5: Prospect(succeeds=(0.22, 0.34, 0.82, 0.97), temperatures=(0.8,), state=">(.*)$"),
+}
+"""By how many numbers a puzzle has."""
 Found = dict[str, tuple[int, int] | None]
 """By puzzle: tokens and calls when the right answer stood; None where it never did."""
 
@@ -52,9 +58,9 @@ async def with_loop(recipe: str, search: Any, puzzles: list[Puzzle], budget: int
     found: Found = {}
     async with cl.Loop(recipe, verifiers=["countdown"], search=search, **settings) as loop:
         async for result in loop.map([task_of(p) for p in puzzles], in_flight=64):
-            cost = Run.of(result.tree).found
-            found[result.tree.task.id] = None if cost is None else (cost.tokens, cost.calls)
-            loop.store.forget(result.tree.id) if hasattr(loop.store, "forget") else None
+            run = run_of(result.tree)
+            cost = run.found if run else None
+            found[result.tree.task.id] = (cost.tokens, cost.calls) if cost else None
     return found
 
 
@@ -129,12 +135,10 @@ Arm = Callable[[list[Puzzle], int], Awaitable[Found]]
 
 def arms() -> dict[str, Arm]:
     """The arms by name, ours first."""
-    drafts = {"kind": "sample", "n": 100_000}
     known: dict[str, Arm] = {
-        "prospect": lambda p, b: with_loop("countdown-steps", None, p, b),
+        "prospect": lambda p, b: with_loop("countdown-steps", PROSPECTS[len(p[0].numbers)], p, b),
         "repeat": lambda p, b: with_loop("countdown-repeat", None, p, b),
     }
-    del drafts
     if find_spec("treequest"):
         import treequest
 
