@@ -26,6 +26,7 @@ from critic_loop.core.messages import user
 from critic_loop.core.printable import excerpt, printable, without_secrets
 from critic_loop.core.protocols import Model, Request
 from critic_loop.core.records import Sampling
+from critic_loop.models.canary import CANARY
 from critic_loop.models.chat import ChatModel
 from critic_loop.models.failures import NoSuchModel
 from critic_loop.models.known import age, recall
@@ -33,8 +34,6 @@ from critic_loop.models.profiles import Profile
 from critic_loop.models.routes import specs_in
 from critic_loop.models.specs import ModelTable, backends, configured, endpoint
 
-_PROMPTS = {"embedded": "Countdown 24: 3 5 7 8"}
-"""What a backend that knows one game is probed with."""
 _PROBE_S = 60.0
 
 
@@ -168,8 +167,7 @@ async def _ask_endpoint(model: ChatModel, answer: Answer) -> None:
 
 
 async def _ask_model(model: Model, answer: Answer) -> None:
-    prompt = _PROMPTS.get(answer.backend, "Say: ok")
-    request = Request(messages=(user(prompt),), sampling=Sampling(max_tokens=1), timeout_s=_PROBE_S)
+    request = Request(messages=(user(CANARY),), sampling=Sampling(max_tokens=1), timeout_s=_PROBE_S)
     began = time.perf_counter()
     try:
         completion = await model.complete(request)

@@ -21,6 +21,7 @@ from critic_loop.core.errors import AuthFailed, ModelError
 from critic_loop.core.messages import Frozen, Image, user
 from critic_loop.core.protocols import OutputSchema, Request, ToolSpec
 from critic_loop.core.records import Sampling
+from critic_loop.models.canary import CANARY
 from critic_loop.models.chat import ChatModel
 from critic_loop.models.failures import EndpointError
 from critic_loop.models.profiles import Profile
@@ -84,7 +85,7 @@ async def probe(model: ChatModel) -> Findings:
     Raises:
         ModelError: it does not answer a plain question.
     """
-    await model.complete(_ask("Say: ok", max_tokens=1))
+    await model.complete(_ask(CANARY, max_tokens=1))
     # what is asked for must be sent, whatever the profile says, and must not be left out behind our back
     bold = replace(model.profile, many_choices=True, output="json_schema")
     asker = _Asker(model, bold)
@@ -178,25 +179,25 @@ async def _json_schema(asker: _Asker) -> Finding:
 
 
 async def _logprobs(asker: _Asker) -> Finding:
-    body = await asker.ask(_ask("Say: ok", logprobs=True, max_tokens=4))
+    body = await asker.ask(_ask(CANARY, logprobs=True, max_tokens=4))
     entries = (body["choices"][0].get("logprobs") or {}).get("content")
     return _served(bool(entries), "no log-probabilities came")
 
 
 async def _prompt_logprobs(asker: _Asker) -> Finding:
-    request = replace(_ask("Say: ok"), score=("ok",), choices=1, timeout_s=_TIMEOUT_S)
+    request = replace(_ask(CANARY), score=("ok",), choices=1, timeout_s=_TIMEOUT_S)
     (choice,) = (await asker.model.scored(request, replace(asker.profile, prompt_logprobs=True))).choices
     return _served(bool(choice.logprobs), "no log-probabilities came")
 
 
 async def _token_ids(asker: _Asker) -> Finding:
-    body = await asker.ask(_ask("Say: ok", max_tokens=4), return_token_ids=True)
+    body = await asker.ask(_ask(CANARY, max_tokens=4), return_token_ids=True)
     served = bool(body["choices"][0].get("token_ids") and body.get("prompt_token_ids"))
     return _served(served, "no token ids came")
 
 
 async def _n(asker: _Asker) -> Finding:
-    body = await asker.ask(replace(_ask("Say: ok", max_tokens=4), choices=2))
+    body = await asker.ask(replace(_ask(CANARY, max_tokens=4), choices=2))
     got = len(body["choices"])
     return Finding(can=got == 2, text="" if got == 2 else f"{got} came instead of 2")
 
@@ -214,7 +215,7 @@ async def _seed(asker: _Asker) -> Finding:
 
 async def _images(asker: _Asker) -> Finding:
     picture = Image.of(_PIXELS, "image/png")
-    await asker.ask(Request(messages=(user("Say: ok", picture),), sampling=Sampling(max_tokens=4)))
+    await asker.ask(Request(messages=(user(CANARY, picture),), sampling=Sampling(max_tokens=4)))
     return Finding(can=True, text="a picture was taken; whether it is seen was not asked")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from critic_loop.models.canary import CANARY
 from critic_loop.testing import Fault
 from tests.cli.conftest import Cli, Serve, spec
 
@@ -46,7 +47,7 @@ def test_a_probe_asks_for_one_token(cli: Cli, serve: Serve) -> None:
     assert "Weights sha256:" in ended.out
     (request,) = server.requests
     assert request.body["max_tokens"] == 1
-    assert request.text == "Say: ok"
+    assert request.text == CANARY
 
 
 def test_a_name_that_is_not_listed(cli: Cli, serve: Serve) -> None:

@@ -7,7 +7,6 @@ VLLM_PYTHON is a Python with vLLM, torch and transformers; `make test-vllm` make
 
 import asyncio
 import os
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,7 @@ from critic_loop.core.records import Sampling
 from critic_loop.models import resolve
 from critic_loop.models.failures import ServerFailed
 from critic_loop.models.vllm import lend
-from tests.real.vllm import NEEDS_VLLM, SERVE
+from tests.real.vllm import NEEDS_VLLM, SERVE, servers_of
 
 pytestmark = [pytest.mark.anyio, NEEDS_VLLM]
 
@@ -84,16 +83,3 @@ async def test_why_it_does_not_start_is_said_in_its_own_words(tiny):
     with pytest.raises(ServerFailed, match=r"(?s)ended before it answered.*max_model_len"):
         await model.complete(ask())
     await model.aclose()
-
-
-def servers_of(folder):
-    """The ids of the API servers that serve what is in `folder`; keepers name it too, and are left out."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = entry.read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if str(folder / "base") in line and "keeper.py" not in " ".join(line):
-            found.append(int(entry.parent.name))
-    return found

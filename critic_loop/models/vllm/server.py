@@ -26,6 +26,7 @@ import orjson
 from pydantic import JsonValue
 
 from critic_loop.core.errors import ConfigError
+from critic_loop.models.canary import CANARY
 from critic_loop.models.failures import ServerFailed, cleaned
 from critic_loop.models.vllm.adapters import Adapter, Loaded, arguments_for
 from critic_loop.models.vllm.process import Process, free_port
@@ -34,7 +35,6 @@ from critic_loop.models.vllm.turns import Turns, turns_of
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.1
-_CANARY = "Say: ok"
 _CANARY_S = 120.0
 _HINT = "The end of its log says why; its arguments are serve.arguments in the model's settings."
 _TOLD_S = 600.0
@@ -280,7 +280,7 @@ class Server:
         """
         body: dict[str, JsonValue] = {
             "model": self.name,
-            "messages": [{"role": "user", "content": _CANARY}],
+            "messages": [{"role": "user", "content": CANARY}],
             "max_completion_tokens": 1,
             "temperature": 0.0,
             "logprobs": True,

@@ -9,6 +9,7 @@ import pytest
 import critic_loop as cl
 from critic_loop.core.errors import ConfigError
 from critic_loop.models import Switchboard, resolve
+from critic_loop.models.canary import CANARY
 from critic_loop.testing import ScriptedModel
 from tests.unit.models.vllm.conftest import ask, gone
 
@@ -134,7 +135,7 @@ async def test_a_job_goes_through_versions_of_its_critic_and_loses_nothing(fake,
             assert all(reply.status == "ok" for reply in result.tree.replies.values())
             if len(said) == 20:
                 await loop.swap("critic", models[v2])
-    asked = [one["model"] for one in fake.noted("chat") if one["said"] != "Say: ok"]
+    asked = [one["model"] for one in fake.noted("chat") if one["said"] != CANARY]
     for spec, name in ((v1, "v1"), (v2, "v2")):
         assert said.count(spec) == sum(model.startswith(name) for model in asked) > 0
     for model in models.values():

@@ -12,6 +12,7 @@ import pytest
 
 from critic_loop.core.errors import ConfigError, Unreachable
 from critic_loop.models import resolve
+from critic_loop.models.canary import CANARY
 from critic_loop.models.failures import EndpointError, ServerFailed
 from critic_loop.models.vllm import server as servers
 from tests.unit.models.vllm.conftest import FAKE, ask, gone, is_running
@@ -29,7 +30,7 @@ async def test_a_server_is_started_when_it_is_first_asked_and_ends_with_its_mode
     line = " ".join(start["arguments"])
     assert line.startswith("serve Q --host 127.0.0.1 --port ")
     assert line.endswith("--max-model-len 64 --enforce-eager --lora-modules a b")
-    assert [one["said"] for one in fake.noted("chat")] == ["Say: ok", "hi"], "a canary, then the call"
+    assert [one["said"] for one in fake.noted("chat")] == [CANARY, "hi"], "a canary, then the call"
     assert is_running(start["worker"])
     await model.aclose()
     assert gone(start["pid"], start["worker"])
