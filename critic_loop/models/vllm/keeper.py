@@ -3,7 +3,8 @@
     python -I -S keeper.py GRACE_S COMMAND ...
 
 Whoever starts this holds the other end of its standard input: closing it stops the command, and so does any way
-in which that process can die. Knows the standard library alone, and imports nothing of this package.
+in which that process can die, even where a fork of it holds that end, too. Knows the standard library alone,
+and imports nothing of this package.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ def main(grace_s: float, command: list[str]) -> int:
     """Run `command` to its end or the end of standard input; return its exit code."""
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = os.getppid()
     try:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
     except OSError as error:
         sys.stderr.write(f"{command[0]} cannot be run: {error.strerror}\n")
         return 127
     try:
-        while child.poll() is None:
+        while child.poll() is None and os.getppid() == parent:
             if select.select([sys.stdin], [], [], _LOOK_S)[0] and not os.read(sys.stdin.fileno(), 1024):
                 break
     finally:

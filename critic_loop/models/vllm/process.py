@@ -22,18 +22,22 @@ _TAIL_BYTES = 16_384
 class Process:
     """A command that runs until it is stopped, dies, or this process ends in any way."""
 
-    def __init__(self, command: Sequence[str], *, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], *, environment: Mapping[str, str], log: Path, secret: str = ""
+    ) -> None:
         """Start it.
 
         Args:
             command: what is run, in a process group of its own.
             environment: all of its variables.
             log: a file to which its output is appended.
+            secret: what is not shown of its output.
 
         Raises:
             OSError: the file cannot be written.
         """
         self.log = log
+        self._secret = secret
         self._from = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
             self._keeper = subprocess.Popen(  # noqa: S603
@@ -61,7 +65,8 @@ class Process:
         with suppress(OSError), self.log.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(self._from, end - _TAIL_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()
+            said = file.read().decode(errors="replace")
+            lines = (said.replace(self._secret, "[key]") if self._secret else said).splitlines()
             return "\n".join([line.rstrip() for line in lines if line.strip()][-count:])
         return ""
 

@@ -6,6 +6,7 @@ parent, and writes each request that matters to the file in FAKE_LOG. A NAME can
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -37,6 +38,9 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
+    def close_connection_without_an_answer(self):
+        self.close_connection = True
+
     def error(self, status, message):
         self.answer(status, {"error": {"message": message, "code": status}})
 
@@ -57,11 +61,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def control(self, path, body):
         if path == "/v1/load_lora_adapter":
-            if "--enable-lora" not in sys.argv or body["lora_name"] in ADAPTERS:
-                return self.error(400, "no adapters, or loaded already")
+            if "--enable-lora" not in sys.argv or "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in os.environ:
+                return self.error(400, "no adapters")
+            if body["lora_name"] in ADAPTERS:
+                return self.error(400, f"The lora adapter '{body['lora_name']}' has already been loaded.")
             if not os.path.exists(os.path.join(body["lora_path"], "adapter_config.json")):
                 return self.error(400, "no adapter there")
             ADAPTERS[body["lora_name"]] = body["lora_path"]
+            if NAME == "mumbles":
+                return self.close_connection_without_an_answer()
         elif path == "/v1/unload_lora_adapter":
             if ADAPTERS.pop(body["lora_name"], None) is None:
                 return self.error(404, "not loaded")
@@ -112,7 +120,12 @@ def main():
         os._exit(5)
     if NAME == "hangs":
         time.sleep(600)
-    time.sleep(0.1)
+    if NAME == "babbles":
+        with socket.create_server(("127.0.0.1", PORT)) as early:
+            connection, _ = early.accept()
+            with connection:
+                connection.sendall(b"not yet\r\n\r\n")
+    time.sleep(0.8 if NAME == "late" else 0.1)
     server = ThreadingHTTPServer(("127.0.0.1", PORT), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     threading.Event().wait()
