@@ -64,15 +64,19 @@ class Managed:
         """
         self._server.join(self)
         async with self._server.turns.of(self._server):
+            begun = self._server.version
             try:
                 async with self._served() as name:
                     client = await self._connected(name)
                     completion = await client.complete(request)
             except (EndpointError, Unreachable) as error:
                 raise await self._explained(error) from error
-        if self.adapter is not None and not completion.weight_version:
-            completion = replace(completion, weight_version=f"sha256:{self.adapter.digest[:16]}")
-        return completion
+            ended = self._server.version
+        if self.adapter is not None:
+            version = f"sha256:{self.adapter.digest[:16]}"
+        else:
+            version = ended if begun == ended else f"{begun or 'base'} > {ended}"
+        return replace(completion, weight_version=completion.weight_version or version)
 
     async def aclose(self) -> None:
         """Close the connections and unload the adapter, once the calls that were sent have ended.

@@ -15,7 +15,8 @@ from pathlib import Path
 from threading import Lock
 
 _KEEPER = Path(__file__).with_name("keeper.py")
-_GRACE_S = 10.0
+GRACE_S = 10.0
+"""How long a server may take to end when it is asked to."""
 _TAIL_BYTES = 16_384
 
 
@@ -41,7 +42,7 @@ class Process:
         self._from = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
             self._keeper = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-I", "-S", str(_KEEPER), str(_GRACE_S), *command],
+                [sys.executable, "-I", "-S", str(_KEEPER), str(GRACE_S), *command],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -59,6 +60,11 @@ class Process:
     def exit_code(self) -> int | None:
         """What it ended with, above 128 for a signal; None while it runs."""
         return self._keeper.poll()
+
+    def report(self) -> str:
+        """Return how it ended, if it did, where its output is, and the end of that."""
+        code = "" if self.exit_code is None else f" with code {self.exit_code}"
+        return f"{code}; log: {self.log}\n{self.last_lines()}\n"
 
     def last_lines(self, count: int = 12) -> str:
         """Return the end of its output."""
@@ -80,7 +86,7 @@ class Process:
         """End it and all that it started; return when they have ended."""
         self.ask_to_end()
         try:
-            self._keeper.wait(_GRACE_S + 5.0)
+            self._keeper.wait(GRACE_S + 5.0)
         except subprocess.TimeoutExpired:
             self._keeper.kill()
             self._keeper.wait()

@@ -15,18 +15,18 @@ import os
 import secrets
 import time
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Lock, RLock
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import urlencode
 from weakref import WeakSet
 
 import orjson
 from pydantic import JsonValue
 
-from critic_loop.core.errors import ConfigError
+from critic_loop.core.errors import ConfigError, ModelError
 from critic_loop.models.failures import ServerFailed, cleaned
 from critic_loop.models.vllm.adapters import Adapter, Loaded, arguments_for, room_in
 from critic_loop.models.vllm.folders import Folder
@@ -34,11 +34,17 @@ from critic_loop.models.vllm.process import Process, free_port
 from critic_loop.models.vllm.settings import Serve, command_line
 from critic_loop.models.vllm.turns import Turns, turns_of
 
+if TYPE_CHECKING:
+    import httpx
+
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.1
 _CANARY = "Say: ok"
 _CANARY_S = 120.0
 _HINT = "The end of its log says why; its arguments are serve.arguments in the model's settings."
+_DEVELOPMENT = (
+    "It does in its development mode: set serve.device, or VLLM_SERVER_DEV_MODE in serve.environment."
+)
 _TOLD_S = 600.0
 _FAR = 0.5
 _Token: TypeAlias = tuple[str, float | None]
@@ -56,8 +62,37 @@ class User(Protocol):
         ...
 
 
+class Running(Protocol):
+    """What answers while a server is up."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        ...
+
+    @property
+    def log(self) -> Path | None:
+        """Where its output is, if it has its own."""
+        ...
+
+    def report(self) -> str:
+        """Return how it ended, if it did, with the end of its output."""
+        ...
+
+    def ask_to_end(self) -> None:
+        """Let it end, without waiting."""
+        ...
+
+    def stop(self) -> None:
+        """End it."""
+        ...
+
+
 class Server:
     """A vLLM server and what it takes to have it up."""
+
+    transport: Callable[[], httpx.AsyncBaseTransport] | None = None
+    """How it is asked, if not over HTTP."""
 
     def __init__(self, name: str, serve: Serve) -> None:
         """Name the model that it serves; nothing is started yet."""
@@ -70,14 +105,17 @@ class Server:
         self._users_lock = Lock()
         self._calls: Counter[int] = Counter()
         self._lock = RLock()
-        self._process: Process | None = None
+        self._process: Running | None = None
         self._port = 0
         self._key = ""
         self._folder: Folder | None = None
         self._deaths: list[float] = []
-        self._mourned: Process | None = None
+        self._mourned: Running | None = None
         self._ready = False
         self._asleep = False
+        self.version = ""
+        """What its weights are called since they were changed in place; empty = they are the folder's."""
+        self._paused = Lock()
         self._first: _Token = ("", None)
         """What the canary said when it was started."""
         self._ours: dict[str, JsonValue] = {}
@@ -207,6 +245,7 @@ class Server:
                 "/collective_rpc", {"method": "reload_weights"}
             )
             woken = woken and self._told("/wake_up", tags="kv_cache")
+            self.version = ""
         try:
             sound = woken and _same(self.canary(), self._first)
         except ServerFailed:
@@ -219,16 +258,56 @@ class Server:
 
     def _told(self, path: str, body: dict[str, JsonValue] | None = None, **query: str | int) -> bool:
         """Return whether it did what it was told to."""
+        try:
+            self.tell(path, body, **query)
+        except ModelError as error:
+            _log.warning("%s", error.message)
+            return False
+        return True
+
+    def tell(self, path: str, body: dict[str, JsonValue] | None = None, **query: str | int) -> bytes:
+        """Return what it answers to something that is not of its API; blocks.
+
+        Raises:
+            ModelError: it does not do it.
+        """
         path += f"?{urlencode(query)}" if query else ""
         try:
             status, said = self.ask("POST", path, body or {}, timeout_s=_TOLD_S)
         except (OSError, http.client.HTTPException) as error:
             status, said = 0, type(error).__name__.encode()
         if status != 200:
-            _log.warning(
-                "vLLM serving %r, told %s: %s %s", self.name, path, status, said[:200].decode(errors="replace")
-            )
-        return status == 200
+            what = f"vLLM serving {self.name!r}, told {path}: {status or 'no answer'} "
+            raise ModelError(what + said[:200].decode(errors="replace"), hint=_DEVELOPMENT * (status == 404))
+        return said
+
+    def pause(self, *, finish: bool) -> None:
+        """Hold its calls, or let those in flight end first; forget what is cached of prompts. Blocks.
+
+        Raises:
+            ModelError: it does not, or is paused already.
+        """
+        if not self._paused.acquire(blocking=False):
+            raise ModelError(f"vLLM serving {self.name!r} is paused already.", hint="Wait for the other pause.")
+        try:
+            self.tell("/pause", mode="wait" if finish else "keep", clear_cache="true")
+        except BaseException:
+            self._paused.release()
+            raise
+
+    def resume(self, version: str) -> None:
+        """Let its calls go on, with weights of this name; empty = they have not changed. Blocks.
+
+        Raises:
+            ModelError: it does not.
+        """
+        try:
+            self.version = version or self.version
+            self.tell("/resume")
+        finally:
+            self._paused.release()
+        if version:
+            self._first = self.canary()
 
     def stop_unused(self) -> None:
         """End it, or break off its start, unless a model has joined it meanwhile."""
@@ -276,9 +355,7 @@ class Server:
         if process is not self._mourned:
             self._mourned = process
             self._deaths.append(now)
-            _log.warning(
-                "vLLM serving %r ended with code %s; log: %s", self.name, process.exit_code, process.log
-            )
+            _log.warning("vLLM serving %r ended%s", self.name, process.report().partition("\n")[0])
         self._deaths = [at for at in self._deaths if now - at < _WITHIN_S]
         if len(self._deaths) >= _DEATHS:
             raise self._failed(f"ended {_DEATHS} times in {_WITHIN_S / 60:.0f} minutes, lastly", process)
@@ -286,18 +363,11 @@ class Server:
     def _start(self) -> None:
         if self._process is not None:
             self._process.stop()
-        self._asleep = False
-        self._ready, self._port, self._key = False, free_port(), secrets.token_urlsafe(24)
-        self._ours = self._arguments()
+        self._ready = self._asleep = False
+        self._key = secrets.token_urlsafe(24)
+        self._ours, self.version = self._arguments(), ""
         self.loaded.forget()
-        command = command_line(self.name, self.serve, port=self._port, ours=self._ours)
-        environment = {**os.environ, **self._environment(), **self.serve.environment, "VLLM_API_KEY": self._key}
-        try:
-            log = self.serve.log or self._own_folder() / "server.log"
-            _log.info("starting vLLM for %r on port %d; log: %s", self.name, self._port, log)
-            process = self._process = Process(command, environment=environment, log=log, secret=self._key)
-        except OSError as error:
-            raise ServerFailed(f"The log of vLLM serving {self.name!r} cannot be written ({error}).") from error
+        process = self._process = self._begun()
         try:
             self._await_health(process)
             self._first = self.canary()
@@ -305,6 +375,22 @@ class Server:
             process.stop()
             raise
         self._ready = True
+
+    def _begun(self) -> Running:
+        """Begin to start it.
+
+        Raises:
+            ServerFailed: it cannot be.
+        """
+        self._port = free_port()
+        command = command_line(self.name, self.serve, port=self._port, ours=self._ours)
+        environment = {**os.environ, **self._environment(), **self.serve.environment, "VLLM_API_KEY": self._key}
+        try:
+            log = self.serve.log or self._own_folder() / "server.log"
+            _log.info("starting vLLM for %r on port %d; log: %s", self.name, self._port, log)
+            return Process(command, environment=environment, log=log, secret=self._key)
+        except OSError as error:
+            raise ServerFailed(f"The log of vLLM serving {self.name!r} cannot be written ({error}).") from error
 
     def _own_folder(self) -> Path:
         if self._folder is None or not self._folder.path.exists():
@@ -322,7 +408,7 @@ class Server:
         given = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"} if has_room else {}
         return {"VLLM_SERVER_DEV_MODE": "1", **given} if self.serve.device else given
 
-    def _await_health(self, process: Process) -> None:
+    def _await_health(self, process: Running) -> None:
         until = time.monotonic() + self.serve.start_timeout_s
         while time.monotonic() < until:
             if self._unwanted.is_set() or not process.alive:
@@ -376,17 +462,16 @@ class Server:
         finally:
             connection.close()
 
-    def _failed(self, what: str, process: Process | None, *, hint: str = _HINT) -> ServerFailed:
+    def _failed(self, what: str, process: Running | None, *, hint: str = _HINT) -> ServerFailed:
         if process is not None:
             self._keep(process.log)
-            code = "" if process.exit_code is None else f" with code {process.exit_code}"
-            what += f"{code}; log: {process.log}\n{process.last_lines()}\n"
+            what += process.report()
         return ServerFailed(f"vLLM serving {self.name!r} {what}", hint=hint)
 
-    def _keep(self, log: Path) -> None:
+    def _keep(self, log: Path | None) -> None:
         """Keep what a message names, unless nobody wants to read why a start was broken off."""
         folder = self._folder
-        if folder is not None and folder.path == log.parent and not self._unwanted.is_set():
+        if folder is not None and log is not None and folder.path == log.parent and not self._unwanted.is_set():
             folder.keep()
             self._folder = None
 
@@ -404,25 +489,26 @@ def _same(one: _Token, other: _Token) -> bool:
     return one[0] == other[0] and not far
 
 
-_servers: dict[str, Server] = {}
+_servers: dict[tuple[type[Server], str], Server] = {}
 _servers_lock = RLock()
 
 
-def server_of(name: str, serve: Serve | None) -> Server:
+def server_of(name: str, serve: Serve | None, kind: type[Server] = Server) -> Server:
     """Return the server of a model: one for all of this process that name it.
 
     Args:
         name: what it serves.
         serve: its settings; None takes those that another model of it has, or none.
+        kind: what it is.
 
     Raises:
         ConfigError: it is in use with other settings.
     """
-    place = str(Path(name).resolve()) if Path(name).is_dir() else name
     with _servers_lock:
+        place = (kind, _place(name))
         server = _servers.get(place)
         if server is None:
-            server = _servers[place] = Server(name, serve or Serve())
+            server = _servers[place] = kind(name, serve or Serve())
         elif serve is not None and serve != server.serve:
             if server.is_used and (server.runs or server.serve != Serve()):
                 raise ConfigError(
@@ -431,6 +517,25 @@ def server_of(name: str, serve: Serve | None) -> Server:
                 )
             server.serve = serve
         return server
+
+
+def known_server(name: str) -> Server:
+    """Return the server of a model that was named in this process.
+
+    Raises:
+        ConfigError: none was.
+    """
+    with _servers_lock:
+        for (_, place), server in _servers.items():
+            if place == _place(name):
+                return server
+        known = ", ".join(sorted(server.name for server in _servers.values())) or "none"
+    raise ConfigError(f"No server of {name!r} belongs to this process.", hint=f"There are: {known}.")
+
+
+def _place(name: str) -> str:
+    """Return one name for a folder, however it is written."""
+    return str(Path(name).resolve()) if Path(name).is_dir() else name
 
 
 @atexit.register

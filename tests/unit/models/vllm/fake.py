@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 NAME = sys.argv[sys.argv.index("serve") + 1]
 PORT = int(sys.argv[sys.argv.index("--port") + 1])
 ADAPTERS: dict[str, str] = {}
-STATE = {"asleep": 0, "weights": True, "in_flight": 0, "slow": 0.0}
+STATE = {"paused": False, "asleep": 0, "weights": True, "in_flight": 0, "slow": 0.0}
 
 
 def note(**what):
@@ -83,7 +83,9 @@ class Handler(BaseHTTPRequestHandler):
                 STATE["asleep"] = 0
         elif path == "/collective_rpc":
             STATE["weights"] = "broken" not in NAME
-        elif not path.startswith(("/pause", "/resume")):
+        elif path.startswith(("/pause", "/resume")) and "VLLM_SERVER_DEV_MODE" in os.environ:
+            STATE["paused"] = path.startswith("/pause")
+        else:
             return self.error(404, "Not Found")
         return self.answer(200, {})
 
@@ -98,6 +100,8 @@ class Handler(BaseHTTPRequestHandler):
             os._exit(3)
         STATE["in_flight"] += 1
         time.sleep(float(said.partition("slow ")[2] or 0))
+        while STATE["paused"]:
+            time.sleep(0.01)
         STATE["in_flight"] -= 1
         text = f"{body['model']}: {said}" if STATE["weights"] else "!!!!"
         message = {"role": "assistant", "content": text}
