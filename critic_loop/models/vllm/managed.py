@@ -78,6 +78,22 @@ class Managed:
             version = ended if begun == ended else f"{begun or 'base'} > {ended}"
         return replace(completion, weight_version=completion.weight_version or version)
 
+    @property
+    def place(self) -> str:
+        """What stands for the server's address where findings are kept."""
+        return self._server.place
+
+    @asynccontextmanager
+    async def reached(self) -> AsyncGenerator[Model, None]:
+        """Hold the server up, and give its client.
+
+        Raises:
+            ServerFailed: as for a call.
+        """
+        self._server.join(self)
+        async with self._server.turns.of(self._server), self._served() as name:
+            yield await self._connected(name)
+
     async def aclose(self) -> None:
         """Close the connections and unload the adapter, once the calls that were sent have ended.
 

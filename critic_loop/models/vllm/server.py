@@ -27,11 +27,12 @@ import orjson
 from pydantic import JsonValue
 
 from critic_loop.core.errors import ConfigError, ModelError
+from critic_loop.core.records import digest_of
 from critic_loop.models.failures import ServerFailed, cleaned
 from critic_loop.models.vllm.adapters import Adapter, Loaded, arguments_for, room_in
 from critic_loop.models.vllm.folders import Folder
 from critic_loop.models.vllm.process import Process, free_port
-from critic_loop.models.vllm.settings import Serve, command_line
+from critic_loop.models.vllm.settings import Serve, command_line, identity
 from critic_loop.models.vllm.turns import Turns, turns_of
 
 if TYPE_CHECKING:
@@ -138,6 +139,14 @@ class Server:
     def key(self) -> str:
         """Return its key."""
         return self._key
+
+    @property
+    def place(self) -> str:
+        """What stands for its address where findings are kept: another for other weights, settings or vLLM."""
+        folder = Path(self.name)
+        files = sorted(folder.iterdir()) if folder.is_dir() else []
+        stats = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]
+        return f"here:{digest_of([stats, *identity(self.serve)])[:12]}"
 
     # -- its life ------------------------------------------------------------------------------
 

@@ -117,9 +117,18 @@ def _installed() -> list[str]:
     )
 
 
+def identity(serve: Serve) -> list[JsonValue]:
+    """Return what decides what a server can do, but for its weights: the vLLM and its arguments."""
+    command: JsonValue = list(serve.command) or [shutil.which("vllm") or "", _version()]
+    return [command, serve.arguments]
+
+
 def _is_named() -> bool:
+    return bool(_version())
+
+
+def _version() -> str:
     try:
-        version("vllm")
+        return version("vllm")
     except PackageNotFoundError:
-        return False
-    return True
+        return ""
