@@ -25,6 +25,7 @@ from critic_loop.core.printable import without_secrets
 from critic_loop.core.protocols import Model
 from critic_loop.models.chat import ChatModel, ModelSettings
 from critic_loop.models.endpoint import checked_url
+from critic_loop.models.keys import key_of
 from critic_loop.models.known import informed
 from critic_loop.models.limit import Limited, window_of
 from critic_loop.models.pool import Pool
@@ -332,7 +333,8 @@ def _client(profile: Profile, rest: str, settings: ModelSettings, *, known: bool
     if known:
         profile = informed(profile, url, served)
     model = ChatModel(served, url=url, profile=profile, settings=settings, spec=spec)
-    if profile.key_required and not os.environ.get(model.key_env):
+    key = key_of(model.key_env)  # here, and not in a call: a keyring may ask a person
+    if profile.key_required and not key:
         raise ConfigError(
             f"{spec!r} needs a key, and {model.key_env or 'key_env'} is not set.",
             hint=f"Set {model.key_env or 'key_env'}, or name another variable as key_env in its settings.",
