@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import importlib.util
 import itertools
+import multiprocessing
 import os
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, MutableMapping
 from threading import Thread
@@ -21,7 +22,7 @@ import orjson
 from pydantic import JsonValue
 
 from critic_loop.models.failures import ServerFailed
-from critic_loop.models.vllm.process import GRACE_S
+from critic_loop.models.vllm.process import GRACE_S, Watch
 from critic_loop.models.vllm.server import Running, Server
 from critic_loop.models.vllm.settings import Serve, written
 
@@ -100,6 +101,8 @@ class Engine:
         self._thread = Thread(target=self.loop.run_forever, name=f"vllm {name}", daemon=True)
         self._thread.start()
         self._llm: Any = None
+        self._watch: Watch | None = None
+        others = set(multiprocessing.active_children())
         try:
             with _set(environment):
                 self.app: App = asyncio.run_coroutine_threadsafe(self._built(parts, line), self.loop).result()
@@ -109,6 +112,8 @@ class Engine:
                 f"vLLM cannot serve {name!r} in this process ({type(error).__name__}: {str(error)[:500]})",
                 hint="Its output says more; its arguments are engine.arguments in the model's settings.",
             ) from error
+        pids = [child.pid for child in multiprocessing.active_children() if child not in others]
+        self._watch = Watch([pid for pid in pids if pid is not None])
 
     async def _built(self, parts: SimpleNamespace, line: list[str]) -> App:
         parser = parts.make_arg_parser(parts.FlexibleArgumentParser(exit_on_error=False))
@@ -142,6 +147,8 @@ class Engine:
         self._thread.join(2 * GRACE_S)  # it gives its own processes five seconds
         if not self._thread.is_alive():
             self.loop.close()
+        if self._watch is not None:
+            self._watch.end()
 
     async def _end(self) -> None:
         try:

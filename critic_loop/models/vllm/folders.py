@@ -1,6 +1,6 @@
 """Temporary folders that go with this process, however it ends.
 
-Knows files. Each folder has a file `owner` that this process holds locked: the lock ends with the process, so a
+Knows files. Each folder has a file that this process holds locked: the lock ends with the process, so a
 later process sees which folders a killed one has left behind, and removes them.
 """
 
@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
 from weakref import finalize
 
 _PREFIX = "critic-loop-"
-_OWNER = "owner"
+_OWNER, _KEPT = ".critic-loop-owner", ".critic-loop-kept"
+_KEPT_S = 7 * 86_400.0
 
 
 class Folder:
@@ -33,19 +35,26 @@ class Folder:
         """Remove it now."""
 
     def keep(self) -> None:
-        """Leave it to people: nobody removes it any more."""
+        """Leave it to people, for a week."""
         if (held := self.remove.detach()) is not None:
             _, _, (_, lock, _), _ = held
-            (self.path / _OWNER).unlink(missing_ok=True)
+            with suppress(OSError):
+                (self.path / _OWNER).unlink(missing_ok=True)
+                (self.path / _KEPT).touch()
             if lock is not None:
                 os.close(lock)
 
 
 def sweep() -> None:
-    """Remove the folders of processes that are gone."""
-    for owner in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_OWNER}"):
+    """Remove the folders of processes that are gone, and those that were kept a week ago."""
+    temporary = Path(tempfile.gettempdir())
+    for kept in temporary.glob(f"{_PREFIX}*/{_KEPT}"):
         with suppress(OSError):
-            if owner.is_symlink() or owner.parent.is_symlink() or owner.parent.stat().st_uid != os.getuid():
+            if _is_ours(kept.parent) and time.time() - kept.stat().st_mtime > _KEPT_S:
+                rmtree(kept.parent, ignore_errors=True)
+    for owner in temporary.glob(f"{_PREFIX}*/{_OWNER}"):
+        with suppress(OSError):
+            if owner.is_symlink() or not _is_ours(owner.parent):
                 continue
             lock = os.open(owner, os.O_RDWR)
             try:
@@ -55,9 +64,13 @@ def sweep() -> None:
                 os.close(lock)
 
 
+def _is_ours(folder: Path) -> bool:
+    return not folder.is_symlink() and folder.is_dir() and folder.stat().st_uid == os.getuid()
+
+
 def _claimed(folder: Path) -> int | None:
     """Return the lock of a folder; without one, where the system knows none, it is never swept."""
-    path = folder / "claim"
+    path = folder / ".critic-loop-claim"
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     if not _locked(lock):
         os.close(lock)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
-_KEEPER = Path(__file__).with_name("keeper.py")
+_KEEPER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")))
 GRACE_S = 10.0
 """How long a server may take to end when it is asked to."""
 _TAIL_BYTES = 16_384
@@ -42,7 +42,7 @@ class Process:
         self._from = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
             self._keeper = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-I", "-S", str(_KEEPER), str(GRACE_S), *command],
+                [*_KEEPER, str(GRACE_S), *command],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -90,6 +90,22 @@ class Process:
         except subprocess.TimeoutExpired:
             self._keeper.kill()
             self._keeper.wait()
+
+
+class Watch:
+    """Ends processes that this one has started should it die without doing so."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        """Begin to watch over them."""
+        line = [*_KEEPER, str(GRACE_S), "--watch", *map(str, pids)]
+        self._keeper = subprocess.Popen(line, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
+
+    def end(self) -> None:
+        """Watch no more; they have ended."""
+        self._keeper.kill()
+        self._keeper.wait()
+        if self._keeper.stdin is not None:
+            self._keeper.stdin.close()
 
 
 def free_port() -> int:

@@ -58,7 +58,7 @@ class Serve(Engine):
     start_timeout_s: float = Field(default=900.0, gt=0)
     """How long it may take to answer, a download of its weights included."""
     log: Path | None = None
-    """A file to append its output to; None = one for the time that it runs, kept if it dies."""
+    """A file to append its output to; None = one for the time that it runs, kept for a week if it dies."""
 
 
 def command_line(name: str, serve: Serve, *, port: int, ours: Mapping[str, JsonValue]) -> list[str]:

@@ -75,9 +75,10 @@ class Folders:
         return sorted(path.name.split("-")[2] for path in self.path.iterdir())
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def folders(tmp_path, monkeypatch):
     path = tmp_path / "temporary"
     path.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(path))
+    monkeypatch.setenv("TMPDIR", str(path))
     return Folders(path)

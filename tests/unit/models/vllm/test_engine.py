@@ -2,6 +2,8 @@
 
 import asyncio
 import importlib.util
+import subprocess
+import sys
 from threading import Thread
 from types import SimpleNamespace
 
@@ -13,7 +15,7 @@ from critic_loop.models import resolve
 from critic_loop.models.failures import EndpointError, ServerFailed
 from critic_loop.models.vllm import engine as engines
 from critic_loop.models.vllm import server as servers
-from tests.unit.models.vllm.conftest import ask
+from tests.unit.models.vllm.conftest import ask, gone, is_running
 
 pytestmark = pytest.mark.anyio
 CHAT = b'{"choices": [{"message": {"role": "assistant", "content": "%s"}, "finish_reason": "stop"}]}'
@@ -204,6 +206,30 @@ async def test_a_python_without_vllm_is_told():
 def test_settings_that_cannot_be_are_refused(spec, settings, says):
     with pytest.raises(ConfigError, match=says):
         resolve(spec, settings=settings)
+
+
+CHILD = """
+import multiprocessing, os, time
+from critic_loop.models.vllm.process import Watch
+
+if __name__ == "__main__":
+    child = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
+    child.start()
+    watch = Watch([child.pid])
+    print(child.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_its_processes_end_with_this_one_however_that_ends(tmp_path):
+    (tmp_path / "main.py").write_text(CHILD)
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "main.py")], stdout=subprocess.PIPE, text=True)
+    with parent:
+        child = int(parent.stdout.readline())
+        assert is_running(child)
+        parent.kill()
+        parent.wait(20)
+        assert gone(child)
 
 
 async def test_one_that_has_ended_is_not_there():

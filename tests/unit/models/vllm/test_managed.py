@@ -14,7 +14,7 @@ from critic_loop.core.errors import ConfigError, Unreachable
 from critic_loop.models import resolve
 from critic_loop.models.failures import EndpointError, ServerFailed
 from critic_loop.models.vllm import server as servers
-from critic_loop.models.vllm.folders import sweep
+from critic_loop.models.vllm.folders import Folder, sweep
 from tests.unit.models.vllm.conftest import FAKE, ask, gone, is_running
 
 pytestmark = pytest.mark.anyio
@@ -285,7 +285,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_start(fake, folders, 
     code = textwrap.dedent(PARENT).replace('"vllm:Q"', f'"vllm:Q+{tmp_path / "v1"}"')
     parent = subprocess.Popen(
         [sys.executable, "-c", code, json.dumps(fake.settings()), "hang"],
-        stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(folders.path)},
+        stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     with parent:
         assert parent.stdout.readline() == "up\n"
@@ -293,12 +293,16 @@ def test_what_a_killed_process_left_is_removed_by_the_next_start(fake, folders, 
         assert folders() == ["adapter", "vllm"], "its owner lives"
         parent.kill()
         parent.wait(20)
-    kept = folders.path / "critic-loop-vllm-kept"
-    kept.mkdir()
-    (kept / "server.log").write_text("why")
+    folder = Folder("vllm")
+    folder.keep()
+    kept = folder.path / ".critic-loop-kept"
+    (folders.path / "critic-loop-notes").mkdir()  # somebody's own
     model = fake.model("vllm:Q")
     assert asyncio.run(model.complete(ask())).text == "Q: hi"
-    assert folders() == ["vllm", "vllm"], "its own, and what an error had named"
+    assert folders() == ["notes", "vllm", "vllm"], "its own, and what an error had named"
     assert kept.exists()
     asyncio.run(model.aclose())
-    assert folders() == ["vllm"]
+    assert folders() == ["notes", "vllm"]
+    os.utime(kept, (0, 0))
+    sweep()
+    assert folders() == ["notes"], "but not for ever"
