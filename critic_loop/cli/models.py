@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import difflib
 import inspect
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from critic_loop.core.records import Sampling
 from critic_loop.models.canary import CANARY
 from critic_loop.models.chat import ChatModel
 from critic_loop.models.failures import NoSuchModel
+from critic_loop.models.keys import key_of
 from critic_loop.models.known import age, recall
 from critic_loop.models.profiles import Profile
 from critic_loop.models.routes import specs_in
@@ -153,7 +153,7 @@ async def _ask_endpoint(model: ChatModel, answer: Answer) -> None:
     if (findings := recall(model.profile.name, model.url, model.name)) is not None:
         answer.about = f"Probed {age(findings.at)}."
     if model.key_env:
-        answer.key_env, answer.key_set = model.key_env, bool(os.environ.get(model.key_env))
+        answer.key_env, answer.key_set = model.key_env, bool(key_of(model.key_env))
     began = time.perf_counter()
     try:
         served = await model.served()

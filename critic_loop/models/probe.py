@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, TypeAlias
@@ -97,6 +97,26 @@ async def probe(model: ChatModel) -> Findings:
             found[name] = await _found(partial(look, asker), model)
         _log.info("%s: %s: %s", model.spec, name, found[name].can)
     return Findings(backend=bold.name, name=model.name, url=model.url, at=time.time(), found=found)
+
+
+def together(findings: Sequence[Findings]) -> Findings:
+    """Return what several endpoints can do that are asked as one: what each of them can."""
+    first = findings[0]
+    if len(findings) == 1:
+        return first
+    found: dict[Capability, Finding] = {}
+    for name in first.found:
+        each = [(one.url, one.found[name]) for one in findings if name in one.found]
+        worst = min((finding.can for _, finding in each), key=(False, None, True).index)
+        why = {url: finding.text for url, finding in each if finding.can is worst and (worst is not True)}
+        found[name] = Finding(can=worst, text="; ".join(f"{url}: {text or worst}" for url, text in why.items()))
+    return Findings(
+        backend=first.backend,
+        name=first.name,
+        url=",".join(one.url for one in findings),
+        at=min(one.at for one in findings),
+        found=found,
+    )
 
 
 async def _found(look: Callable[[], Awaitable[Finding]], model: ChatModel) -> Finding:

@@ -7,6 +7,7 @@ VLLM_PYTHON is a Python with vLLM, torch and transformers; `make test-vllm` make
 
 import asyncio
 import os
+import time
 
 import pytest
 
@@ -15,7 +16,7 @@ from critic_loop.core.protocols import Request
 from critic_loop.core.records import Sampling
 from critic_loop.models import resolve
 from critic_loop.models.failures import ServerFailed
-from critic_loop.models.vllm import lend
+from critic_loop.models.vllm import lend, paused
 from tests.real.vllm import NEEDS_VLLM, SERVE, servers_of
 
 pytestmark = [pytest.mark.anyio, NEEDS_VLLM]
@@ -74,6 +75,29 @@ async def test_it_sleeps_while_somebody_else_has_the_device_and_wakes_as_it_was(
         assert model.inner._server.ask("GET", "/is_sleeping")[1] == b'{"is_sleeping":true}'
     assert await waiting == said
     assert servers_of(tiny) == pids, "woken, not started anew"
+    await model.aclose()
+
+
+async def test_a_pause_keeps_what_is_in_flight(tiny):
+    environment = {**SERVE["environment"], "VLLM_SERVER_DEV_MODE": "1"}
+    model = resolve(f"vllm:{tiny / 'base'}", settings={"serve": {**SERVE, "environment": environment}})
+    sampling = Sampling(temperature=0.0, max_tokens=1900, extra={"ignore_eos": True})
+    long = Request(messages=(user("Is it right?"),), sampling=sampling)
+    await model.complete(ask())
+    began = time.monotonic()
+    whole = await model.complete(long)
+    took_s = time.monotonic() - began
+    call = asyncio.create_task(model.complete(long))
+    await asyncio.sleep(took_s / 4)
+    async with paused(str(tiny / "base"), version="step 1"):
+        assert not call.done()
+        waiting = asyncio.create_task(text_of(model))
+        await asyncio.sleep(2 * took_s)
+        assert [call.done(), waiting.done()] == [False, False]
+        assert model.inner._server.ask("GET", "/is_paused")[1] == b'{"is_paused":true}'
+    kept = await call
+    assert (kept.choices[0].token_ids, kept.weight_version) == (whole.choices[0].token_ids, "base > step 1")
+    assert await waiting == await text_of(model)
     await model.aclose()
 
 
