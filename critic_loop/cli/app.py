@@ -264,6 +264,15 @@ def run_command(  # noqa: PLR0913  # options of a command line
     in_flight: Annotated[
         int, typer.Option(metavar="N", min=1, envvar="CRITIC_LOOP_IN_FLIGHT", help="Tasks at once.")
     ] = 16,
+    same_error: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            envvar="CRITIC_LOOP_SAME_ERROR",
+            help="Calls in a row, in whatever task, that fail in the same way and so end the run.",
+        ),
+    ] = 20,
     max_calls: Annotated[
         int | None,
         typer.Option(
@@ -304,8 +313,8 @@ def run_command(  # noqa: PLR0913  # options of a command line
         store = store if _typed(ctx, "store") else "memory"
     wish = Wish(
         task=task, file=file, recipe=recipe, actor=actor, critic=critic, judge=judge, verifiers=verifier or (),
-        store=store, assets=assets or (), in_flight=in_flight, max_calls=max_calls, lanes=lanes, seed=seed,
-        new=not resume, out=out, as_json=as_json, judge_if_any=not _typed(ctx, "judge"),
+        store=store, assets=assets or (), in_flight=in_flight, same_error=same_error, max_calls=max_calls,
+        lanes=lanes, seed=seed, new=not resume, out=out, as_json=as_json, judge_if_any=not _typed(ctx, "judge"),
         models=found.settings.models, file_of_settings=found.file, replay=replay,
     )  # fmt: skip
     with terminal.failing(as_json=as_json, resume=resume_of(store)):

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from critic_loop.assets import AgentSpec, CriticUse
+from critic_loop.assets import ActorUse, AgentSpec, CriticUse
 from critic_loop.core.errors import CriticLoopError
 from critic_loop.core.records import Verdict
 from critic_loop.export import Manifest
@@ -198,6 +198,15 @@ class FailureGroup(Document):
     causes: dict[str, int]
     example: str
     """A tree's id."""
+    task: str
+    """The first line of its task, shortened."""
+
+
+class ListedTree(Why):
+    """A tree's cause."""
+
+    task: str
+    """The first line of its task, shortened."""
 
 
 class FailuresDocument(Document):
@@ -208,7 +217,7 @@ class FailuresDocument(Document):
     trees: int
     failed: int
     groups: list[FailureGroup]
-    listed: list[Why] | None = None
+    listed: list[ListedTree] | None = None
     """With `--cause`: each tree of that cause."""
 
 
@@ -279,6 +288,8 @@ class RecipeRow(Document):
     search: list[dict[str, JsonValue]]
     """From the outermost in; `kind` and its settings."""
     actor: str
+    actors: dict[str, ActorUse] = {}
+    """Further actors, by the names that the search has for them."""
     critics: list[CriticUse]
     verifiers: list[str]
     judge: str | None

@@ -227,7 +227,8 @@ class TreeView:
         if subject is None or not subject.attempts or subject.part is not None or not feedback.obeyed:
             return
         node, evidence = self.nodes[subject.attempts[0]], feedback.source in EVIDENCE
-        text = excerpt(feedback.text or feedback.reason, 300)
+        told = feedback.verdict is not Verdict.ABSTAIN or feedback.parse == "error"  # what could be mended
+        text = excerpt(feedback.text or feedback.reason, 300) if told else ""
         if len(subject.attempts) > 1:
             share = None if feedback.preference is None else feedback.preference[0]
             against = subject.attempts[1].rpartition(".")[2]
@@ -415,7 +416,7 @@ def _told_note(note: _Note) -> str:
     words = {Verdict.PASS: "pass", Verdict.FAIL: "fail", Verdict.ABSTAIN: "abstains", None: ""}[note.verdict]
     score = "" if note.score is None or note.verdict is Verdict.ABSTAIN else f"{note.score:.2f}"
     said = " ".join(part for part in (words, score) if part)
-    text = f" ({excerpt(note.text, 120)})" if note.text and note.verdict is not Verdict.ABSTAIN else ""
+    text = f" ({excerpt(note.text, 120)})" if note.text else ""
     return f"{excerpt(note.author, 40)}{': ' if said else ''}{said}{text}"
 
 

@@ -426,6 +426,8 @@ def _text_at(attempt: Attempt, message: int | None) -> str:
 
 
 def _details(feedback: Feedback) -> Iterator[str]:
+    if feedback.text and feedback.reason:
+        yield f"reason: {feedback.reason}"
     for step in feedback.steps:
         text = "" if step.text == feedback.text else step.text
         yield f"step {step.index + 1}: {_judged(step.verdict, step.score, text)}"

@@ -106,7 +106,8 @@ def row(library: Library, recipe: Recipe) -> RecipeRow:
 
 def agents_of(recipe: Recipe) -> list[str]:
     """Return the names of the specs that a recipe uses, without repetition."""
-    names = [recipe.actor, *(use.agent for use in recipe.critics), *([recipe.judge] if recipe.judge else [])]
+    players = (*recipe.actors.values(), *recipe.critics)
+    names = [recipe.actor, *(use.agent for use in players), *([recipe.judge] if recipe.judge else [])]
     return list(dict.fromkeys(names))
 
 
@@ -174,6 +175,10 @@ def _facts(library: Library, recipe: Recipe) -> list[tuple[str, str]]:
             _agent(
                 library, recipe.actor, f"shown {', '.join(recipe.show) or 'nothing'}; memory {recipe.memory}"
             ),
+        ),
+        *(
+            (f"actor {name}", _agent(library, use.agent, f"slot {use.slot or 'its own'}"))
+            for name, use in recipe.actors.items()
         ),
         ("verifiers", ", ".join(recipe.verifiers)),
         *(("critic", critic) for critic in critics),

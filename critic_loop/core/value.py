@@ -70,9 +70,9 @@ def value_of(tree: Tree, attempt_id: str) -> Value:
 
 
 def best(tree: Tree, among: tuple[str, ...] | None = None) -> str | None:
-    """Return the complete attempt of highest value; the earliest of equals; None if there is none."""
+    """Return the complete answer of highest value; the earliest of equals; None if there is none."""
     ids = tree.attempts if among is None else among
-    complete = [i for i in ids if tree[i].status == "complete"]
+    complete = [i for i in ids if tree[i].status == "complete" and not tree[i].unfinished]
     return max(complete, key=lambda i: value_of(tree, i).key, default=None)
 
 

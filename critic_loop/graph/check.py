@@ -111,6 +111,11 @@ def _agents_in(data: Data) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
     if "role" in data:
         return
     yield ("actor",), "actor", str(data.get("actor", Recipe.model_fields["actor"].default))
+    actors = data.get("actors")
+    for name, use in actors.items() if isinstance(actors, Mapping) else ():
+        agent = use.get("agent") if isinstance(use, Mapping) else use
+        if isinstance(agent, str):
+            yield ("actors", name), "actor", agent
     for number, use in enumerate(_list(data.get("critics"))):
         if isinstance(use, Mapping) and isinstance(use.get("agent"), str):
             yield ("critics", number, "agent"), "critic", use["agent"]

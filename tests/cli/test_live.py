@@ -63,14 +63,15 @@ def test_a_tree_as_it_grows() -> None:
     grown = Grown()
     grown.attempt(answer="41")
     grown.verified("t.1", "abstain", reason="no reference")
+    grown.verified("t.1", "abstain", author="tests", reason="no file", parse="error")
     grown.say("t.1", verdict=Verdict.FAIL, score=0.25, text="Off by one.", author="critic/stepwise")
     for feedback in grown.tree.feedback.values():
         view.observe(feedback)
     view.observe(Ask(attempt="t.2", parents=("t.1",)))
     view.observe(call(2, "t.2", binding="chat:other@http://gpu"))
-    assert drawn(view.draw(20, 80)) == [
+    assert drawn(view.draw(20, 120), 120) == [
         "refine  t  2 attempts, 2 of 20 calls, 15 tokens, 2 s",
-        "✗ 1  rejected  critic/stepwise: fail 0.25 (Off by one.); answer: abstains",
+        "✗ 1  rejected  critic/stepwise: fail 0.25 (Off by one.); answer: abstains; tests: abstains (no file)",
         "     41",
         "  ○ 2  open",
         "       → actor/solver, 0.0 s  chat:other@http://gpu",
@@ -78,6 +79,7 @@ def test_a_tree_as_it_grows() -> None:
     assert view.news().splitlines() == [
         "attempt 1: made: 41",
         "attempt 1: answer: abstains",
+        "attempt 1: tests: abstains (no file)",
         "attempt 1: critic/stepwise: fail 0.25 (Off by one.)",
     ]
     assert view.news() == ""

@@ -25,6 +25,8 @@ from tests.conftest import Grown
 from tests.planted import by_hand
 from tests.planted.by_hand import accepts, cannot_judge, end, rejects, user_says
 
+TASK = "What is 6 * 7?"
+
 HAND = by_hand.PLANTED
 
 
@@ -113,6 +115,7 @@ def test_failures_by_cause(cli: Cli, mixed: str) -> None:
         "share": 0.0909,
         "causes": {"broken_by_critique": 4},
         "example": "broken-long-chain",
+        "task": TASK,
     }
     assert groups["solved"]["failed"] == 0
     values = [group["value"] for group in document["groups"]]
@@ -120,7 +123,7 @@ def test_failures_by_cause(cli: Cli, mixed: str) -> None:
     assert sum(group["trees"] for group in document["groups"]) == 44
     text = cli("failures", mixed).out
     assert text.startswith("44 trees, 25 of them failed\n")
-    assert re.search(r"broken_by_critique +4 +9\.1% +broken-long-chain", text)
+    assert re.search(rf"broken_by_critique +4 +9\.1% +broken-long-chain +{re.escape(TASK[:20])}", text)
 
 
 def test_failures_by_recipe(cli: Cli, mixed: str) -> None:
@@ -157,9 +160,20 @@ def test_the_trees_of_a_cause(cli: Cli, mixed: str) -> None:
     assert "unreadable-samples" in ended.out
     listed = cli("failures", mixed, "--cause", "unparsed", "--json").json["listed"]
     assert {entry["cause"] for entry in listed} == {"unparsed"}
+    assert all(entry["task"] and entry["task"] in ended.out for entry in listed)
     narrowed = cli("failures", mixed, "--recipe", "once", "--json").json
     assert (narrowed["trees"], narrowed["groups"][0]["example"]) == (1, "nested")
     assert cli("failures", mixed, "--recipe", "once", "--cause", "unparsed").out.startswith("0 trees")
+
+
+def test_a_task_is_known_by_its_first_line(cli: Cli) -> None:
+    g = Grown(Task.of("\nName a river.\nIt must not be long.", id="rivers"))
+    end(g, g.attempt(answer="Rhine"), "nobody", "exhausted")
+    keep("rivers.db", [g.tree])
+    for options in ([], ["--by", "task"], ["--cause", "unknown"]):
+        text = cli("failures", "rivers.db", *options).out
+        assert "Name a river." in text
+        assert "It must" not in text
 
 
 @pytest.mark.parametrize(

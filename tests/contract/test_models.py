@@ -34,6 +34,7 @@ class TestScriptedList(ModelContract):
 
 class TestEmbeddedModel(ModelContract):
     prompt = "Countdown 24: 3 5 7 8"
+    texts = ("8*3=24>5,7,24", "8+7=15>3,5,15\n")
 
     @pytest.fixture
     async def model(self):

@@ -77,6 +77,33 @@ async def test_a_vote_counts_what_the_critic_accepts(model):
 
 
 @pytest.mark.anyio
+async def test_a_critic_that_weighs_the_models_own_words_tells_right_from_wrong(model, tmp_path):
+    for folder in ("agents/critic", "prompts/critic"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "agents/critic/first-line.toml").write_text(
+        'role = "critic"\nprompt = "critic/first-line.md"\nslot = "critic"\noutput = "p-yes"\n'
+    )
+    (tmp_path / "prompts/critic/first-line.md").write_text(
+        '+++\nvariables = ["task", "answer"]\n+++\n{% block system %}Role: critic{% endblock %}\n'
+        "{% block user %}{{ task }}\n\n{{ answer }}{% endblock %}\n"
+        "{% block likely %}Line 1: right, reachable{% endblock %}\n"
+        "{% block unlikely %}\nLine 1: right, dead end\nLine 1: wrong\n{% endblock %}\n"
+    )
+    (tmp_path / "weigh.toml").write_text(
+        "search = { kind = 'sample', n = 4 }\nactor = 'actor/countdown'\n"
+        "critics = [{ agent = 'critic/first-line' }]\nverifiers = ['countdown']\nselect = 'best-value'\n"
+    )
+    right, wrong = [], []
+    recipe = tmp_path / "weigh.toml"
+    for result in await results(cl.Loop(recipe, actor=model, critic=model, assets=[tmp_path])):
+        for attempt in result.tree:
+            said = {f.source: f for f in result.tree.judgements(attempt.id)}
+            passed = said["verifier"].verdict is Verdict.PASS
+            (right if passed else wrong).append(said["critic"].score)
+    assert sum(right) / len(right) > sum(wrong) / len(wrong) + 0.3
+
+
+@pytest.mark.anyio
 async def test_the_control_arm_revises_from_the_first_answer_on(model):
     recipe = cl.Recipe(
         name="control",

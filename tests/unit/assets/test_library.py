@@ -63,7 +63,8 @@ def test_every_agent_loads_with_its_prompt_and_output(name):
         (output_of if spec.role == "actor" else critique_of)(spec.output)
     else:
         assert template.blocks >= set(weighing.blocks)
-    given = {"actor": {"schema", "feedback", "rejected", "round"}, "judge": {"task", "first", "second"}}
+    actor = {"schema", "feedback", "rejected", "round", "so_far", "beside"}
+    given = {"actor": actor, "judge": {"task", "first", "second"}}
     critics = {"task", "answer", "rejected", "reference", "feedback", "schema"}
     assert template.variables <= given.get(spec.role, critics)
 

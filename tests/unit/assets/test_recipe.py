@@ -123,7 +123,10 @@ def test_settings_that_came_later_leave_the_digest_of_a_recipe_without_them_as_i
         ({"serch": {}}, "unknown key 'serch'."),
         ({"critics": [{"agent": "a", "see": []}]}, "unknown key 'critics.0.see'."),
         ({"critics": [{"agent": "a", "weight": 2}]}, "unknown key 'critics.0.weight'."),
-        ({"critics": [{"agent": "a", "when": "never"}]}, "key 'critics.0.when': Input should be 'always' or"),
+        (
+            {"critics": [{"agent": "a", "when": "never"}]},
+            "key 'critics.0.when': Input should be 'always', 'unverified' or",
+        ),
         ({"search": []}, "key 'search': Tuple should have at least 1 item"),
         ({"search": "refine"}, "key 'search': Input should be a valid tuple, not 'refine'."),
         ({"search": [{"n": 8}]}, "key 'search.0.kind': Input should be a valid string"),
