@@ -29,7 +29,7 @@ import typer
 from pydantic import BaseModel
 
 import critic_loop
-from critic_loop.assets import AgentSpec, Library, Recipe
+from critic_loop.assets import AgentSpec, Library, Recipe, SearchUse, SelectUse
 from critic_loop.cli import app
 from critic_loop.cli.settings import SCALARS, Settings, variable
 from critic_loop.core import plugins
@@ -227,10 +227,7 @@ def recipes() -> str:
 
 
 def _recipe_table(recipe: Recipe) -> list[str]:
-    searches = " of ".join(
-        f"`{use.kind}`" + "".join(f", {key} = {json.dumps(value)}" for key, value in use.settings.items())
-        for use in recipe.search
-    )
+    searches = " of ".join(map(_kind_and_settings, recipe.search))
     critics = "; ".join(f"{_agent(c.agent)} sees {_codes(c.sees)}, asked {c.when}" for c in recipe.critics)
     rows = {
         "after": recipe.source or "-",
@@ -239,7 +236,7 @@ def _recipe_table(recipe: Recipe) -> list[str]:
         "critics": critics or "-",
         "verifiers": _codes(recipe.verifiers) or "-",
         "judge": _agent(recipe.judge) if recipe.judge else "-",
-        "selection": f"`{recipe.select}`",
+        "selection": _kind_and_settings(recipe.selection),
         "stop": "the usual rules"
         if recipe.stop is None
         else ", or ".join(f"`{json.dumps(rule)}`" for rule in recipe.stop) or "the search's own end",
@@ -248,6 +245,10 @@ def _recipe_table(recipe: Recipe) -> list[str]:
     }
     shown = (f"| {name} | {_cell(value)} |" for name, value in rows.items() if value != "-")
     return ["| setting | |", "|---|---|", *shown]
+
+
+def _kind_and_settings(use: SearchUse | SelectUse) -> str:
+    return f"`{use.kind}`" + "".join(f", {key} = {json.dumps(value)}" for key, value in use.settings.items())
 
 
 def _agent(name: str) -> str:
@@ -286,7 +287,12 @@ def names() -> str:
     lines: list[str] = []
     tables: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         ("Searches", "search = { kind = NAME, SETTING = ... }", "critic_loop.searches", SEARCHES),
-        ("Selections", "select = NAME", "critic_loop.selections", SELECTIONS),
+        (
+            "Selections",
+            "select = NAME, or { kind = NAME, SETTING = ... }",
+            "critic_loop.selections",
+            SELECTIONS,
+        ),
         ("Stop rules", "stop = [{ NAME = VALUE }, ...]", "", STOP_RULES),
         ("Verifiers", "verifiers = [NAME, ...]", "critic_loop.verifiers", _verifiers()),
         ("Export formats", "critic-loop export --to NAME", "critic_loop.exporters", dict(FORMATS)),

@@ -113,6 +113,14 @@ class SearchUse(Frozen):
     settings: dict[str, JsonValue] = {}
 
 
+class SelectUse(Frozen):
+    """A selection with settings: `{ kind = "b4", alpha = 10 }`."""
+
+    kind: str
+    """A built-in selection's name, or `package.module:name`."""
+    settings: dict[str, JsonValue] = {}
+
+
 class Recipe(Frozen):
     """A method as data."""
 
@@ -135,7 +143,8 @@ class Recipe(Frozen):
 
     `rejected` needs a prompt that declares the variable `rejected`, as `actor/anti-repeat` does.
     """
-    select: str = "verified-first"
+    select: str | SelectUse = "verified-first"
+    """Which answer wins: a selection's name, or with settings `{ kind = "b4", alpha = 10 }`."""
     stop: tuple[dict[str, JsonValue], ...] | None = None
     """Any of these stops the loop; None = the usual ones, empty = only the search's own end and the budget."""
     lanes: int = Field(default=1, ge=1)
@@ -149,6 +158,17 @@ class Recipe(Frozen):
         if not isinstance(uses, list | tuple):
             return uses
         return [_use(use) if isinstance(use, dict) and "settings" not in use else use for use in uses]
+
+    @field_validator("select", mode="before")
+    @classmethod
+    def _select(cls, given: Any) -> Any:
+        if isinstance(given, dict) and isinstance(given.get("kind"), str):
+            given = SelectUse.model_validate(given if "settings" in given else _use(given))
+        if isinstance(given, SelectUse):
+            return given if given.settings else given.kind
+        if isinstance(given, str):
+            return given
+        raise ValueError("a selection is a name, or a table such as { kind = 'b4', alpha = 10 }")
 
     @field_validator("actors", mode="before")
     @classmethod
@@ -166,6 +186,11 @@ class Recipe(Frozen):
             except ConfigError as error:
                 raise ValueError(str(error)) from error
         return given
+
+    @property
+    def selection(self) -> SelectUse:
+        """The selection, with the settings that it is given."""
+        return self.select if isinstance(self.select, SelectUse) else SelectUse(kind=self.select)
 
     @property
     def digest(self) -> str:

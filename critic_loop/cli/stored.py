@@ -56,6 +56,21 @@ class Stored:
             raise self._empty(f" of recipe {recipe!r}" if recipe else "")
         return found
 
+    def recipes(self) -> list[str]:
+        """Return the recipes of the trees, in the order of their oldest.
+
+        Raises:
+            UsageProblem: there is no tree.
+        """
+
+        async def listed() -> list[str]:
+            return [tree.recipe async for tree in self._store.trees()]
+
+        found = self._runner.run(listed())
+        if not found:
+            raise self._empty("")
+        return list(dict.fromkeys(found))
+
     def trees(self, ids: list[str], terminal: Terminal) -> Iterator[Tree]:
         """Yield these trees, with a bar that moves on stderr."""
         with terminal.progress() as progress:

@@ -369,7 +369,7 @@ class Feedback(Frozen):
     suggestion: str = ""
     confidence: Unit | None = None
     data: dict[str, JsonValue] = {}
-    """What only this author understands (per-test results, say)."""
+    """What only this author understands; but `tests`, if it is there, is what the property `tests` reads."""
     parse: ParseStatus = "ok"
     reason: str = ""
     """Why it abstains, where it does."""
@@ -389,6 +389,16 @@ class Feedback(Frozen):
         if shares is not None and subject is not None and len(shares) != len(subject.attempts):
             raise ValueError("a preference has one share for each attempt of its subject")
         return self
+
+    @property
+    def tests(self) -> dict[str, bool]:
+        """Which single tests were passed, by name: what verifiers write as `data={"tests": {"adds": True}}`.
+
+        Not run is neither: such a test is left out, or null. Empty where nobody told.
+        """
+        told = self.data.get("tests")
+        given = told.items() if isinstance(told, dict) else ()
+        return {name: passed for name, passed in given if isinstance(passed, bool)}
 
     @classmethod
     def passed(cls, text: str = "", **fields: Any) -> Feedback:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from pydantic import JsonValue
 
-from critic_loop.assets import AgentSpec, CriticUse, Escalation, Library, Recipe, Template
+from critic_loop.assets import AgentSpec, CriticUse, Escalation, Library, Recipe, SelectUse, Template
 from critic_loop.core.budget import Budget, LocalLedger
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import AnySearch, Model, Piece, Select, Store
@@ -32,7 +32,7 @@ from critic_loop.nodes.replay import Nobody
 from critic_loop.nodes.roles import FunctionActor, FunctionCritic, verifier
 from critic_loop.outputs import LIKELIHOODS, Output, critique_of, output_of
 from critic_loop.search import FunctionSearch, SearchFn, build, search
-from critic_loop.select import selection
+from critic_loop.select import require_judge, selection
 from critic_loop.tools import tool
 from critic_loop.verifiers import verifier_named
 
@@ -518,12 +518,13 @@ def _base(search: AnySearch) -> Any:
 
 def _select(given: Given, judge: Judge | None, hashes: dict[str, str]) -> Select:
     chosen = given.recipe.select if given.select is None else given.select
-    if not (isinstance(chosen, str) or callable(chosen)):
+    if isinstance(chosen, str | SelectUse):
+        use = chosen if isinstance(chosen, SelectUse) else SelectUse(kind=chosen)
+        hashes["select"] = digest_of(use) if use.settings else use.kind
+        if judge is None:
+            require_judge(use.kind)
+        return selection(use.kind, use.settings)
+    if not callable(chosen):
         raise ConfigError(f"{chosen!r} is no selection.", hint="Give a name or a function of the tree.")
-    hashes["select"] = chosen if isinstance(chosen, str) else digest_of(identity(chosen))
-    if chosen == "keep-if-better" and judge is None:
-        raise ConfigError(
-            "selection 'keep-if-better' compares, but the recipe has no judge.",
-            hint="Set judge = 'judge/pairwise'.",
-        )
-    return selection(chosen) if isinstance(chosen, str) else cast("Select", chosen)
+    hashes["select"] = digest_of(identity(chosen))
+    return cast("Select", chosen)

@@ -93,7 +93,7 @@ class Loop(Generic[T]):
             tools: functions that the actor may call.
             stop: a rule such as `Verified() | MaxRounds(3)`, in place of the recipe's.
             search: a name, a Search, or a function of the tree, in place of the recipe's.
-            select: a name or a function of the tree, in place of the recipe's.
+            select: a name, a function of the tree, or a rule such as `B4(alpha=10)`, in place of the recipe's.
             store: a URL, a path or a Store; None keeps trees in memory.
             lanes: attempts that may be made at once.
             max_calls: model calls a task, all roles together.

@@ -402,3 +402,14 @@ def test_json_and_html_at_once(cli: Cli, mixed: str) -> None:
     ended = cli("show", mixed, "image", "--json", "--html", "image.html")
     assert json.loads(ended.out)["tree"] == "image"
     assert "[image: image/png, 73 bytes, sha256 97a3a410c9bc]" in Path("image.html").read_text("utf-8")
+
+
+def test_show_draws_a_tree(cli: Cli, mixed: str, tmp_path: Path) -> None:
+    ended = cli("show", mixed, "rethink-mcts", "--svg", "tree.svg")
+    assert (ended.code, ended.out) == (0, "")
+    assert "tree.svg shows tree rethink-mcts." in ended.err
+    whole = (tmp_path / "tree.svg").read_text("utf-8")
+    assert whole.startswith("<svg xmlns=")
+    cli("show", mixed, "rethink-mcts", "--svg", "tree.svg", "--attempt", "5")
+    assert "Attempt 4:" in whole
+    assert "Attempt 4:" not in (tmp_path / "tree.svg").read_text("utf-8")

@@ -44,7 +44,7 @@ def test_every_recipe_loads_with_all_that_it_names(name):
     assert recipe.name == name
     assert recipe.description
     build([(use.kind, dict(use.settings)) for use in recipe.search])
-    selection(recipe.select)
+    selection(recipe.selection.kind, recipe.selection.settings)
     for verifier in recipe.verifiers:
         verifier_named(verifier)
     agents = [recipe.actor, *(use.agent for use in recipe.critics), *([recipe.judge] if recipe.judge else [])]
