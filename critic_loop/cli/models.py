@@ -75,10 +75,8 @@ def models(
     if as_json:
         terminal.document(ModelsDocument(models=[row(one) for one in found], backends=backends()))
     elif not found:
-        terminal.note(
-            "No model is configured: pass --actor, set CRITIC_LOOP_ACTOR, or write critic_loop.toml. "
-            f"Backends: {', '.join(backends())}."
-        )
+        terminal.note("No model is configured: pass --actor, set CRITIC_LOOP_ACTOR, or write critic_loop.toml.")
+        terminal.note(f"Backends: {', '.join(backends())}; embedded:countdown needs no key.")
     else:
         terminal.out.print(Group(*(_page(one, probed=probe) for one in found)))
     return FAILURE if any(one.answers is False for one in found) else 0
@@ -241,6 +239,11 @@ def _answers(answer: Answer, *, probed: bool) -> Text:
     return text
 
 
+_STRICT = {
+    "always": "strict tools",
+    "where_possible": "strict tools where possible",
+    "never": "no strict tools",
+}
 _SERVED = (
     ("reasoning", "reasoning kept"),
     ("token_ids", "token ids"),
@@ -252,6 +255,6 @@ def _can(given: Mapping[str, Any]) -> str:
     words = [f"several choices {given['choices']}"]
     if given["output"]:
         words.append({"json_schema": "JSON by schema", "json_object": "JSON"}[given["output"]])
-    words += [f"strict tools {given['strict_tools'].replace('_', ' ')}"]
+    words += [_STRICT[given["strict_tools"]]]
     words += [word for key, word in _SERVED if given[key]]
     return ", ".join(words)

@@ -28,7 +28,8 @@ def test_an_endpoint_is_asked_for_its_list_and_no_prompt_is_sent(cli: Cli, serve
         document = cli("models", "--actor", spec(server), "--json").json
     assert ended.code == 0
     assert ended.out.startswith(f"actor, critic  {spec(server)}\n")
-    for said in ("yes: its list of models", "CHAT_API_KEY, set", "several choices in one request"):
+    can = "several choices in one request, JSON by schema, no strict tools"
+    for said in ("yes: its list of models", "CHAT_API_KEY, set", can):
         assert said in ended.out
     assert KEY not in ended.out
     assert server.requests == []
