@@ -159,13 +159,6 @@ class Recipe(Frozen):
             return uses
         return [_use(use) if isinstance(use, dict) and "settings" not in use else use for use in uses]
 
-    @field_validator("actors", mode="before")
-    @classmethod
-    def _uses(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        return {name: {"agent": use} if isinstance(use, str) else use for name, use in given.items()}
-
     @field_validator("select", mode="before")
     @classmethod
     def _select(cls, given: Any) -> Any:
@@ -176,6 +169,13 @@ class Recipe(Frozen):
         if isinstance(given, str):
             return given
         raise ValueError("a selection is a name, or a table such as { kind = 'b4', alpha = 10 }")
+
+    @field_validator("actors", mode="before")
+    @classmethod
+    def _uses(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {name: {"agent": use} if isinstance(use, str) else use for name, use in given.items()}
 
     @field_validator("stop")
     @classmethod

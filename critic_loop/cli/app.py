@@ -334,7 +334,9 @@ def export_command(
             help="sft, preference, critique-sft, or an exporter of your own.",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder that takes them.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder that takes them; an earlier export there goes.")
+    ],
     file_format: Annotated[
         FileFormat, typer.Option("--format", help="How they are written.")
     ] = FileFormat.JSONL,

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from critic_loop.assets import AgentSpec, CriticUse
+from critic_loop.assets import ActorUse, AgentSpec, CriticUse
 from critic_loop.core.errors import CriticLoopError
 from critic_loop.core.records import Verdict
 from critic_loop.export import Manifest
@@ -288,6 +288,8 @@ class RecipeRow(Document):
     search: list[dict[str, JsonValue]]
     """From the outermost in; `kind` and its settings."""
     actor: str
+    actors: dict[str, ActorUse] = {}
+    """Further actors, by the names that the search has for them."""
     critics: list[CriticUse]
     verifiers: list[str]
     judge: str | None

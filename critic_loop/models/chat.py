@@ -26,7 +26,7 @@ from critic_loop.models.prices import Tariff
 from critic_loop.models.profiles import GENERIC, Profile
 from critic_loop.models.scoring import CannotScore, scored
 from critic_loop.models.stream import Events
-from critic_loop.models.vllm.settings import Serve
+from critic_loop.models.vllm.settings import Engine, Serve
 from critic_loop.models.wire import Json, laid_over, merge
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class ModelSettings(Tariff):
     """Body fields for every request, below what its sampling says."""
     serve: Serve | None = None
     """For `vllm:NAME` without an address; the how-to on vLLM says how its server is started."""
+    engine: Engine | None = None
+    """For `vllm-engine:NAME`: what vLLM in this process is started with."""
 
 
 class ChatModel:

@@ -10,26 +10,24 @@ import json
 from collections.abc import Iterable
 
 from critic_loop.core.protocols import Compare, Pick
-from critic_loop.core.records import Attempt
+from critic_loop.core.records import PARTS, Attempt
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import best, preferred, shares_of, value_of
 from critic_loop.outputs import final_part, normalised
+
+_NEVER = PARTS | {"tests"}
+"""Kinds of attempts that are no answers."""
 
 
 def candidates(tree: Tree) -> tuple[str, ...]:
     """Return the attempts that may win: complete answers that no other replaced, oldest first.
 
-    Steps may win only where they end an answer, unreadable ones only where there is nothing else.
+    Unreadable ones may win only where there is nothing else.
     """
     replaced = {a.replaces for a in tree if a.replaces and a.status == "complete"}
-    found = [a for a in tree if a.status == "complete" and _ends(a) and a.id not in replaced]
+    found = [a for a in tree if a.status == "complete" and a.kind not in _NEVER and a.id not in replaced]
     readable = [a for a in found if not a.error_code]
     return tuple(a.id for a in readable or found)
-
-
-def _ends(attempt: Attempt) -> bool:
-    action = attempt.kind == "action" and attempt.answer is None
-    return attempt.kind != "tests" and not action and not attempt.unfinished
 
 
 def standing(tree: Tree, ids: tuple[str, ...]) -> tuple[str, ...]:

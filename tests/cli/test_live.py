@@ -114,13 +114,45 @@ def test_judges_failures_and_people() -> None:
     grown.verified("t.1", "pass", score=1.0)
     grown.tree.append(Outcome(chosen="t.1"))
     assert drawn(view_of("t", grown.tree.log).final()) == [
-        "✓ 1  verified  chosen  answer: pass 1.00",
+        "✓ 1  right  chosen  answer: pass 1.00",
         "     a",
         "  • 2  not judged  judge/pairwise against 1: 0.80",
         "       b",
         "    ! 3  failed  it broke",
         "    ? 4  waits for a person  c",
     ]
+
+
+def test_in_the_end_each_word_has_a_line_where_several_spoke() -> None:
+    grown = Grown(tree="t")
+    for answer in ("a", "b"):
+        grown.attempt(answer=answer)
+    long = "the first of two long remarks, which alone would fill a line of a terminal"
+    grown.verified("t.1", "fail", text=long)
+    grown.verified("t.1", "abstain", author="style")
+    grown.verified("t.1", "pass", author="house")
+    grown.verified("t.2", "fail")
+    grown.verified("t.2", "abstain", author="style")
+    view = view_of("t", grown.tree.log)
+    assert drawn(view.final()) == [
+        "✗ 1  wrong",
+        "     answer: fail (the first of two long remarks, which alone would fill a line…",
+        "     house: pass",
+        "     style: abstains",
+        "     a",
+        "✗ 2  wrong  answer: fail; style: abstains",
+        "     b",
+    ]
+    assert drawn(view.draw(20, 80))[1].startswith("✗ 1  wrong  answer: fail (the first"), "one while it grows"
+    for number in range(3, 40):
+        grown.attempt(answer="c")
+        for author in ("answer", "house"):
+            grown.verified(f"t.{number}", "pass", author=author)
+    grown.tree.append(Outcome(chosen="t.39"))
+    lines = drawn(view_of("t", grown.tree.log).final())
+    assert len(lines) <= 60
+    assert "✓ 39  right  chosen" in lines, "the chosen one is not cut off"
+    assert "more attempts are not drawn" in lines[0]
 
 
 @pytest.mark.parametrize("shape", ["chain", "star", "random"])

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from critic_loop.cli.outline import outline
 from critic_loop.cli.page import page
-from critic_loop.core.records import Subject, Task, Verdict
+from critic_loop.core.records import Step, Subject, Task, Verdict
 from critic_loop.core.tree import Tree
 from critic_loop.store import open_store
 from critic_loop.testing.trees import ALL
@@ -60,7 +60,15 @@ def test_the_only_tree_need_not_be_named(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("tree", "told"),
     [
-        ([], ["holds 44 trees: say which one.", "It holds ask-for-help, best-of-n"]),
+        (
+            [],
+            [
+                "holds 44 trees: say which one.",
+                "\n  endpoint-down  by hand, 3 attempts, failing  What is 6 * 7?\n  rejected-by-opinion  ",
+                "\n  still-running  by hand, 2 attempts, unfinished  ",
+                "the newest come first; 34 older ones are not listed.",
+            ],
+        ),
         (["broken"], ["4 trees begin with 'broken': broken-long-chain, broken-one-branch"]),
         (["refime"], ["mixed.db has no tree 'refime'.", "Closest are refine"]),
         (["\x1b[31m"], ["has no tree '<U+001B>[31m'"]),
@@ -191,6 +199,17 @@ def test_failures_says_what_it_takes(cli: Cli, mixed: str, options: list[str], t
 
 
 # -- show ------------------------------------------------------------------------------------------
+
+
+def test_steps_that_the_text_tells_already_take_one_line() -> None:
+    g = Grown()
+    said = "Line 1: right\nLine 2: wrong"
+    steps = [Step(index=0, verdict=Verdict.PASS, text="right"), Step(index=1, verdict=Verdict.FAIL, score=0.25)]
+    for text in (said, "No."):
+        g.say(g.attempt(answer=text), verdict=Verdict.FAIL, text=text, steps=tuple(steps))
+    told, untold = (node.said[0].details for node in outline(g.tree).nodes)
+    assert told == ("steps: 1 pass, 2 fail 0.25",)
+    assert untold == ("step 1: pass: right", "step 2: fail 0.25")
 
 
 def test_show_tells_the_whole_story(cli: Cli, mixed: str) -> None:

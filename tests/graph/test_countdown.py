@@ -20,6 +20,7 @@ from critic_loop.demo.chars import (
 from critic_loop.demo.countdown import EASY, HARD, Puzzle, puzzle_of, sample_puzzles
 from critic_loop.demo.model import embedded
 from critic_loop.demo.verifier import task_of
+from critic_loop.testing import ScriptedModel
 
 PUZZLES = [*sample_puzzles(21, 4, EASY), *sample_puzzles(21, 4, HARD)]
 
@@ -114,3 +115,10 @@ async def test_the_control_arm_revises_from_the_first_answer_on(model):
     for result in await results(cl.Loop(recipe, actor=model, verifiers=["countdown"])):
         head = draft_prompt(puzzle_in(result)).removeprefix("<draft>")
         assert set(shown(result, "actor")) == {f"<revise>{head}"}
+
+
+@pytest.mark.anyio
+async def test_it_answers_the_canary_of_a_swap(model):
+    async with cl.Loop("countdown", actor=model, critic=ScriptedModel([])) as loop:
+        await loop.swap("critic", "embedded:countdown")
+        assert loop.switchboard.binding("critic").spec == "embedded:countdown"

@@ -147,6 +147,14 @@ def test_an_unknown_name_gets_the_nearest_one(kind, name, message):
         getattr(Library(), kind)(name)
 
 
+def test_what_lies_in_the_current_folder_is_pointed_at(project, monkeypatch):
+    (project / "agents/recipes/mine.toml").write_text(RECIPE)
+    monkeypatch.chdir(project)
+    with pytest.raises(AssetError, match=r"no recipe 'mine' .* in the current folder; .* --assets \."):
+        Library().recipe("mine")
+    assert Library([project]).recipe("mine").name == "mine"
+
+
 @pytest.mark.parametrize("name", ["../secret", "a/../../secret", "/etc/passwd"])
 @pytest.mark.parametrize("kind", ["recipe", "agent", "prompt"])
 def test_no_name_leads_out_of_the_library(project, kind, name):

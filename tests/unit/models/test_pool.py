@@ -98,3 +98,16 @@ async def test_a_spec_with_several_addresses_is_a_pool():
 def test_each_address_of_a_pool_is_checked():
     with pytest.raises(ConfigError, match="is not the address"):
         resolve("vllm:m@http://a:1,https://")
+
+
+async def test_all_are_closed_even_if_one_cannot_be():
+    class Stuck(ScriptedModel):
+        async def aclose(self):
+            closed.append(self.spec)
+            if self.spec == "a":
+                raise OSError("stuck")
+
+    closed = []
+    with pytest.raises(OSError, match="stuck"):
+        await Pool([Stuck(["x"], spec=name) for name in "abc"], spec="pool").aclose()
+    assert closed == ["a", "b", "c"]

@@ -77,11 +77,11 @@ def test_a_single_attempt_is_picked(grown, name):
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_a_step_wins_only_if_it_ends_an_answer(grown, name):
-    step = grown.attempt(kind="step", text="First, 6 * 7.")
+def test_a_step_never_wins_and_the_answer_at_its_end_does(grown, name):
+    step = grown.attempt(kind="step", answer="First, 6 * 7.")
     grown.say(step, score=1.0)
     assert selection(name)(grown.tree).attempt is None
-    end = grown.attempt(step, kind="step", text="It is 42.", answer="42")
+    end = grown.attempt(step, answer="42")
     assert selection(name)(grown.tree).attempt == end
 
 
