@@ -126,7 +126,7 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Parts of your own",
         "Decorators for functions, what these are shown and return, and the protocols behind them.",
         (
-            "verifier", "critic", "tool", "search", "View", "Move", "Wait", "Stop", "Pick", "Compare", "Model",
+            "verifier", "critic", "tool", "search", "View", "Part", "Move", "Wait", "Stop", "Pick", "Compare", "Model",
             "model", "Store",
         ),
     ),
