@@ -126,8 +126,8 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Parts of your own",
         "Decorators for functions, what these are shown and return, and the protocols behind them.",
         (
-            "verifier", "critic", "tool", "search", "View", "Part", "Move", "Wait", "Stop", "Pick", "Compare", "Model",
-            "model", "Store",
+            "verifier", "critic", "tool", "search", "View", "Part", "Move", "Wait", "Stop", "Pick", "Compare",
+            "Model", "model", "Store",
         ),
     ),
     "recipe": ("Recipes as objects", "What a file under `agents/` becomes.", ("Recipe", "CriticLoopError")),

@@ -144,9 +144,12 @@ def resolve(spec: str | Model, *, settings: ModelSettings | Mapping[str, Any] | 
         return _told(_pool(PROFILES[backend], rest, checked), checked)
     model = _plugged(backend, rest)
     if checked != ModelSettings():
-        given = ", ".join(sorted(checked.model_fields_set))
+        usual = ModelSettings()
+        given = sorted(
+            name for name in ModelSettings.model_fields if getattr(checked, name) != getattr(usual, name)
+        )
         raise ConfigError(
-            f"{without_secrets(spec)!r}: backend {backend!r} takes no settings, but {given} was given."
+            f"{without_secrets(spec)!r}: backend {backend!r} takes no settings, but {', '.join(given)} was given."
         )
     return model
 
