@@ -148,9 +148,8 @@ def resolve(spec: str | Model, *, settings: ModelSettings | Mapping[str, Any] | 
         given = sorted(
             name for name in ModelSettings.model_fields if getattr(checked, name) != getattr(usual, name)
         )
-        raise ConfigError(
-            f"{without_secrets(spec)!r}: backend {backend!r} takes no settings, but {', '.join(given)} was given."
-        )
+        what = f"backend {backend!r} takes no settings, but {', '.join(given)} was given"
+        raise ConfigError(f"{without_secrets(spec)!r}: {what}.")
     return model
 
 
