@@ -5,8 +5,8 @@
 All arms ask the embedded model, and all stop when the verifier passes an answer; a critic's tokens count. Each
 arm runs once, up to the largest budget: what it had solved for less follows from the same run. Puzzles are the
 held-out ones of the demo's seed; settings were chosen on those of `--seed 77`. With TreeQuest installed
-(`pip install treequest`), its StandardMCTS and AB-MCTS-A drive the same model over whole answers: a child of the
-root is a draft, any other a revision in sight of the critique, and the critic's confidence is the score.
+(`pip install treequest`), its StandardMCTS and AB-MCTS-A drive the same model over whole answers: a child of
+the root is a draft, any other a revision in sight of the critique, and the critic's confidence is the score.
 """
 
 from __future__ import annotations

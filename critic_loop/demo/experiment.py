@@ -328,16 +328,10 @@ async def _add_evidence(store: Store, results: Sequence[Result[str]]) -> None:
         for attempt in result.tree:
             known = any(f.source == "verifier" for f in result.tree.judgements(attempt.id))
             if attempt.status == "complete" and not known:
-                said = countdown(_Answered(result.task, attempt.answer))
+                said = countdown(View(task=result.task, answer=attempt.answer, attempt=attempt))
                 await store.add_feedback(
                     attempt.id, said.model_copy(update={"source": "verifier", "author": "countdown"})
                 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Answered:
-    task: Task
-    answer: Any
 
 
 def _require_answers(results: Sequence[Result[str]]) -> None:

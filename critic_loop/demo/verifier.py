@@ -5,19 +5,12 @@ Knows how a puzzle becomes a task and a check of it feedback. Does not know mode
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from critic_loop.core.records import Feedback, Step, Task, Verdict
-from critic_loop.demo.countdown import Puzzle, check, prompt_of, puzzle_of
-
-
-class _Seen(Protocol):
-    """The part of a view that this verifier looks at."""
-
-    @property
-    def task(self) -> Task: ...
-    @property
-    def answer(self) -> Any: ...
+from critic_loop.demo.countdown import ErrorKind, Puzzle, check, prompt_of, puzzle_of
+from critic_loop.nodes.roles import verifier
+from critic_loop.nodes.view import View
 
 
 def task_of(puzzle: Puzzle, *, source: str = "") -> Task:
@@ -25,15 +18,19 @@ def task_of(puzzle: Puzzle, *, source: str = "") -> Task:
     return Task.of(prompt_of(puzzle), source=source, licence="Apache-2.0", tags=("countdown", puzzle.split))
 
 
-def countdown(view: _Seen) -> Feedback:
+@verifier(parts=True)
+def countdown(view: View[Any]) -> Feedback:
     """Passes a trace that reaches the target, or names its first wrong line and why.
 
-    Abstains where the task holds no puzzle.
+    Abstains where the task holds no puzzle, and of lines that do not end an answer where none of them is wrong.
     """
     puzzle = puzzle_of(view.task.text)
     if puzzle is None:
         return Feedback.abstain("the task holds no puzzle like 'Countdown 24: 3 5 7 8'")
-    found = check(puzzle, str(view.answer))
+    begun = view.attempt if view.attempt is not None and view.attempt.unfinished else None
+    found = check(puzzle, str(view.answer) if begun is None else begun.messages[-1].text)
+    if begun is not None and found.error_kind is ErrorKind.WRONG_LENGTH:
+        return Feedback.abstain("no line is wrong so far")
     if found.passed:
         return Feedback.passed(found.reason, score=1.0, first_error=-1)
     first = (found.line or 1) - 1

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from pydantic import JsonValue
 
@@ -24,7 +24,7 @@ from critic_loop.graph.runnables import RunnableActor, is_runnable
 from critic_loop.graph.session import Session
 from critic_loop.models import Bindable, Fallback, Route, Split, Switchboard, cost_usd, require_price
 from critic_loop.nodes.calls import Calls
-from critic_loop.nodes.desk import Actor, Critic, Desk, HumanCritic, Judge, ToolLike
+from critic_loop.nodes.desk import Actor, Critic, Desk, HumanCritic, Judge, ToolLike, Verifier
 from critic_loop.nodes.escalation import Escalating
 from critic_loop.nodes.likelihood import LikelihoodCritic
 from critic_loop.nodes.prompted import BLOCKS, Prompted, PromptedActor, PromptedCritic, PromptedJudge
@@ -36,6 +36,7 @@ from critic_loop.select import require_judge, selection
 from critic_loop.tools import tool
 from critic_loop.verifiers import verifier_named
 
+C = TypeVar("C", bound=Critic)
 BINDABLE = (str, Model, Fallback, Split, Route)
 DEFAULT_STOP: tuple[dict[str, JsonValue], ...] = (
     {"verified": True},
@@ -79,7 +80,7 @@ class Parts:
     output: Output[Any]
     actor: Actor
     actors: dict[str, Actor]
-    verifiers: tuple[Critic, ...]
+    verifiers: tuple[Verifier, ...]
     critics: tuple[Critic, ...]
     humans: tuple[HumanCritic, ...]
     judge: Judge | None
@@ -465,7 +466,7 @@ def _require_bound(recipe: Recipe, critics: Sequence[Critic], switchboard: Switc
             )
 
 
-def _verifiers(given: Given, hashes: dict[str, str]) -> tuple[Critic, ...]:
+def _verifiers(given: Given, hashes: dict[str, str]) -> tuple[Verifier, ...]:
     chosen = given.recipe.verifiers if given.verifiers is None else given.verifiers
     found: list[FunctionCritic] = []
     for item in chosen:
@@ -477,7 +478,7 @@ def _verifiers(given: Given, hashes: dict[str, str]) -> tuple[Critic, ...]:
     return _distinct(found)
 
 
-def _distinct(critics: Sequence[Critic]) -> tuple[Critic, ...]:
+def _distinct(critics: Sequence[C]) -> tuple[C, ...]:
     names = [critic.name for critic in critics]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

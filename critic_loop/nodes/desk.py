@@ -77,6 +77,15 @@ class Critic(Protocol):
         ...
 
 
+class Verifier(Critic, Protocol):
+    """Judges by evidence."""
+
+    @property
+    def parts(self) -> bool:
+        """Whether it also looks at steps that do not end an answer."""
+        ...
+
+
 class Judge(Protocol):
     """Compares two attempts."""
 
@@ -126,7 +135,7 @@ class Desk:
     actors: Mapping[str, Actor] = field(default_factory=dict[str, Actor])
     """Further actors, by the names that records and searches have for them."""
     output: Output[Any]
-    verifiers: tuple[Critic, ...] = ()
+    verifiers: tuple[Verifier, ...] = ()
     critics: tuple[Critic, ...] = ()
     humans: tuple[HumanCritic, ...] = ()
     judge: Judge | None = None

@@ -56,6 +56,8 @@ class FunctionCritic:
     when: When = "always"
     slot: str = "critic"
     shadow: bool = False
+    parts: bool = False
+    """For verifiers: whether it also looks at steps that do not end an answer."""
 
     def __call__(self, view: View[Any]) -> Any:
         """Call the function itself, as in its own unit tests."""
@@ -144,15 +146,21 @@ def judgement(given: object) -> Feedback:
 @overload
 def verifier(function: Callable[..., Any], /) -> FunctionCritic: ...
 @overload
-def verifier(*, name: str) -> Callable[[Callable[..., Any]], FunctionCritic]: ...
-def verifier(function: Callable[..., Any] | None = None, /, *, name: str = "") -> Any:
+def verifier(*, name: str = "", parts: bool = False) -> Callable[[Callable[..., Any]], FunctionCritic]: ...
+def verifier(function: Callable[..., Any] | None = None, /, *, name: str = "", parts: bool = False) -> Any:
     """Make a verifier of a function `(View) -> Feedback | bool | float`, sync or async.
 
     A verifier is evidence: deterministic, it sees reference and checks, and never asks a model.
+
+    Args:
+        function: the function itself.
+        name: how records call it; the function's own name unless given.
+        parts: whether it also looks at steps that do not end an answer. `view.attempt` holds their text;
+            it fails what is wrong already, and abstains otherwise.
     """
 
     def make(f: Callable[..., Any]) -> FunctionCritic:
-        return FunctionCritic(f, name or _name_of(f), "verifier")
+        return FunctionCritic(f, name or _name_of(f), "verifier", parts=parts)
 
     return make if function is None else make(function)
 

@@ -17,7 +17,7 @@ from critic_loop.core.records import PARTS, Ask, Attempt, AttemptStatus, Feedbac
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import value_of
 from critic_loop.nodes.calls import BudgetSpent
-from critic_loop.nodes.desk import Critic, Desk, HumanCritic, ToolLike, Turn
+from critic_loop.nodes.desk import Critic, Desk, HumanCritic, ToolLike, Turn, Verifier
 from critic_loop.nodes.roles import abstention, is_job_error
 
 Source = Literal["verifier", "critic"]
@@ -186,7 +186,7 @@ async def verifier(desk: Desk, asks: Sequence[Ask]) -> None:
         _judge(desk, attempt_id, critic, "verifier")
         for attempt_id in _judgeable(desk.tree, asks)
         for critic in desk.verifiers
-        if not desk.tree[attempt_id].unfinished
+        if _verifies(critic, desk.tree[attempt_id])
     )
 
 
@@ -224,8 +224,8 @@ def awaited(desk: Desk, attempt_id: str) -> tuple[HumanCritic, ...]:
 def missing(desk: Desk, attempt_id: str) -> bool:
     """Whether feedback that the loop owes a complete, readable attempt is not there yet."""
     tree = desk.tree
-    unfinished = tree[attempt_id].unfinished
-    if not unfinished and any(not said(tree, attempt_id, "verifier", v.name) for v in desk.verifiers):
+    attempt = tree[attempt_id]
+    if any(_verifies(v, attempt) and not said(tree, attempt_id, "verifier", v.name) for v in desk.verifiers):
         return True
     if any(_wanted(tree, attempt_id, c) and not said(tree, attempt_id, "critic", c.name) for c in desk.critics):
         return True
@@ -241,6 +241,10 @@ def _wanted(tree: Tree, attempt_id: str, critic: Critic | HumanCritic) -> bool:
     if critic.when == "unfinished":
         return tree[attempt_id].unfinished
     return critic.when == "always" or value_of(tree, attempt_id).verified is not True
+
+
+def _verifies(verifier: Verifier, attempt: Attempt) -> bool:
+    return verifier.parts or not attempt.unfinished
 
 
 def said(tree: Tree, attempt_id: str, source: str, author: str) -> bool:

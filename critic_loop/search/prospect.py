@@ -77,6 +77,7 @@ class Prospect:
     So it draws whole answers as long as those are new, goes on from what it has when beginnings repeat
     themselves, and turns to other beginnings when one has failed often.
 
+    A step that a verifier fails is never gone on from (`cl.verifier(parts=True)`).
     Attempts in flight count as tried in vain, so that lanes spread. Stops are the loop's: `verified`, and `n`.
     Settings are measured on tasks of one's own, as `benchmarks/search.py` does. **Source**: our own.
     """
@@ -138,6 +139,8 @@ class Prospect:
         drawn = state.places[above].drawn
         drawn[name] = drawn.get(name, 0) + (1 if first == above else 2)
         state.place_of[attempt.id] = name
+        if attempt.unfinished and value_of(tree, attempt.id).verified is False:
+            return
         if name not in state.places:
             state.places[name] = Place(depth=depth, above=above, alive=self._prior(depth - 1))
             if first == above:
