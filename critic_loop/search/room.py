@@ -1,0 +1,42 @@
+"""Where another child may be asked for: kept up to date as records are folded."""
+
+from __future__ import annotations
+
+from critic_loop.search.knobs import Knobs
+from critic_loop.search.statistics import ROOT, Statistics
+
+
+def refresh(knobs: Knobs, state: Statistics, node: int) -> None:
+    """Note whether a child may be asked for at the node and those above it, as far as that changed."""
+    while node >= ROOT:
+        wide = _live(state, node) and places(knobs, state, node) > 0
+        ready = wide or (_live(state, node) and any(state.ready[c] for c in state.children[node]))
+        if knobs.widening is None and (state.wide[node], state.ready[node]) == (wide, ready):
+            return
+        state.wide[node], state.ready[node] = wide, ready
+        node = state.parent[node]
+
+
+def _live(state: Statistics, node: int) -> bool:
+    busy = node in state.locked or node in state.again or node in state.retired
+    return bool(state.grown[node]) and not busy
+
+
+def places(knobs: Knobs, state: Statistics, node: int) -> int:
+    """Return how many more children may be asked for."""
+    if state.closed[node]:
+        return 0
+    failed = state.failed.get(node, 0)
+    free = failed if node == ROOT else min(failed, knobs.failures)
+    taken = len(state.children[node]) - state.rewritten.get(node, 0) - free
+    return _allowed(knobs, state, node) - taken
+
+
+def _allowed(knobs: Knobs, state: Statistics, node: int) -> int:
+    if node == ROOT and knobs.roots is not None:
+        return knobs.roots
+    width = knobs.n if knobs.width is None else knobs.width
+    if knobs.widening is None:
+        return width
+    n = state.visits[node] + state.pending[node]
+    return min(width, max(1, int(knobs.widening_k * n**knobs.widening)))

@@ -1,0 +1,210 @@
+"""What a tree search knows of its attempts: one column for each number, one row for each node.
+
+A node is a place in the tree; usually one attempt stands there, several if they say the same or one was
+rewritten. Rows are in the order of asking, node 0 is the root above all attempts. Whatever is kept here is
+a function of *which* records were folded, not of when they came: returns are exact sums in fixed point, and
+of several attempts at one node the order of asking decides which one stands for it. Knows no score rules and
+no settings but how returns add up.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from critic_loop.core.errors import SearchError
+
+ROOT = 0
+ONE = 1 << 40
+"""A return of 1, in fixed point: sums of floats would depend on the order of adding."""
+_LATEST = 64
+"""Bits below the order of asking, where the latest return counts."""
+
+
+@dataclass(slots=True)
+class Statistics:
+    """The columns. `visits[n]` = simulations that ended at or below node n, whatever they came to."""
+
+    asked: int = 0
+    """Attempts asked for."""
+    row: dict[str, int] = field(default_factory=dict[str, int])
+    """The node that was made for an attempt; `node` says where it stands by now."""
+    ids: list[str] = field(default_factory=lambda: [""])
+    """The attempt that each node was made for."""
+    parent: list[int] = field(default_factory=lambda: [-1])
+    depth: list[int] = field(default_factory=lambda: [0])
+    """1 for attempts without parents."""
+    children: list[tuple[int, ...]] = field(default_factory=lambda: [()])
+    """In the order of asking, those that came to nothing too."""
+    visits: list[int] = field(default_factory=lambda: [0])
+    returns: list[int] = field(default_factory=lambda: [0])
+    """How many visits brought a return: an attempt that nobody judged brings none."""
+    worth: list[int] = field(default_factory=lambda: [0])
+    """What the returns came to, in fixed point."""
+    pending: list[int] = field(default_factory=lambda: [0])
+    """Attempts in flight at or below the node."""
+    reward: list[float | None] = field(default_factory=lambda: [None])
+    """The node's own reward; None = not judged."""
+    said: bytearray = field(default_factory=lambda: bytearray(1))
+    """1 = an attempt has ended here that later siblings are compared with."""
+    grown: bytearray = field(default_factory=lambda: bytearray(b"\x01"))
+    """1 = may have children, as far as its own attempt goes."""
+    closed: bytearray = field(default_factory=lambda: bytearray(1))
+    """1 = gets no more children: it ends an answer, is too deep or was pruned."""
+    wide: bytearray = field(default_factory=lambda: bytearray(b"\x01"))
+    """1 = another child may be asked for now."""
+    ready: bytearray = field(default_factory=lambda: bytearray(b"\x01"))
+    """1 = a child may be asked for here or below."""
+    runs: bytearray = field(default_factory=lambda: bytearray(1))
+    """1 = a simulation went on from here."""
+    prior: dict[int, float] = field(default_factory=dict[int, float])
+    """P in [0, 1] of nodes that were given one; else 1."""
+    stands: dict[int, int] = field(default_factory=dict[int, int])
+    """From a node that was merged to the one that stands for it."""
+    merged: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
+    """From a node to those that were merged into it."""
+    failed: dict[int, int] = field(default_factory=dict[int, int])
+    """Children that failed."""
+    rewritten: dict[int, int] = field(default_factory=dict[int, int])
+    """Children that rewrite another: they need no place of their own."""
+    rewrites: dict[int, int] = field(default_factory=dict[int, int])
+    """How often the attempt of this node had been rewritten, itself counted."""
+    locked: dict[int, int] = field(default_factory=dict[int, int])
+    """Nodes that are being rewritten, and by how many attempts in flight."""
+    retired: set[int] = field(default_factory=set[int])
+    """Nodes whose place a rewritten attempt has taken."""
+    tips: set[int] = field(default_factory=set[int])
+    """Nodes from which a simulation goes on."""
+    again: set[int] = field(default_factory=set[int])
+    """Nodes that are to be rewritten."""
+    rethought: set[int] = field(default_factory=set[int])
+    """Nodes that have been, or are to be."""
+    answers: dict[int, int] = field(default_factory=dict[int, int])
+    """From a thought to the answer that was last asked for and has ended."""
+
+    def made_for(self, attempt_id: str) -> int:
+        """Return the node that was made for an attempt.
+
+        Raises:
+            SearchError: the search was never told that it was asked for.
+        """
+        node = self.row.get(attempt_id)
+        if node is None:
+            raise SearchError(f"attempt {attempt_id!r} is unknown to this search.")
+        return node
+
+    def node(self, attempt_id: str) -> int:
+        """Return the node at which an attempt stands by now."""
+        node = self.made_for(attempt_id)
+        return self.stands.get(node, node)
+
+    def add(self, attempt_id: str, parent: int, *, child: bool) -> int:
+        """Make a node for an attempt in flight; with `child` it is one of its parent's children."""
+        node = len(self.ids)
+        self.asked += 1
+        self.row[attempt_id] = node
+        self.ids.append(attempt_id)
+        self.parent.append(parent)
+        self.depth.append(self.depth[parent] + 1)
+        self.children.append(())
+        for column in (self.visits, self.returns, self.worth, self.pending):
+            column.append(0)
+        self.reward.append(None)
+        for flags in (self.said, self.grown, self.closed, self.wide, self.ready, self.runs):
+            flags.append(0)
+        if child:
+            self.children[parent] = (*self.children[parent], node)
+        pending = self.pending
+        while node >= ROOT:
+            pending[node] += 1
+            node = self.parent[node]
+        return self.row[attempt_id]
+
+    def above(self, node: int) -> Iterator[int]:
+        """Iterate from the node's parent to the root."""
+        node = self.parent[node]
+        while node >= ROOT:
+            yield node
+            node = self.parent[node]
+
+    # -- merging -------------------------------------------------------------------------------
+
+    def merge(self, new: int, old: int, *, latest: bool, adds: bool) -> int:
+        """Let two nodes be one; return which one stands for both.
+
+        `new` has just ended and has no children. A rewritten attempt stands for all others (`latest`, for
+        `new` being one), else the one that was asked for first. `adds`: returns add up.
+        """
+        keep = new if latest or (old not in self.rewrites and new < old) else old
+        gone = old if keep == new else new
+        for node in (gone, *self.merged.pop(gone, ())):
+            self.stands[node] = keep
+            insort(self.merged.setdefault(keep, []), node)
+        if gone == old:
+            self._move(gone, keep, adds=adds)
+        return keep
+
+    def _move(self, gone: int, keep: int, *, adds: bool) -> None:
+        for column in (self.visits, self.returns, self.pending):
+            column[keep] += column[gone]
+            column[gone] = 0
+        both = (self.worth[keep], self.worth[gone])
+        self.worth[keep], self.worth[gone] = sum(both) if adds else max(both), 0
+        for child in self.children[gone]:
+            self.parent[child] = keep
+        self.children[keep] = tuple(sorted((*self.children[keep], *self.children[gone])))
+        self.children[gone] = ()
+        for flags in (self.grown, self.closed, self.runs):
+            flags[keep] |= flags[gone]
+        for flags in (self.grown, self.closed, self.runs, self.wide, self.ready):
+            flags[gone] = 0
+        for counts in (self.failed, self.rewritten, self.locked):
+            if gone in counts:
+                counts[keep] = counts.get(keep, 0) + counts.pop(gone)
+        for nodes in (self.retired, self.tips, self.again, self.rethought):
+            if gone in nodes:
+                nodes.remove(gone)
+                nodes.add(keep)
+        if gone in self.answers:
+            self.answers[keep] = self.answers.pop(gone)
+            self.reward[keep] = self.reward[gone]
+
+    def lock(self, node: int, by: int) -> None:
+        """Add `by` to the attempts in flight that rewrite a node."""
+        count = self.locked.get(node, 0) + by
+        if count:
+            self.locked[node] = count
+        else:
+            del self.locked[node]
+
+    # -- backing up ----------------------------------------------------------------------------
+
+    def count(self, node: int, visit: int) -> None:
+        """Add `visit` to the node and all above it, where an attempt has ended (which was in flight)."""
+        self.visits[node] += visit
+        for above in self.above(node):
+            self.visits[above] += visit
+            self.pending[above] -= 1
+
+    def back_up(
+        self, node: int, rewards: list[float], *, discount: float, order: int | None, adds: bool
+    ) -> None:
+        """Add a return to the node and to all above it.
+
+        The first of `rewards` is the node's own; each level further up the return is what it was below times
+        `discount`, plus the next of `rewards`, if there are more. `order`: the latest return counts, and this
+        is when it was asked for. `adds`: returns add up; else the greatest counts.
+        """
+        stamp, total, levels = 0 if order is None else order << _LATEST, 0.0, iter(rewards)
+        while node >= ROOT:
+            total = next(levels, 0.0) + discount * total
+            amount = round(total * ONE) | stamp
+            self.returns[node] += 1
+            self.worth[node] = self.worth[node] + amount if adds else max(self.worth[node], amount)
+            node = self.parent[node]
+
+
+def latest(worth: int) -> float:
+    """Return the latest return out of a worth in which the order of asking stands above it."""
+    return (worth & ((1 << _LATEST) - 1)) / ONE
