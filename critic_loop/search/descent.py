@@ -60,7 +60,7 @@ def _best_sum(knobs: Knobs, state: Statistics, node: int, parent_q: float) -> tu
         n = state.visits[child] + knobs.virtual_loss * state.pending[child]
         seen = Seen(
             q=q, n=n, parent_n=parent_n, depth=state.depth[child], parent_q=parent_q,
-            children=tuple(state.reward[c] for c in state.children[child] if state.said[c]),
+            children=tuple(state.own(c) for c in state.children[child] if state.said[c]),
             duplicates=len(state.merged.get(child, ())),
         )  # fmt: skip
         score = knobs.additive.score(seen) if n >= knobs.min_visits else _FIRST - n
@@ -71,7 +71,7 @@ def _best_sum(knobs: Knobs, state: Statistics, node: int, parent_q: float) -> tu
 
 def _q(knobs: Knobs, state: Statistics, node: int, parent_q: float) -> float:
     if not state.returns[node]:
-        own = state.reward[node]
+        own = state.own(node)
         given = parent_q if knobs.unjudged is None else knobs.unjudged
         return given if own is None else own
     if knobs.q == "mean":

@@ -15,8 +15,8 @@ _PRIORS = ("puct", "var_puct")
 def asked(knobs: Knobs, state: Statistics, ask: Ask) -> None:
     """Take in that an attempt was asked for: it is in flight, and takes a place."""
     parent = state.node(ask.parents[0]) if ask.parents else ROOT
-    child = knobs.kind != "thought" or ask.kind == "thought"
-    node = state.add(ask.attempt, parent, child=child)
+    evaluates = knobs.kind == "thought" and ask.kind != "thought"
+    node = state.add(ask.attempt, parent, place=not evaluates and ask.replaces is None)
     state.tips.discard(parent)
     if ask.replaces is not None:
         replaced = state.node(ask.replaces)
@@ -24,7 +24,6 @@ def asked(knobs: Knobs, state: Statistics, ask: Ask) -> None:
         state.rethought.add(replaced)
         state.lock(replaced, 1)
         state.rewrites[node] = state.rewrites.get(state.made_for(ask.replaces), 0) + 1
-        state.rewritten[parent] = state.rewritten.get(parent, 0) + 1
         refresh(knobs, state, replaced)
     refresh(knobs, state, parent)
 
@@ -35,9 +34,10 @@ def ended(knobs: Knobs, state: Statistics, tree: Tree, attempt: Attempt) -> None
     state.pending[node] -= 1
     if ask.replaces is not None:
         state.lock(state.node(ask.replaces), -1)
+    evaluates = knobs.kind == "thought" and ask.kind != "thought"
     if attempt.status == "failed":
-        place = _failed(state, node)
-    elif knobs.kind == "thought" and ask.kind != "thought":
+        place = _failed(state, node, evaluates=evaluates)
+    elif evaluates:
         place = _evaluated(knobs, state, tree, ask)
     else:
         place = _complete(knobs, state, tree, attempt)
@@ -47,10 +47,10 @@ def ended(knobs: Knobs, state: Statistics, tree: Tree, attempt: Attempt) -> None
     refresh(knobs, state, state.parent[place])
 
 
-def _failed(state: Statistics, node: int) -> int:
+def _failed(state: Statistics, node: int, *, evaluates: bool) -> int:
     parent = state.parent[node]
-    if node not in state.children[parent]:
-        state.grown[parent] = 1  # a thought whose answer failed
+    if evaluates:
+        state.grown[parent] = 1  # its thought is built on without an evaluation
     elif node not in state.rewrites:
         state.failed[parent] = state.failed.get(parent, 0) + 1
     state.count(node, 1)
@@ -64,15 +64,16 @@ def _complete(knobs: Knobs, state: Statistics, tree: Tree, attempt: Attempt) -> 
         state.prior[node] = value.opinion
     state.reward[node] = None if thought else _reward(knobs, value)
     place = _placed(knobs, state, tree, attempt, node)
-    state.grown[place] |= not thought
+    state.grown[place] = not thought or (state.grown[place] and node not in state.rewrites)
     state.closed[place] |= _closes(knobs, state, tree, attempt, node)
     again = not thought and _rejects(knobs, state, node, place, value)
-    goes_on = not again and not state.runs[place] and _goes_on_from(knobs, state, attempt, node)
+    unended = not again and _goes_on_from(knobs, state, attempt, node)
+    goes_on = unended and (node in state.rewrites or not state.runs[place])
     if goes_on:
         state.runs[place] = 1
         state.tips.add(place)
     state.count(place, not goes_on)
-    if not thought and (knobs.returns == "judged" or not goes_on):
+    if not thought and (knobs.returns == "judged" or not unended):
         _back_up(knobs, state, tree, node, place)
     return place
 
@@ -83,9 +84,7 @@ def _evaluated(knobs: Knobs, state: Statistics, tree: Tree, ask: Ask) -> int:
     thought, place = state.made_for(ask.parents[0]), state.parent[node]
     state.grown[place] = 1
     state.reward[node] = state.reward[thought] = _reward(knobs, value)
-    if node > state.answers.get(place, 0):
-        state.answers[place] = node
-        state.reward[place] = state.reward[node]
+    state.answers[place] = max(node, state.answers.get(place, 0))
     _rejects(knobs, state, thought, place, value)
     state.count(node, 1)
     _back_up(knobs, state, tree, thought, place)

@@ -96,5 +96,5 @@ class Mcts(Knobs):
     def _hindsight(self, state: Statistics, node: int) -> tuple[str, ...]:
         if not self.hindsight:
             return ()
-        judged = [c for c in state.children[node] if state.reward[c] is not None]
+        judged = [c for c in state.children[node] if state.said[c] and state.own(c) is not None]
         return tuple(state.ids[c] for c in judged[-self.hindsight :])

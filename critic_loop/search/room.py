@@ -28,7 +28,7 @@ def places(knobs: Knobs, state: Statistics, node: int) -> int:
         return 0
     failed = state.failed.get(node, 0)
     free = failed if node == ROOT else min(failed, knobs.failures)
-    taken = len(state.children[node]) - state.rewritten.get(node, 0) - free
+    taken = len(state.children[node]) - state.placeless.get(node, 0) - free
     return _allowed(knobs, state, node) - taken
 
 

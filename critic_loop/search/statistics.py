@@ -45,7 +45,7 @@ class Statistics:
     pending: list[int] = field(default_factory=lambda: [0])
     """Attempts in flight at or below the node."""
     reward: list[float | None] = field(default_factory=lambda: [None])
-    """The node's own reward; None = not judged."""
+    """Of the attempt that the node was made for; None = not judged, or a thought (see `own`)."""
     said: bytearray = field(default_factory=lambda: bytearray(1))
     """1 = an attempt has ended here that later siblings are compared with."""
     grown: bytearray = field(default_factory=lambda: bytearray(b"\x01"))
@@ -66,8 +66,8 @@ class Statistics:
     """From a node to those that were merged into it."""
     failed: dict[int, int] = field(default_factory=dict[int, int])
     """Children that failed."""
-    rewritten: dict[int, int] = field(default_factory=dict[int, int])
-    """Children that rewrite another: they need no place of their own."""
+    placeless: dict[int, int] = field(default_factory=dict[int, int])
+    """Children that take no place: answers to a thought, and attempts that rewrite another."""
     rewrites: dict[int, int] = field(default_factory=dict[int, int])
     """How often the attempt of this node had been rewritten, itself counted."""
     locked: dict[int, int] = field(default_factory=dict[int, int])
@@ -99,8 +99,8 @@ class Statistics:
         node = self.made_for(attempt_id)
         return self.stands.get(node, node)
 
-    def add(self, attempt_id: str, parent: int, *, child: bool) -> int:
-        """Make a node for an attempt in flight; with `child` it is one of its parent's children."""
+    def add(self, attempt_id: str, parent: int, *, place: bool) -> int:
+        """Make a node for an attempt in flight, which takes a place among its parent's children or none."""
         node = len(self.ids)
         self.asked += 1
         self.row[attempt_id] = node
@@ -113,13 +113,18 @@ class Statistics:
         self.reward.append(None)
         for flags in (self.said, self.grown, self.closed, self.wide, self.ready, self.runs):
             flags.append(0)
-        if child:
-            self.children[parent] = (*self.children[parent], node)
+        self.children[parent] = (*self.children[parent], node)
+        if not place:
+            self.placeless[parent] = self.placeless.get(parent, 0) + 1
         pending = self.pending
         while node >= ROOT:
             pending[node] += 1
             node = self.parent[node]
         return self.row[attempt_id]
+
+    def own(self, node: int) -> float | None:
+        """Return the node's own reward; a thought's is that of its answer."""
+        return self.reward[self.answers.get(node, node)]
 
     def above(self, node: int) -> Iterator[int]:
         """Iterate from the node's parent to the root."""
@@ -159,7 +164,7 @@ class Statistics:
             flags[keep] |= flags[gone]
         for flags in (self.grown, self.closed, self.runs, self.wide, self.ready):
             flags[gone] = 0
-        for counts in (self.failed, self.rewritten, self.locked):
+        for counts in (self.failed, self.placeless, self.locked):
             if gone in counts:
                 counts[keep] = counts.get(keep, 0) + counts.pop(gone)
         for nodes in (self.retired, self.tips, self.again, self.rethought):
@@ -168,7 +173,6 @@ class Statistics:
                 nodes.add(keep)
         if gone in self.answers:
             self.answers[keep] = self.answers.pop(gone)
-            self.reward[keep] = self.reward[gone]
 
     def lock(self, node: int, by: int) -> None:
         """Add `by` to the attempts in flight that rewrite a node."""
