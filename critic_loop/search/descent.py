@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from math import inf, sqrt
 
 from critic_loop.core.tree import Tree
 from critic_loop.search.knobs import Knobs
-from critic_loop.search.scores import RULES, Seen, chance_of_random
-from critic_loop.search.statistics import ONE, ROOT, Statistics, latest
+from critic_loop.search.scores import RULES, Seen, chance_of_random, over_root
+from critic_loop.search.statistics import ROOT, Statistics
+
+Best = Callable[[int, float], tuple[int, float]]
+"""From a node and its Q to the child to go down to and that one's Q."""
 
 _FIRST = 1e9
 """Above any score: children that have not had their least visits."""
@@ -15,44 +20,65 @@ _FIRST = 1e9
 
 def leaf(knobs: Knobs, state: Statistics, tree: Tree) -> int:
     """Return the node at which the next child is to be asked for; one is ready. O(depth * width)."""
+    best = _by_sum(knobs, state) if knobs.rule == "additive" else _by_rule(knobs, state)
     node, q, wide = ROOT, 0.5, state.wide
     while not wide[node]:
         if knobs.randomness is not None and _by_chance(knobs, state, tree, node):
             ready = [c for c in state.children[node] if state.ready[c]]
             node = ready[_draw(state, tree, node, "child").randrange(len(ready))]
-        elif knobs.rule == "additive":
-            node, q = _best_sum(knobs, state, node, q)
         else:
-            node, q = _best(knobs, state, node, q)
+            node, q = best(node, q)
     return node
 
 
-def _best(knobs: Knobs, state: Statistics, node: int, parent_q: float) -> tuple[int, float]:
+def _by_rule(knobs: Knobs, state: Statistics) -> Best:
+    """Return what takes the child of highest score. It runs at each level: names are bound once."""
     rule, loss, least, prior = RULES[knobs.rule], knobs.virtual_loss, knobs.min_visits, state.prior
-    visits, pending, ready, share = state.visits, state.pending, state.ready, rule.share
-    returns, worth, mean = state.returns, state.worth, knobs.q == "mean"
-    of = ROOT if knobs.log == "tree" else node
-    seen = visits[of] + loss * pending[of] + knobs.visits_from + (knobs.log == "parent+1")
-    weight = rule.weight(seen, rule.c if knobs.c is None else knobs.c, knobs.base)
-    best, best_q, top = node, parent_q, float("-inf")
-    for child in state.children[node]:
-        if not ready[child]:
-            continue
-        lost = loss * pending[child]
-        n = visits[child] + lost
-        if mean and returns[child]:
-            q = worth[child] / (ONE * (returns[child] + lost))
-        else:
-            q = _q(knobs, state, child, parent_q)
-        score = q + weight * share(n, prior.get(child, 1.0)) if n >= least else _FIRST - n
-        if score > top:
-            best, best_q, top = child, q, score
-    return best, best_q
+    c, base, under_root = rule.c if knobs.c is None else knobs.c, knobs.base, rule.share is over_root
+    visits, pending, ready, children = state.visits, state.pending, state.ready, state.children
+    returns, worth, mean, weight_of, share = (
+        state.returns,
+        state.worth,
+        knobs.q == "mean",
+        rule.weight,
+        rule.share,
+    )
+    of_tree, more = knobs.log == "tree", knobs.visits_from + (knobs.log == "parent+1")
+
+    def best(node: int, parent_q: float) -> tuple[int, float]:
+        of = ROOT if of_tree else node
+        weight = weight_of(visits[of] + loss * pending[of] + more, c, base)
+        found, found_q, top = node, parent_q, -inf
+        for child in children[node]:
+            if not ready[child]:
+                continue
+            n, count, flying = visits[child], returns[child], pending[child]
+            if flying:
+                n += loss * flying
+            if mean and count:
+                q = worth[child] / (count + loss * flying if flying else count)
+            else:
+                q = _q(knobs, state, child, parent_q)
+            if n < least:
+                score = _FIRST - n
+            elif under_root and n:
+                score = q + weight / sqrt(n)
+            else:
+                score = q + weight * share(n, prior.get(child, 1.0))
+            if score > top:
+                found, found_q, top = child, q, score
+        return found, found_q
+
+    return best
+
+
+def _by_sum(knobs: Knobs, state: Statistics) -> Best:
+    return lambda node, parent_q: _best_sum(knobs, state, node, parent_q)
 
 
 def _best_sum(knobs: Knobs, state: Statistics, node: int, parent_q: float) -> tuple[int, float]:
     parent_n = state.visits[node] + knobs.virtual_loss * state.pending[node] + knobs.visits_from
-    best, best_q, top = node, parent_q, float("-inf")
+    best, best_q, top = node, parent_q, -inf
     for child in state.children[node]:
         if not state.ready[child]:
             continue
@@ -75,8 +101,8 @@ def _q(knobs: Knobs, state: Statistics, node: int, parent_q: float) -> float:
         given = parent_q if knobs.unjudged is None else knobs.unjudged
         return given if own is None else own
     if knobs.q == "mean":
-        return state.worth[node] / (ONE * (state.returns[node] + knobs.virtual_loss * state.pending[node]))
-    return latest(state.worth[node]) if knobs.q == "last" else state.worth[node] / ONE
+        return state.worth[node] / (state.returns[node] + knobs.virtual_loss * state.pending[node])
+    return state.worth[node]
 
 
 def _by_chance(knobs: Knobs, state: Statistics, tree: Tree, node: int) -> bool:

@@ -44,7 +44,8 @@ def ended(knobs: Knobs, state: Statistics, tree: Tree, attempt: Attempt) -> None
     if ask.replaces is not None:
         refresh(knobs, state, state.node(ask.replaces))
     refresh(knobs, state, place)
-    refresh(knobs, state, state.parent[place])
+    if place != node:
+        refresh(knobs, state, state.parent[place])
 
 
 def _failed(state: Statistics, node: int, *, evaluates: bool) -> int:
@@ -54,7 +55,7 @@ def _failed(state: Statistics, node: int, *, evaluates: bool) -> int:
     elif node not in state.rewrites:
         state.failed[parent] = state.failed.get(parent, 0) + 1
     state.count(node, 1)
-    return node
+    return parent
 
 
 def _complete(knobs: Knobs, state: Statistics, tree: Tree, attempt: Attempt) -> int:
@@ -93,14 +94,14 @@ def _evaluated(knobs: Knobs, state: Statistics, tree: Tree, ask: Ask) -> int:
 
 def _placed(knobs: Knobs, state: Statistics, tree: Tree, attempt: Attempt, node: int) -> int:
     """Return the node at which an attempt that has just ended stands: its own, or a sibling's."""
-    adds, replaces = knobs.adds, tree.asks[attempt.id].replaces
+    replaces = tree.asks[attempt.id].replaces
     if replaces is None:
         state.said[node] = 1
         twin = None if knobs.duplicates == "keep" else _twin(state, tree, attempt, node)
-        return node if twin is None else state.merge(node, twin, latest=False, adds=adds)
+        return node if twin is None else state.merge(node, twin, knobs.fold_returns)
     replaced = state.node(replaces)
     if knobs.statistics == "edge":
-        return state.merge(node, replaced, latest=True, adds=adds)
+        return state.merge(node, replaced, knobs.fold_returns)
     state.retired.add(replaced)
     return node
 
@@ -162,12 +163,11 @@ def _back_up(knobs: Knobs, state: Statistics, tree: Tree, node: int, place: int)
     reward = state.reward[node]
     if reward is None:
         return
-    order = node if knobs.q == "last" else None
     rewards = [reward]
     if knobs.backup == "cumulative":
         path = tree.path(state.ids[node])[-2::-1]
         rewards += [state.reward[state.made_for(i)] or 0.0 for i in path]
-    state.back_up(place, rewards, discount=knobs.discount, order=order, adds=knobs.adds)
+    state.back_up(place, rewards, discount=knobs.discount, fold=knobs.fold_returns, order=node)
 
 
 def _same(one: Attempt, other: Attempt) -> bool:

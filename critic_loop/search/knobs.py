@@ -9,6 +9,7 @@ from pydantic import Field
 
 from critic_loop.core.records import AttemptKind
 from critic_loop.search.scores import Additive, RuleName
+from critic_loop.search.statistics import Fold
 
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
@@ -104,6 +105,6 @@ class Knobs:
             raise ValueError("rollout to the depth and randomness need a limit of depth")
 
     @property
-    def adds(self) -> bool:
-        """Whether returns add up, or one of them counts alone."""
-        return self.q in ("mean", "sum")
+    def fold_returns(self) -> Fold:
+        """How the returns of a node come to its worth."""
+        return "sum" if self.q == "mean" else self.q

@@ -2,7 +2,8 @@
 
 A node is a place in the tree; usually one attempt stands there, several if they say the same or one was
 rewritten. Rows are in the order of asking, node 0 is the root above all attempts. Whatever is kept here is
-a function of *which* records were folded, not of when they came: returns are exact sums in fixed point, and
+a function of *which* records were folded, not of when they came: returns are rounded so that
+their sums are exact, and
 of several attempts at one node the order of asking decides which one stands for it. Knows no score rules and
 no settings but how returns add up.
 """
@@ -10,16 +11,15 @@ no settings but how returns add up.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 from critic_loop.core.errors import SearchError
 
 ROOT = 0
-ONE = 1 << 40
-"""A return of 1, in fixed point: sums of floats would depend on the order of adding."""
-_LATEST = 64
-"""Bits below the order of asking, where the latest return counts."""
+Fold = Literal["sum", "max", "last"]
+"""How the returns of a node come to its worth: added up, the greatest, that of the attempt asked for last."""
+_GRAIN = 1 << 30
 
 
 @dataclass(slots=True)
@@ -40,8 +40,8 @@ class Statistics:
     visits: list[int] = field(default_factory=lambda: [0])
     returns: list[int] = field(default_factory=lambda: [0])
     """How many visits brought a return: an attempt that nobody judged brings none."""
-    worth: list[int] = field(default_factory=lambda: [0])
-    """What the returns came to, in fixed point."""
+    worth: list[float] = field(default_factory=lambda: [0.0])
+    """What the returns came to."""
     pending: list[int] = field(default_factory=lambda: [0])
     """Attempts in flight at or below the node."""
     reward: list[float | None] = field(default_factory=lambda: [None])
@@ -80,6 +80,8 @@ class Statistics:
     """Nodes that are to be rewritten."""
     rethought: set[int] = field(default_factory=set[int])
     """Nodes that have been, or are to be."""
+    latest: dict[int, int] = field(default_factory=dict[int, int])
+    """Where the latest return counts: which attempt brought it, in the order of asking."""
     answers: dict[int, int] = field(default_factory=dict[int, int])
     """From a thought to the answer that was last asked for and has ended."""
 
@@ -108,54 +110,48 @@ class Statistics:
         self.parent.append(parent)
         self.depth.append(self.depth[parent] + 1)
         self.children.append(())
-        for column in (self.visits, self.returns, self.worth, self.pending):
-            column.append(0)
+        self.visits.append(0)
+        self.returns.append(0)
+        self.pending.append(0)
+        self.worth.append(0.0)
         self.reward.append(None)
         for flags in (self.said, self.grown, self.closed, self.wide, self.ready, self.runs):
             flags.append(0)
         self.children[parent] = (*self.children[parent], node)
         if not place:
             self.placeless[parent] = self.placeless.get(parent, 0) + 1
-        pending = self.pending
-        while node >= ROOT:
-            pending[node] += 1
-            node = self.parent[node]
-        return self.row[attempt_id]
+        above, pending, parents = node, self.pending, self.parent
+        while above >= ROOT:
+            pending[above] += 1
+            above = parents[above]
+        return node
 
     def own(self, node: int) -> float | None:
         """Return the node's own reward; a thought's is that of its answer."""
         return self.reward[self.answers.get(node, node)]
 
-    def above(self, node: int) -> Iterator[int]:
-        """Iterate from the node's parent to the root."""
-        node = self.parent[node]
-        while node >= ROOT:
-            yield node
-            node = self.parent[node]
-
     # -- merging -------------------------------------------------------------------------------
 
-    def merge(self, new: int, old: int, *, latest: bool, adds: bool) -> int:
+    def merge(self, new: int, old: int, fold: Fold) -> int:
         """Let two nodes be one; return which one stands for both.
 
-        `new` has just ended and has no children. A rewritten attempt stands for all others (`latest`, for
-        `new` being one), else the one that was asked for first. `adds`: returns add up.
+        `new` has just ended and has no children. A rewritten attempt stands for all others, else the one that
+        was asked for first.
         """
-        keep = new if latest or (old not in self.rewrites and new < old) else old
+        keep = new if new in self.rewrites or (old not in self.rewrites and new < old) else old
         gone = old if keep == new else new
         for node in (gone, *self.merged.pop(gone, ())):
             self.stands[node] = keep
             insort(self.merged.setdefault(keep, []), node)
         if gone == old:
-            self._move(gone, keep, adds=adds)
+            self._move(gone, keep, fold)
         return keep
 
-    def _move(self, gone: int, keep: int, *, adds: bool) -> None:
+    def _move(self, gone: int, keep: int, fold: Fold) -> None:
         for column in (self.visits, self.returns, self.pending):
             column[keep] += column[gone]
             column[gone] = 0
-        both = (self.worth[keep], self.worth[gone])
-        self.worth[keep], self.worth[gone] = sum(both) if adds else max(both), 0
+        self._move_worth(gone, keep, fold)
         for child in self.children[gone]:
             self.parent[child] = keep
         self.children[keep] = tuple(sorted((*self.children[keep], *self.children[gone])))
@@ -174,6 +170,13 @@ class Statistics:
         if gone in self.answers:
             self.answers[keep] = self.answers.pop(gone)
 
+    def _move_worth(self, gone: int, keep: int, fold: Fold) -> None:
+        if fold == "sum":
+            self.worth[keep] += self.worth[gone]
+        else:
+            self._keep(keep, self.worth[gone], self.latest.pop(gone, -1), fold)
+        self.worth[gone] = 0.0
+
     def lock(self, node: int, by: int) -> None:
         """Add `by` to the attempts in flight that rewrite a node."""
         count = self.locked.get(node, 0) + by
@@ -186,29 +189,41 @@ class Statistics:
 
     def count(self, node: int, visit: int) -> None:
         """Add `visit` to the node and all above it, where an attempt has ended (which was in flight)."""
-        self.visits[node] += visit
-        for above in self.above(node):
-            self.visits[above] += visit
-            self.pending[above] -= 1
+        visits, pending, parent = self.visits, self.pending, self.parent
+        visits[node] += visit
+        node = parent[node]
+        while node >= ROOT:
+            visits[node] += visit
+            pending[node] -= 1
+            node = parent[node]
 
-    def back_up(
-        self, node: int, rewards: list[float], *, discount: float, order: int | None, adds: bool
-    ) -> None:
+    def back_up(self, node: int, rewards: list[float], *, discount: float, fold: Fold, order: int) -> None:
         """Add a return to the node and to all above it.
 
         The first of `rewards` is the node's own; each level further up the return is what it was below times
-        `discount`, plus the next of `rewards`, if there are more. `order`: the latest return counts, and this
-        is when it was asked for. `adds`: returns add up; else the greatest counts.
+        `discount`, plus the next of `rewards`, if there are more. `order` says when its attempt was asked for.
         """
-        stamp, total, levels = 0 if order is None else order << _LATEST, 0.0, iter(rewards)
+        returns, worth, parent = self.returns, self.worth, self.parent
+        total, levels = 0.0, iter(rewards)
+        flat, amount = discount == 1.0 and len(rewards) == 1, exact(rewards[0])
         while node >= ROOT:
-            total = next(levels, 0.0) + discount * total
-            amount = round(total * ONE) | stamp
-            self.returns[node] += 1
-            self.worth[node] = self.worth[node] + amount if adds else max(self.worth[node], amount)
-            node = self.parent[node]
+            if not flat:
+                total = next(levels, 0.0) + discount * total
+                amount = exact(total)
+            returns[node] += 1
+            if fold == "sum":
+                worth[node] += amount
+            else:
+                self._keep(node, amount, order, fold)
+            node = parent[node]
+
+    def _keep(self, node: int, amount: float, order: int, fold: Fold) -> None:
+        if fold == "last" and order > self.latest.get(node, -1):
+            self.latest[node], self.worth[node] = order, amount
+        elif fold == "max":
+            self.worth[node] = max(self.worth[node], amount)
 
 
-def latest(worth: int) -> float:
-    """Return the latest return out of a worth in which the order of asking stands above it."""
-    return (worth & ((1 << _LATEST) - 1)) / ONE
+def exact(amount: float) -> float:
+    """Return the nearest multiple of 2^-30: sums of these do not depend on the order of adding, below 2^23."""
+    return round(amount * _GRAIN) / _GRAIN
