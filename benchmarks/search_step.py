@@ -6,8 +6,8 @@
 A generator that costs nothing answers at once, each node has up to four children, rewards are random in [0, 1].
 Our searches go through their protocol, on a tree with asks, attempts and feedback; timed are `ask` and `fold`
 alone, the records are not. The floor is UCT as one would write it by hand, over slotted objects, in the same
-run. Microseconds of CPU a step are the mean over the last tenth of the attempts before each size; the median of the
-repeats is printed. Garbage collection is off while it runs: it would charge the records to the searches.
+run. Microseconds of CPU a step are the mean over the last tenth of the attempts before each size; the median of
+the repeats is printed. Garbage collection is off while it runs: it would charge the records to the searches.
 `--treequest` names a Python that has TreeQuest (StandardMCTS, in place), at the sizes that it reaches.
 """
 

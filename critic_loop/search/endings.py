@@ -44,7 +44,7 @@ def ended(knobs: Knobs, state: Statistics, tree: Tree, attempt: Attempt) -> None
     if ask.replaces is not None:
         refresh(knobs, state, state.node(ask.replaces))
     refresh(knobs, state, place)
-    if place != node:
+    if place != node or node in state.merged:
         refresh(knobs, state, state.parent[place])
 
 
