@@ -2,9 +2,9 @@
 
     python benchmarks/lanes.py [--searches sample mcts] [--lanes 8] [--attempts 128] [--seeds 20] [--json]
 
-A scripted model answers each call after a random, exponentially distributed time of one second on average. The
-ideal gives the same times, in the same order, each to the lane that is free first. 1.0 = no lane ever waited for
-another one. Virtual time takes no real time: what the loop itself computes counts as nothing here.
+A scripted model answers each call after a random, exponentially distributed time of one second on average.
+The ideal gives the same times, in the same order, each to the lane that is free first. 1.0 = no lane ever
+waited for another one. Virtual time takes no real time: what the loop itself computes counts as nothing here.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ async def ended_at(search: str, times_s: list[float], lanes: int) -> float:
     """Run a loop until its search has made an attempt for each of the times; return when it ended."""
     calls = iter(range(len(times_s)))
     waits = iter(times_s)
-    actor = ScriptedModel(lambda request: f"answer {next(calls)}", latency_s=lambda request: next(waits))
+    actor = ScriptedModel(lambda _: f"answer {next(calls)}", latency_s=lambda _: next(waits))
     settings = {"n": len(times_s), **SETTINGS.get(search, {})}
     loop = cl.Loop(
         "best-of-n",

@@ -15,7 +15,7 @@ _PRIORS = ("puct", "var_puct")
 def asked(knobs: Knobs, state: Statistics, ask: Ask) -> None:
     """Take in that an attempt was asked for: it is in flight, and takes a place."""
     parent = state.node(ask.parents[0]) if ask.parents else ROOT
-    evaluates = knobs.kind == "thought" and ask.kind != "thought"
+    evaluates = knobs.moves == "thought" and ask.kind != "thought"
     node = state.add(ask.attempt, parent, place=not evaluates and ask.replaces is None)
     state.tips.discard(parent)
     if ask.replaces is not None:
@@ -34,7 +34,7 @@ def ended(knobs: Knobs, state: Statistics, tree: Tree, attempt: Attempt) -> None
     state.pending[node] -= 1
     if ask.replaces is not None:
         state.lock(state.node(ask.replaces), -1)
-    evaluates = knobs.kind == "thought" and ask.kind != "thought"
+    evaluates = knobs.moves == "thought" and ask.kind != "thought"
     if attempt.status == "failed":
         place = _failed(state, node, evaluates=evaluates)
     elif evaluates:
@@ -60,7 +60,7 @@ def _failed(state: Statistics, node: int, *, evaluates: bool) -> int:
 
 def _complete(knobs: Knobs, state: Statistics, tree: Tree, attempt: Attempt) -> int:
     node, value = state.made_for(attempt.id), value_of(tree, attempt.id)
-    thought = knobs.kind == "thought"
+    thought = knobs.moves == "thought"
     if value.opinion is not None and knobs.rule in _PRIORS and node not in state.rewrites:
         state.prior[node] = value.opinion
     state.reward[node] = None if thought else _reward(knobs, value)
@@ -117,7 +117,7 @@ def _twin(state: Statistics, tree: Tree, attempt: Attempt, node: int) -> int | N
 def _closes(knobs: Knobs, state: Statistics, tree: Tree, attempt: Attempt, node: int) -> bool:
     if knobs.depth is not None and state.depth[node] >= knobs.depth:
         return True
-    if knobs.kind in LINES and attempt.answer is not None:
+    if knobs.moves in LINES and not _unended(attempt):
         return True
     return knobs.prune_from is not None and _prunes(state, tree, node, knobs.prune_from)
 
@@ -132,12 +132,13 @@ def _prunes(state: Statistics, tree: Tree, node: int, depth: int) -> bool:
 
 
 def _goes_on_from(knobs: Knobs, state: Statistics, attempt: Attempt, node: int) -> bool:
-    if knobs.kind == "thought":
+    if knobs.moves == "thought":
         return True
     if knobs.rollout == "never" or (knobs.depth is not None and state.depth[node] >= knobs.depth):
         return False
-    unended = knobs.kind in LINES and attempt.answer is None
-    return unended or (knobs.rollout == "depth" and knobs.kind not in LINES)
+    return (knobs.moves in LINES and _unended(attempt)) or (
+        knobs.rollout == "depth" and knobs.moves not in LINES
+    )
 
 
 def _rejects(knobs: Knobs, state: Statistics, node: int, place: int, value: Value) -> bool:
@@ -168,6 +169,10 @@ def _back_up(knobs: Knobs, state: Statistics, tree: Tree, node: int, place: int)
         path = tree.path(state.ids[node])[-2::-1]
         rewards += [state.reward[state.made_for(i)] or 0.0 for i in path]
     state.back_up(place, rewards, discount=knobs.discount, fold=knobs.fold_returns, order=node)
+
+
+def _unended(attempt: Attempt) -> bool:
+    return attempt.kind in LINES and attempt.answer is None
 
 
 def _same(one: Attempt, other: Attempt) -> bool:

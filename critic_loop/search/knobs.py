@@ -26,9 +26,9 @@ class Knobs:
 
     n: Count = 32
     """Attempts to ask for at most, failed ones and each step counted."""
-    kind: AttemptKind = "answer"
-    """`answer`: a child revises its parent. `step`, `action`: an attempt is one step of an answer, and only one
-    that has an answer ends it. `thought`: children are thoughts, each evaluated by an answer below it."""
+    moves: AttemptKind = "answer"
+    """`answer`: a child revises its parent. `step`, `action`: an attempt is one step of an answer, until one
+    ends it. `thought`: children are thoughts, each evaluated by an answer below it."""
     agent: str = "actor"
     """Who makes the attempts."""
     answerer: str = "actor"

@@ -65,15 +65,15 @@ class Mcts(Knobs):
 
     def _go_on(self, state: Statistics, node: int) -> Move:
         parents = (state.ids[node],)
-        if self.kind == "thought":
+        if self.moves == "thought":
             return Move(parents=parents, agent=self.answerer)
-        return Move(parents=parents, kind=self.kind, agent=self.agent)
+        return Move(parents=parents, kind=self.moves, agent=self.agent)
 
     def _rewrite(self, state: Statistics, tree: Tree, node: int) -> Move:
         attempt = state.ids[node]
         return Move(
             parents=tree.asks[attempt].parents,
-            kind=self.kind,
+            kind=self.moves,
             agent=self.agent,
             replaces=attempt,
             shows=(attempt, *self._answer(state, node)),
@@ -83,7 +83,7 @@ class Mcts(Knobs):
         free = min(self.batch, self.n - state.asked, places(self, state, node))
         return Move(
             parents=() if node == ROOT else (state.ids[node],),
-            kind=self.kind,
+            kind=self.moves,
             agent=self.agent,
             samples=free,
             shows=(*self._answer(state, node), *self._hindsight(state, node)),

@@ -38,9 +38,9 @@ class TestSampleInBatches(SearchContract):
 MCTS = {
     "revisions": {},
     "duplicates kept": {"duplicates": "keep", "rule": "edge_ucb", "depth": 3, "randomness": 0.8},
-    "steps": {"kind": "step", "depth": 4, "rethink": 1, "statistics": "edge", "q": "last"},
+    "steps": {"moves": "step", "depth": 4, "rethink": 1, "statistics": "edge", "q": "last"},
     "rethink-mcts": {
-        "kind": "thought", "rule": "var_puct", "q": "max", "rethink": 2, "statistics": "edge",
+        "moves": "thought", "rule": "var_puct", "q": "max", "rethink": 2, "statistics": "edge",
         "discount": 0.9, "visits_from": 1, "opinion": 0.2,
     },
     "prompt-agent": {

@@ -18,7 +18,7 @@ samples = st.builds(Sample, n=small, batch=st.integers(1, 3))
 trees = st.builds(
     Mcts,
     n=st.integers(1, 24),
-    kind=st.sampled_from(["answer", "step", "thought"]),
+    moves=st.sampled_from(["answer", "step", "thought"]),
     rule=st.sampled_from(["ucb1", "var_puct", "prompt_uct", "additive"]),
     q=st.sampled_from(["mean", "max", "sum", "last"]),
     backup=st.sampled_from(["discounted", "cumulative"]),

@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 PLAYED = {
     "two-bandits": (bandit(0.2, 0.8), Mcts(n=24, roots=2, width=3)),
     "two-bandits-puct": (bandit(0.2, 0.8), Mcts(n=24, roots=2, rule="puct", q="max", discount=0.9)),
-    "two-steps": (two_steps(), Mcts(n=8, kind="step", width=2)),
+    "two-steps": (two_steps(), Mcts(n=8, moves="step", width=2)),
     "deceptive": (deceptive(), Mcts(n=32, roots=2, width=3, c=0.5)),
     "deceptive-sum-of-terms": (deceptive(), Mcts(n=32, roots=2, rule="additive")),
 }

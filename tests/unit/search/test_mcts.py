@@ -57,7 +57,7 @@ def test_greed_is_deceived_and_exploration_is_not():
 
 
 def test_steps_go_on_until_an_answer_ends_and_stay_in_the_tree():
-    tree, state = two_steps().play(Mcts(n=8, kind="step", width=2))
+    tree, state = two_steps().play(Mcts(n=8, moves="step", width=2))
     texts = [World.path(tree, i) for i in tree.asks]
     assert texts[:2] == [("0",), ("0", "2")], "the first simulation goes on from its step"
     assert ("1", "3") in texts
@@ -67,7 +67,7 @@ def test_steps_go_on_until_an_answer_ends_and_stay_in_the_tree():
 
 
 def test_a_simulation_that_is_not_to_go_on_judges_steps_by_themselves():
-    tree, state = two_steps().play(Mcts(n=5, kind="step", width=3, rollout="never"))
+    tree, state = two_steps().play(Mcts(n=5, moves="step", width=3, rollout="never"))
     assert tree.roots == ("w.1", "w.2", "w.3")
     assert state.visits[0] == 5
 
@@ -251,7 +251,7 @@ def test_on_edges_a_rewritten_attempt_takes_over_the_returns(grown, statistics, 
 
 
 def test_thoughts_are_evaluated_by_an_answer_each_and_rewritten_if_it_fails(grown):
-    search = Mcts(kind="thought", rethink=1, width=1, answerer="coder")
+    search = Mcts(moves="thought", rethink=1, width=1, answerer="coder")
     assert next_move(search, grown) == Move(kind="thought")
     thought = grown.attempt(kind="thought", answer="sort")
     assert next_move(search, grown) == Move(parents=(thought,), agent="coder")
@@ -306,7 +306,7 @@ def test_unknown_attempts_are_refused(grown):
         ({"additive": {"explore": -1}}, r"setting 'additive\.explore': "),
         ({"width": None}, "without a width, widening must be set"),
         ({"rollout": "depth"}, "need a limit of depth"),
-        ({"gamma": 0.9}, "has no setting 'gamma'; it has n, kind"),
+        ({"gamma": 0.9}, "has no setting 'gamma'; it has n, moves"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):
