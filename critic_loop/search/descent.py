@@ -33,43 +33,50 @@ def leaf(knobs: Knobs, state: Statistics, tree: Tree) -> int:
 
 def _by_rule(knobs: Knobs, state: Statistics) -> Best:
     """Return what takes the child of highest score. It runs at each level: names are bound once."""
-    rule, loss, least, prior = RULES[knobs.rule], knobs.virtual_loss, knobs.min_visits, state.prior
-    c, base, under_root = rule.c if knobs.c is None else knobs.c, knobs.base, rule.share is over_root
-    visits, pending, ready, children = state.visits, state.pending, state.ready, state.children
-    returns, worth, mean, weight_of, share = (
-        state.returns,
-        state.worth,
-        knobs.q == "mean",
-        rule.weight,
-        rule.share,
-    )
-    of_tree, more = knobs.log == "tree", knobs.visits_from + (knobs.log == "parent+1")
+    rule, loss, more = RULES[knobs.rule], knobs.virtual_loss, knobs.visits_from + (knobs.log == "parent+1")
+    c, base, of_tree = rule.c if knobs.c is None else knobs.c, knobs.base, knobs.log == "tree"
+    visits, pending, weight_of = state.visits, state.pending, rule.weight
+    plain = knobs.q == "mean" and rule.share is over_root and not knobs.min_visits
 
     def best(node: int, parent_q: float) -> tuple[int, float]:
         of = ROOT if of_tree else node
         weight = weight_of(visits[of] + loss * pending[of] + more, c, base)
-        found, found_q, top = node, parent_q, -inf
-        for child in children[node]:
-            if not ready[child]:
-                continue
-            n, count, flying = visits[child], returns[child], pending[child]
-            if flying:
-                n += loss * flying
-            if mean and count:
-                q = worth[child] / (count + loss * flying if flying else count)
-            else:
-                q = _q(knobs, state, child, parent_q)
-            if n < least:
-                score = _FIRST - n
-            elif under_root and n:
-                score = q + weight / sqrt(n)
-            else:
-                score = q + weight * share(n, prior.get(child, 1.0))
-            if score > top:
-                found, found_q, top = child, q, score
-        return found, found_q
+        if plain and not pending[node]:
+            try:
+                return _best_plain(state, node, weight)
+            except ZeroDivisionError:
+                pass  # a child that was not visited or not judged
+        return _best(knobs, state, node, parent_q, weight)
 
     return best
+
+
+def _best_plain(state: Statistics, node: int, weight: float) -> tuple[int, float]:
+    """Do what `_best` does where nothing flies, all are judged, Q is the mean and 1/sqrt(n) the share."""
+    ready, visits, returns, worth = state.ready, state.visits, state.returns, state.worth
+    best, top = node, -inf
+    for child in state.children[node]:
+        if ready[child]:
+            score = worth[child] / returns[child] + weight / sqrt(visits[child])
+            if score > top:
+                best, top = child, score
+    return best, worth[best] / returns[best]
+
+
+def _best(knobs: Knobs, state: Statistics, node: int, parent_q: float, weight: float) -> tuple[int, float]:
+    share, best, best_q, top = RULES[knobs.rule].share, node, parent_q, -inf
+    for child in state.children[node]:
+        if not state.ready[child]:
+            continue
+        n, q = (
+            state.visits[child] + knobs.virtual_loss * state.pending[child],
+            _q(knobs, state, child, parent_q),
+        )
+        prior = state.prior.get(child, 1.0)
+        score = _FIRST - n if n < knobs.min_visits else q + weight * share(n, prior)
+        if score > top:
+            best, best_q, top = child, q, score
+    return best, best_q
 
 
 def _by_sum(knobs: Knobs, state: Statistics) -> Best:

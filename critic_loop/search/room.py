@@ -9,8 +9,9 @@ from critic_loop.search.statistics import ROOT, Statistics
 def refresh(knobs: Knobs, state: Statistics, node: int) -> None:
     """Note whether a child may be asked for at the node and those above it, as far as that changed."""
     while node >= ROOT:
-        wide = _live(state, node) and places(knobs, state, node) > 0
-        ready = wide or (_live(state, node) and any(state.ready[c] for c in state.children[node]))
+        live = _live(state, node)
+        wide = live and places(knobs, state, node) > 0
+        ready = wide or (live and _any(state.ready, state.children[node]))
         if knobs.widening is None and (state.wide[node], state.ready[node]) == (wide, ready):
             return
         state.wide[node], state.ready[node] = wide, ready
@@ -20,6 +21,13 @@ def refresh(knobs: Knobs, state: Statistics, node: int) -> None:
 def _live(state: Statistics, node: int) -> bool:
     busy = node in state.locked or node in state.again or node in state.retired
     return bool(state.grown[node]) and not busy
+
+
+def _any(flags: bytearray, nodes: tuple[int, ...]) -> bool:
+    for node in nodes:  # noqa: SIM110  # a generator costs more than what it walks over
+        if flags[node]:
+            return True
+    return False
 
 
 def places(knobs: Knobs, state: Statistics, node: int) -> int:

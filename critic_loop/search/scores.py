@@ -68,7 +68,7 @@ def by_root_of_next(n: float, c: float, base: float) -> float:  # noqa: ARG001
 
 def by_root_never_0(n: float, c: float, base: float) -> float:  # noqa: ARG001
     """Return c sqrt(ln N), or a little more than 0: an unvisited child comes first even at N = 1."""
-    return max(c * sqrt(ln(n)), _LEAST)
+    return c * sqrt(log(n)) if n > 1 and c > 0 else _LEAST
 
 
 def by_root_of_twice(n: float, c: float, base: float) -> float:  # noqa: ARG001

@@ -197,6 +197,14 @@ class Statistics:
             pending[node] -= 1
             node = parent[node]
 
+    def gain(self, node: int, amount: float) -> None:
+        """Add a return to the node and to all above it, which is the same for all and adds up."""
+        returns, worth, parent = self.returns, self.worth, self.parent
+        while node >= ROOT:
+            returns[node] += 1
+            worth[node] += amount
+            node = parent[node]
+
     def back_up(self, node: int, rewards: list[float], *, discount: float, fold: Fold, order: int) -> None:
         """Add a return to the node and to all above it.
 
@@ -204,12 +212,13 @@ class Statistics:
         `discount`, plus the next of `rewards`, if there are more. `order` says when its attempt was asked for.
         """
         returns, worth, parent = self.returns, self.worth, self.parent
+        if fold == "sum" and discount == 1.0 and len(rewards) == 1:
+            self.gain(node, exact(rewards[0]))
+            return
         total, levels = 0.0, iter(rewards)
-        flat, amount = discount == 1.0 and len(rewards) == 1, exact(rewards[0])
         while node >= ROOT:
-            if not flat:
-                total = next(levels, 0.0) + discount * total
-                amount = exact(total)
+            total = next(levels, 0.0) + discount * total
+            amount = exact(total)
             returns[node] += 1
             if fold == "sum":
                 worth[node] += amount
