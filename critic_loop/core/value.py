@@ -59,8 +59,8 @@ def value_of(tree: Tree, attempt_id: str) -> Value:
     judgements = tree.judgements(attempt_id)
     if not judgements:
         return NOT_JUDGED
-    verified, evidence = _tally([f for f in judgements if f.source in EVIDENCE])
-    accepted, opinion = _tally([f for f in judgements if f.source not in EVIDENCE])
+    verified, evidence = _tally(judgements, evidence=True)
+    accepted, opinion = _tally(judgements, evidence=False)
     return Value(verified=verified, evidence=evidence, accepted=accepted, opinion=opinion)
 
 
@@ -115,12 +115,12 @@ def beats(tree: Tree, challenger: str, holder: str) -> bool:
     return mine > theirs if judged is None else judged > 0.5
 
 
-def _tally(judgements: list[Feedback]) -> tuple[bool | None, float | None]:
+def _tally(judgements: tuple[Feedback, ...], *, evidence: bool) -> tuple[bool | None, float | None]:
     """Return whether all that gave a verdict passed it, and the mean of the scores; None = nobody did."""
     passed: bool | None = None
     scores: list[float] = []
     for judgement in judgements:
-        if judgement.verdict is Verdict.ABSTAIN:
+        if (judgement.source in EVIDENCE) is not evidence or judgement.verdict is Verdict.ABSTAIN:
             continue
         if judgement.verdict is not None:
             passed = judgement.verdict is Verdict.PASS and passed is not False

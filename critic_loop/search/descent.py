@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from math import inf, sqrt
 
 from critic_loop.core.tree import Tree
 from critic_loop.search.knobs import Knobs
-from critic_loop.search.scores import RULES, Seen, chance_of_random, over_root
+from critic_loop.search.scores import RULES, Seen, chance_of_random
 from critic_loop.search.statistics import ROOT, Statistics
-
-Best = Callable[[int, float], tuple[int, float]]
-"""From a node and its Q to the child to go down to and that one's Q."""
 
 _FIRST = 1e9
 """Above any score: children that have not had their least visits."""
@@ -20,67 +16,54 @@ _FIRST = 1e9
 
 def leaf(knobs: Knobs, state: Statistics, tree: Tree) -> int:
     """Return the node at which the next child is to be asked for; one is ready. O(depth * width)."""
-    best = _by_sum(knobs, state) if knobs.rule == "additive" else _by_rule(knobs, state)
     node, q, wide = ROOT, 0.5, state.wide
     while not wide[node]:
         if knobs.randomness is not None and _by_chance(knobs, state, tree, node):
             ready = [c for c in state.children[node] if state.ready[c]]
             node = ready[_draw(state, tree, node, "child").randrange(len(ready))]
+        elif knobs.rule == "additive":
+            node, q = _best_sum(knobs, state, node, q)
+        elif knobs.plain and not state.pending[node]:
+            node, q = _down_plainly(knobs, state, node, q)
         else:
-            node, q = best(node, q)
+            node, q = _best(knobs, state, node, q)
     return node
 
 
-def _by_rule(knobs: Knobs, state: Statistics) -> Best:
-    """Return what takes the child of highest score. It runs at each level: names are bound once."""
-    rule, loss, more = RULES[knobs.rule], knobs.virtual_loss, knobs.visits_from + (knobs.log == "parent+1")
-    c, base, of_tree = rule.c if knobs.c is None else knobs.c, knobs.base, knobs.log == "tree"
-    visits, pending, weight_of = state.visits, state.pending, rule.weight
-    plain = knobs.q == "mean" and rule.share is over_root and not knobs.min_visits
+def _down_plainly(knobs: Knobs, state: Statistics, node: int, q: float) -> tuple[int, float]:
+    """Do what `_best` does, level by level, where nothing is in flight and the rule is the plain one.
 
-    def best(node: int, parent_q: float) -> tuple[int, float]:
-        of = ROOT if of_tree else node
-        weight = weight_of(visits[of] + loss * pending[of] + more, c, base)
-        if plain and not pending[node]:
-            try:
-                return _best_plain(state, node, weight)
-            except ZeroDivisionError:
-                pass  # a child that was not visited or not judged
-        return _best(knobs, state, node, parent_q, weight)
-
-    return best
-
-
-def _best_plain(state: Statistics, node: int, weight: float) -> tuple[int, float]:
-    """Do what `_best` does where nothing flies, all are judged, Q is the mean and 1/sqrt(n) the share."""
-    ready, visits, returns, worth = state.ready, state.visits, state.returns, state.worth
-    best, top = node, -inf
-    for child in state.children[node]:
-        if ready[child]:
-            score = worth[child] / returns[child] + weight / sqrt(visits[child])
-            if score > top:
-                best, top = child, score
-    return best, worth[best] / returns[best]
+    Most of the time of a search is spent here. Ends early where a child was not visited or not judged.
+    """
+    children, wide, ready, visits = state.children, state.wide, state.ready, state.visits
+    returns, worth, weight_of, c = state.returns, state.worth, knobs.weight_of, knobs.constant
+    while not wide[node]:
+        weight, top, best = weight_of(visits[node] + knobs.visits_from, c, 0.0), -inf, node
+        for child in children[node]:
+            if ready[child]:
+                if not returns[child]:
+                    return _best(knobs, state, node, q)
+                score = worth[child] / returns[child] + weight / sqrt(visits[child])
+                if score > top:
+                    best, top = child, score
+        node, q = best, worth[best] / returns[best]
+    return node, q
 
 
-def _best(knobs: Knobs, state: Statistics, node: int, parent_q: float, weight: float) -> tuple[int, float]:
-    share, best, best_q, top = RULES[knobs.rule].share, node, parent_q, -inf
+def _best(knobs: Knobs, state: Statistics, node: int, parent_q: float) -> tuple[int, float]:
+    of, loss, share = ROOT if knobs.log == "tree" else node, knobs.virtual_loss, RULES[knobs.rule].share
+    seen = state.visits[of] + loss * state.pending[of] + knobs.visits_from + (knobs.log == "parent+1")
+    weight = knobs.weight_of(seen, knobs.constant, knobs.base)
+    best, best_q, top = node, parent_q, -inf
     for child in state.children[node]:
         if not state.ready[child]:
             continue
-        n, q = (
-            state.visits[child] + knobs.virtual_loss * state.pending[child],
-            _q(knobs, state, child, parent_q),
-        )
+        n, q = state.visits[child] + loss * state.pending[child], _q(knobs, state, child, parent_q)
         prior = state.prior.get(child, 1.0)
         score = _FIRST - n if n < knobs.min_visits else q + weight * share(n, prior)
         if score > top:
             best, best_q, top = child, q, score
     return best, best_q
-
-
-def _by_sum(knobs: Knobs, state: Statistics) -> Best:
-    return lambda node, parent_q: _best_sum(knobs, state, node, parent_q)
 
 
 def _best_sum(knobs: Knobs, state: Statistics, node: int, parent_q: float) -> tuple[int, float]:

@@ -7,7 +7,7 @@ from critic_loop.core.tree import Tree
 from critic_loop.core.value import Value, value_of
 from critic_loop.search.knobs import LINES, Knobs
 from critic_loop.search.room import refresh
-from critic_loop.search.statistics import ROOT, Statistics
+from critic_loop.search.statistics import ROOT, Statistics, exact
 
 _PRIORS = ("puct", "var_puct")
 
@@ -73,9 +73,12 @@ def _complete(knobs: Knobs, state: Statistics, tree: Tree, attempt: Attempt) -> 
     if goes_on:
         state.runs[place] = 1
         state.tips.add(place)
-    state.count(place, not goes_on)
-    if not thought and (knobs.returns == "judged" or not unended):
-        _back_up(knobs, state, tree, node, place)
+    reward = state.reward[node] if knobs.returns == "judged" or not unended else None
+    if reward is not None and knobs.flat:
+        state.count(place, not goes_on, exact(reward))
+    else:
+        state.count(place, not goes_on)
+        _back_up(knobs, state, tree, node, place, reward)
     return place
 
 
@@ -88,7 +91,7 @@ def _evaluated(knobs: Knobs, state: Statistics, tree: Tree, ask: Ask) -> int:
     state.answers[place] = max(node, state.answers.get(place, 0))
     _rejects(knobs, state, thought, place, value)
     state.count(node, 1)
-    _back_up(knobs, state, tree, thought, place)
+    _back_up(knobs, state, tree, thought, place, state.reward[thought])
     return place
 
 
@@ -160,8 +163,7 @@ def _reward(knobs: Knobs, value: Value) -> float | None:
     return (1 - knobs.opinion) * score + knobs.opinion * opinion * (value.verified is True)
 
 
-def _back_up(knobs: Knobs, state: Statistics, tree: Tree, node: int, place: int) -> None:
-    reward = state.reward[node]
+def _back_up(knobs: Knobs, state: Statistics, tree: Tree, node: int, place: int, reward: float | None) -> None:
     if reward is None:
         return
     rewards = [reward]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from critic_loop.core.records import AttemptKind
-from critic_loop.search.scores import Additive, RuleName
+from critic_loop.search.scores import RULES, Additive, RuleName, Weigh
 from critic_loop.search.statistics import Fold
 
 Count = Annotated[int, Field(ge=1)]
@@ -104,7 +105,28 @@ class Knobs:
         if self.depth is None and (self.rollout == "depth" or self.randomness is not None):
             raise ValueError("rollout to the depth and randomness need a limit of depth")
 
-    @property
+    @cached_property
+    def weight_of(self) -> Weigh:
+        """The rule's weight of a parent."""
+        return RULES[self.rule].weight
+
+    @cached_property
+    def constant(self) -> float:
+        """The exploration constant."""
+        return RULES[self.rule].c if self.c is None else self.c
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether a child's score is its mean return and a share of 1/sqrt(n), and nothing else."""
+        under_root = self.rule in ("ucb1", "edge_ucb")
+        return under_root and self.q == "mean" and self.log == "parent" and not self.min_visits
+
+    @cached_property
+    def flat(self) -> bool:
+        """Whether a return is the same for all nodes above, and adds up."""
+        return self.q in ("mean", "sum") and self.discount == 1.0 and self.backup == "discounted"
+
+    @cached_property
     def fold_returns(self) -> Fold:
         """How the returns of a node come to its worth."""
         return "sum" if self.q == "mean" else self.q

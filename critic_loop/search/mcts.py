@@ -80,7 +80,7 @@ class Mcts(Knobs):
         )
 
     def _expand(self, state: Statistics, node: int) -> Move:
-        free = min(self.batch, self.n - state.asked, places(self, state, node))
+        free = 1 if self.batch == 1 else min(self.batch, self.n - state.asked, places(self, state, node))
         return Move(
             parents=() if node == ROOT else (state.ids[node],),
             kind=self.moves,

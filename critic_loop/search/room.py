@@ -16,11 +16,15 @@ def refresh(knobs: Knobs, state: Statistics, node: int) -> None:
             return
         state.wide[node], state.ready[node] = wide, ready
         node = state.parent[node]
+        if ready and node >= ROOT and state.ready[node] and knobs.widening is None:
+            return
 
 
 def _live(state: Statistics, node: int) -> bool:
-    busy = node in state.locked or node in state.again or node in state.retired
-    return bool(state.grown[node]) and not busy
+    if state.locked or state.again or state.retired:
+        busy = node in state.locked or node in state.again or node in state.retired
+        return bool(state.grown[node]) and not busy
+    return bool(state.grown[node])
 
 
 def _any(flags: bytearray, nodes: tuple[int, ...]) -> bool:

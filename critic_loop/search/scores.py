@@ -18,6 +18,9 @@ RuleName = Literal["ucb1", "uct", "puct", "var_puct", "prompt_uct", "edge_ucb", 
 Share = Callable[[float, float], float]
 """From a child's visits and its prior in [0, 1] to its share of the parent's weight."""
 
+Weigh = Callable[[float, float, float], float]
+"""From a parent's visits, c and base to the weight of its children's shares."""
+
 _LEAST = 1e-12
 """Keeps `0 * inf` from becoming nan where an unvisited child must come first."""
 
@@ -25,7 +28,7 @@ _LEAST = 1e-12
 class Rule(NamedTuple):
     """`Q + weight(visits of the parent, c, base) * share(visits of the child, prior)`."""
 
-    weight: Callable[[float, float, float], float]
+    weight: Weigh
     share: Share
     c: float
     """The exploration constant that stands where a search names none."""

@@ -187,22 +187,25 @@ class Statistics:
 
     # -- backing up ----------------------------------------------------------------------------
 
-    def count(self, node: int, visit: int) -> None:
-        """Add `visit` to the node and all above it, where an attempt has ended (which was in flight)."""
-        visits, pending, parent = self.visits, self.pending, self.parent
-        visits[node] += visit
-        node = parent[node]
+    def count(self, node: int, visit: int, gained: float | None = None) -> None:
+        """Add `visit` to the node and all above it, where an attempt has ended (which was in flight).
+
+        `gained`: a return that is the same for all of them and adds up; `back_up` is for others.
+        """
+        visits, pending, parent, worth, returns = (
+            self.visits,
+            self.pending,
+            self.parent,
+            self.worth,
+            self.returns,
+        )
+        pending[node] += 1  # it was taken off this one before
         while node >= ROOT:
             visits[node] += visit
             pending[node] -= 1
-            node = parent[node]
-
-    def gain(self, node: int, amount: float) -> None:
-        """Add a return to the node and to all above it, which is the same for all and adds up."""
-        returns, worth, parent = self.returns, self.worth, self.parent
-        while node >= ROOT:
-            returns[node] += 1
-            worth[node] += amount
+            if gained is not None:
+                returns[node] += 1
+                worth[node] += gained
             node = parent[node]
 
     def back_up(self, node: int, rewards: list[float], *, discount: float, fold: Fold, order: int) -> None:
@@ -212,9 +215,6 @@ class Statistics:
         `discount`, plus the next of `rewards`, if there are more. `order` says when its attempt was asked for.
         """
         returns, worth, parent = self.returns, self.worth, self.parent
-        if fold == "sum" and discount == 1.0 and len(rewards) == 1:
-            self.gain(node, exact(rewards[0]))
-            return
         total, levels = 0.0, iter(rewards)
         while node >= ROOT:
             total = next(levels, 0.0) + discount * total
