@@ -66,9 +66,10 @@ def _complete(knobs: Knobs, state: Statistics, tree: Tree, attempt: Attempt) -> 
     state.reward[node] = None if thought else _reward(knobs, value)
     place = _placed(knobs, state, tree, attempt, node)
     state.grown[place] = not thought or (state.grown[place] and node not in state.rewrites)
-    state.closed[place] |= _closes(knobs, state, tree, attempt, node)
-    again = not thought and _rejects(knobs, state, node, place, value)
-    unended = not again and _goes_on_from(knobs, state, attempt, node)
+    if knobs.closes:
+        state.closed[place] |= _closes(knobs, state, tree, attempt, node)
+    again = knobs.rethink > 0 and not thought and _rejects(knobs, state, node, place, value)
+    unended = knobs.goes_on and not again and _goes_on_from(knobs, state, attempt, node)
     goes_on = unended and (node in state.rewrites or not state.runs[place])
     if goes_on:
         state.runs[place] = 1

@@ -122,6 +122,16 @@ class Knobs:
         return under_root and self.q == "mean" and self.log == "parent" and not self.min_visits
 
     @cached_property
+    def closes(self) -> bool:
+        """Whether there are attempts that get no children."""
+        return self.depth is not None or self.prune_from is not None or self.moves in LINES
+
+    @cached_property
+    def goes_on(self) -> bool:
+        """Whether simulations go on from attempts."""
+        return self.moves == "thought" or self.moves in LINES or self.rollout == "depth"
+
+    @cached_property
     def flat(self) -> bool:
         """Whether a return is the same for all nodes above, and adds up."""
         return self.q in ("mean", "sum") and self.discount == 1.0 and self.backup == "discounted"

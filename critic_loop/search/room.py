@@ -38,9 +38,11 @@ def places(knobs: Knobs, state: Statistics, node: int) -> int:
     """Return how many more children may be asked for."""
     if state.closed[node]:
         return 0
-    failed = state.failed.get(node, 0)
-    free = failed if node == ROOT else min(failed, knobs.failures)
-    taken = len(state.children[node]) - state.placeless.get(node, 0) - free
+    taken = len(state.children[node])
+    if node in state.placeless:
+        taken -= state.placeless[node]
+    if node in state.failed:
+        taken -= state.failed[node] if node == ROOT else min(state.failed[node], knobs.failures)
     return _allowed(knobs, state, node) - taken
 
 
