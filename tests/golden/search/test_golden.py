@@ -1,4 +1,4 @@
-"""Whole searches in worlds with known answers, attempt by attempt. To write the files anew: WRITE=1."""
+"""Whole searches in worlds with known answers, attempt by attempt. UPDATE_GOLDEN=1 writes the files anew."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def test_the_search_goes_as_it_went(name):
     world, search = PLAYED[name]
     written = text_of(outline(*world.play(search)))
     path = HERE / f"{name}.json"
-    if os.environ.get("WRITE"):
+    if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(written, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == written
 
@@ -49,6 +49,6 @@ def test_contested_trees_go_as_they_went():
     drive = Drive(Mcts(n=30, width=2, rethink=1), seed=3, lanes=4).run()
     rows = [[a.id, list(a.parents), a.replaces, a.status, a.answer] for a in drive.tree]
     path = HERE / "contested.json"
-    if os.environ.get("WRITE"):
+    if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(text_of(rows), encoding="utf-8")
     assert path.read_text(encoding="utf-8") == text_of(rows)
