@@ -54,7 +54,7 @@ OTHERS = (Level(size=3), Level(size=5, targets=(10, 99)), Level(size=5, targets=
 """Puzzles that are only trained on: they stand between the levels."""
 
 NEAR, FAR = Level(size=5, targets=(100, 300)), Level(size=5, targets=(200, 500))
-"""Five numbers of at most 10. The numbers 11 and 12 of `HARD` are never trained on."""
+"""Five numbers, with targets below most of those of `HARD`; above 500 none is trained on."""
 
 _LINE_WORDS = {True: REACHABLE, False: DEAD_END, None: WRONG}
 

@@ -234,7 +234,7 @@ class Level:
 
 
 EASY = Level(size=4)
-HARD = Level(size=5, max_number=12, targets=(100, 300))
+HARD = Level(size=5, targets=(450, 600))
 LEVELS = {"easy": EASY, "hard": HARD}
 
 

@@ -10,11 +10,26 @@ from types import ModuleType
 
 from critic_loop.search.base import FunctionSearch, SearchFn, search
 from critic_loop.search.build import SEARCHES, build
+from critic_loop.search.knobs import Knobs
+from critic_loop.search.mcts import Mcts
 from critic_loop.search.nest import Nest
 from critic_loop.search.refine import Refine
 from critic_loop.search.sample import Sample
+from critic_loop.search.scores import Additive
 
-__all__ = ["SEARCHES", "FunctionSearch", "Nest", "Refine", "Sample", "SearchFn", "build", "search"]
+__all__ = [
+    "SEARCHES",
+    "Additive",
+    "FunctionSearch",
+    "Knobs",
+    "Mcts",
+    "Nest",
+    "Refine",
+    "Sample",
+    "SearchFn",
+    "build",
+    "search",
+]
 
 
 class _CallableModule(ModuleType):

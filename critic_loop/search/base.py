@@ -30,10 +30,13 @@ def require_known(tree: Tree, record: Ask | Attempt) -> None:
     Raises:
         SearchError: its id is unknown.
     """
-    ids = (record.attempt, *record.parents) if isinstance(record, Ask) else (record.id,)
-    for attempt_id in ids:
-        if attempt_id not in tree.asks:
-            raise SearchError(f"attempt {attempt_id!r} is unknown to tree {tree.id!r}.")
+    attempt_id = record.attempt if isinstance(record, Ask) else record.id
+    if attempt_id not in tree.asks:
+        raise SearchError(f"attempt {attempt_id!r} is unknown to tree {tree.id!r}.")
+    if isinstance(record, Ask):
+        for parent in record.parents:
+            if parent not in tree.asks:
+                raise SearchError(f"attempt {parent!r} is unknown to tree {tree.id!r}.")
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ from critic_loop.core import plugins
 from critic_loop.core.errors import ConfigError, boundary
 from critic_loop.core.protocols import AnySearch
 from critic_loop.search.base import FunctionSearch, SearchFn, search
+from critic_loop.search.mcts import Mcts
 from critic_loop.search.nest import Nest
 from critic_loop.search.prospect import Prospect
 from critic_loop.search.refine import Refine
 from critic_loop.search.sample import Sample
 
-SEARCHES: dict[str, type[Any]] = {"prospect": Prospect, "refine": Refine, "sample": Sample}
+SEARCHES: dict[str, type[Any]] = {"mcts": Mcts, "prospect": Prospect, "refine": Refine, "sample": Sample}
 GROUP = "critic_loop.searches"
 
 

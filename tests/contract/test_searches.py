@@ -3,8 +3,9 @@
 import pytest
 
 from critic_loop.core.protocols import Move, Stop, Wait
+from critic_loop.core.records import Attempt
 from critic_loop.core.value import value_of
-from critic_loop.search import Nest, Refine, Sample, build, search
+from critic_loop.search import Mcts, Nest, Refine, Sample, build, search
 from critic_loop.search.prospect import Prospect
 from critic_loop.testing.search_contract import Drive, SearchContract
 
@@ -22,6 +23,8 @@ class TestRefineKept(SearchContract):
 
 
 class TestSample(SearchContract):
+    budget = 9
+
     @pytest.fixture
     def search(self):
         return Sample(n=9)
@@ -37,6 +40,40 @@ class TestProspect(SearchContract):
     @pytest.fixture
     def search(self):
         return Prospect(n=40, succeeds=(0.3, 0.4, 0.8), temperatures=(1.0, 0.5))
+
+
+MCTS = {
+    "revisions": {},
+    "duplicates kept": {"duplicates": "keep", "rule": "edge_ucb", "depth": 3, "randomness": 0.8},
+    "steps": {"moves": "step", "depth": 4, "rethink": 1, "statistics": "edge", "q": "last"},
+    "rethink-mcts": {
+        "moves": "thought", "rule": "var_puct", "q": "max", "rethink": 2, "statistics": "edge",
+        "discount": 0.9, "visits_from": 1, "opinion": 0.2,
+    },
+    "prompt-agent": {
+        "rule": "prompt_uct", "backup": "cumulative", "rollout": "depth", "depth": 4, "returns": "ended",
+        "prune_from": 1,
+    },
+    "swe-search": {"rule": "additive", "roots": 1, "hindsight": 1, "virtual_loss": 0.5},
+    "widening": {"width": None, "widening": 0.5, "batch": 2, "min_visits": 2, "log": "tree", "rethink": 1},
+}  # fmt: skip
+
+
+class TestMcts(SearchContract):
+    seeds = range(8)
+    budget = 24
+
+    @pytest.fixture(params=MCTS.values(), ids=MCTS.keys())
+    def search(self, request):
+        return Mcts(n=self.budget, **request.param)
+
+
+class TestNestOfMcts(SearchContract):
+    budget = 2 + 2 * 6
+
+    @pytest.fixture
+    def search(self):
+        return Nest(Sample(n=2), Mcts(n=7, roots=1, width=2))
 
 
 class TestNest(SearchContract):
@@ -92,6 +129,8 @@ class _Broken:
         state = self.inner.fold(state, tree, record)
         if self.fault == "forgets" and len(tree.attempts) == 2:
             state.asked += 1
+        if self.fault == "in order of arrival" and isinstance(record, Attempt):
+            state.judged = (state.judged * 31 + int(record.id.rpartition(".")[2])) % 1000 + 3
         return state
 
     def ask(self, state, tree):
@@ -107,6 +146,8 @@ class _Broken:
                 return Move(parents=("drive-0.99",))
             case "hasty" if isinstance(said, Move) and state.asked:
                 return Move(parents=(next(iter(tree.asks)),))
+            case "spendthrift" if isinstance(said, Stop) and state.asked == 3:
+                return Move()
             case "empty" if isinstance(said, Stop) and state.asked == 3:
                 return Move(samples=0) if tree.attempts else said
             case _:
@@ -124,12 +165,15 @@ class _Broken:
         ("hasty", "test_moves_build_on_attempts_that_have_ended"),
         ("empty", "test_moves_build_on_attempts_that_have_ended"),
         ("forgets", "test_replaying_the_log_rebuilds_the_state"),
+        ("in order of arrival", "test_the_log_alone_rebuilds_the_state"),
+        ("spendthrift", "test_it_keeps_to_its_budget"),
         ("order", "test_siblings_may_end_in_any_order"),
         ("unknown", "test_an_unknown_attempt_is_refused"),
     ],
 )
 def test_the_contract_finds_a_broken_search(fault, test):
     contract = SearchContract()
+    contract.budget = 3
     getattr(contract, test)(Sample(n=3))
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         getattr(contract, test)(_Broken(fault))
