@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import insort
 from dataclasses import dataclass, field
-from math import fsum, prod
+from math import exp, fsum, prod
 from typing import Annotated
 
 from pydantic import Field
@@ -24,6 +24,7 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 ROOT = ""
 """Where an answer begins: the place of first steps."""
+_LEAST = 0.001
 
 
 @dataclass(slots=True)
@@ -43,6 +44,8 @@ class Place:
     """Places that were found from here, ended answers among them."""
     drawn: dict[str, int] = field(default_factory=dict[str, int])
     """How often each place was drawn from here; one that was known from elsewhere counts twice."""
+    likely: dict[str, float] = field(default_factory=dict[str, float])
+    """The probability that the model gave each text drawn from here, where log-probabilities are served."""
     open: int = 0
     """Steps in flight."""
     lost: float = 1.0
@@ -73,8 +76,8 @@ class Prospect:
     An answer takes `len(succeeds)` steps. `succeeds[d]` is the probability that the step at depth d keeps
     success possible where it was; a critic's score of a step takes its place. What was tried in vain below a
     place makes it less likely (Bayes' rule over the tree), and so does what repeats itself: the chance of
-    something new is estimated from how many of the steps drawn there were drawn once (Good 1953, after Turing).
-    So it draws whole answers as long as those are new, goes on from what it has when beginnings repeat
+    something new is what the model's probabilities of the steps drawn there leave, and where it serves none it
+    is estimated from how many of them were drawn once (Good 1953, after Turing). So it draws whole answers as long as those are new, goes on from what it has when beginnings repeat
     themselves, and turns to other beginnings when one has failed often.
 
     A step that a verifier fails is never gone on from (`cl.verifier(parts=True)`).
@@ -138,6 +141,9 @@ class Prospect:
         first = state.found_from.setdefault(f"{depth} {stands}", above)
         drawn = state.places[above].drawn
         drawn[name] = drawn.get(name, 0) + (1 if first == above else 2)
+        likely = _likely(tree, attempt)
+        if likely is not None:
+            state.places[above].likely[digest_of(attempt.messages)] = likely
         state.place_of[attempt.id] = name
         if attempt.unfinished and value_of(tree, attempt.id).verified is False:
             return
@@ -191,10 +197,24 @@ class Prospect:
 
     def _here(self, place: Place) -> float:
         """Success per step to be hoped for from another step here."""
-        drawn = sum(place.drawn.values()) + place.open
-        once = sum(1 for count in place.drawn.values() if count == 1)
-        new = (once + 1) / (drawn + 1)
-        return new * prod(self.succeeds[place.depth :]) / (len(self.succeeds) - place.depth)
+        chance = prod(self.succeeds[place.depth :]) * (1 - self._prior(place.depth)) ** place.open
+        return _new(place) * chance / (len(self.succeeds) - place.depth)
+
+
+def _new(place: Place) -> float:
+    """Return the chance that another step from here is none of those drawn."""
+    if place.likely:
+        return max(1 - fsum(sorted(place.likely.values())), _LEAST)
+    once = sum(1 for count in place.drawn.values() if count == 1)
+    return (once + 1) / (sum(place.drawn.values()) + 1)
+
+
+def _likely(tree: Tree, attempt: Attempt) -> float | None:
+    """Return the probability of a step's own tokens; None where it is not served, or one of several was asked for."""
+    reply = tree.replies.get(attempt.calls[-1]) if attempt.calls else None
+    if reply is None or len(reply.choices) != 1 or reply.choices[0].logprobs is None:
+        return None
+    return exp(fsum(reply.choices[0].logprobs))
 
 
 def _age(attempt_id: str) -> tuple[int, str]:
