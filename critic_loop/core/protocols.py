@@ -168,6 +168,8 @@ class Move:
     sampling: Sampling | None = None
     """Laid over the agent's own."""
     replaces: str | None = None
+    shows: tuple[str, ...] = ()
+    """Attempts beside the path that the actor is shown, with the feedback on them."""
 
 
 @dataclass(frozen=True, slots=True)

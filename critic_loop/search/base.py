@@ -36,6 +36,12 @@ def require_known(tree: Tree, record: Ask | Attempt) -> None:
             raise SearchError(f"attempt {attempt_id!r} is unknown to tree {tree.id!r}.")
 
 
+def extensible(attempt: Attempt) -> bool:
+    """Whether another attempt may build on this one: it came to something, and is no last step."""
+    ended = attempt.kind in ("step", "thought") and attempt.answer is not None
+    return attempt.status == "complete" and not ended
+
+
 @dataclass(frozen=True)
 class FunctionSearch:
     """A stateless search made of a function of the tree."""

@@ -19,11 +19,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from pydantic import JsonValue
 
 from critic_loop.core.errors import SearchError
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import AnySearch, Move, Stop, Wait
-from critic_loop.core.records import Ask, Attempt, Feedback, Head, Subject, Task, Verdict
+from critic_loop.core.records import (
+    Ask,
+    Attempt,
+    Feedback,
+    Head,
+    Sampling,
+    Shown,
+    Subject,
+    Task,
+    Verdict,
+)
 from critic_loop.core.tree import Tree
 
 
@@ -81,6 +92,9 @@ class Drive:
                 attempt=self.tree.next_attempt_id(),
                 parents=move.parents,
                 kind=move.kind,
+                agent=move.agent,
+                sampling=move.sampling or Sampling(),
+                view=Shown(attempts=tuple(dict.fromkeys((*move.parents, *move.shows)))),
                 replaces=move.replaces,
             )
             self.tree.append(ask)
@@ -98,6 +112,13 @@ class Drive:
         ask = self.tree.asks[attempt_id]
         failed = chance.random() < 0.15
         status, answer = ("failed", None) if failed else ("complete", chance.randrange(5))
+        traits = random.Random(f"{self.seed}/{attempt_id}/traits")
+        if ask.kind in ("step", "thought") and traits.random() < 0.7:
+            answer = None
+        data: dict[str, JsonValue] = {
+            "size": traits.random(),
+            "colour": traits.choice(["red", "green", "blue"]),
+        }
         self.tree.append(
             Attempt(
                 id=attempt_id, parents=ask.parents, kind=ask.kind, replaces=ask.replaces,
@@ -111,7 +132,7 @@ class Drive:
             self.tree.append(
                 Feedback(
                     id=self.tree.next_feedback_id(), subject=Subject.of(attempt_id), author=author,
-                    verdict=verdict, score=score,
+                    verdict=verdict, score=score, data=data,
                 )
             )  # fmt: skip
 

@@ -44,6 +44,82 @@ class TestNestOfThree(SearchContract):
         return Nest(Sample(n=3), Nest(Sample(n=1), Refine(rounds=3)))
 
 
+class TestAbMcts(SearchContract):
+    @pytest.fixture(params=["gaussian", "beta"])
+    def search(self, request):
+        return build([("ab-mcts", {"n": 30, "posterior": request.param, "agents": ["actor", "other"]})])
+
+
+class TestAbMctsBySteps(SearchContract):
+    @pytest.fixture
+    def search(self):
+        return build([("ab-mcts", {"n": 30, "kind": "step", "depth": 4, "virtual_loss": False})])
+
+
+class TestBestFirst(SearchContract):
+    @pytest.fixture(params=[{}, {"epsilon": 0.3, "depth_penalty": 0.1}, {"by": "curriculum"}])
+    def search(self, request):
+        return build([("best-first", {"n": 25, "depth": 5, **request.param})])
+
+
+class TestBestFirstToTheEnd(SearchContract):
+    @pytest.fixture
+    def search(self):
+        return build([("best-first", {"roots": 2, "width": 2, "depth": 4, "kind": "step"})])
+
+
+class TestBeam(SearchContract):
+    @pytest.fixture(params=["step", "prompt"])
+    def search(self, request):
+        settings = {"width": 2, "samples": 4, "depth": 4, "batch": 3, "kind": request.param}
+        return build([("beam", settings)])
+
+
+class TestMapElites(SearchContract):
+    @pytest.fixture
+    def search(self):
+        axes = [{"name": "size", "edges": [0.25, 0.75]}, {"name": "colour", "values": ["red", "blue"]}]
+        return build([("map-elites", {"axes": axes, "n": 30, "seeds": 5, "shots": 2})])
+
+
+class TestEvolve(SearchContract):
+    @pytest.fixture
+    def search(self):
+        return build([("evolve", {"epochs": 4, "size": 7, "baseline": 0.4, "inspiring": 3, "avoided": 4})])
+
+
+class TestProposeVerifyReflect(SearchContract):
+    @pytest.fixture(params=["step", "answer"])
+    def search(self, request):
+        return build([("propose-verify-reflect", {"rounds": 20, "holds": 0.5, "kind": request.param})])
+
+
+class TestTemperature(SearchContract):
+    @pytest.fixture(params=["depth", "asked"])
+    def search(self, request):
+        return build([("temperature", {"by": request.param}), ("best-first", {"n": 12})])
+
+
+class TestAntiRepeat(SearchContract):
+    @pytest.fixture(params=[("sample", {"n": 9}), ("refine", {"rounds": 6}), ("best-first", {"n": 12})])
+    def search(self, request):
+        return build([("anti-repeat", {"tries": 2}), request.param])
+
+
+class TestPool(SearchContract):
+    @pytest.fixture
+    def search(self):
+        return build([("pool", {"n": 12, "shares": {"draft": 0.5}}), ("ab-mcts", {})])
+
+
+class TestModifiersInANest(SearchContract):
+    @pytest.fixture
+    def search(self):
+        kinds = ["temperature", "sample", "pool", "anti-repeat", "refine"]
+        settings = {"sample": {"n": 3}, "pool": {"n": 4}}
+        return build([(kind, settings.get(kind, {})) for kind in kinds])
+
+
 @search
 def widen(tree, *, width=3):
     """Two levels: roots, then one child below the best of them."""

@@ -61,7 +61,7 @@ def test_classes_and_objects_elsewhere(elsewhere):
     ("levels", "message"),
     [
         ([], "a recipe needs a search"),
-        ([("refien", {})], r"there is no search 'refien'; there are refine, sample.*'package.module:name'"),
+        ([("refien", {})], r"there is no search 'refien'; there are .*refine, sample.*'package.module:name'"),
         ([("refine", {"round": 3})], r"search 'refine' has no setting 'round'; it has rounds, base, kind\."),
         ([("refine", {"base": "first"})], r"search 'refine', setting 'base': .*'last' or 'kept'"),
         ([("refine", {"rounds": 0})], "search 'refine', setting 'rounds': .*greater than or equal to 1"),

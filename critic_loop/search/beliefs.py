@@ -1,0 +1,122 @@
+"""What is believed about a score in [0, 1] after some observations: conjugate posteriors, and draws from them.
+
+Sums are kept as integers, so that they do not depend on the order in which scores arrive. Knows numbers
+alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import cos, pi, sqrt
+from random import Random
+
+UNIT = 1 << 32
+"""A score of 1 in sums: scores are kept to about ten digits."""
+_NO = 1e-6
+"""What a beta distribution has in place of a parameter of 0."""
+
+
+@dataclass(slots=True)
+class Belief:
+    """Observations of one thing, and the posterior that follows from them."""
+
+    number: int = 0
+    """Place of what this is about in the order of asking."""
+    name: str = ""
+    """The attempt or agent that this is about."""
+    count: int = 0
+    total: int = 0
+    """Sum of scores, in units."""
+    squares: int = 0
+    """Sum of squared scores, in squared units."""
+    shape: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Parameters of the posterior, as its prior reads them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gaussian:
+    """Scores are normal with unknown mean and variance: normal-inverse-gamma prior, Student-t draws.
+
+    Source: Murphy, Probabilistic Machine Learning: Advanced Topics, 3.4.3.3. Given the data, the mean has a
+    Student-t distribution; it is drawn by Bailey's polar method (1994), with two uniform numbers.
+    """
+
+    mean: float
+    weight: float
+    """What the prior mean counts for, in observations."""
+    freedom: float
+    variance: float
+
+    def observe(self, belief: Belief, count: int, score: int) -> None:
+        """Add `count` observations that sum to `score` (one observation, or none but its score)."""
+        belief.count += count
+        belief.total += score
+        belief.squares += score * score
+        belief.shape = self.shape(belief)
+
+    def shape(self, belief: Belief) -> tuple[float, float, float]:
+        """Return mean, spread and exponent of the Student-t draw."""
+        count, total = belief.count, belief.total / UNIT
+        weight, freedom = self.weight + count, self.freedom + count
+        mean = (self.weight * self.mean + total) / weight
+        around = belief.squares / (UNIT * UNIT) + self.weight * self.mean**2 - weight * mean**2
+        variance = self.freedom * self.variance + max(around, 0.0)
+        return mean, sqrt(variance / weight), -2.0 / freedom
+
+    def draw(self, belief: Belief, chance: Random) -> float:
+        """Return a mean that the observations allow."""
+        mean, spread, power = belief.shape
+        return mean + spread * sqrt((1.0 - chance.random()) ** power - 1.0) * cos(2 * pi * chance.random())
+
+    def best(self, beliefs: Iterable[Belief], chance: Random) -> Belief:
+        """Draw for each; return the one with the highest draw.
+
+        With two degrees of freedom or more, u > 1 / (1 + z^2) bounds the draw by mean + z * spread: what cannot
+        be the highest is not drawn to the end.
+        """
+        random, turn, highest, found = chance.random, 2 * pi, float("-inf"), Belief()
+        for belief in beliefs:
+            mean, spread, power = belief.shape
+            u, gap, square = 1.0 - random(), highest - mean, spread * spread
+            if gap > 0.0 and power >= -1.0 and u * (square + gap * gap) > square:
+                continue
+            drawn = mean + spread * sqrt(u**power - 1.0) * cos(turn * random())
+            if drawn > highest:
+                highest, found = drawn, belief
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beta:
+    """A score s counts as s successes and 1 - s failures: beta prior and posterior."""
+
+    mean: float
+    weight: float
+    """What the prior mean counts for, in observations."""
+
+    def observe(self, belief: Belief, count: int, score: int) -> None:
+        """Add `count` observations that sum to `score`."""
+        belief.count += count
+        belief.total += score
+        belief.shape = self.shape(belief)
+
+    def shape(self, belief: Belief) -> tuple[float, float, float]:
+        """Return the two parameters of the beta distribution, and a zero."""
+        good = belief.total / UNIT
+        bad = belief.count - good
+        return max(self.weight * self.mean + good, _NO), max(self.weight * (1 - self.mean) + bad, _NO), 0.0
+
+    def draw(self, belief: Belief, chance: Random) -> float:
+        """Return a chance of success that the observations allow."""
+        good, bad, _ = belief.shape
+        return chance.betavariate(good, bad)
+
+    def best(self, beliefs: Iterable[Belief], chance: Random) -> Belief:
+        """Draw for each; return the one with the highest draw."""
+        return max(beliefs, key=lambda belief: self.draw(belief, chance))
+
+
+def units(score: float) -> int:
+    """Return a score in [0, 1] in units."""
+    return round(score * UNIT)
