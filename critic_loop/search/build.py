@@ -84,6 +84,8 @@ def _one(kind: str, settings: dict[str, Any]) -> Any:
 
 
 def _from_class(kind: str, cls: type[Any], settings: dict[str, Any]) -> AnySearch:
+    """Return a search of its class; `makes` is the setting `kind`, whose name the search itself takes up."""
+    settings = {"kind" if name == "makes" else name: value for name, value in settings.items()}
     if dataclasses.is_dataclass(cls):
         known = [f.name for f in dataclasses.fields(cls)]
         if unknown := set(settings) - set(known):

@@ -33,7 +33,7 @@ class Axis:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     name: str
-    """The key in the `data` of a feedback."""
+    """The key in the `data` of a feedback, or the name of a criterion of its rubric, whose score is meant."""
     edges: tuple[float, ...] = ()
     """Where bins end, ascending: k edges make k + 1 bins; a number on an edge falls into the bin above."""
     values: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ def cell_of(tree: Tree, attempt_id: str, axes: Iterable[Axis]) -> Cell | None:
     """Return where an attempt lies by the latest feedback that has each trait; None where one is missing."""
     said: dict[str, JsonValue] = {}
     for feedback in tree.judgements(attempt_id):
-        said |= feedback.data
+        said |= {c.name: c.score for c in feedback.rubric if c.score is not None} | feedback.data
     cell = [axis.bin(said.get(axis.name)) for axis in axes]
     placed = [place for place in cell if place is not None]
     return tuple(placed) if len(placed) == len(cell) else None

@@ -40,6 +40,13 @@ def test_the_latest_word_on_a_trait_counts_and_a_missing_one_places_nowhere(grow
     assert cell_of(grown.tree, attempt, (SIZE, COLOUR)) == (4, 1)
 
 
+def test_a_criterion_of_a_rubric_is_a_trait_too(grown):
+    attempt = grown.attempt(answer="x")
+    grown.say(attempt, score=0.5, rubric=[{"name": "size", "score": 0.5}, {"name": "depth"}])
+    assert cell_of(grown.tree, attempt, (SIZE,)) == (2,)
+    assert cell_of(grown.tree, attempt, (Axis(name="depth", edges=(0.5,)),)) is None
+
+
 def test_each_cell_holds_the_best_that_ever_fell_into_it():
     played = Played(MapElites(axes=(SIZE, COLOUR), n=200, seeds=5), coloured, lanes=4).run()
     best = {}
