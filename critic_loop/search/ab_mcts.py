@@ -5,7 +5,7 @@ Knows the scores of attempts and how they lie in the tree. Does not know who gav
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 from random import Random
 from typing import Annotated, Literal
@@ -38,8 +38,10 @@ class Node:
     """About a new attempt right below this one."""
     deeper: Belief = field(default_factory=Belief)
     """About a new attempt below one of those that are there."""
-    children: list[Belief] = field(default_factory=list[Belief])
-    """About those that may be built on, in the order of asking."""
+    grown: list[Belief] = field(default_factory=list[Belief])
+    """About children that may be built on, in the order of asking."""
+    leaves: list[Belief] = field(default_factory=list[Belief])
+    """About those of them that nobody built on and whose draws can be bounded, by ascending mean."""
 
 
 @dataclass(slots=True)
@@ -66,7 +68,8 @@ class AbMcts:
     Search" (2025), AB-MCTS-A; the priors' defaults are those of its package treequest 0.3.3. We differ: an
     attempt in flight counts as one of score 0 until it settles, so that lanes spread; one that nobody
     judged counts for nothing; draws follow from the tree (`search.chance`), so a replay makes the same.
-    Asking costs O(depth x width), folding O(depth).
+    Folding costs O(depth), asking O(depth x width) at most: children that nobody built on yet are hardly ever
+    drawn for where they cannot win (`Gaussian.best`).
     """
 
     n: Count | None = None
@@ -125,13 +128,16 @@ class AbMcts:
     def _way_down(self, state: AbMctsState, draws: Random) -> str:
         prior, at = state.prior, ROOT
         node = state.nodes[at]
-        while node.children and prior.draw(node.deeper, draws) > prior.draw(node.wider, draws):
-            at = prior.best(node.children, draws).name
+        while node.grown or node.leaves:
+            if prior.draw(node.deeper, draws) <= prior.draw(node.wider, draws):
+                break
+            at = prior.best(node.grown, draws, node.leaves).name
             node = state.nodes[at]
         return at
 
     def _add(self, state: AbMctsState, ask: Ask) -> None:
         parent = ask.parents[0] if ask.parents else ROOT
+        self._grow(state, state.nodes[parent])
         depth = state.nodes[parent].depth + 1
         own = Belief(state.asked, ask.attempt)
         state.nodes[ask.attempt] = _node(state.prior, parent, own, depth)
@@ -139,7 +145,21 @@ class AbMcts:
     def _open(self, state: AbMctsState, attempt: Attempt) -> None:
         node = state.nodes[attempt.id]
         if extensible(attempt) and (self.depth is None or node.depth < self.depth):
-            insort(state.nodes[node.parent].children, node.own, key=_number)
+            parent, own = state.nodes[node.parent], node.own
+            if state.prior.sorts(own):
+                insort(parent.leaves, own, key=_rank)
+            else:
+                insort(parent.grown, own, key=_number)
+
+    def _grow(self, state: AbMctsState, node: Node) -> None:
+        """Take note that a node gets a child: its belief will change, which no sorted list may hold."""
+        if not node.depth:
+            return
+        siblings = state.nodes[node.parent]
+        at = bisect_left(siblings.leaves, _rank(node.own), key=_rank)
+        if at < len(siblings.leaves) and siblings.leaves[at] is node.own:
+            del siblings.leaves[at]
+            insort(siblings.grown, node.own, key=_number)
 
     def _prior(self) -> Gaussian | Beta:
         if self.posterior == "beta":
@@ -172,6 +192,10 @@ def _blank(prior: Gaussian | Beta, name: str = "") -> Belief:
     belief = Belief(name=name)
     belief.shape = prior.shape(belief)
     return belief
+
+
+def _rank(belief: Belief) -> tuple[float, int]:
+    return belief.shape[0], belief.number
 
 
 def _number(belief: Belief) -> int:

@@ -6,9 +6,9 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import cos, pi, sqrt
+from math import cos, log, log1p, pi, sqrt
 from random import Random
 
 UNIT = 1 << 32
@@ -69,11 +69,16 @@ class Gaussian:
         mean, spread, power = belief.shape
         return mean + spread * sqrt((1.0 - chance.random()) ** power - 1.0) * cos(2 * pi * chance.random())
 
-    def best(self, beliefs: Iterable[Belief], chance: Random) -> Belief:
+    def sorts(self, belief: Belief) -> bool:
+        """Whether this may stand in a sorted list: one observation, so that all there have one exponent."""
+        return belief.count == 1 and self.freedom >= 1.0
+
+    def best(self, beliefs: Iterable[Belief], chance: Random, leaves: Sequence[Belief] = ()) -> Belief:
         """Draw for each; return the one with the highest draw.
 
         With two degrees of freedom or more, u > 1 / (1 + z^2) bounds the draw by mean + z * spread: what cannot
-        be the highest is not drawn to the end.
+        be the highest is not drawn to the end. Of `leaves` (each `sorts`, by ascending mean) those that cannot
+        be are passed over without a draw of their own: how many, is one geometric draw. No probability changes.
         """
         random, turn, highest, found = chance.random, 2 * pi, float("-inf"), Belief()
         for belief in beliefs:
@@ -84,7 +89,33 @@ class Gaussian:
             drawn = mean + spread * sqrt(u**power - 1.0) * cos(turn * random())
             if drawn > highest:
                 highest, found = drawn, belief
+        return self._best_leaf(leaves, chance, highest) or found
+
+    def _best_leaf(self, leaves: Sequence[Belief], chance: Random, highest: float) -> Belief | None:
+        """Return the leaf with the highest draw, if that is above `highest`."""
+        random, widest, found, at = chance.random, self._widest(), None, len(leaves) - 1
+        while at >= 0:
+            gap, bound = highest - leaves[at].shape[0], 1.0
+            if gap > 0.0:
+                bound = 1.0 / (1.0 + (gap / widest) ** 2)
+                at -= int(log(1.0 - random()) / log1p(-bound)) if bound < 1.0 else 0
+                if at < 0:
+                    break
+            mean, spread, power = leaves[at].shape
+            own = 1.0 / (1.0 + (max(highest - mean, 0.0) / spread) ** 2)
+            if random() * bound <= own:
+                u = own * (1.0 - random())
+                drawn = mean + spread * sqrt(u**power - 1.0) * cos(2 * pi * random())
+                if drawn > highest:
+                    highest, found = drawn, leaves[at]
+            at -= 1
         return found
+
+    def _widest(self) -> float:
+        """Return the widest spread after one observation of a score in [0, 1]."""
+        furthest = max(self.mean, 1.0 - self.mean) ** 2
+        variance = self.freedom * self.variance + self.weight / (self.weight + 1) * furthest
+        return sqrt(variance / (self.weight + 1)) * (1 + 1e-9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +143,13 @@ class Beta:
         good, bad, _ = belief.shape
         return chance.betavariate(good, bad)
 
-    def best(self, beliefs: Iterable[Belief], chance: Random) -> Belief:
+    def sorts(self, belief: Belief) -> bool:  # noqa: ARG002
+        """Never: each is drawn for."""
+        return False
+
+    def best(self, beliefs: Iterable[Belief], chance: Random, leaves: Sequence[Belief] = ()) -> Belief:
         """Draw for each; return the one with the highest draw."""
-        return max(beliefs, key=lambda belief: self.draw(belief, chance))
+        return max((*beliefs, *leaves), key=lambda belief: self.draw(belief, chance))
 
 
 def units(score: float) -> int:

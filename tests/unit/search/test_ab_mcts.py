@@ -35,6 +35,18 @@ def test_the_better_agent_is_asked_more_often():
     assert strong < 60, "the other was tried"
 
 
+def test_children_are_leaves_by_mean_until_somebody_builds_on_them():
+    played = Played(AbMcts(n=80), deep, lanes=3).run()
+    nodes = played.state.nodes
+    for name, node in nodes.items():
+        children = [child for child in nodes if child and nodes[child].parent == name]
+        grown = [child for child in children if any(nodes[other].parent == child for other in nodes if other)]
+        assert [belief.name for belief in node.grown] == grown
+        assert {belief.name for belief in node.leaves} == set(children) - set(grown)
+        means = [belief.shape[0] for belief in node.leaves]
+        assert means == sorted(means)
+
+
 @pytest.mark.parametrize("posterior", ["gaussian", "beta"])
 def test_beliefs_count_every_attempt_once_on_each_level(posterior):
     played = Played(AbMcts(n=50, posterior=posterior), deep, lanes=3).run()
@@ -53,7 +65,7 @@ def test_what_is_in_flight_counts_as_a_score_of_zero_and_what_nobody_judged_as_n
     assert played.state.nodes[""].wider.total == 0
     played.settle(played.flying[0])
     assert played.state.nodes[""].wider.count == 0
-    assert [belief.name for belief in played.state.nodes[""].children] == ["toy.1"], "it may be built on"
+    assert [belief.name for belief in played.state.nodes[""].grown] == ["toy.1"], "it may be built on"
 
 
 def test_lanes_never_idle_while_there_is_something_to_ask():
