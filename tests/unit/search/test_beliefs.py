@@ -54,43 +54,53 @@ def test_draws_have_the_moments_of_their_distribution():
     assert statistics.variance(drawn) == pytest.approx(2.5 * 1.5 / (16 * 5), rel=0.05)
 
 
-@pytest.mark.parametrize("freedom", [0.5, 1.0, 3.0])
-def test_the_best_of_several_is_drawn_as_if_each_were_drawn_to_the_end(freedom):
-    """The shortcut of `best` changes no probability: shares agree with plain draws within four sigma."""
-    prior = Gaussian(mean=0.0, weight=1.0, freedom=freedom, variance=0.1)
-    beliefs = [told(prior, *scores) for scores in ([0.9], [0.5, 0.6], [0.2], [], [0.7] * 5)]
-    quick, plain, rounds = random.Random(1), random.Random(2), 20_000
-    shares = [[0] * len(beliefs), [0] * len(beliefs)]
-    for _ in range(rounds):
-        shares[0][beliefs.index(prior.best(beliefs, quick))] += 1
-        drawn = [prior.draw(belief, plain) for belief in beliefs]
-        shares[1][drawn.index(max(drawn))] += 1
-    for one, other in zip(*shares, strict=True):
-        assert abs(one - other) < 4 * (2 * rounds * 0.25) ** 0.5
+def ranked(*beliefs):
+    return sorted((belief.shape[0], number, belief) for number, belief in enumerate(beliefs))
 
 
-def test_leaves_that_are_passed_over_would_not_have_won():
-    """Shares of the winners among 3 and 40 sorted leaves agree with plain draws within four sigma."""
-    prior = Gaussian(mean=0.4, weight=1.0, freedom=1.0, variance=0.1)
-    grown = [told(prior, *scores) for scores in ([0.9, 0.8], [0.5, 0.1], [0.2] * 4)]
-    leaves = sorted((told(prior, k / 39) for k in range(40)), key=lambda belief: belief.shape[0])
-    assert all(prior.sorts(leaf) for leaf in leaves)
-    assert not any(prior.sorts(belief) for belief in (*grown, told(prior)))
-    quick, plain, rounds, beliefs = random.Random(1), random.Random(2), 20_000, [*grown, *leaves]
+@pytest.mark.parametrize("mean", [0.0, 0.4])
+def test_what_is_passed_over_would_not_have_won(mean):
+    """Shares of the winners, among few and many, agree with plain draws within four sigma."""
+    prior = Gaussian(mean=mean, weight=1.0, freedom=1.0, variance=0.1)
+    several = [told(prior, *scores) for scores in ([0.9, 0.8], [0.5, 0.1], [0.2] * 4, [0.0, 1.0])]
+    sorted_ones = [*several, *(told(prior, k / 39) for k in range(40))]
+    loose, rounds = [blank(prior), blank(prior)], 20_000
+    assert all(map(prior.sorts, sorted_ones))
+    assert not any(map(prior.sorts, loose))
+    quick, plain, beliefs = random.Random(1), random.Random(2), [*loose, *sorted_ones]
     places = {id(belief): place for place, belief in enumerate(beliefs)}
-    shares = [[0] * len(beliefs), [0] * len(beliefs)]
+    shares, order = [[0] * len(beliefs), [0] * len(beliefs)], ranked(*sorted_ones)
     for _ in range(rounds):
-        shares[0][places[id(prior.best(grown, quick, leaves))]] += 1
+        shares[0][places[id(prior.best(loose, order, quick))]] += 1
         drawn = [prior.draw(belief, plain) for belief in beliefs]
         shares[1][drawn.index(max(drawn))] += 1
     for one, other in zip(*shares, strict=True):
         assert abs(one - other) < 4 * max(one + other, 10) ** 0.5
-    assert shares[0][-1] > shares[0][3] > 0, "the best leaf wins more often than the worst"
+    assert shares[0][-1] > shares[0][6] > 0, "the best score wins more often than the worst"
+
+
+def test_no_spread_is_wider_than_the_bound_that_draws_rest_on():
+    prior = Gaussian(mean=0.3, weight=2.0, freedom=1.0, variance=0.4)
+    chance = random.Random(4)
+    for count in range(1, 60):
+        for scores in ([0.0] * count, [1.0] * count, [float(k % 2) for k in range(count)],
+                       [chance.random() for _ in range(count)]):  # fmt: skip
+            mean, spread, _ = told(prior, *scores).shape
+            assert spread**2 <= prior._widest(mean) <= prior._widest(mean + 0.1)
+
+
+def test_with_few_degrees_of_freedom_nothing_is_passed_over():
+    loose = Gaussian(mean=0.0, weight=1.0, freedom=0.5, variance=0.1)
+    assert not loose.sorts(told(loose, 0.5))
+
+
+def blank(prior):
+    belief = Belief()
+    prior.observe(belief, 0, 0)
+    return belief
 
 
 def test_a_beta_prior_at_the_edge_still_draws():
     edge = Beta(mean=0.0, weight=1.0)
-    blank = Belief()
-    edge.observe(blank, 0, 0)
-    assert 0.0 <= edge.draw(blank, random.Random(0)) < 0.5
-    assert edge.best([blank, told(edge, 1.0)], random.Random(0)).count == 1
+    assert 0.0 <= edge.draw(blank(edge), random.Random(0)) < 0.5
+    assert edge.best([blank(edge), told(edge, 1.0)], [], random.Random(0)).count == 1
