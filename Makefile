@@ -28,10 +28,10 @@ test-real: $(VENV)/.installed-real
 	$(BIN)/python -m pytest -q -rs tests/real $(ARGS)
 
 ## make test-vllm  install a vLLM that needs no GPU into $(VLLM), 4 GB, and run the tests against it
-test-vllm: $(VENV)/.installed-test
+test-vllm: $(VENV)/.installed-layout
 	@$(MAKE) --no-print-directory $(VLLM)/.installed || echo "no vLLM here: its tests are skipped"
 	VLLM_PYTHON=$$(test -e $(VLLM)/.installed && echo $(abspath $(VLLM))/bin/python) \
-		$(BIN)/python -m pytest -q -rs tests/real/test_vllm_managed.py tests/real/test_vllm.py $(ARGS)
+		$(BIN)/python -m pytest -q -rs tests/real/test_vllm*.py $(ARGS)
 
 ## make check      linter, formatter, type checker, import contracts
 check: $(VENV)/.installed-check
@@ -90,6 +90,10 @@ $(VENV)/.installed-check: pyproject.toml $(VENV)/.installed-test
 
 $(VENV)/.installed-real: pyproject.toml $(VENV)/.installed-test
 	$(PIP) --group real
+	touch $@
+
+$(VENV)/.installed-layout: pyproject.toml $(VENV)/.installed-test
+	$(PIP) --group layout
 	touch $@
 
 $(VENV)/.installed-docs: pyproject.toml $(VENV)/.installed-demo

@@ -29,7 +29,7 @@ import typer
 from pydantic import BaseModel
 
 import critic_loop
-from critic_loop.assets import AgentSpec, Library, Recipe
+from critic_loop.assets import AgentSpec, Library, Recipe, SearchUse, SelectUse
 from critic_loop.cli import app
 from critic_loop.cli.settings import SCALARS, Settings, variable
 from critic_loop.core import plugins
@@ -129,8 +129,8 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Parts of your own",
         "Decorators for functions, what these are shown and return, and the protocols behind them.",
         (
-            "verifier", "critic", "tool", "search", "View", "Move", "Wait", "Stop", "Pick", "Compare", "Model",
-            "model", "Store",
+            "verifier", "critic", "tool", "search", "View", "Part", "Move", "Wait", "Stop", "Pick", "Compare",
+            "Model", "model", "Store",
         ),
     ),
     "recipe": ("Recipes as objects", "What a file under `agents/` becomes.", ("Recipe", "CriticLoopError")),
@@ -230,10 +230,7 @@ def recipes() -> str:
 
 
 def _recipe_table(recipe: Recipe) -> list[str]:
-    searches = " of ".join(
-        f"`{use.kind}`" + "".join(f", {key} = {json.dumps(value)}" for key, value in use.settings.items())
-        for use in recipe.search
-    )
+    searches = " of ".join(map(_kind_and_settings, recipe.search))
     critics = "; ".join(f"{_agent(c.agent)} sees {_codes(c.sees)}, asked {c.when}" for c in recipe.critics)
     rows = {
         "after": recipe.source or "-",
@@ -242,7 +239,7 @@ def _recipe_table(recipe: Recipe) -> list[str]:
         "critics": critics or "-",
         "verifiers": _codes(recipe.verifiers) or "-",
         "judge": _agent(recipe.judge) if recipe.judge else "-",
-        "selection": f"`{recipe.select}`",
+        "selection": _kind_and_settings(recipe.selection),
         "stop": "the usual rules"
         if recipe.stop is None
         else ", or ".join(f"`{json.dumps(rule)}`" for rule in recipe.stop) or "the search's own end",
@@ -251,6 +248,10 @@ def _recipe_table(recipe: Recipe) -> list[str]:
     }
     shown = (f"| {name} | {_cell(value)} |" for name, value in rows.items() if value != "-")
     return ["| setting | |", "|---|---|", *shown]
+
+
+def _kind_and_settings(use: SearchUse | SelectUse) -> str:
+    return f"`{use.kind}`" + "".join(f", {key} = {json.dumps(value)}" for key, value in use.settings.items())
 
 
 def _agent(name: str) -> str:
@@ -289,7 +290,12 @@ def names() -> str:
     lines: list[str] = []
     tables: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         ("Searches", "search = { kind = NAME, SETTING = ... }", "critic_loop.searches", SEARCHES),
-        ("Selections", "select = NAME", "critic_loop.selections", SELECTIONS),
+        (
+            "Selections",
+            "select = NAME, or { kind = NAME, SETTING = ... }",
+            "critic_loop.selections",
+            SELECTIONS,
+        ),
         ("Stop rules", "stop = [{ NAME = VALUE }, ...]", "", STOP_RULES),
         ("Verifiers", "verifiers = [NAME, ...]", "critic_loop.verifiers", _verifiers()),
         ("Export formats", "critic-loop export --to NAME", "critic_loop.exporters", dict(FORMATS)),

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import re
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,12 +48,13 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def _alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No keys in the environment, no connection beyond this machine, no hub, a cache folder of its own."""
+    """No keys or keyring, no connection beyond this machine, no hub, a cache folder of its own."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if _SECRET.search(name)]:
             patch.delenv(name)
         for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
             patch.setenv(name, "1")
+        patch.setitem(sys.modules, "keyring", None)  # as if it were not installed
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         for name in ("connect", "connect_ex"):
             patch.setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))

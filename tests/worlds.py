@@ -45,7 +45,7 @@ class Played:
         for _ in range(move.samples):
             ask = Ask(
                 attempt=self.tree.next_attempt_id(), parents=move.parents, kind=move.kind, agent=move.agent,
-                replaces=move.replaces, view={"attempts": tuple(dict.fromkeys((*move.parents, *move.shows)))},
+                replaces=move.replaces, view={"attempts": move.parents, "beside": move.shows},
             )  # fmt: skip
             self.tree.append(ask)
             self.state = self.search.fold(self.state, self.tree, ask)
@@ -54,10 +54,9 @@ class Played:
     def settle(self, attempt_id: str) -> None:
         ask = self.tree.asks[attempt_id]
         said = {"answer": attempt_id, "status": "complete", **self.world(self.tree, ask)}
+        said["kind"] = "answer" if said["answer"] is not None and ask.kind == "step" else ask.kind
         rest = {k: said.pop(k) for k in ("score", "data", "suggestion", "verdict") if k in said}
-        self.tree.append(
-            Attempt(id=attempt_id, parents=ask.parents, kind=ask.kind, replaces=ask.replaces, **said)
-        )
+        self.tree.append(Attempt(id=attempt_id, parents=ask.parents, replaces=ask.replaces, **said))
         if rest:
             self.tree.append(
                 Feedback(

@@ -1,10 +1,11 @@
 """Agent specs, recipes and prompts: found, validated, hashed, rendered."""
 
 from critic_loop.assets.library import Library, bundled
-from critic_loop.assets.recipe import AgentSpec, CriticUse, Escalation, Recipe, SearchUse
+from critic_loop.assets.recipe import ActorUse, AgentSpec, CriticUse, Escalation, Recipe, SearchUse, SelectUse
 from critic_loop.assets.template import Data, Template, Word, fence, word
 
 __all__ = [
+    "ActorUse",
     "AgentSpec",
     "CriticUse",
     "Data",
@@ -12,6 +13,7 @@ __all__ = [
     "Library",
     "Recipe",
     "SearchUse",
+    "SelectUse",
     "Template",
     "Word",
     "bundled",

@@ -109,10 +109,14 @@ class Library:
         for folder in self.folders:
             if (path := folder / relative).is_file():
                 return path
+        raise AssetError(f"There is no {kind} {name!r} (no file {relative}).", hint=self._hint(kind, name))
+
+    def _hint(self, kind: str, name: str) -> str:
+        if _relative(kind, name).is_file():
+            return "It lies in the current folder; to look there, give --assets . (in Python: assets=['.'])."
         known = self.names(kind)
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
-        raise AssetError(f"There is no {kind} {name!r} (no file {relative}).", hint=hint)
+        return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
 
     def names(self, kind: str) -> list[str]:
         """Return the names of all recipes, agents or prompts, sorted; nothing is read."""

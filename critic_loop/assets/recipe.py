@@ -5,6 +5,7 @@ Knows the schema. Does not know where files lie (`assets.library`) or how they c
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import Field, JsonValue, field_validator
@@ -26,6 +27,24 @@ Shown_ = Literal[
 """What an actor may be shown of the feedback on its earlier attempts; which of these it sees, `memory` says."""
 
 
+class Steps(Frozen):
+    """How an actor writes an answer step by step."""
+
+    ends: str
+    """A regular expression: a step in which it is found ends the answer."""
+    joint: str = "\n"
+    """What stands between two steps."""
+
+    @field_validator("ends")
+    @classmethod
+    def _compiles(cls, given: str) -> str:
+        try:
+            re.compile(given)
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from error
+        return given
+
+
 class AgentSpec(Frozen):
     """How one role speaks: its prompt, the slot that plays it, how its text is read."""
 
@@ -38,9 +57,24 @@ class AgentSpec(Frozen):
     """A parser of `outputs/`: for actors text, json, boxed, code:LANGUAGE; for critics a critique format, or
     p-yes, reverse-likelihood and follow-up-likelihood, which weigh texts and need log-probabilities of them."""
     sampling: Sampling = Sampling()
+    steps: Steps | None = None
+    """For an actor that a search asks for single steps."""
     description: str = ""
     source: str = ""
     """The publication that it follows."""
+
+    @property
+    def digest(self) -> str:
+        """Hash of the spec; what came later counts where it is set."""
+        return digest_of(self.model_dump(mode="json", exclude=None if self.steps else {"steps"}))
+
+
+class ActorUse(Frozen):
+    """A further actor's part in a recipe."""
+
+    agent: str
+    slot: str | None = None
+    """Instead of the spec's own slot, so that two actors of one spec can be two models."""
 
 
 class Escalation(Frozen):
@@ -59,8 +93,9 @@ class CriticUse(Frozen):
     sees: tuple[Field_, ...] = ("answer",)
     slot: str | None = None
     """Instead of the spec's own slot, so that two critics of one spec can be two models."""
-    when: Literal["always", "unverified"] = "always"
-    """`unverified`: not asked about attempts that verifiers have passed."""
+    when: Literal["always", "unverified", "unfinished"] = "always"
+    """`unverified`: not asked about attempts that verifiers have passed. `unfinished`: only about steps and
+    thoughts that do not end an answer."""
     shadow: bool = False
     """Asked and recorded, never obeyed: a new critic beside the one in use."""
     escalate: Escalation | None = None
@@ -78,6 +113,14 @@ class SearchUse(Frozen):
     settings: dict[str, JsonValue] = {}
 
 
+class SelectUse(Frozen):
+    """A selection with settings: `{ kind = "b4", alpha = 10 }`."""
+
+    kind: str
+    """A built-in selection's name, or `package.module:name`."""
+    settings: dict[str, JsonValue] = {}
+
+
 class Recipe(Frozen):
     """A method as data."""
 
@@ -87,6 +130,8 @@ class Recipe(Frozen):
     search: tuple[SearchUse, ...] = Field(min_length=1)
     """From the outermost in: `[{kind="sample", n=8}, {kind="refine"}]` refines each of eight."""
     actor: str = "actor/solver"
+    actors: dict[str, ActorUse] = {}
+    """Further actors, by the names that the search has for them."""
     critics: tuple[CriticUse, ...] = ()
     verifiers: tuple[str, ...] = ()
     judge: str | None = None
@@ -98,7 +143,8 @@ class Recipe(Frozen):
 
     `rejected` needs a prompt that declares the variable `rejected`, as `actor/anti-repeat` does.
     """
-    select: str = "verified-first"
+    select: str | SelectUse = "verified-first"
+    """Which answer wins: a selection's name, or with settings `{ kind = "b4", alpha = 10 }`."""
     stop: tuple[dict[str, JsonValue], ...] | None = None
     """Any of these stops the loop; None = the usual ones, empty = only the search's own end and the budget."""
     lanes: int = Field(default=1, ge=1)
@@ -113,6 +159,24 @@ class Recipe(Frozen):
             return uses
         return [_use(use) if isinstance(use, dict) and "settings" not in use else use for use in uses]
 
+    @field_validator("select", mode="before")
+    @classmethod
+    def _select(cls, given: Any) -> Any:
+        if isinstance(given, dict) and isinstance(given.get("kind"), str):
+            given = SelectUse.model_validate(given if "settings" in given else _use(given))
+        if isinstance(given, SelectUse):
+            return given if given.settings else given.kind
+        if isinstance(given, str):
+            return given
+        raise ValueError("a selection is a name, or a table such as { kind = 'b4', alpha = 10 }")
+
+    @field_validator("actors", mode="before")
+    @classmethod
+    def _uses(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {name: {"agent": use} if isinstance(use, str) else use for name, use in given.items()}
+
     @field_validator("stop")
     @classmethod
     def _rules(cls, given: tuple[dict[str, JsonValue], ...] | None) -> tuple[dict[str, JsonValue], ...] | None:
@@ -124,12 +188,17 @@ class Recipe(Frozen):
         return given
 
     @property
+    def selection(self) -> SelectUse:
+        """The selection, with the settings that it is given."""
+        return self.select if isinstance(self.select, SelectUse) else SelectUse(kind=self.select)
+
+    @property
     def digest(self) -> str:
         """Hash of everything but the name.
 
         Settings that came later count where they are set: trees that were begun before are still resumed.
         """
-        data = self.model_dump(mode="json", exclude={"name"})
+        data = self.model_dump(mode="json", exclude={"name"} if self.actors else {"name", "actors"})
         data["critics"] = [
             {name: value for name, value in use.items() if (name, value) not in _LATER}
             for use in data["critics"]

@@ -264,6 +264,15 @@ def run_command(  # noqa: PLR0913  # options of a command line
     in_flight: Annotated[
         int, typer.Option(metavar="N", min=1, envvar="CRITIC_LOOP_IN_FLIGHT", help="Tasks at once.")
     ] = 16,
+    same_error: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            envvar="CRITIC_LOOP_SAME_ERROR",
+            help="Calls in a row, in whatever task, that fail in the same way and so end the run.",
+        ),
+    ] = 20,
     max_calls: Annotated[
         int | None,
         typer.Option(
@@ -304,8 +313,8 @@ def run_command(  # noqa: PLR0913  # options of a command line
         store = store if _typed(ctx, "store") else "memory"
     wish = Wish(
         task=task, file=file, recipe=recipe, actor=actor, critic=critic, judge=judge, verifiers=verifier or (),
-        store=store, assets=assets or (), in_flight=in_flight, max_calls=max_calls, lanes=lanes, seed=seed,
-        new=not resume, out=out, as_json=as_json, judge_if_any=not _typed(ctx, "judge"),
+        store=store, assets=assets or (), in_flight=in_flight, same_error=same_error, max_calls=max_calls,
+        lanes=lanes, seed=seed, new=not resume, out=out, as_json=as_json, judge_if_any=not _typed(ctx, "judge"),
         models=found.settings.models, file_of_settings=found.file, replay=replay,
     )  # fmt: skip
     with terminal.failing(as_json=as_json, resume=resume_of(store)):
@@ -325,7 +334,9 @@ def export_command(
             help="sft, preference, critique-sft, or an exporter of your own.",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder that takes them.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder that takes them; an earlier export there goes.")
+    ],
     file_format: Annotated[
         FileFormat, typer.Option("--format", help="How they are written.")
     ] = FileFormat.JSONL,
@@ -406,6 +417,10 @@ def show_command(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write one self-contained page instead.")
     ] = None,
+    svg: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw the tree instead: values, verdicts, where the budget went."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a stored tree: attempts, what they changed, and what was said of them."""
@@ -413,7 +428,60 @@ def show_command(
 
     terminal = _terminal(ctx)
     with terminal.failing(as_json=as_json):
-        show(store, tree, attempt=attempt, full=full, html=html, as_json=as_json, terminal=terminal)
+        show(store, tree, attempt=attempt, full=full, html=html, svg=svg, as_json=as_json, terminal=terminal)
+
+
+class CompareMeasure(StrEnum):
+    """What is compared."""
+
+    SOLVED = "solved"
+    SCORE = "score"
+
+
+class CompareUnit(StrEnum):
+    """What is spent."""
+
+    TOKENS = "tokens"
+    CALLS = "calls"
+    USD = "usd"
+
+
+@app.command("compare")
+def compare_command(  # noqa: PLR0913  # options of a command line
+    ctx: typer.Context,
+    store: StoreArgument,
+    other: Annotated[
+        str | None, typer.Argument(metavar="OTHER", help="The other side's store; else the same one.")
+    ] = None,
+    *,
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", autocompletion=completion.recipes, help="The recipe of the first side."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", autocompletion=completion.recipes, help="The recipe of the other side."),
+    ] = None,
+    measure: Annotated[
+        CompareMeasure, typer.Option(help="Whether answers are right, or what their loop thinks of them.")
+    ] = CompareMeasure.SOLVED,
+    unit: Annotated[
+        CompareUnit, typer.Option(help="What budgets count: generated tokens, calls, or US dollars.")
+    ] = CompareUnit.TOKENS,
+    resamples: Annotated[int, typer.Option(metavar="N", min=100, help="Of the paired bootstrap.")] = 2000,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the paired bootstrap.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two loops on the tasks that both have: paired, and at equal cost."""
+    from critic_loop.cli.compare import Wish, compare
+
+    terminal = _terminal(ctx)
+    wish = Wish(
+        store=store, other=other, recipe=recipe, against=against, measure=measure.value, unit=unit.value,
+        resamples=resamples, seed=seed,
+    )  # fmt: skip
+    with terminal.failing(as_json=as_json):
+        compare(wish, terminal, as_json=as_json)
 
 
 recipes_app = typer.Typer(no_args_is_help=True, help="What there is to run, and whether it is in order.")

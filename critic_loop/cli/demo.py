@@ -250,8 +250,13 @@ def page(report: Report) -> RenderableType:
 def ending(report: Report) -> Text:
     """Return where the trees lie and what can be done next; not wrapped, so that it can be copied."""
     path = report.store.removeprefix("sqlite:///")
-    command = f"{program()} export --to preference --recipe countdown/refine --store {path} --out pairs"
-    return Text.assemble("\n", ("trees  ", "dim"), path, "\n", ("next   ", "dim"), command)
+    commands = [f"export --to preference --recipe countdown/refine --store {path} --out pairs"]
+    if report.mended is not None:
+        commands.insert(0, f"show {path} {report.mended.id}")
+    text = Text.assemble("\n", ("trees  ", "dim"), path)
+    for command, name in zip(commands, ("next   ", "       "), strict=False):
+        text.append(f"\n{name}", style="dim").append(f"{program()} {command}", style="not dim")
+    return text
 
 
 def program() -> str:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from critic_loop.assets import AgentSpec, CriticUse
+from critic_loop.assets import ActorUse, AgentSpec, CriticUse
 from critic_loop.core.errors import CriticLoopError
 from critic_loop.core.records import Verdict
 from critic_loop.export import Manifest
@@ -198,6 +198,15 @@ class FailureGroup(Document):
     causes: dict[str, int]
     example: str
     """A tree's id."""
+    task: str
+    """The first line of its task, shortened."""
+
+
+class ListedTree(Why):
+    """A tree's cause."""
+
+    task: str
+    """The first line of its task, shortened."""
 
 
 class FailuresDocument(Document):
@@ -208,8 +217,63 @@ class FailuresDocument(Document):
     trees: int
     failed: int
     groups: list[FailureGroup]
-    listed: list[Why] | None = None
+    listed: list[ListedTree] | None = None
     """With `--cause`: each tree of that cause."""
+
+
+class ComparedSide(Document):
+    """One loop on the tasks that both have."""
+
+    store: str
+    recipe: str
+    mean: float
+    """Over these tasks, each weighing the same: the share solved, or the mean score."""
+    ci95: tuple[float, float] | None
+    """Null where one task cannot tell."""
+    trees: int
+    calls: int
+    output_tokens: int
+    cost_usd: float | None
+    """null = nobody knows the price of one of them."""
+    unfinished: int
+    """Trees left out: they have not ended."""
+    unknown: int
+    """Trees left out: nobody knows whether they solved their task, or scored them."""
+    unmatched: int
+    """Trees left out: the other side does not have their task."""
+
+
+class CurveRow(Document):
+    """The share of tasks that each side solves within a budget for each task."""
+
+    budget: float
+    ours: float
+    theirs: float
+
+
+class CompareDocument(Document):
+    """`critic-loop compare --json`."""
+
+    measure: Literal["solved", "score"]
+    tasks: int
+    """Those that both have."""
+    ours: ComparedSide
+    theirs: ComparedSide
+    difference: float
+    """Ours less theirs."""
+    ci95: tuple[float, float]
+    """By the paired bootstrap over tasks."""
+    better: int
+    """Tasks on which ours is better."""
+    worse: int
+    mcnemar_p: float | None
+    """Null unless each task has one tree on each side, and it is solved or not."""
+    resamples: int
+    seed: int
+    unit: Literal["tokens", "calls", "usd"]
+    """Of the budgets: generated tokens, model calls, US dollars."""
+    curve: list[CurveRow]
+    """Empty where scores are compared."""
 
 
 # -- recipes -----------------------------------------------------------------------------------
@@ -224,12 +288,15 @@ class RecipeRow(Document):
     search: list[dict[str, JsonValue]]
     """From the outermost in; `kind` and its settings."""
     actor: str
+    actors: dict[str, ActorUse] = {}
+    """Further actors, by the names that the search has for them."""
     critics: list[CriticUse]
     verifiers: list[str]
     judge: str | None
     show: list[str]
     memory: str
     select: str
+    select_settings: dict[str, JsonValue] = {}
     stop: list[dict[str, JsonValue]] | None
     lanes: int
     max_calls: int

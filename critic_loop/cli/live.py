@@ -21,7 +21,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from critic_loop.cli.results import VERDICT_STYLES, VERDICT_WORDS, count
+from critic_loop.cli.results import VERDICT_STYLES, VERDICT_WORDS, count, verdict_word
 from critic_loop.cli.terminal import Terminal
 from critic_loop.core.printable import excerpt
 from critic_loop.core.protocols import Piece
@@ -138,8 +138,8 @@ class _Node:
             return ("!", "failed", "red") if self.status == "failed" else ("?", "waits for a person", "yellow")
         verdict = self.verdict
         if verdict is not None:
-            verified = any(n.evidence and n.verdict is verdict for n in self.notes)
-            word = "verified" if verified and verdict is Verdict.PASS else VERDICT_WORDS[verdict]
+            known = any(n.evidence and n.verdict is verdict for n in self.notes)
+            word = verdict_word(verdict, known=known)
             return ("✓" if verdict is Verdict.PASS else "✗", word, VERDICT_STYLES[verdict])
         return ("○", "open", "cyan") if self.status == "open" else ("•", "not judged", "default")
 
@@ -227,7 +227,8 @@ class TreeView:
         if subject is None or not subject.attempts or subject.part is not None or not feedback.obeyed:
             return
         node, evidence = self.nodes[subject.attempts[0]], feedback.source in EVIDENCE
-        text = excerpt(feedback.text or feedback.reason, 300)
+        told = feedback.verdict is not Verdict.ABSTAIN or feedback.parse == "error"  # what could be mended
+        text = excerpt(feedback.text or feedback.reason, 300) if told else ""
         if len(subject.attempts) > 1:
             share = None if feedback.preference is None else feedback.preference[0]
             against = subject.attempts[1].rpartition(".")[2]
@@ -292,12 +293,15 @@ class TreeView:
         about: dict[str, list[_Asked]] = {}
         for asked in self.asked.values() if width else ():
             about.setdefault(asked.attempt, []).append(asked)
-        chosen = self._chosen(max(1, most - 1 - min(len(about), most // 2)) if width else most // 2)
+        each = 2 if width else max((_height(node) for node in self.nodes.values()), default=2)
+        chosen = self._chosen(max(1, most - 1 - min(len(about), most // 2)) if width else most // each)
         latest = self._recent[-1] if self._recent else None
         drawn: list[Text] = []
         for node, depth in self._forest(chosen):
             indent = "  " * min(depth, _DEEPEST)
-            drawn.append(_line(node, indent, chosen=node.id == self.chosen))
+            apart = not width and _spoke(node) > 1
+            drawn.append(_line(node, indent, chosen=node.id == self.chosen, notes=not apart))
+            drawn += [_below(said, indent) for said in (_said(node) if apart else ())]
             drawn += [self._asking(asked, indent, width or 0) for asked in about.get(node.id, ())]
             if not width or node.id == latest:
                 drawn += _details(node, indent)
@@ -378,15 +382,15 @@ def _text_of(attempt: Attempt) -> str:
     return attempt.messages[-1].text if attempt.messages else ""
 
 
-def _line(node: _Node, indent: str, *, chosen: bool) -> Text:
+def _line(node: _Node, indent: str, *, chosen: bool, notes: bool) -> Text:
     sign, word, style = node.state
     line = Text.assemble(indent, (sign, style), f" {node.number}  ", (word, style))
     line.no_wrap, line.overflow = True, "ellipsis"
-    notes = sorted(node.notes, key=lambda note: note.verdict is Verdict.ABSTAIN)
-    said = "; ".join(_told_note(note) for note in notes)
     if chosen:
         line.append("  chosen", style="bold")
-    if said:
+    if not notes:
+        return line
+    if said := "; ".join(_said(node)):
         line.append(f"  {said}")
     elif node.error:
         line.append(f"  {node.error}", style="red")
@@ -395,10 +399,29 @@ def _line(node: _Node, indent: str, *, chosen: bool) -> Text:
     return line
 
 
+def _said(node: _Node) -> list[str]:
+    """Return what was said of an attempt, a text each; who abstains comes last."""
+    return [_told_note(note) for note in sorted(node.notes, key=lambda note: note.verdict is Verdict.ABSTAIN)]
+
+
+def _spoke(node: _Node) -> int:
+    """Return how many said something of it: where several did, one line would hide all but the first."""
+    return sum(note.verdict is not Verdict.ABSTAIN for note in node.notes)
+
+
+def _height(node: _Node) -> int:
+    """Return how many lines it takes in the end."""
+    return 2 + (len(node.notes) if _spoke(node) > 1 else 0)
+
+
 def _details(node: _Node, indent: str) -> list[Text]:
     if not node.notes or not node.answer:
         return []
-    return [Text(f"{indent}     {node.answer}", style="dim", no_wrap=True, overflow="ellipsis")]
+    return [_below(node.answer, indent, "dim")]
+
+
+def _below(text: str, indent: str, style: str = "") -> Text:
+    return Text(f"{indent}     {text}", style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _tail(text: str, columns: int) -> str:
@@ -415,7 +438,7 @@ def _told_note(note: _Note) -> str:
     words = {Verdict.PASS: "pass", Verdict.FAIL: "fail", Verdict.ABSTAIN: "abstains", None: ""}[note.verdict]
     score = "" if note.score is None or note.verdict is Verdict.ABSTAIN else f"{note.score:.2f}"
     said = " ".join(part for part in (words, score) if part)
-    text = f" ({excerpt(note.text, 120)})" if note.text and note.verdict is not Verdict.ABSTAIN else ""
+    text = f" ({excerpt(note.text, 120)})" if note.text else ""
     return f"{excerpt(note.author, 40)}{': ' if said else ''}{said}{text}"
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import difflib
 import inspect
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,15 +25,15 @@ from critic_loop.core.messages import user
 from critic_loop.core.printable import excerpt, printable, without_secrets
 from critic_loop.core.protocols import Model, Request
 from critic_loop.core.records import Sampling
+from critic_loop.models.canary import CANARY
 from critic_loop.models.chat import ChatModel
 from critic_loop.models.failures import NoSuchModel
+from critic_loop.models.keys import key_of
 from critic_loop.models.known import age, recall
 from critic_loop.models.profiles import Profile
 from critic_loop.models.routes import specs_in
 from critic_loop.models.specs import ModelTable, backends, configured, endpoint
 
-_PROMPTS = {"embedded": "Countdown 24: 3 5 7 8"}
-"""What a backend that knows one game is probed with."""
 _PROBE_S = 60.0
 
 
@@ -76,10 +75,8 @@ def models(
     if as_json:
         terminal.document(ModelsDocument(models=[row(one) for one in found], backends=backends()))
     elif not found:
-        terminal.note(
-            "No model is configured: pass --actor, set CRITIC_LOOP_ACTOR, or write critic_loop.toml. "
-            f"Backends: {', '.join(backends())}."
-        )
+        terminal.note("No model is configured: pass --actor, set CRITIC_LOOP_ACTOR, or write critic_loop.toml.")
+        terminal.note(f"Backends: {', '.join(backends())}; embedded:countdown needs no key.")
     else:
         terminal.out.print(Group(*(_page(one, probed=probe) for one in found)))
     return FAILURE if any(one.answers is False for one in found) else 0
@@ -154,7 +151,7 @@ async def _ask_endpoint(model: ChatModel, answer: Answer) -> None:
     if (findings := recall(model.profile.name, model.url, model.name)) is not None:
         answer.about = f"Probed {age(findings.at)}."
     if model.key_env:
-        answer.key_env, answer.key_set = model.key_env, bool(os.environ.get(model.key_env))
+        answer.key_env, answer.key_set = model.key_env, bool(key_of(model.key_env))
     began = time.perf_counter()
     try:
         served = await model.served()
@@ -168,8 +165,7 @@ async def _ask_endpoint(model: ChatModel, answer: Answer) -> None:
 
 
 async def _ask_model(model: Model, answer: Answer) -> None:
-    prompt = _PROMPTS.get(answer.backend, "Say: ok")
-    request = Request(messages=(user(prompt),), sampling=Sampling(max_tokens=1), timeout_s=_PROBE_S)
+    request = Request(messages=(user(CANARY),), sampling=Sampling(max_tokens=1), timeout_s=_PROBE_S)
     began = time.perf_counter()
     try:
         completion = await model.complete(request)
@@ -243,6 +239,11 @@ def _answers(answer: Answer, *, probed: bool) -> Text:
     return text
 
 
+_STRICT = {
+    "always": "strict tools",
+    "where_possible": "strict tools where possible",
+    "never": "no strict tools",
+}
 _SERVED = (
     ("reasoning", "reasoning kept"),
     ("token_ids", "token ids"),
@@ -254,6 +255,6 @@ def _can(given: Mapping[str, Any]) -> str:
     words = [f"several choices {given['choices']}"]
     if given["output"]:
         words.append({"json_schema": "JSON by schema", "json_object": "JSON"}[given["output"]])
-    words += [f"strict tools {given['strict_tools'].replace('_', ' ')}"]
+    words += [_STRICT[given["strict_tools"]]]
     words += [word for key, word in _SERVED if given[key]]
     return ", ".join(words)

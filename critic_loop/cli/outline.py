@@ -426,9 +426,9 @@ def _text_at(attempt: Attempt, message: int | None) -> str:
 
 
 def _details(feedback: Feedback) -> Iterator[str]:
-    for step in feedback.steps:
-        text = "" if step.text == feedback.text else step.text
-        yield f"step {step.index + 1}: {_judged(step.verdict, step.score, text)}"
+    if feedback.text and feedback.reason:
+        yield f"reason: {feedback.reason}"
+    yield from _steps(feedback)
     for item in feedback.rubric:
         yield f"{item.name}: {_judged(item.verdict, item.score, item.text)}"
     for span in feedback.spans:
@@ -444,6 +444,18 @@ def _details(feedback: Feedback) -> Iterator[str]:
         yield f"data: {to_json(feedback.data).decode()}"
     if feedback.trees:
         yield f"from trees {', '.join(feedback.trees)}"
+
+
+def _steps(feedback: Feedback) -> Iterator[str]:
+    """Yield a line for each step; one for all where the text tells the rest already."""
+    steps = feedback.steps
+    if len(steps) > 1 and all(step.text in feedback.text for step in steps):
+        judged = (f"{step.index + 1} {_judged(step.verdict, step.score, '')}" for step in steps)
+        yield f"steps: {', '.join(judged)}"
+        return
+    for step in steps:
+        text = "" if step.text == feedback.text else step.text
+        yield f"step {step.index + 1}: {_judged(step.verdict, step.score, text)}"
 
 
 def _judged(verdict: Verdict | None, score: float | None, text: str) -> str:

@@ -18,10 +18,9 @@ from critic_loop.cli.terminal import Terminal
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.printable import printable, without_secrets
 from critic_loop.models import known
-from critic_loop.models.chat import ChatModel
-from critic_loop.models.probe import Findings
+from critic_loop.models.probe import Findings, together
 from critic_loop.models.probe import probe as ask
-from critic_loop.models.specs import ModelTable, endpoint
+from critic_loop.models.specs import ModelTable, Reach, reaches
 
 _WORDS = {
     "tools": "tools",
@@ -38,7 +37,7 @@ _WORDS = {
 def probe(
     name: str, tables: Mapping[str, ModelTable], terminal: Terminal, *, refresh: bool, as_json: bool
 ) -> None:
-    """Show what the endpoint behind a spec or a table's name can do.
+    """Show what the endpoints behind a spec or a table's name can do; a vLLM is started and ended for it.
 
     Raises:
         ConfigError: it is no endpoint.
@@ -46,27 +45,30 @@ def probe(
     """
     table = tables.get(name)
     spec = name if table is None else table.spec
-    model = endpoint(spec, settings=table.settings if table else None, known=False)
-    if model is None:
+    endpoints = reaches(spec, settings=table.settings if table else None)
+    if not endpoints:
         raise ConfigError(
             f"{without_secrets(spec)!r} is no endpoint, and only endpoints are probed.",
             hint="Name one by its address, as in chat:NAME@http://HOST:PORT/v1.",
         )
-    kept = None if refresh else known.recall(model.profile.name, model.url, model.name)
-    findings = kept or asyncio.run(_asked(model, terminal))
+    kept = [None if refresh else known.recall(one.backend, one.place, one.name) for one in endpoints]
+    findings = together(
+        [had or asyncio.run(_asked(one, terminal)) for one, had in zip(endpoints, kept, strict=True)]
+    )
     if as_json:
-        terminal.document(_document(without_secrets(spec), findings, kept=kept is not None))
+        terminal.document(_document(without_secrets(spec), findings, kept=all(kept)))
     else:
         terminal.out.print(_page(without_secrets(spec), findings))
-        if kept is not None:
+        if any(kept):
             terminal.note("Kept from then; --refresh asks again.")
 
 
-async def _asked(model: ChatModel, terminal: Terminal) -> Findings:
-    try:
+async def _asked(endpoint: Reach, terminal: Terminal) -> Findings:
+    async with endpoint.opened() as model:
         findings = await ask(model)
-    finally:
-        await model.aclose()
+    findings = findings.model_copy(
+        update={"backend": endpoint.backend, "url": endpoint.place, "name": endpoint.name}
+    )
     try:
         known.remember(findings)
     except OSError as error:

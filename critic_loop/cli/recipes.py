@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from critic_loop.assets import CriticUse, Library, Recipe, SearchUse, bundled
+from critic_loop.assets import CriticUse, Library, Recipe, SearchUse, SelectUse, bundled
 from critic_loop.cli.documents import CheckDocument, ProblemRow, RecipeRow, RecipesDocument
 from critic_loop.cli.results import count
 from critic_loop.cli.terminal import FAILURE, Terminal, UsageProblem
@@ -96,15 +96,18 @@ def _root_of(path: Path) -> list[Path]:
 
 def row(library: Library, recipe: Recipe) -> RecipeRow:
     """Return a recipe for a document, with the specs of the agents that it names."""
-    data = recipe.model_dump(mode="json", exclude={"search"})
+    data = recipe.model_dump(mode="json", exclude={"search", "select"})
+    chosen = recipe.selection
     search = [{"kind": use.kind, **use.settings} for use in recipe.search]
     agents = {name: library.agent(name) for name in agents_of(recipe)}
-    return RecipeRow.model_validate({**data, "search": search, "agents": agents})
+    select = {"select": chosen.kind, "select_settings": chosen.settings}
+    return RecipeRow.model_validate({**data, "search": search, "agents": agents, **select})
 
 
 def agents_of(recipe: Recipe) -> list[str]:
     """Return the names of the specs that a recipe uses, without repetition."""
-    names = [recipe.actor, *(use.agent for use in recipe.critics), *([recipe.judge] if recipe.judge else [])]
+    players = (*recipe.actors.values(), *recipe.critics)
+    names = [recipe.actor, *(use.agent for use in players), *([recipe.judge] if recipe.judge else [])]
     return list(dict.fromkeys(names))
 
 
@@ -134,8 +137,8 @@ def roles(recipe: Recipe) -> list[str]:
     return [role for role, there in present.items() if there]
 
 
-def searching(use: SearchUse) -> str:
-    """Return a search as `sample n=4`."""
+def searching(use: SearchUse | SelectUse) -> str:
+    """Return a search as `sample n=4`, or a selection."""
     return " ".join([use.kind, *(f"{key}={value}" for key, value in use.settings.items())])
 
 
@@ -173,10 +176,14 @@ def _facts(library: Library, recipe: Recipe) -> list[tuple[str, str]]:
                 library, recipe.actor, f"shown {', '.join(recipe.show) or 'nothing'}; memory {recipe.memory}"
             ),
         ),
+        *(
+            (f"actor {name}", _agent(library, use.agent, f"slot {use.slot or 'its own'}"))
+            for name, use in recipe.actors.items()
+        ),
         ("verifiers", ", ".join(recipe.verifiers)),
         *(("critic", critic) for critic in critics),
         ("judge", _agent(library, recipe.judge, "both orders") if recipe.judge else ""),
-        ("select", recipe.select),
+        ("select", searching(recipe.selection)),
         ("stop", _stop(recipe)),
         ("lanes", str(recipe.lanes)),
         ("cap", f"{recipe.max_calls} calls a task"),

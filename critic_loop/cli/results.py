@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 VERDICT_STYLES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.ABSTAIN: "yellow"}
 VERDICT_WORDS = {Verdict.PASS: "accepted", Verdict.FAIL: "rejected", Verdict.ABSTAIN: "not judged"}
+_KNOWN_WORDS = VERDICT_WORDS | {Verdict.PASS: "right", Verdict.FAIL: "wrong"}
+
+
+def verdict_word(verdict: Verdict, *, known: bool) -> str:
+    """Return a verdict in the words of `critic-loop show`: right or wrong where evidence says so."""
+    return (_KNOWN_WORDS if known else VERDICT_WORDS)[verdict]
 
 
 def row(result: Result[Any], *, reused: bool = False) -> dict[str, Any]:
@@ -87,7 +93,8 @@ def facts(result: Result[Any], shown: dict[str, Any]) -> RenderableType:
 
 
 def _facts(result: Result[Any], shown: dict[str, Any]) -> list[tuple[str, Text]]:
-    verdict = Text(VERDICT_WORDS[result.verdict], style=VERDICT_STYLES[result.verdict])
+    word = verdict_word(result.verdict, known=result.value.verified is not None)
+    verdict = Text(word, style=VERDICT_STYLES[result.verdict])
     verdict.append(f" (decided by {result.decided_by or 'nobody'})", style="default")
     if result.verdict is not Verdict.ABSTAIN and shown["score"] is not None:
         verdict.append(f", score {shown['score']:.2f}", style="default")

@@ -49,6 +49,7 @@ class Wish:
     store: str
     assets: Sequence[Path]
     in_flight: int
+    same_error: int
     max_calls: int | None
     lanes: int | None
     seed: int | None
@@ -274,7 +275,10 @@ async def _many(job: _Job) -> int:
     rows: list[dict[str, Any]] = []
     known = await _finished(job)
     view = JobView(loop.recipe.name, len(job.tasks), loop.parts.max_calls, lambda: _calls_in_flight(loop))
-    found = loop.map(view.begins(job.tasks), in_flight=job.wish.in_flight, seed=job.seed)
+    wish = job.wish
+    found = loop.map(
+        view.begins(job.tasks), in_flight=wish.in_flight, seed=job.seed, same_error=wish.same_error
+    )
     left_open = 0
     try:
         with patiently(_ending(view, job)) as presses:

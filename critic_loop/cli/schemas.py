@@ -19,6 +19,7 @@ from critic_loop.store.schemas import write
 
 FOLDER = Path("docs/schemas/cli")
 DOCUMENTS: Mapping[str, Any] = {
+    "compare": documents.CompareDocument,
     "config": documents.ConfigDocument,
     "config-path": documents.ConfigPathDocument,
     "demo": documents.DemoDocument,

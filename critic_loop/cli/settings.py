@@ -43,6 +43,7 @@ class Settings(Frozen):
     assets: tuple[str, ...] = ()
     """Folders with agents/ and prompts/; in the environment separated as in PATH."""
     in_flight: int = Field(default=16, ge=1)
+    same_error: int = Field(default=20, ge=1)
     max_calls: int | None = Field(default=None, ge=1)
     lanes: int | None = Field(default=None, ge=1)
     log_level: LogLevel = LogLevel.WARNING

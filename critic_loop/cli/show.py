@@ -42,6 +42,7 @@ def show(
     attempt: str | None,
     full: bool,
     html: Path | None,
+    svg: Path | None,
     as_json: bool,
     terminal: Terminal,
 ) -> None:
@@ -57,7 +58,12 @@ def show(
 
         html.write_text(html_page(outline(tree, most=None if full else MOST_ON_A_PAGE, attempt=zoom)), "utf-8")
         terminal.note(f"{html} shows tree {tree.id}.")
-    if html is None and not as_json:
+    if svg is not None:
+        from critic_loop.cli.picture import MOST, picture
+
+        svg.write_text(picture(tree, most=None if full else MOST, attempt=zoom), "utf-8")
+        terminal.note(f"{svg} shows tree {tree.id}.")
+    if html is None and svg is None and not as_json:
         shown = outline(tree, most=None if full else MOST_ATTEMPTS, attempt=zoom)
         terminal.out.print(page(shown, full=full))
 

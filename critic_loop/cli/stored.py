@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from critic_loop.cli.export import require_file
 from critic_loop.cli.results import count
 from critic_loop.cli.terminal import Terminal, UsageProblem
-from critic_loop.core.printable import printable
+from critic_loop.core.printable import excerpt, printable
 from critic_loop.core.protocols import Store
 from critic_loop.core.records import tree_of
 from critic_loop.core.tree import Tree
 
 _MOST_NAMED = 5
+_MOST_LISTED = 10
 
 
 class Stored:
@@ -56,6 +57,21 @@ class Stored:
             raise self._empty(f" of recipe {recipe!r}" if recipe else "")
         return found
 
+    def recipes(self) -> list[str]:
+        """Return the recipes of the trees, in the order of their oldest.
+
+        Raises:
+            UsageProblem: there is no tree.
+        """
+
+        async def listed() -> list[str]:
+            return [tree.recipe async for tree in self._store.trees()]
+
+        found = self._runner.run(listed())
+        if not found:
+            raise self._empty("")
+        return list(dict.fromkeys(found))
+
     def trees(self, ids: list[str], terminal: Terminal) -> Iterator[Tree]:
         """Yield these trees, with a bar that moves on stderr."""
         with terminal.progress() as progress:
@@ -72,8 +88,12 @@ class Stored:
         if wanted is None:
             if len(ids) == 1:
                 return ids[0]
+            newest = ids[: -_MOST_LISTED - 1 : -1]
+            older = f"; {len(ids) - len(newest):,} older ones are not listed" if len(ids) > len(newest) else ""
             raise UsageProblem(
-                f"{self.where} holds {count(len(ids), 'tree')}: say which one.", hint=f"It holds {_some(ids)}."
+                f"{self.where} holds {count(len(ids), 'tree')}: say which one.",
+                hint=f"Name it behind the store, by its id or how that begins; the newest come first{older}.",
+                details=[_line(await self._store.load(tree_id)) for tree_id in newest],
             )
         begun = [i for i in ids if i.startswith(wanted)]
         if len(begun) == 1:
@@ -107,6 +127,13 @@ def stored(store: str) -> Generator[Stored]:
             yield Stored(opened, runner)
         finally:
             runner.run(opened.aclose())
+
+
+def _line(tree: Tree) -> str:
+    """Return what tells a tree from the others of its store."""
+    ended = tree.outcome.stop if tree.outcome else "unfinished"
+    facts = f"{excerpt(tree.head.recipe, 24)}, {count(len(tree.asks), 'attempt')}, {excerpt(ended, 24)}"
+    return f"{excerpt(tree.id, 40)}  {facts}  {excerpt(tree.task.text, 60)}"
 
 
 def _some(ids: list[str]) -> str:

@@ -16,12 +16,14 @@ from rich.text import Text
 from critic_loop.cli.results import count
 from critic_loop.cli.stored import stored
 from critic_loop.cli.terminal import Terminal, UsageProblem
-from critic_loop.core.printable import printable
+from critic_loop.core.printable import excerpt, printable
 from critic_loop.core.tree import Tree
 from critic_loop.metrics import FAILURES, Cause, Why, why
 
 E = TypeVar("E", bound=StrEnum)
 MOST_LISTED = 50
+_TASK = 60
+"""Characters of a task that it is known by."""
 WORTH_STYLES = {
     "right": "green",
     "wrong": "red",
@@ -79,10 +81,19 @@ def page(found: Why) -> RenderableType:
 # -- many trees ------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A tree's cause, with what a person knows it by."""
+
+    found: Why
+    task: str
+    """The first line of its task."""
+
+
 @dataclass(slots=True)
 class _Group:
     causes: Counter[Cause] = field(default_factory=Counter[Cause])
-    examples: dict[Cause, str] = field(default_factory=dict[Cause, str])
+    examples: dict[Cause, _Listed] = field(default_factory=dict[Cause, _Listed])
 
     @property
     def trees(self) -> int:
@@ -93,7 +104,7 @@ class _Group:
         return sum(self.causes[cause] for cause in FAILURES)
 
     @property
-    def example(self) -> str:
+    def example(self) -> _Listed:
         """A failed tree of the most frequent cause, if any failed."""
         cause = self.main_cause or self.causes.most_common(1)[0][0]
         return self.examples[cause]
@@ -121,25 +132,26 @@ def failures(
     what = By.CAUSE if by is None else _one_of(By, by, "--by")
     only = None if cause is None else _one_of(Cause, cause, "--cause")
     groups: dict[str, _Group] = defaultdict(_Group)
-    listed: list[Why] = []
+    listed: list[_Listed] = []
     total: Counter[Cause] = Counter()
     key = _KEYS[what]
     with stored(store) as trees:
         for tree in trees.trees(trees.ids(recipe), terminal):
             found = why(tree)
+            one = _Listed(found, _first_line(tree))
             if only is not None and found.cause is not only:
                 continue
             for value in dict.fromkeys(key(tree, found)):
                 groups[value].causes[found.cause] += 1
-                groups[value].examples.setdefault(found.cause, tree.id)
+                groups[value].examples.setdefault(found.cause, one)
             total[found.cause] += 1
             if only is not None:
-                listed.append(found)
+                listed.append(one)
         where = trees.where
     if as_json:
         data = _document(groups, total, by=what)
-        lists = {"listed": [found.model_dump(mode="json") for found in listed]} if only is not None else {}
-        terminal.document({"store": where, **data, **lists})
+        rows = [one.found.model_dump(mode="json") | {"task": one.task} for one in listed]
+        terminal.document({"store": where, **data, **({} if only is None else {"listed": rows})})
         return
     if only is not None and by is None:
         terminal.out.print(_list(listed, only))
@@ -201,7 +213,8 @@ def _document(groups: dict[str, _Group], total: Counter[Cause], *, by: By) -> di
                 "failed": group.failed,
                 "share": round(_share(group, by, trees), 4),
                 "causes": {str(cause): number for cause, number in group.causes.most_common()},
-                "example": group.example,
+                "example": group.example.found.tree,
+                "task": group.example.task,
             }
             for value, group in _ordered(groups, by)
         ],
@@ -217,22 +230,31 @@ def _table(groups: dict[str, _Group], total: Counter[Cause], *, by: By) -> Rende
     table.add_column("share" if by is By.CAUSE else "share failed", justify="right", no_wrap=True)
     if by is not By.CAUSE:
         table.add_column("mostly", no_wrap=True)
-    table.add_column("for example", no_wrap=True, style="dim")
+    table.add_column("for example", no_wrap=True, overflow="ellipsis")
     for value, group in _ordered(groups, by):
         name = Text(printable(value), style=cause_style(Cause(value)) if by is By.CAUSE else "")
         main = group.main_cause
         numbers = [f"{group.trees:,}"] if by is By.CAUSE else [f"{group.trees:,}", f"{group.failed:,}"]
         mostly = [] if by is By.CAUSE else [Text(str(main or ""), style="red")]
-        table.add_row(name, *numbers, f"{_share(group, by, trees):.1%}", *mostly, group.example)
+        table.add_row(name, *numbers, f"{_share(group, by, trees):.1%}", *mostly, _named(group.example))
     return Group(Text(f"{count(trees, 'tree')}, {failed:,} of them failed"), Text(), table)
 
 
-def _list(listed: list[Why], cause: Cause) -> RenderableType:
+def _first_line(tree: Tree) -> str:
+    return excerpt(next(iter(tree.task.text.strip().splitlines()), ""), _TASK)
+
+
+def _named(one: _Listed) -> Text:
+    return Text.assemble((one.found.tree, "dim"), "  ", one.task)
+
+
+def _list(listed: list[_Listed], cause: Cause) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
-    for found in listed[:MOST_LISTED]:
-        table.add_row(found.tree, Text(printable(found.text)))
+    for one in listed[:MOST_LISTED]:
+        about = Text(f"{one.task}\n" if one.task else "", style="bold")
+        table.add_row(one.found.tree, about.append(printable(one.found.text), style="not bold"))
     parts: list[RenderableType] = [Text(f"{count(len(listed), 'tree')} with cause {cause}"), Text(), table]
     if len(listed) > MOST_LISTED:
         parts.append(Text(f"… and {len(listed) - MOST_LISTED:,} more; --json lists them all", style="dim"))

@@ -10,7 +10,8 @@
     │   ├── DeadlineExceeded   no answer in time                                  attempt
     │   ├── Unreachable        nothing answers at the address                     job
     │   ├── AuthFailed         the key is wrong or missing                        job
-    │   └── CreditExhausted    the account is empty                               job
+    │   ├── CreditExhausted    the account is empty                               job
+    │   └── SameError          call after call fails in the same way              job
     ├── OutputError            text that does not fit its schema                  attempt
     ├── ToolError              a tool failed                                      attempt
     ├── SandboxUnavailable     programs cannot be run safely here                 job
@@ -29,9 +30,13 @@ Secrets never enter a message.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
+
+_NUMBERS = re.compile(r"[0-9a-fA-F-]{8,}|\d+")
+"""Request ids and counts."""
 
 Scope = Literal["attempt", "tree", "job"]
 
@@ -163,6 +168,17 @@ class CreditExhausted(ModelError):
     scope = "job"
 
 
+class SameError(ModelError):
+    """Call after call of a job failed in the same way, in whatever tree, and none was answered in between.
+
+    The message ends with what they failed with. Mend that, then run the same again: finished calls are not
+    repeated. `same_error` says how many it takes.
+    """
+
+    code = "same-error"
+    scope = "job"
+
+
 class OutputError(CriticLoopError):
     """Text does not fit its schema.
 
@@ -240,6 +256,11 @@ class ExportError(CriticLoopError):
     """
 
     code = "export"
+
+
+def gist(error: CriticLoopError) -> str:
+    """Return what errors that are the same have in common: kind and message, without numbers and ids."""
+    return f"{type(error).__name__} {_NUMBERS.sub('#', str(error))}"
 
 
 @contextmanager

@@ -5,10 +5,14 @@ Only settings that a user wrote are resolved here, never text that a model wrote
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from critic_loop.core.errors import ConfigError, boundary
 
@@ -48,3 +52,29 @@ def find(group: str, name: str) -> Any:
 def names(group: str) -> list[str]:
     """Return the names registered for `group`, sorted."""
     return sorted(_registered(group))
+
+
+def built(what: str, cls: type[Any], settings: Mapping[str, Any]) -> Any:
+    """Return a part made of its class with what a recipe sets; a dataclass's fields are checked by pydantic.
+
+    Args:
+        what: what errors call it, as in `selection 'b4'`.
+        cls: its class.
+        settings: keyword arguments.
+
+    Raises:
+        ConfigError: a setting is unknown or wrong.
+    """
+    if not dataclasses.is_dataclass(cls):
+        with boundary(ConfigError, what):
+            return cls(**settings)
+    known = [field.name for field in dataclasses.fields(cls)]
+    if unknown := set(settings) - set(known):
+        has = ", ".join(known) or "none"
+        raise ConfigError(f"{what} has no setting {min(unknown)!r}; it has {has}.")
+    try:
+        return TypeAdapter[Any](cls).validate_python(dict(settings))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(step) for step in first["loc"])
+        raise ConfigError(f"{what}, setting {key!r}: {first['msg']}.") from error

@@ -59,6 +59,9 @@ class Request:
     output: OutputSchema | None = None
     sampling: Sampling = Sampling()
     choices: int = 1
+    continues: bool = False
+    """The last message is the assistant's own beginning, to be gone on with; the answer is what follows it.
+    A model that cannot raises `ModelError`."""
     score: tuple[str, ...] = ()
     """Instead of writing, say how likely these texts are as the next message: one choice for each, with
     its token ids and log-probabilities. A model that cannot raises `ModelError`."""
@@ -163,13 +166,15 @@ class Move:
     parents: tuple[str, ...] = ()
     kind: AttemptKind = "answer"
     agent: str = "actor"
+    """Who makes them: the recipe's actor, or one of its further `actors` by name."""
     samples: int = 1
     """Attempts asked for with one request of so many choices."""
     sampling: Sampling | None = None
     """Laid over the agent's own."""
     replaces: str | None = None
+    """The attempt that a rethought one takes the place of."""
     shows: tuple[str, ...] = ()
-    """Attempts beside the path that the actor is shown, with the feedback on them."""
+    """Attempts beside the path that the actor is shown with the feedback on them: siblings, rejected ones."""
 
 
 @dataclass(frozen=True, slots=True)

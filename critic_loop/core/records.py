@@ -23,6 +23,8 @@ SCHEMA_VERSION = 1
 """Raised by a change that older readers cannot read; readers refuse newer trees."""
 
 AttemptKind = Literal["answer", "step", "thought", "tests", "prompt", "action"]
+PARTS: frozenset[AttemptKind] = frozenset({"step", "thought"})
+"""Attempts on the way to an answer: they can be criticised, but not verified or chosen."""
 AttemptStatus = Literal["complete", "partial", "failed", "parked"]
 Source = Literal["verifier", "critic", "judge", "tool", "human", "user"]
 ParseStatus = Literal["ok", "repaired", "unparsed", "refused", "error"]
@@ -160,6 +162,8 @@ class Shown(Frozen):
     attempts: tuple[str, ...] = ()
     feedback: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    """Attempts that are not on the path: siblings, rejected ones."""
 
 
 class Ask(Frozen):
@@ -248,8 +252,9 @@ class Attempt(Frozen):
     id: str
     parents: tuple[str, ...] = ()
     kind: AttemptKind = "answer"
+    """What was asked for; a step that ended the answer is an `answer`."""
     messages: tuple[Message, ...] = ()
-    """What it added to the conversation."""
+    """What it added to the conversation; a step's hold the steps before it, too."""
     answer: JsonValue = None
     """The typed answer as JSON; None when there is none."""
     status: AttemptStatus = "complete"
@@ -257,6 +262,11 @@ class Attempt(Frozen):
     error_code: str = ""
     replaces: str | None = None
     calls: tuple[str, ...] = ()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it is a part of an answer and not its end."""
+        return self.kind in PARTS
 
     @property
     def settled(self) -> bool:
@@ -359,7 +369,7 @@ class Feedback(Frozen):
     suggestion: str = ""
     confidence: Unit | None = None
     data: dict[str, JsonValue] = {}
-    """What only this author understands (per-test results, say)."""
+    """What only this author understands; but `tests`, if it is there, is what the property `tests` reads."""
     parse: ParseStatus = "ok"
     reason: str = ""
     """Why it abstains, where it does."""
@@ -379,6 +389,16 @@ class Feedback(Frozen):
         if shares is not None and subject is not None and len(shares) != len(subject.attempts):
             raise ValueError("a preference has one share for each attempt of its subject")
         return self
+
+    @property
+    def tests(self) -> dict[str, bool]:
+        """Which single tests were passed, by name: what verifiers write as `data={"tests": {"adds": True}}`.
+
+        Not run is neither: such a test is left out, or null. Empty where nobody told.
+        """
+        told = self.data.get("tests")
+        given = told.items() if isinstance(told, dict) else ()
+        return {name: passed for name, passed in given if isinstance(passed, bool)}
 
     @classmethod
     def passed(cls, text: str = "", **fields: Any) -> Feedback:

@@ -47,22 +47,26 @@ class Progress:
     judged: int = 0
     latest: str = ""
     """The attempt judged last."""
+    unfinished: bool = False
+    """Whether it is a step or a thought, whose worth is no answer's: only counts and limits look at it."""
     value: Value = field(default_factory=Value)
-    """Its worth."""
+    """Its worth; of what is unfinished nothing is known."""
     best_scores: list[float] = field(default_factory=list[float])
-    """Best score so far after each judged attempt, in [0, 1]; unjudged counts as 0 here only."""
+    """Best score so far after each judged answer, in [0, 1]; unjudged counts as 0 here only."""
     calls: list[int] = field(default_factory=list[int])
-    """Model calls made by the time when each attempt was judged."""
+    """Model calls made by the time when each of them was judged."""
     failures_in_a_row: int = 0
     failed_group: str | None = None
 
     def observe(self, attempt_id: str, spend: Spend) -> None:
         """Take note that `attempt_id` has all its feedback."""
         self.latest, self.spend, self.judged = attempt_id, spend, self.judged + 1
-        self.value = value_of(self.tree, attempt_id)
-        self.calls.append(spend.calls)
-        score = self.value.score or 0.0
-        self.best_scores.append(max(score, self.best_scores[-1] if self.best_scores else 0.0))
+        self.unfinished = self.tree[attempt_id].unfinished
+        self.value = Value() if self.unfinished else value_of(self.tree, attempt_id)
+        if not self.unfinished:
+            self.calls.append(spend.calls)
+            score = self.value.score or 0.0
+            self.best_scores.append(max(score, self.best_scores[-1] if self.best_scores else 0.0))
         self._count_failure(attempt_id)
 
     def _count_failure(self, attempt_id: str) -> None:
@@ -164,16 +168,20 @@ class Accepted(Rule):
 
 @dataclass(frozen=True)
 class MaxRounds(Rule):
-    """Stops when a path has so many attempts (a draft and its revisions)."""
+    """Stops when a path has so many answers (a draft and its revisions), the steps of each counted once."""
 
     rounds: Count
     name: ClassVar[str] = "max_rounds"
 
     def __call__(self, progress: Progress) -> StopReason | None:
-        """Look at the latest attempt's depth."""
-        if progress.tree.depth(progress.latest) + 1 >= self.rounds:
-            return StopReason(self.name, f"{self.rounds} rounds made")
-        return None
+        """Look at the latest answer's path."""
+        tree = progress.tree
+        if progress.unfinished or tree.depth(progress.latest) + 1 < self.rounds:
+            return None
+        path = (tree.attempts.get(i) for i in tree.path(progress.latest))
+        if sum(a is None or not a.unfinished for a in path) < self.rounds:
+            return None
+        return StopReason(self.name, f"{self.rounds} rounds made")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from critic_loop.core.records import (
     Record,
     Reply,
     Spend,
+    Subject,
     Task,
     Usage,
 )
@@ -242,15 +243,8 @@ class Tree:
 
     def judgements(self, attempt_id: str) -> tuple[Feedback, ...]:
         """Return the valid feedback on this attempt as a whole, alone, that loops obey."""
-        return tuple(
-            f
-            for f in self._about.get(attempt_id, ())
-            if f.obeyed
-            and f.id not in self._superseded
-            and f.subject is not None
-            and len(f.subject.attempts) == 1
-            and f.subject.part is None
-        )
+        found, superseded = self._about.get(attempt_id, ()), self._superseded
+        return tuple([f for f in found if f.obeyed and f.id not in superseded and _whole(f.subject)])
 
     def calls_at(self, place: Place) -> tuple[Call, ...]:
         """Return the calls ever sent from `place`, oldest first."""
@@ -269,3 +263,7 @@ class Tree:
         self._billed[1] += usage.cached_input_tokens
         self._billed[2] += usage.output_tokens
         self._billed[3] += usage.reasoning_tokens
+
+
+def _whole(subject: Subject | None) -> bool:
+    return subject is not None and subject.part is None and len(subject.attempts) == 1

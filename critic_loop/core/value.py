@@ -59,20 +59,15 @@ def value_of(tree: Tree, attempt_id: str) -> Value:
     judgements = tree.judgements(attempt_id)
     if not judgements:
         return NOT_JUDGED
-    evidence = [f for f in judgements if f.source in EVIDENCE]
-    opinion = [f for f in judgements if f.source not in EVIDENCE]
-    return Value(
-        verified=_all_pass(evidence),
-        evidence=_mean(evidence),
-        accepted=_all_pass(opinion),
-        opinion=_mean(opinion),
-    )
+    verified, evidence = _tally(judgements, evidence=True)
+    accepted, opinion = _tally(judgements, evidence=False)
+    return Value(verified=verified, evidence=evidence, accepted=accepted, opinion=opinion)
 
 
 def best(tree: Tree, among: tuple[str, ...] | None = None) -> str | None:
-    """Return the complete attempt of highest value; the earliest of equals; None if there is none."""
+    """Return the complete answer of highest value; the earliest of equals; None if there is none."""
     ids = tree.attempts if among is None else among
-    complete = [i for i in ids if tree[i].status == "complete"]
+    complete = [i for i in ids if tree[i].status == "complete" and not tree[i].unfinished]
     return max(complete, key=lambda i: value_of(tree, i).key, default=None)
 
 
@@ -120,14 +115,18 @@ def beats(tree: Tree, challenger: str, holder: str) -> bool:
     return mine > theirs if judged is None else judged > 0.5
 
 
-def _all_pass(judgements: list[Feedback]) -> bool | None:
-    verdicts = {f.verdict for f in judgements} - {None, Verdict.ABSTAIN}
-    return None if not verdicts else verdicts == {Verdict.PASS}
-
-
-def _mean(judgements: list[Feedback]) -> float | None:
-    scores = [f.score for f in judgements if f.score is not None and f.verdict is not Verdict.ABSTAIN]
-    return sum(scores) / len(scores) if scores else None
+def _tally(judgements: tuple[Feedback, ...], *, evidence: bool) -> tuple[bool | None, float | None]:
+    """Return whether all that gave a verdict passed it, and the mean of the scores; None = nobody did."""
+    passed: bool | None = None
+    scores: list[float] = []
+    for judgement in judgements:
+        if (judgement.source in EVIDENCE) is not evidence or judgement.verdict is Verdict.ABSTAIN:
+            continue
+        if judgement.verdict is not None:
+            passed = judgement.verdict is Verdict.PASS and passed is not False
+        if judgement.score is not None:
+            scores.append(judgement.score)
+    return passed, sum(scores) / len(scores) if scores else None
 
 
 _RANK = {False: 0.0, None: 1.0, True: 2.0}

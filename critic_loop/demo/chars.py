@@ -164,11 +164,6 @@ def line_verdicts(critique: str) -> list[tuple[str, int]]:
     return [(found[1], int(found[2])) for found in _LINE_VERDICT.finditer(critique)]
 
 
-def compact(answer: str) -> str:
-    """Returns an answer as its steps alone, to compare answers: `8*3,7-5,24-2`."""
-    return ",".join(line.split("=")[0] for line in lines_of(answer))
-
-
 def _head(puzzle: Puzzle) -> str:
     return f"{puzzle.target}:{','.join(map(str, puzzle.numbers))}"
 

@@ -42,6 +42,8 @@ class Row:
     seed: int
     max_tokens: int
     end_id: int
+    given: Sequence[int] = ()
+    """Tokens to take instead of drawing: their log-probabilities are those they would be written with."""
     token_ids: list[int] = field(default_factory=list[int])
     logprobs: list[float] = field(default_factory=list[float])
     """Log-probability of each token at temperature 1, whatever it was drawn at."""
@@ -170,6 +172,9 @@ class Engine:
         written = np.array([len(row.token_ids) for row in live])
         uniforms = self._uniforms[np.arange(rows.start, rows.stop), written]
         chosen = choose(logits, self._temperatures[rows], uniforms)
+        for index, row in enumerate(live):
+            if row.given:
+                chosen[index] = row.given[written[index]]
         logprobs = log_softmax(logits)[np.arange(len(live)), chosen]
         self._next_ids[rows] = chosen
         for row, token_id, logprob in zip(live, chosen.tolist(), logprobs.tolist(), strict=True):

@@ -21,7 +21,8 @@ from critic_loop.demo.rates import DEMO_PUZZLES, DEMO_SEED
 from critic_loop.demo.reach import judge
 from critic_loop.demo.rollouts import Play, Turn, play_all
 from critic_loop.demo.runtime import Runtime
-from critic_loop.demo.shares import after_one_revision, auc, wilson
+from critic_loop.demo.shares import after_one_revision
+from critic_loop.metrics import auc, wilson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

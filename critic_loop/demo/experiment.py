@@ -36,10 +36,11 @@ from critic_loop.core.tree import Tree
 from critic_loop.demo.countdown import LEVELS, check, puzzle_of, sample_puzzles
 from critic_loop.demo.rates import DEMO_SEED, revision_rates
 from critic_loop.demo.seeds import seed_of
-from critic_loop.demo.shares import Counts, after_one_revision, mcnemar, wilson
+from critic_loop.demo.shares import Counts, after_one_revision
 from critic_loop.demo.verifier import countdown, task_of
 from critic_loop.graph.loop import Loop
 from critic_loop.graph.result import Result
+from critic_loop.metrics import mcnemar, wilson
 from critic_loop.nodes.roles import FunctionCritic, critic
 from critic_loop.nodes.view import View
 

@@ -21,7 +21,7 @@ from critic_loop.core.errors import ConfigError, DeadlineExceeded, ModelError, b
 from critic_loop.core.messages import assistant
 from critic_loop.core.protocols import Completion, Request
 from critic_loop.core.records import Choice, Usage
-from critic_loop.demo.chars import CRITIQUE, encode
+from critic_loop.demo.chars import CORRECT_ANSWER, CRITIQUE, WRONG_ANSWER, encode
 from critic_loop.demo.chat import chat_prompt
 from critic_loop.demo.seeds import seed_of
 
@@ -72,13 +72,13 @@ class EmbeddedModel:
         return "embedded:countdown"
 
     async def complete(self, request: Request) -> Completion:
-        """Samples `request.choices` answers, critiques or revisions, whichever the conversation asks for.
+        """Samples `request.choices` answers, critiques or revisions, or weighs the texts of `request.score`.
 
         Raises:
-            ModelError: no user message holds a puzzle, or the runtime failed.
+            ModelError: no user message holds a puzzle, a text is none of its own, or the runtime failed.
             DeadlineExceeded: `request.timeout_s` passed.
         """
-        prompt = chat_prompt(request.messages)
+        prompt = _prompt(request)
         with boundary(ModelError, "running the embedded model"):
             try:
                 async with asyncio.timeout(request.timeout_s):
@@ -106,38 +106,62 @@ class EmbeddedModel:
 
     async def _complete(self, request: Request, prompt: str) -> Completion:
         runtime = self._runtime or await asyncio.to_thread(self._open)
-        sampling = request.sampling
-        seed = secrets.randbits(64) if sampling.seed is None else sampling.seed
-        usual = 0.0 if prompt.startswith(CRITIQUE) else DEFAULT_TEMPERATURE
-        temperature = usual if sampling.temperature is None else sampling.temperature
-        calls = (
-            runtime.sample(
-                prompt,
-                temperature=temperature,
-                seed=seed_of("choice", seed, index),
-                max_tokens=sampling.max_tokens or DEFAULT_MAX_TOKENS,
-                stop=sampling.stop,
-            )
-            for index in range(request.choices)
-        )
-        samples = await asyncio.gather(*calls)
-        if request.on_text is not None:
-            for sample in samples:
-                request.on_text(sample.text)
+        samples = await (_scored if request.score else _sampled)(runtime, request, prompt)
         prompt_ids = tuple(encode(prompt))
+        tokens = sum(len(sample.token_ids) for sample in samples)
+        read, written = (tokens, 0) if request.score else (0, tokens)
         return Completion(
-            choices=tuple(_choice(sample) for sample in samples),
-            usage=Usage(input_tokens=len(prompt_ids), output_tokens=sum(len(s.token_ids) for s in samples)),
+            choices=tuple(_choice(sample, scored=bool(request.score)) for sample in samples),
+            usage=Usage(input_tokens=len(prompt_ids) + read, output_tokens=written),
             model="countdown",
             weight_version=f"sha256:{runtime.weights_sha256[:16]}",
             prompt_token_ids=prompt_ids,
         )
 
 
-def _choice(sample: Sample) -> Choice:
+def _prompt(request: Request) -> str:
+    """Writes the conversation as a prompt, and behind it the answer that was begun, if one was."""
+    if not request.continues:
+        return chat_prompt(request.messages)
+    return f"{chat_prompt(request.messages[:-1])}{request.messages[-1].text}\n"
+
+
+async def _sampled(runtime: Runtime, request: Request, prompt: str) -> list[Sample]:
+    sampling = request.sampling
+    seed = secrets.randbits(64) if sampling.seed is None else sampling.seed
+    usual = 0.0 if prompt.startswith(CRITIQUE) else DEFAULT_TEMPERATURE
+    temperature = usual if sampling.temperature is None else sampling.temperature
+    calls = (
+        runtime.sample(
+            prompt,
+            temperature=temperature,
+            seed=seed_of("choice", seed, index),
+            max_tokens=sampling.max_tokens or DEFAULT_MAX_TOKENS,
+            stop=sampling.stop,
+        )
+        for index in range(request.choices)
+    )
+    samples = await asyncio.gather(*calls)
+    if request.on_text is not None:
+        for sample in samples:
+            request.on_text(sample.text)
+    return samples
+
+
+async def _scored(runtime: Runtime, request: Request, prompt: str) -> list[Sample]:
+    try:
+        return await asyncio.gather(*(runtime.score(prompt, text) for text in request.score))
+    except ValueError as error:
+        raise ModelError(
+            f"embedded:countdown cannot weigh a text: {error}.",
+            hint=f"It knows short texts of its own words, such as {CORRECT_ANSWER!r} and {WRONG_ANSWER!r}.",
+        ) from None
+
+
+def _choice(sample: Sample, *, scored: bool) -> Choice:
     return Choice(
-        message=assistant(sample.text, sampled=True),
-        finish_reason=sample.finish_reason,
+        message=assistant(sample.text, sampled=not scored),
+        finish_reason="scored" if scored else sample.finish_reason,
         token_ids=sample.token_ids,
         logprobs=sample.logprobs,
     )

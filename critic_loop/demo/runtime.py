@@ -89,6 +89,13 @@ class _Request:
             self.future.set_exception(error)
 
 
+def _tokens(text: str) -> list[int]:
+    try:
+        return encode(text)
+    except KeyError as error:
+        raise ValueError(f"the model has no token for {error.args[0]!r}") from None
+
+
 def _bundled() -> bytes:
     return (files("critic_loop.demo") / "weights" / "countdown.onnx").read_bytes()
 
@@ -140,7 +147,25 @@ class Runtime:
             ValueError: the prompt is empty, too long, or has a foreign character.
             RuntimeError: the runtime is closed.
         """
-        request = _Request(self._row(prompt, temperature, seed, max_tokens), tuple(stop))
+        return await self._answer(_Request(self._row(prompt, temperature, seed, max_tokens), tuple(stop)))
+
+    async def score(self, prompt: str, text: str) -> Sample:
+        """Returns `text` as if the model had written it and not ended yet: with the same log-probabilities.
+
+        Raises:
+            ValueError: one of them is empty or has a foreign character, or they are too long together.
+            RuntimeError: the runtime is closed.
+        """
+        given = _tokens(text)
+        if not given:
+            raise ValueError("a text to weigh has at least 1 token")
+        row = self._row(prompt, 0.0, 0, max_tokens=len(given), given=given)
+        if row.max_tokens < len(given):
+            room = self.context - len(row.prompt_ids)
+            raise ValueError(f"behind this prompt is room for {room} tokens, not {len(given)}")
+        return await self._answer(_Request(row, ()))
+
+    async def _answer(self, request: _Request) -> Sample:
         with self._lock:
             if self._closed:
                 raise RuntimeError(_CLOSED)
@@ -166,11 +191,10 @@ class Runtime:
         """Closes the runtime."""
         self.close()
 
-    def _row(self, prompt: str, temperature: float, seed: int, max_tokens: int) -> Row:
-        try:
-            prompt_ids = encode(prompt)
-        except KeyError as error:
-            raise ValueError(f"the model has no token for {error.args[0]!r}") from None
+    def _row(
+        self, prompt: str, temperature: float, seed: int, max_tokens: int, given: Sequence[int] = ()
+    ) -> Row:
+        prompt_ids = _tokens(prompt)
         if not 0 < len(prompt_ids) < self.context:
             raise ValueError(f"a prompt has 1 to {self.context - 1} tokens, not {len(prompt_ids)}")
         if max_tokens < 1 or temperature < 0:
@@ -181,6 +205,7 @@ class Runtime:
             seed=seed % 2**64,
             max_tokens=min(max_tokens, self.context - len(prompt_ids)),
             end_id=END_ID,
+            given=given,
         )
 
     def _work(self) -> None:

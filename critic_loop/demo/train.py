@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from critic_loop.demo.chars import VOCAB_SIZE
+from critic_loop.demo.chars import CONTEXT_TOKENS, VOCAB_SIZE
 from critic_loop.demo.corpus import FAR, Chain, Mix, drawn, examples, own_examples, stream
 from critic_loop.demo.countdown import LEVELS
 from critic_loop.demo.evaluate import measure
@@ -96,6 +96,7 @@ def shape() -> LlamaShape:
     """Returns the network's sizes."""
     return LlamaShape(
         vocab_size=VOCAB_SIZE,
+        max_position_embeddings=CONTEXT_TOKENS,
         hidden_size=192,
         intermediate_size=512,
         num_hidden_layers=5,

@@ -255,7 +255,8 @@ def _listed(manifest: Path) -> list[str]:
 def _move(staging: Path, out: Path) -> None:
     """Move every staged file to its place, the manifest last; what an earlier export listed goes."""
     for path in _listed(out / "manifest.json"):
-        (out / path).unlink(missing_ok=True)
+        if (out / path).resolve().is_relative_to(out.resolve()):  # the file may be anybody's
+            (out / path).unlink(missing_ok=True)
     files = sorted(path for path in staging.rglob("*") if path.is_file())
     files.sort(key=lambda path: path.name == "manifest.json")
     for path in files:

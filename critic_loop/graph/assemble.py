@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from pydantic import JsonValue
 
-from critic_loop.assets import AgentSpec, CriticUse, Escalation, Library, Recipe, Template
+from critic_loop.assets import AgentSpec, CriticUse, Escalation, Library, Recipe, SelectUse, Template
 from critic_loop.core.budget import Budget, LocalLedger
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import AnySearch, Model, Piece, Select, Store
@@ -32,7 +32,7 @@ from critic_loop.nodes.replay import Nobody
 from critic_loop.nodes.roles import FunctionActor, FunctionCritic, verifier
 from critic_loop.outputs import LIKELIHOODS, Output, critique_of, output_of
 from critic_loop.search import FunctionSearch, SearchFn, build, search
-from critic_loop.select import selection
+from critic_loop.select import require_judge, selection
 from critic_loop.tools import tool
 from critic_loop.verifiers import verifier_named
 
@@ -78,6 +78,7 @@ class Parts:
     recipe: Recipe
     output: Output[Any]
     actor: Actor
+    actors: dict[str, Actor]
     verifiers: tuple[Critic, ...]
     critics: tuple[Critic, ...]
     humans: tuple[HumanCritic, ...]
@@ -131,6 +132,7 @@ class Parts:
         desk = Desk(
             calls=calls,
             actor=self.actor,
+            actors=self.actors,
             output=self.output,
             verifiers=self.verifiers,
             critics=self.critics,
@@ -196,16 +198,18 @@ def assemble(given: Given) -> Parts:
             f"money is limited, but nobody counts what {actor.name!r} spends.",
             hint="Let a model play the actor, or limit calls= or tokens= instead.",
         )
+    actors = _actors(given, hashes)
     critics, humans = _critics(given, switchboard, hashes)
     judge = _judge(given, switchboard, hashes)
     for slot, model in given.slots.items():
         switchboard.bind(slot, model)
-    _bind_missing(given, actor, critics, judge, switchboard)
+    _bind_missing(given, (actor, *actors.values()), critics, judge, switchboard)
     verifiers = _verifiers(given, hashes)
     return Parts(
         recipe=recipe,
         output=output,
         actor=actor,
+        actors=actors,
         verifiers=verifiers,
         critics=critics,
         humans=humans,
@@ -255,6 +259,7 @@ def _slots(given: Given, actor: AgentSpec) -> list[str]:
     recipe, library = given.recipe, given.library
     used = [use.slot or library.agent(use.agent).slot for use in recipe.critics]
     used += [use.escalate.slot for use in recipe.critics if use.escalate is not None]
+    used += [use.slot or library.agent(use.agent).slot for use in recipe.actors.values()]
     judge = [library.agent(recipe.judge).slot] if recipe.judge else []
     return sorted({"actor", "critic", "judge", actor.slot, *used, *judge, *given.slots})
 
@@ -299,6 +304,17 @@ def _actor(given: Given, spec: AgentSpec, switchboard: Switchboard, hashes: dict
     return PromptedActor(spec=spec, template=template, slot=spec.slot, name=given.recipe.actor)
 
 
+def _actors(given: Given, hashes: dict[str, str]) -> dict[str, Actor]:
+    """Return the recipe's further actors; their hashes are their specs', as the recipe names them."""
+    made: dict[str, Actor] = {}
+    for name, use in given.recipe.actors.items():
+        spec = given.library.agent(use.agent)
+        template = _template(given.library, spec, recipe_name=use.agent, hashes=hashes)
+        _check_memory(given.recipe, template)
+        made[name] = PromptedActor(spec=spec, template=template, slot=use.slot or spec.slot, name=name)
+    return made
+
+
 def _check_memory(recipe: Recipe, template: Template) -> None:
     if recipe.memory == "rejected" and "rejected" not in template.variables:
         raise ConfigError(
@@ -312,7 +328,7 @@ def _template(library: Library, spec: AgentSpec, *, recipe_name: str, hashes: di
     template, needs = library.prompt(spec.prompt), BLOCKS[spec.role]
     if needs not in template.blocks:
         raise ConfigError(f"{template.where}: a prompt for role {spec.role!r} needs a block {needs!r}.")
-    hashes[recipe_name] = digest_of(spec)
+    hashes[recipe_name] = spec.digest
     hashes[f"prompts/{spec.prompt}"] = template.digest
     return template
 
@@ -404,24 +420,31 @@ def _judge(given: Given, switchboard: Switchboard, hashes: dict[str, str]) -> Ju
 
 
 def _bind_missing(
-    given: Given, actor: Actor, critics: Sequence[Critic], judge: Judge | None, switchboard: Switchboard
+    given: Given,
+    actors: Sequence[Actor],
+    critics: Sequence[Critic],
+    judge: Judge | None,
+    switchboard: Switchboard,
 ) -> None:
     """Let the actor's model play the roles that nobody was named for, and say so."""
     first = [c.first if isinstance(c, Escalating) else c for c in critics]
-    wanted = {r.slot for r in (*first, judge) if isinstance(r, Prompted)}
+    wanted = {r.slot for r in (*actors[1:], *first, judge) if isinstance(r, Prompted)}
     _require_bound(given.recipe, critics, switchboard)
     missing = sorted(slot for slot in wanted if not switchboard.is_bound(slot))
     if not missing:
         return
-    fallback = next((m for m in (given.critic, given.actor) if isinstance(m, BINDABLE)), None)
-    if fallback is None and isinstance(actor, PromptedActor):
-        fallback = given.slots.get(actor.slot)
-    if fallback is None:
-        raise ConfigError(
-            f"no model for slot {missing[0]!r} was given.", hint=f"Pass {missing[0]}='openai:NAME' or slots=."
-        )
+    acting = {actor.slot for actor in actors[1:] if isinstance(actor, Prompted)}
+    own = given.actor if isinstance(given.actor, BINDABLE) else None
+    if own is None and isinstance(actors[0], PromptedActor):
+        own = given.slots.get(actors[0].slot)
+    other = given.critic if isinstance(given.critic, BINDABLE) else own
     for slot in missing:
-        switchboard.bind(slot, fallback)
+        stand_in = own or other if slot in acting else other
+        if stand_in is None:
+            raise ConfigError(
+                f"no model for slot {slot!r} was given.", hint=f"Pass {slot}='openai:NAME' or slots=."
+            )
+        switchboard.bind(slot, stand_in)
     if "critic" in missing:
         warnings.warn(
             "no critic was given: the actor's model criticises itself.", CriticLoopWarning, stacklevel=5
@@ -495,12 +518,13 @@ def _base(search: AnySearch) -> Any:
 
 def _select(given: Given, judge: Judge | None, hashes: dict[str, str]) -> Select:
     chosen = given.recipe.select if given.select is None else given.select
-    if not (isinstance(chosen, str) or callable(chosen)):
+    if isinstance(chosen, str | SelectUse):
+        use = chosen if isinstance(chosen, SelectUse) else SelectUse(kind=chosen)
+        hashes["select"] = digest_of(use) if use.settings else use.kind
+        if judge is None:
+            require_judge(use.kind)
+        return selection(use.kind, use.settings)
+    if not callable(chosen):
         raise ConfigError(f"{chosen!r} is no selection.", hint="Give a name or a function of the tree.")
-    hashes["select"] = chosen if isinstance(chosen, str) else digest_of(identity(chosen))
-    if chosen == "keep-if-better" and judge is None:
-        raise ConfigError(
-            "selection 'keep-if-better' compares, but the recipe has no judge.",
-            hint="Set judge = 'judge/pairwise'.",
-        )
-    return selection(chosen) if isinstance(chosen, str) else cast("Select", chosen)
+    hashes["select"] = digest_of(identity(chosen))
+    return cast("Select", chosen)

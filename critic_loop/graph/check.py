@@ -22,7 +22,7 @@ from critic_loop.core.stop import rule_of
 from critic_loop.nodes.prompted import BLOCKS, VARIABLES
 from critic_loop.outputs import LIKELIHOODS, critique_of, output_of
 from critic_loop.search import build
-from critic_loop.select import selection
+from critic_loop.select import require_judge, selection
 from critic_loop.verifiers import verifier_named
 
 Data = Mapping[str, Any]
@@ -111,6 +111,11 @@ def _agents_in(data: Data) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
     if "role" in data:
         return
     yield ("actor",), "actor", str(data.get("actor", Recipe.model_fields["actor"].default))
+    actors = data.get("actors")
+    for name, use in actors.items() if isinstance(actors, Mapping) else ():
+        agent = use.get("agent") if isinstance(use, Mapping) else use
+        if isinstance(agent, str):
+            yield ("actors", name), "actor", agent
     for number, use in enumerate(_list(data.get("critics"))):
         if isinstance(use, Mapping) and isinstance(use.get("agent"), str):
             yield ("critics", number, "agent"), "critic", use["agent"]
@@ -173,12 +178,8 @@ def _of_recipe(checked: _Checked) -> None:
     for number, name in enumerate(_list(data.get("verifiers"))):
         if isinstance(name, str):
             checked.tries(("verifiers", number), partial(verifier_named, name))
-    if isinstance(select := data.get("select"), str):
-        checked.tries(("select",), lambda: selection(select))
     _search_and_stop(checked)
-    if data.get("select") == "keep-if-better" and data.get("judge") is None:
-        message = "selection 'keep-if-better' compares, but the recipe has no judge."
-        checked.add(("select",), message, "Set judge = 'judge/pairwise'.")
+    _selection(checked)
 
 
 def _spec(checked: _Checked, loc: Sequence[str | int], name: str) -> AgentSpec | None:
@@ -205,6 +206,20 @@ def _memory(checked: _Checked, spec: AgentSpec, library: Library) -> None:
         checked.add(
             ("memory",), message, "Let the prompt list the rejected answers, as actor/anti-repeat does."
         )
+
+
+def _selection(checked: _Checked) -> None:
+    select = checked.data.get("select")
+    table = {"kind": select} if isinstance(select, str) else select
+    if not isinstance(table, dict) or not isinstance(kind := table.get("kind"), str):
+        return  # told as its shape
+    settings = {key: value for key, value in table.items() if key != "kind"}
+    checked.tries(("select",), lambda: selection(kind, settings))
+    if checked.data.get("judge") is None:
+        try:
+            require_judge(kind)
+        except ConfigError as error:
+            checked.add(("select",), error.message, error.hint)
 
 
 def _search_and_stop(checked: _Checked) -> None:

@@ -26,6 +26,7 @@ from critic_loop.core.errors import (
     DeadlineExceeded,
     ModelError,
     Refused,
+    Unreachable,
 )
 from critic_loop.core.messages import (
     File,
@@ -60,8 +61,18 @@ _REASONS = {
     "tool_use": "tool_calls",
 }
 """Providers' words in those of chat completions."""
-_MAY_PASS = ("ConnectionError", "ConnectError", "Timeout", "TimeoutError", "TimeoutException")
-"""How providers' packages, and the HTTP clients below them, call connections that fail or take too long."""
+_UNREACHED = {
+    "ConnectError", "ConnectTimeout", "ConnectTimeoutError", "ConnectionRefusedError", "ConnectionTimeoutError",
+    "ClientConnectorError", "NewConnectionError", "NameResolutionError", "gaierror",
+}  # fmt: skip
+"""What httpx, requests, urllib3, aiohttp and Python call a connection that never was."""
+_BROKEN = (
+    "Timeout", "TimeoutError", "TimeoutException", "ProtocolError", "ReadError", "WriteError",
+    "ConnectionResetError", "ConnectionAbortedError", "BrokenPipeError", "ServerDisconnectedError",
+)  # fmt: skip
+"""What they call one that broke off, or took too long."""
+_NO_CONNECTION = "ConnectionError"
+"""How the names of either end where a package does not tell them apart, as OpenAI's and Anthropic's."""
 
 
 def from_factory(path: str) -> LangChainModel:
@@ -201,15 +212,30 @@ class LangChainModel:
             said = self._without_secrets(body.decode(errors="replace")).encode()
             return failure(status, said, headers, endpoint=self._spec, key_env=_ITS_OWN)
         said = cleaned(self._without_secrets(f"{type(error).__name__}: {error}"), "")
-        kinds = [kind.__name__ for kind in type(error).__mro__]
-        transient = any(name.endswith(_MAY_PASS) for name in kinds)
-        return EndpointError(f"{self._spec} failed: {said}", transient=transient)
+        kinds = _kinds(error)
+        broken = any(kind.endswith(_BROKEN) for kind in kinds)
+        unclear = any(kind.endswith(_NO_CONNECTION) for kind in kinds)
+        if kinds & _UNREACHED or (unclear and not broken):
+            hint = "Check the chat model's address, and that the server is up."
+            return Unreachable(f"Nothing answers for {self._spec} ({said.rstrip('.')}).", hint=hint)
+        return EndpointError(f"{self._spec} failed: {said}", transient=broken)
 
     def _without_secrets(self, text: str) -> str:
         for value in vars(self._chat).values():
             if isinstance(value, SecretStr) and value.get_secret_value():
                 text = text.replace(value.get_secret_value(), "[key]")
         return text
+
+
+def _kinds(error: BaseException | None) -> set[str]:
+    """Return the names of an error's classes, and of those of what led to it."""
+    names: set[str] = set()
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        names |= {kind.__name__ for kind in type(error).__mro__}
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return names
 
 
 def _spec_of(chat: BaseChatModel) -> str:

@@ -37,6 +37,7 @@ from critic_loop.graph.session import Session
 from critic_loop.graph.stored import stored_run
 from critic_loop.models import Bindable, Change, Switchboard, restore
 from critic_loop.nodes.replay import Replay
+from critic_loop.nodes.streak import Streak
 from critic_loop.outputs import Output
 from critic_loop.search import FunctionSearch
 from critic_loop.store import open_store
@@ -92,7 +93,7 @@ class Loop(Generic[T]):
             tools: functions that the actor may call.
             stop: a rule such as `Verified() | MaxRounds(3)`, in place of the recipe's.
             search: a name, a Search, or a function of the tree, in place of the recipe's.
-            select: a name or a function of the tree, in place of the recipe's.
+            select: a name, a function of the tree, or a rule such as `B4(alpha=10)`, in place of the recipe's.
             store: a URL, a path or a Store; None keeps trees in memory.
             lanes: attempts that may be made at once.
             max_calls: model calls a task, all roles together.
@@ -155,10 +156,17 @@ class Loop(Generic[T]):
         return await self._run(Task.of(task), tree_id or new_tree_id(), seed, _ignore)
 
     async def _run(
-        self, task: Task, tree_id: str, seed: int, notify: Notify, *, pieces: bool = False
+        self,
+        task: Task,
+        tree_id: str,
+        seed: int,
+        notify: Notify,
+        *,
+        pieces: bool = False,
+        streak: Streak | None = None,
     ) -> Result[T]:
         session = await self._open(task, tree_id, seed, notify)
-        session.desk.calls.pieces = pieces
+        session.desk.calls.pieces, session.desk.calls.streak = pieces, streak
         self._announce()
         try:
             if session.stop is None:
@@ -208,7 +216,7 @@ class Loop(Generic[T]):
             await _cancelled(running)
 
     async def map(
-        self, tasks: Iterable[TaskLike], *, in_flight: int = 64, seed: int = 0
+        self, tasks: Iterable[TaskLike], *, in_flight: int = 64, seed: int = 0, same_error: int = 20
     ) -> AsyncGenerator[Result[T], None]:
         """Run the loop on many tasks, at most `in_flight` at once, and yield results as they come.
 
@@ -216,7 +224,15 @@ class Loop(Generic[T]):
         returned without a call and unfinished ones go on where they stopped. An error of scope *tree*
         is a result with stop reason `error`; one of scope *job* (a wrong key, a full disk) ends the
         map after the trees in flight have settled, with nothing written as failed. `interrupt` ends it early.
+
+        Args:
+            tasks: texts, messages, or Tasks.
+            in_flight: tasks at once.
+            seed: as for `run`.
+            same_error: calls in a row that fail in the same way, in whatever tree, after which the map ends
+                as for an error of scope *job*. Calls that were in flight together count once.
         """
+        streak = Streak(same_error)
         waiting = iter(tasks)
         finished: asyncio.Queue[Result[T] | None] = asyncio.Queue(maxsize=in_flight)
         failed: list[BaseException] = []
@@ -226,7 +242,7 @@ class Loop(Generic[T]):
             """Run a task; one that comes twice waits for its first run and gets the same result."""
             tree_id = job_tree_id(task, self.parts.digest, seed)
             async with taken.setdefault(tree_id, asyncio.Lock()):
-                return await self._one(task, tree_id, seed)
+                return await self._one(task, tree_id, seed, streak)
 
         async def work() -> None:
             try:
@@ -249,9 +265,9 @@ class Loop(Generic[T]):
             for worker in workers:
                 await _cancelled(worker)
 
-    async def _one(self, task: Task, tree_id: str, seed: int) -> Result[T]:
+    async def _one(self, task: Task, tree_id: str, seed: int, streak: Streak) -> Result[T]:
         try:
-            return await self.run(task, tree_id=tree_id, seed=seed)
+            return await self._run(task, tree_id, seed, _ignore, streak=streak)
         except CriticLoopError as error:
             if error.scope == "job":
                 raise

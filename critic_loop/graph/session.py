@@ -134,18 +134,19 @@ class Session:
         self.state = self.search.fold(self.state, self.tree, ask)
 
     def _asks(self, move: Move, lane: int) -> Group:
-        for parent in move.parents:
-            if parent not in self.tree:
-                raise SearchError(f"tree {self.tree.id!r}: the search names unknown parent {parent!r}.")
+        for named in (*move.parents, *move.shows):
+            if named not in self.tree:
+                raise SearchError(f"tree {self.tree.id!r}: the search names unknown attempt {named!r}.")
+        agent = self._agent(move)
         first = len(self.tree.asks) + 1
         ids = [f"{self.tree.id}.{first + k}" for k in range(move.samples)]
-        view = shown_to_actor(self.tree, move.parents, self.desk.memory, self.show)
+        view = shown_to_actor(self.tree, move, self.desk.memory, self.show)
         return tuple(
             Ask(
                 attempt=attempt_id,
                 parents=move.parents,
                 kind=move.kind,
-                agent=self.desk.actor.name,
+                agent=agent,
                 seed=seed_of(self.tree.head.seed, self.tree.task.id, first + k),
                 sampling=move.sampling or Sampling(),
                 view=view,
@@ -155,6 +156,17 @@ class Session:
             )
             for k, attempt_id in enumerate(ids)
         )
+
+    def _agent(self, move: Move) -> str:
+        if move.agent in ("actor", self.desk.actor.name):
+            return self.desk.actor.name
+        if move.agent not in self.desk.actors:
+            known = ", ".join(["actor", *sorted(self.desk.actors)])
+            raise SearchError(
+                f"tree {self.tree.id!r}: the search asks actor {move.agent!r}; there are {known}.",
+                hint="Name it under the recipe's actors.",
+            )
+        return move.agent
 
     def _can_spend(self) -> bool:
         if self.max_moves is not None and self.moves >= self.max_moves:

@@ -113,7 +113,8 @@ def why(tree: Tree) -> Why:
     The same tree always gives the same answer, and any beginning of a tree's log gives one.
     """
     case = Case(tree)
-    return next(found for check in _CHECKS if (found := check(case)) is not None)
+    found = next(found for check in _CHECKS if (found := check(case)) is not None)
+    return found if found.cause is Cause.VERIFIER_ABSTAINED else _with_crashes(case, found)
 
 
 def _because(
@@ -343,6 +344,18 @@ def _verifier_abstained(case: Case) -> Why | None:
         f"{excerpt(words[-1].reason or words[-1].text, 200) or 'it gave no reason'}",
         shows=reversed(words),
     )
+
+
+def _with_crashes(case: Case, found: Why) -> Why:
+    """Return what was found and, where a verifier crashed, that too: the others' word is all that counted."""
+    crashes = [f for f in case.tree.feedback.values() if f.source == "verifier" and f.parse == "error"]
+    if not crashes:
+        return found
+    times, last = len(crashes), crashes[-1]
+    text = f"{found.text.rstrip('.')}. A verifier crashed {'once' if times == 1 else f'{times:,} times'}: "
+    text += excerpt(last.reason, 200)
+    evidence = tuple(e for e in found.evidence if e.id != last.id)
+    return found.model_copy(update={"text": text, "evidence": (*evidence, _cited(last))})
 
 
 def _budget(case: Case) -> Why | None:

@@ -26,7 +26,7 @@ from critic_loop.models.prices import Tariff
 from critic_loop.models.profiles import GENERIC, Profile
 from critic_loop.models.scoring import CannotScore, scored
 from critic_loop.models.stream import Events
-from critic_loop.models.vllm.settings import Serve
+from critic_loop.models.vllm.settings import Engine, Serve
 from critic_loop.models.wire import Json, laid_over, merge
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class ModelSettings(Tariff):
     """Body fields for every request, below what its sampling says."""
     serve: Serve | None = None
     """For `vllm:NAME` without an address; the how-to on vLLM says how its server is started."""
+    engine: Engine | None = None
+    """For `vllm-engine:NAME`: what vLLM in this process is started with."""
 
 
 class ChatModel:
@@ -140,12 +142,23 @@ class ChatModel:
             raise self._endpoint.nonsense("no list of models")
         return tuple(str(one["id"]) for one in listed if isinstance(one, dict) and "id" in one)
 
+    def sends(self, request: Request) -> int:
+        """Return how many HTTP requests of one call are under way at once."""
+        if request.score:
+            return len(request.score) if self._profile.prompt_logprobs else 1
+        return 1 if self._profile.many_choices else request.choices
+
     async def complete(self, request: Request) -> Completion:
         """Answer `request` with one HTTP request, or one for each choice where the endpoint cannot `n`.
 
         Raises:
             ModelError: one of its kinds; what it says names the endpoint and what to do.
         """
+        if request.continues and not self._profile.continues:
+            raise ModelError(
+                f"{self._spec} does not go on with an answer that was begun.",
+                hint="Give the actor's prompt a block 'next' that asks for the next step, as actor/step does.",
+            )
         if request.score and not self._profile.prompt_logprobs and "logprobs" in self._profile.lacks:
             raise CannotScore(
                 f"{self._endpoint} serves no log-probabilities of a given text.",

@@ -1,13 +1,12 @@
 """One address over HTTP: JSON goes there, an answer comes back, and what goes wrong is typed.
 
 Knows connections, headers and bodies that are no JSON. Does not know what a body means (`models.dialects`),
-does not retry (`models.retry`), and keeps no key: it is read from the environment for each request.
+does not retry (`models.retry`), and keeps no key: it is looked up for each request (`models.keys`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +16,7 @@ import orjson
 
 from critic_loop.core.errors import ConfigError, DeadlineExceeded, ModelError
 from critic_loop.models.failures import EndpointError, failure
+from critic_loop.models.keys import key_of
 from critic_loop.models.wire import Json
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class Endpoint:
     def _key(self) -> str:
         if self._own_key is not None:
             return self._own_key()
-        return os.environ.get(self.key_env, "").strip() if self.key_env else ""
+        return key_of(self.key_env)
 
 
 async def at_once(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

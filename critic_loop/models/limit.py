@@ -8,6 +8,10 @@ first refusal it grows by one (additive increase), and ten times slower to where
 a tenth (multiplicative decrease), the first time by half, when the endpoint refuses for load (429, 503, 529)
 or takes three times as long for a token as it did at its best. Only calls sent after the last change count,
 so that one burst shrinks it once; but what is refused leaves no more room than for the calls beside it.
+A call that is several requests at once takes a place for each; one that needs more than there are goes alone.
+
+An outage shrinks it to one call. The way back is by doubling, too, up to where the outage's first refusal had
+put it (TCP's slow start threshold), or half as far when that is refused.
 
 Source: Jacobson and Karels (1988), "Congestion Avoidance and Control"; a call is a packet, its answer the
 acknowledgement. The factor is milder than TCP's half, because a refused call costs next to nothing here.
@@ -16,16 +20,18 @@ acknowledgement. The factor is milder than TCP's half, because a refused call co
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from threading import RLock
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 from weakref import WeakValueDictionary
 
 from critic_loop.core.errors import DeadlineExceeded, ModelError, RateLimited
 from critic_loop.core.protocols import Completion, Model, NotSent, Request
+from critic_loop.models.around import Around
 from critic_loop.models.failures import EndpointError
 
 Outcome: TypeAlias = Literal["answered", "overloaded", "other"]
@@ -43,13 +49,23 @@ _OVERHEAD_TOKENS = 20
 _OVERLOADED = (503, 529)
 
 
+@runtime_checkable
+class _Several(Protocol):
+    """A model that may send several requests for one call."""
+
+    def sends(self, request: Request) -> int:
+        """Return how many of them are under way at once."""
+        ...
+
+
 @dataclass(slots=True)
 class _Entry:
-    """A call's place in the window."""
+    """A call's places in the window."""
 
     sent_at: float
+    places: int
     full: bool
-    """Whether the window was full with it: only then may an answer say that there is room for more."""
+    """Whether the window had no room for another like it: only then may an answer say that there is more."""
     shared_until: float
     """The endpoint's time, shared out, when the call was sent."""
 
@@ -58,11 +74,12 @@ class _Entry:
 class _Waiter:
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[None]
+    places: int
     admitted: bool = False
 
 
 class Window:
-    """How many calls an endpoint is sent at once. May be shared by models, event loops and threads."""
+    """How many requests an endpoint is sent at once. May be shared by models, event loops and threads."""
 
     def __init__(self, most: int | None = None, *, start: int | None = None) -> None:
         """Start with `start` calls, or with `most` where that is given, and never exceed `most`.
@@ -74,12 +91,18 @@ class Window:
             raise ValueError("in_flight is at least 1")
         self._most = most or _MOST
         self.limit = float(min(start or most or _START, self._most))
-        """Calls that may be in flight now; the fraction is progress towards one more."""
+        """Requests that may be in flight now; the fraction is progress towards one more."""
         self.in_flight = 0
-        self._doubles = most is None
+        self._doubles_to = math.inf if most is None else 0.0
+        """Below this the window doubles: at first, and on its way back from an outage."""
+        self._known = 0.0
+        """Where the first refusal since an answer had put it."""
         self._changed_at = -1.0
         self._refused: int | None = None
         """The number of calls that was too many when it was last tried."""
+        self._refused_at = -1.0
+        self._answers = True
+        """Whether a call was answered that was sent after the last refusal."""
         self._held_until = 0.0
         self._pace = _Pace()
         self._shared_s, self._shared_at = 0.0, 0.0
@@ -87,27 +110,26 @@ class Window:
         self._lock = RLock()
 
     @asynccontextmanager
-    async def place(self) -> AsyncGenerator[_Entry, None]:
-        """Wait for a place in the window, in order, and hold it."""
-        await self._enter()
+    async def place(self, places: int = 1) -> AsyncGenerator[_Entry, None]:
+        """Wait for a place in the window, or for several, in order, and hold them."""
+        await self._enter(places)
         with self._lock:
             now = _now()
             self._share(now)
-            full = self.in_flight >= int(self.limit)
-            entry = _Entry(now, full, self._shared_s)
+            entry = _Entry(now, places, not self._has_room(places), self._shared_s)
         try:
             yield entry
         finally:
-            self._leave()
+            self._leave(places)
 
-    async def _enter(self) -> None:
+    async def _enter(self, places: int) -> None:
         with self._lock:
             now = _now()
-            if not self._waiters and now >= self._held_until and self.in_flight < int(self.limit):
-                self._admit(now)
+            if not self._waiters and now >= self._held_until and self._has_room(places):
+                self._admit(now, places)
                 return
             loop = asyncio.get_running_loop()
-            waiter = _Waiter(loop, loop.create_future())
+            waiter = _Waiter(loop, loop.create_future(), places)
             self._waiters.append(waiter)
             if self._held_until > now:
                 self._look()
@@ -116,31 +138,35 @@ class Window:
         except BaseException:
             with self._lock:
                 if waiter.admitted:
-                    self._leave()
+                    self._leave(places)
                 elif waiter in self._waiters:  # one that was cancelled may have been passed over already
                     self._waiters.remove(waiter)
+                    self._wake()  # it may have waited for more places than the next needs
             raise
 
-    def _admit(self, now: float) -> None:
-        self._share(now)
-        self.in_flight += 1
+    def _has_room(self, places: int) -> bool:
+        return self.in_flight + places <= int(self.limit) or not self.in_flight
 
-    def _leave(self) -> None:
+    def _admit(self, now: float, places: int) -> None:
+        self._share(now)
+        self.in_flight += places
+
+    def _leave(self, places: int) -> None:
         with self._lock:
             self._share(_now())
-            self.in_flight -= 1
+            self.in_flight -= places
             self._wake()
 
     def _wake(self) -> None:
         """Hand free places to those who wait longest."""
         with self._lock:
             now = _now()
-            while self._waiters and now >= self._held_until and self.in_flight < int(self.limit):
+            while self._waiters and now >= self._held_until and self._has_room(self._waiters[0].places):
                 waiter = self._waiters.popleft()
                 if waiter.future.cancelled() or waiter.loop.is_closed():
                     continue
                 waiter.admitted = True
-                self._admit(now)
+                self._admit(now, waiter.places)
                 if waiter.loop is asyncio.get_running_loop():
                     _set(waiter.future)
                 else:
@@ -159,25 +185,35 @@ class Window:
         with self._lock:
             now = _now()
             self._share(now)
-            slow = self._pace.observe((now - entry.sent_at) / (output_tokens + _OVERHEAD_TOKENS))
+            fresh = entry.sent_at > self._refused_at
+            self._answers = self._answers or fresh
+            tokens = output_tokens / entry.places + _OVERHEAD_TOKENS
+            slow = self._pace.observe((now - entry.sent_at) / tokens)
             if slow and entry.full and entry.sent_at > self._changed_at and self.limit > _FLOOR:
                 self._shrink(now, at_least=_FLOOR)
             elif entry.full and not slow:
-                self._grow()
+                for _ in range(entry.places):
+                    self._grow(fresh=fresh)
             if hold_s > 0:
                 self._hold(now, hold_s)
-            return self._shared_s - entry.shared_until
+            return entry.places * (self._shared_s - entry.shared_until)
 
     def overloaded(self, entry: _Entry) -> None:
         """Learn that the endpoint refused a call because it has too many: at most the others are in there."""
         with self._lock:
+            now = _now()
             self._refused = min(int(self.limit), self.in_flight)
+            on_its_way = self.limit < self._doubles_to < math.inf
             if entry.sent_at > self._changed_at:
-                self._shrink(_now(), at_least=1)
+                self._shrink(now, at_least=1)
             self.limit = max(1.0, min(self.limit, self.in_flight - 1))
+            if self._answers:
+                self._known = self._known / 2 if on_its_way else self.limit
+            self._doubles_to = self._known if self.limit < self._known / 2 else 0.0
+            self._refused_at, self._answers = now, False
 
-    def _grow(self) -> None:
-        if self._doubles:
+    def _grow(self, *, fresh: bool) -> None:
+        if fresh and self.limit < self._doubles_to:
             step = 1.0
         elif self._refused is not None and int(self.limit + 1.0 / self.limit) >= self._refused:
             step = _CAUTION / self.limit
@@ -188,8 +224,8 @@ class Window:
             self._refused = None  # to be found out again
 
     def _shrink(self, now: float, *, at_least: int) -> None:
-        self.limit = max(float(at_least), self.limit * (0.5 if self._doubles else _SHRINK))
-        self._doubles = False
+        self.limit = max(float(at_least), self.limit * (0.5 if self._doubles_to == math.inf else _SHRINK))
+        self._doubles_to = 0.0
         self._changed_at = now
 
     def _hold(self, now: float, hold_s: float) -> None:
@@ -208,7 +244,7 @@ class Window:
                 self._wake()
 
     def _share(self, now: float) -> None:
-        """Share out the time since the last change among the calls that were in flight."""
+        """Share out the time since the last change among the requests that were in flight."""
         if self.in_flight:
             self._shared_s += (now - self._shared_at) / self.in_flight
         self._shared_at = now
@@ -247,7 +283,7 @@ def window_of(url: str, key_env: str = "", most: int | None = None) -> Window:
         return window
 
 
-class Limited:
+class Limited(Around):
     """Sends as many calls at once as a window lets through; the others wait in order."""
 
     def __init__(self, model: Model, window: Window | int | None = None) -> None:
@@ -260,17 +296,12 @@ class Limited:
         Raises:
             ValueError: the number is less than 1.
         """
-        self.inner = model
-        """The wrapped model."""
+        super().__init__(model)
+        self._sends = model.sends if isinstance(model, _Several) else None
         self.window = window if isinstance(window, Window) else Window(window)
 
     def __repr__(self) -> str:
         return f"Limited({self.inner!r}, limit={self.window.limit:g})"
-
-    @property
-    def spec(self) -> str:
-        """The wrapped model's name in records."""
-        return self.inner.spec
 
     async def complete(self, request: Request) -> Completion:
         """Answer `request` when its turn comes; waiting counts against `request.timeout_s`.
@@ -283,7 +314,8 @@ class Limited:
         deadline = None if request.timeout_s is None else now() + request.timeout_s
         waiting = asyncio.timeout_at(deadline)
         try:
-            async with waiting, self.window.place() as entry:
+            places = 1 if self._sends is None else self._sends(request)
+            async with waiting, self.window.place(places) as entry:
                 waiting.reschedule(None)
                 if request.may_send is not None and not request.may_send():
                     raise NotSent(f"{self.spec} was not asked: the run ended before it was this call's turn.")
@@ -307,10 +339,6 @@ class Limited:
         tokens = completion.usage.output_tokens
         busy_s = self.window.answered(entry, tokens, hold_s=completion.hold_s)
         return replace(completion, busy_s=busy_s)
-
-    async def aclose(self) -> None:
-        """Close the wrapped model."""
-        await self.inner.aclose()
 
 
 def _is_overload(error: ModelError) -> bool:

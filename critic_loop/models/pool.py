@@ -74,8 +74,10 @@ class Pool:
 
     async def aclose(self) -> None:
         """Close the replicas' connections."""
-        for model in self._replicas:
-            await model.aclose()
+        ends = await asyncio.gather(*(model.aclose() for model in self._replicas), return_exceptions=True)
+        for error in ends:
+            if error is not None:
+                raise error
 
     def _order(self, key: str) -> tuple[Model, ...]:
         def rank(model: Model) -> bytes:

@@ -8,16 +8,18 @@ model's name alone.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.messages import Frozen
 from critic_loop.core.protocols import Completion, Model, Request
 from critic_loop.core.records import Call, Reply, Usage
+from critic_loop.models.around import Around
 
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _HINT = (
@@ -55,43 +57,24 @@ class Tariff(Frozen):
         return cost / 1e6 + busy_s / 3600 * (self.gpu_usd_per_hour or 0.0)
 
 
-@runtime_checkable
-class _Wrapper(Protocol):
-    @property
-    def inner(self) -> Model: ...
-
-
-class Priced:
+class Priced(Around):
     """A model whose tariff is told: for models that have no settings of their own."""
 
     def __init__(self, model: Model, tariff: Tariff) -> None:
         """Wrap `model`."""
-        self.inner = model
-        """The wrapped model."""
+        super().__init__(model)
         self.tariff = tariff
         """What it costs."""
-
-    def __repr__(self) -> str:
-        return f"Priced({self.inner!r})"
-
-    @property
-    def spec(self) -> str:
-        """The wrapped model's name in records."""
-        return self.inner.spec
 
     async def complete(self, request: Request) -> Completion:
         """Answer `request`."""
         return await self.inner.complete(request)
 
-    async def aclose(self) -> None:
-        """Close the wrapped model."""
-        await self.inner.aclose()
-
 
 def tariff_of(model: Model) -> Tariff:
     """Return what was told of a model's price, around it or around what it wraps."""
     while not isinstance(model, Priced):
-        if not isinstance(model, _Wrapper):
+        if not isinstance(model, Around):
             return Tariff()
         model = model.inner
     return model.tariff
@@ -109,8 +92,7 @@ def cost_usd(call: Call, reply: Reply, tariff: Tariff) -> float | None:
     if reply.usage == Usage():
         return None if reply.status == "ok" else 0.0
     at = datetime.fromtimestamp(call.sent_at, UTC)
-    written = reply.raw_usage.get("cache_creation_input_tokens")
-    return _listed(call.binding, reply.usage, written if isinstance(written, int) else 0, at)
+    return _listed(call.binding, reply.usage, _cache_written(reply.raw_usage), at)
 
 
 def require_price(model: Model) -> None:
@@ -126,10 +108,22 @@ def require_price(model: Model) -> None:
 @lru_cache(maxsize=256)
 def _is_listed(spec: str) -> bool:
     one = Usage(input_tokens=1, output_tokens=1)
-    return _listed(spec, one, 0, datetime.now(UTC)) is not None
+    return _listed(spec, one, {}, datetime.now(UTC)) is not None
 
 
-def _listed(spec: str, usage: Usage, cache_written: int, at: datetime) -> float | None:
+def _cache_written(raw: Mapping[str, JsonValue]) -> dict[str, int]:
+    """Return how many tokens Anthropic put into its cache, and how many of these for an hour."""
+    lasting = raw.get("cache_creation")
+    counts = {
+        "cache_write_tokens": raw.get("cache_creation_input_tokens"),
+        "cache_write_1h_tokens": lasting.get("ephemeral_1h_input_tokens")
+        if isinstance(lasting, dict)
+        else None,
+    }
+    return {name: count for name, count in counts.items() if isinstance(count, int)}
+
+
+def _listed(spec: str, usage: Usage, cache_written: Mapping[str, int], at: datetime) -> float | None:
     """Return the cost by the price table; None if it does not have the model."""
     import genai_prices
 
@@ -140,8 +134,8 @@ def _listed(spec: str, usage: Usage, cache_written: int, at: datetime) -> float 
     used = genai_prices.Usage(
         input_tokens=usage.input_tokens,
         cache_read_tokens=usage.cached_input_tokens,
-        cache_write_tokens=cache_written,
         output_tokens=usage.output_tokens,
+        **cache_written,
     )
     calc = partial(genai_prices.calc_price, used, named["name"], genai_request_timestamp=at)
     try:

@@ -36,6 +36,8 @@ class Profile:
     """Whether NAME+ADAPTER names an adapter, which it serves under the adapter's own name."""
     prompt_logprobs: bool = False
     """Whether those of a given text are served; without, only texts of one token can be scored."""
+    continues: bool = False
+    """Whether it goes on with an answer that the conversation ends in."""
     stream_usage: bool = True
     opaque_fields: tuple[str, ...] = ()
     """Message fields of its own that it wants back verbatim."""
@@ -61,8 +63,9 @@ VLLM = Profile(
     return_token_ids=True,
     adapters=True,
     prompt_logprobs=True,
+    continues=True,
 )
-SGLANG = Profile(name="sglang", key_env="SGLANG_API_KEY", reasoning_field="reasoning_content")
+SGLANG = Profile(name="sglang", key_env="SGLANG_API_KEY", reasoning_field="reasoning_content", continues=True)
 LLAMACPP = Profile(
     name="llamacpp",
     base_url="http://127.0.0.1:8080/v1",
@@ -86,6 +89,7 @@ ANTHROPIC = Profile(
     key_required=True,
     many_choices=False,
     strict_tools="where_possible",
+    continues=True,
     lacks=frozenset({"seed", "logprobs"}),
 )
 KINDS = (OPENAI, ANTHROPIC, VLLM, SGLANG, LLAMACPP, OLLAMA, GENERIC)

@@ -10,17 +10,15 @@ import asyncio
 import itertools
 import logging
 import random
-import re
 from dataclasses import dataclass, replace
 
 from tenacity import AsyncRetrying, RetryCallState
 
-from critic_loop.core.errors import DeadlineExceeded, ModelError, RateLimited, Unreachable
+from critic_loop.core.errors import DeadlineExceeded, ModelError, RateLimited, Unreachable, gist
 from critic_loop.core.protocols import Completion, Model, Request
+from critic_loop.models.around import Around
 from critic_loop.models.failures import EndpointError, NoSuchModel, ServerFailed
 
-_NUMBERS = re.compile(r"[0-9a-fA-F-]{8,}|\d+")
-"""Request ids and counts, which differ between errors that are the same."""
 _PATIENCE_S = 2.0
 """The longest wait where the request limits its retries: then somebody else can be asked at once."""
 _LOOK_S = 0.2
@@ -47,7 +45,7 @@ class RetryPolicy:
     """Of the random part."""
 
 
-class Retrying:
+class Retrying(Around):
     """Sends a request again when the error may pass: rate limits, 5xx, broken connections.
 
     `request.timeout_s` bounds all attempts and the waits between them; an error is raised at once
@@ -56,18 +54,9 @@ class Retrying:
 
     def __init__(self, model: Model, policy: RetryPolicy | None = None) -> None:
         """Wrap `model`."""
-        self.inner = model
-        """The wrapped model."""
+        super().__init__(model)
         self._policy = policy or RetryPolicy()
         self._calls = itertools.count()
-
-    def __repr__(self) -> str:
-        return f"Retrying({self.inner!r})"
-
-    @property
-    def spec(self) -> str:
-        """The wrapped model's name in records."""
-        return self.inner.spec
 
     async def complete(self, request: Request) -> Completion:
         """Answer `request`, trying again as the policy says; the last error is raised as it is."""
@@ -79,10 +68,6 @@ class Retrying:
                 raise
             first = error
         return await self._again(request, course, first)
-
-    async def aclose(self) -> None:
-        """Close the wrapped model."""
-        await self.inner.aclose()
 
     async def _again(self, request: Request, course: _Course, first: ModelError) -> Completion:
         """Go on after a first failure. Most calls have none, and need not pay for tenacity (0.06 ms)."""
@@ -174,9 +159,9 @@ class _Course:
     def may_pass(self, state: RetryCallState) -> bool:
         """Return whether the attempt failed with an error that trying again may cure."""
         error = _error(state)
-        if error is None or not is_transient(error):
+        if not isinstance(error, ModelError) or not is_transient(error):
             return False
-        text = f"{type(error).__name__} {_NUMBERS.sub('#', str(error))}"
+        text = gist(error)
         self._same = self._same + 1 if text == self._last else 1
         self._last = text
         return True

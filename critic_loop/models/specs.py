@@ -10,7 +10,10 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from critic_loop.core.printable import without_secrets
 from critic_loop.core.protocols import Model
 from critic_loop.models.chat import ChatModel, ModelSettings
 from critic_loop.models.endpoint import checked_url
+from critic_loop.models.keys import key_of
 from critic_loop.models.known import informed
 from critic_loop.models.limit import Limited, window_of
 from critic_loop.models.pool import Pool
@@ -32,6 +36,7 @@ from critic_loop.models.vllm.adapters import Adapter
 from critic_loop.models.vllm.managed import Managed
 from critic_loop.models.vllm.server import Server, server_of
 
+ENGINE = "vllm-engine"
 GROUP = "critic_loop.models"
 """Entry points that add backends: `(name) -> Model`, called with what follows the colon."""
 _BUNDLED = {
@@ -44,6 +49,7 @@ _FORMS = {
     "openai": "openai:NAME",
     "anthropic": "anthropic:NAME",
     "vllm": "vllm:NAME[+ADAPTER], or vllm:NAME@http://HOST:8000",
+    "vllm-engine": "vllm-engine:NAME[+ADAPTER]",
     "sglang": "sglang:NAME@http://HOST:30000",
     "llamacpp": "llamacpp:NAME",
     "ollama": "ollama:NAME",
@@ -107,10 +113,11 @@ def resolve(spec: str | Model, *, settings: ModelSettings | Mapping[str, Any] | 
     """Return the model that a spec names, with retries and a limit around it; a model is returned as is.
 
     Args:
-        spec: `openai:NAME`, `anthropic:NAME`, `vllm:NAME[+ADAPTER]` for a server that is started here or
-            `vllm:NAME[+ADAPTER]@URL` for one that runs, `sglang:NAME@URL`, `llamacpp:NAME`,
-            `ollama:NAME`, each with `@URL` for another address or `@URL,URL` for replicas, `chat:NAME@URL`,
-            `langchain:package.module:factory`, `loop:RECIPE@SPEC`, `embedded:NAME`, or a model.
+        spec: `openai:NAME`, `anthropic:NAME`, `vllm:NAME[+ADAPTER]` for a server that is started here,
+            `vllm:NAME[+ADAPTER]@URL` for one that runs, `vllm-engine:NAME[+ADAPTER]` for vLLM in this process,
+            `sglang:NAME@URL`, `llamacpp:NAME`, `ollama:NAME`, each with `@URL` for another address or
+            `@URL,URL` for replicas, `chat:NAME@URL`, `langchain:package.module:factory`, `loop:RECIPE@SPEC`,
+            `embedded:NAME`, or a model.
         settings: the `[models.NAME]` table that belongs to it.
 
     Raises:
@@ -124,20 +131,25 @@ def resolve(spec: str | Model, *, settings: ModelSettings | Mapping[str, Any] | 
             f"{without_secrets(spec)!r} names no model.", hint=f"Write {_FORMS.get(backend, 'BACKEND:NAME')}."
         )
     checked = _checked(settings)
-    if _is_served_here(backend, rest):
-        return _told(_retrying(_managed(rest, checked), checked), checked)
-    if checked.serve is not None:
+    here = _is_served_here(backend, rest)
+    if checked.serve is not None and not (here and backend == VLLM.name):
         raise ConfigError(
             f"{without_secrets(spec)!r}: `serve` is for models without an address, as in vllm:NAME."
         )
+    if checked.engine is not None and backend != ENGINE:
+        raise ConfigError(f"{without_secrets(spec)!r}: `engine` is for vllm-engine:NAME.")
+    if here:
+        return _told(_retrying(_managed(backend, rest, checked), checked), checked)
     if backend in PROFILES:
         return _told(_pool(PROFILES[backend], rest, checked), checked)
     model = _plugged(backend, rest)
     if checked != ModelSettings():
-        given = ", ".join(sorted(checked.model_fields_set))
-        raise ConfigError(
-            f"{without_secrets(spec)!r}: backend {backend!r} takes no settings, but {given} was given."
+        usual = ModelSettings()
+        given = sorted(
+            name for name in ModelSettings.model_fields if getattr(checked, name) != getattr(usual, name)
         )
+        what = f"backend {backend!r} takes no settings, but {', '.join(given)} was given"
+        raise ConfigError(f"{without_secrets(spec)!r}: {what}.")
     return model
 
 
@@ -158,6 +170,59 @@ def endpoint(
     if backend not in PROFILES or _is_served_here(backend, rest) or len(_replicas(rest)) > 1:
         return None
     return _client(PROFILES[backend], rest, _checked(settings), known=known)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """Something that can be probed."""
+
+    backend: str
+    name: str
+    place: str
+    """Its address, or what stands for that of a vLLM that is started for it."""
+    opened: Callable[[], AbstractAsyncContextManager[ChatModel]]
+    """Gives the client, with what it asks up for so long."""
+
+
+def reaches(spec: str, *, settings: ModelSettings | Mapping[str, Any] | None = None) -> list[Reach]:
+    """Return what can be probed behind a spec: its endpoint, each of several, or none for other backends.
+
+    Raises:
+        ConfigError: something that the model needs is missing.
+    """
+    backend, _, rest = spec.partition(":")
+    checked = _checked(settings)
+    if _is_served_here(backend, rest):
+        return [_reach_here(_managed(backend, rest, checked), rest)]
+    if backend not in PROFILES:
+        return []
+    chats = [_client(PROFILES[backend], one, checked, known=False) for one in _replicas(rest)]
+    return [
+        Reach(backend=chat.profile.name, name=chat.name, place=chat.url, opened=partial(_opened, chat))
+        for chat in chats
+    ]
+
+
+@asynccontextmanager
+async def _opened(chat: ChatModel) -> AsyncGenerator[ChatModel, None]:
+    try:
+        yield chat
+    finally:
+        await chat.aclose()
+
+
+def _reach_here(managed: Managed, rest: str) -> Reach:
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[ChatModel, None]:
+        try:
+            async with managed.reached() as limited:
+                client = getattr(limited, "inner", None)
+                if isinstance(client, ChatModel):
+                    yield client
+        finally:
+            await managed.aclose()
+
+    return Reach(backend=VLLM.name, name=rest, place=managed.place, opened=opened)
 
 
 def backends() -> list[str]:
@@ -216,22 +281,38 @@ def _unknown(backend: str) -> ConfigError:
 
 
 def _is_served_here(backend: str, rest: str) -> bool:
-    return backend == VLLM.name and not _name_and_url(rest)[1]
+    return backend == ENGINE or (backend == VLLM.name and not _name_and_url(rest)[1])
 
 
-def _managed(given: str, settings: ModelSettings) -> Managed:
-    """Return the model on a vLLM server that is started when it is first asked."""
+def _managed(backend: str, given: str, settings: ModelSettings) -> Managed:
+    """Return the model on a vLLM that is started when it is first asked, as a server or in this process."""
 
     def client(server: Server, name: str) -> Model:
-        chat = ChatModel(name, url=server.url, profile=VLLM, settings=settings, spec=spec, key=server.key)
+        profile = informed(VLLM, server.place, given)
+        chat = ChatModel(
+            name, url=server.url, profile=profile, settings=settings, spec=spec, key=server.key,
+            transport=server.transport,
+        )  # fmt: skip
         return _limited(chat, settings)
 
-    spec = f"{VLLM.name}:{given}"
+    spec = f"{backend}:{given}"
     base, _, adapter = ("", "", given) if Path(given).is_dir() else given.rpartition("+")
-    server = server_of(base or adapter, settings.serve)
+    server = _server(backend, base or adapter, settings)
     if not base:
         return Managed(server, client, spec=spec)
     return Managed(server, client, spec=spec, adapter=Adapter(server.serve.adapters.get(adapter, adapter)))
+
+
+def _server(backend: str, name: str, settings: ModelSettings) -> Server:
+    if backend != ENGINE:
+        return server_of(name, settings.serve)
+    if _name_and_url(name)[1]:
+        raise ConfigError(
+            f"'{ENGINE}:NAME' takes no address.", hint="Write vllm:NAME@URL for a server that runs."
+        )
+    from critic_loop.models.vllm.engine import EngineServer
+
+    return server_of(name, None if settings.engine is None else settings.engine.served(), EngineServer)
 
 
 # -- backends behind an address ----------------------------------------------------------------
@@ -254,7 +335,8 @@ def _client(profile: Profile, rest: str, settings: ModelSettings, *, known: bool
     if known:
         profile = informed(profile, url, served)
     model = ChatModel(served, url=url, profile=profile, settings=settings, spec=spec)
-    if profile.key_required and not os.environ.get(model.key_env):
+    key = key_of(model.key_env)  # here, and not in a call: a keyring may ask a person
+    if profile.key_required and not key:
         raise ConfigError(
             f"{spec!r} needs a key, and {model.key_env or 'key_env'} is not set.",
             hint=f"Set {model.key_env or 'key_env'}, or name another variable as key_env in its settings.",

@@ -26,6 +26,7 @@ from critic_loop.core.protocols import Model, Request
 from critic_loop.core.records import Sampling, tree_of
 from critic_loop.models.bindings import Binding, Change, Leased, Swap, When
 from critic_loop.models.breaker import Breaker
+from critic_loop.models.canary import CANARY
 from critic_loop.models.chat import ModelSettings
 from critic_loop.models.prices import Tariff, tariff_of
 from critic_loop.models.routes import Bindable, Way, route_of
@@ -372,7 +373,7 @@ class Switchboard:
 
     async def _warm(self, model: Model) -> None:
         canary = Request(
-            messages=(user("Say: ok"),), sampling=Sampling(max_tokens=1), timeout_s=self._warm_timeout_s
+            messages=(user(CANARY),), sampling=Sampling(max_tokens=1), timeout_s=self._warm_timeout_s
         )
         try:
             await model.complete(canary)

@@ -58,6 +58,8 @@ def to_wire(request: Request, *, name: str, profile: Profile = GENERIC) -> Json:
         body["stream"] = True
         if profile.stream_usage:
             body["stream_options"] = {"include_usage": True}
+    if request.continues:
+        body |= {"add_generation_prompt": False, "continue_final_message": True}
     if profile.return_token_ids:
         body["return_token_ids"] = True
     return body | _sampling(request.sampling, profile)

@@ -26,6 +26,7 @@ from critic_loop.core.stop import StopReason
 from critic_loop.core.tree import Tree
 from critic_loop.nodes.replay import GIVEN, Replay, completion_of, raised_again
 from critic_loop.nodes.slots import Bound, Change, Slots, Way
+from critic_loop.nodes.streak import Streak
 
 
 class BudgetSpent(CriticLoopError):
@@ -61,6 +62,8 @@ class Calls:
     """Why no call may be sent any more, though those in flight are waited for."""
     spent: StopReason | None = None
     """Why a call was not made or not waited for: no call left, or no time."""
+    streak: Streak | None = None
+    """Of calls that fail alike, in all trees of a job."""
     deadline_at: float | None = None
     """When the loop's time is up (seconds since the epoch); calls get no longer than that."""
     _noted: deque[Event] = field(default_factory=deque[Event], init=False)
@@ -120,6 +123,7 @@ class Calls:
         Raises:
             BudgetSpent: no call is left.
             ModelError: the model failed; the failure is recorded.
+            SameError: it did so once too often.
         """
         digest = request_digest(request)
         settled = self._settled(place, digest)
@@ -128,6 +132,7 @@ class Calls:
         if self.replay is not None:
             return await self._replayed(self.replay, place, digest, request)
         async with self.slots.lease(slot, tree=self.tree.id, attempt=place.subject[0]) as bound:
+            sent = 0 if self.streak is None else self.streak.sent()
             while True:
                 try:
                     call = self._call(place, digest, request, template, slot, bound)
@@ -135,6 +140,7 @@ class Calls:
                 except CriticLoopError as error:
                     change = bound.way.failed(error)
                     if change is None:
+                        self._count(error, sent)
                         raise
                     self.note(change)  # no await between two legs: the next may be on trial, and must hear
                 except BaseException:
@@ -142,7 +148,13 @@ class Calls:
                     raise
                 else:
                     bound.way.answered()
+                    if self.streak is not None:
+                        self.streak.answered()
                     return call.id, completion
+
+    def _count(self, error: CriticLoopError, sent: int) -> None:
+        if self.streak is not None and error.scope == "attempt" and not isinstance(error, NotSent):
+            self.streak.failed(error, sent)
 
     async def _replayed(
         self, replay: Replay, place: Place, digest: str, request: Request

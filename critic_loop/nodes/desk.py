@@ -18,7 +18,7 @@ from critic_loop.core.tree import Tree
 from critic_loop.nodes.calls import Calls
 from critic_loop.outputs import Output, Parsed
 
-When = Literal["always", "unverified"]
+When = Literal["always", "unverified", "unfinished"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,8 @@ class Turn:
     answer: Parsed[Any] | None = None
     """None when tools are to be run before there can be one."""
     calls: tuple[str, ...] = ()
+    unfinished: bool = False
+    """Whether it is a step that does not end the answer."""
 
 
 class Actor(Protocol):
@@ -59,7 +61,7 @@ class Critic(Protocol):
 
     @property
     def when(self) -> When:
-        """`unverified`: not asked about what verifiers have passed."""
+        """`unverified`: not asked about what verifiers have passed; `unfinished`: only about steps."""
         ...
 
     @property
@@ -121,6 +123,8 @@ class Desk:
 
     calls: Calls
     actor: Actor
+    actors: Mapping[str, Actor] = field(default_factory=dict[str, Actor])
+    """Further actors, by the names that records and searches have for them."""
     output: Output[Any]
     verifiers: tuple[Critic, ...] = ()
     critics: tuple[Critic, ...] = ()
@@ -137,6 +141,10 @@ class Desk:
     def tree(self) -> Tree:
         """The tree that is being written."""
         return self.calls.tree
+
+    def actor_of(self, ask: Ask) -> Actor:
+        """Return who makes the attempt that was asked for."""
+        return self.actors.get(ask.agent, self.actor)
 
 
 def seed_of(*parts: object) -> int:

@@ -6,6 +6,7 @@ text (`prompts/`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -13,15 +14,16 @@ from typing import Any
 from pydantic_core import to_json
 
 from critic_loop.assets import AgentSpec, Data, Template, Word, word
-from critic_loop.core.messages import Message, Part, system, user
+from critic_loop.core.errors import ConfigError
+from critic_loop.core.messages import Message, Part, assistant, system, user
 from critic_loop.core.protocols import Completion, Request
-from critic_loop.core.records import Ask, Attempt, Feedback, Place, Sampling, Task
+from critic_loop.core.records import PARTS, Ask, Attempt, Feedback, Place, Sampling, Task
 from critic_loop.nodes.desk import Desk, Turn, When, seed_of
 from critic_loop.nodes.view import earlier, evidence_on, masked_feedback, masked_messages
 from critic_loop.outputs import CritiqueOutput
 
 VARIABLES: dict[str, frozenset[str]] = {
-    "actor": frozenset({"schema", "feedback", "rejected", "round"}),
+    "actor": frozenset({"schema", "feedback", "rejected", "round", "so_far", "beside"}),
     "critic": frozenset({"task", "answer", "rejected", "reference", "feedback", "schema"}),
     "judge": frozenset({"task", "first", "second"}),
 }
@@ -74,6 +76,8 @@ class PromptedActor(Prompted):
         request = self.request(desk, ask, so_far, turn, choices=len(asks))
         place = self.place(ask.attempt, turn=turn)
         call, completion = await desk.calls.complete(place, self.slot, request, template=self.template_id)
+        if ask.kind in PARTS or self.begun(desk, ask):
+            return [self._part(desk, ask, choice.message, call) for choice in completion.choices]
         return [self._turn(desk, so_far, choice.message, call) for choice in completion.choices]
 
     def request(
@@ -86,28 +90,86 @@ class PromptedActor(Prompted):
             output=desk.output.schema,
             sampling=self.sampling(ask.sampling, seed_of(ask.seed, turn)),
             choices=choices,
-            accept=lambda completion: _unusable_answer(desk, completion),
+            continues=self._continues(desk, ask),
+            accept=lambda completion: "" if ask.kind in PARTS else _unusable_answer(desk, completion),
         )
 
     def conversation(self, desk: Desk, ask: Ask) -> tuple[Message, ...]:
         """Return task, earlier attempts and feedback as messages."""
         tree, key = desk.tree, desk.tree.head.key
-        shown = [tree[i] for i in ask.view.attempts]
-        schema = Word(desk.output.describe())
-        values: dict[str, Any] = {"schema": schema, "feedback": [], "rejected": [], "round": 0}
+        shown = [a for a in (tree[i] for i in ask.view.attempts) if not a.unfinished]
+        values = self._values(desk, ask)
         opening = tree.task.prompt
         if "system" in self.template.blocks:
             opening = (system(self.template.render("system", values, key)), *opening)
+        ending = (*self._aside(ask, values, key), *self._onward(desk, ask, values))
         if desk.memory == "rejected" and shown:
             values |= {"rejected": [answer_text(a) for a in shown], "round": len(shown)}
             values["feedback"] = self._feedback(desk, ask, shown[-1:])
-            return (*opening, user(self.template.render("feedback", values, key)))
+            return (*opening, user(self.template.render("feedback", values, key)), *ending)
         turns: list[Message] = []
         for number, attempt in enumerate(shown, start=1):
             values |= {"feedback": self._feedback(desk, ask, [attempt]), "round": number}
             turns += masked_messages(attempt.messages, ask.view.fields)
             turns.append(user(self.template.render("feedback", values, key)))
-        return (*opening, *turns)
+        return (*opening, *turns, *ending)
+
+    def _values(self, desk: Desk, ask: Ask) -> dict[str, Any]:
+        begun = self.begun(desk, ask)
+        beside = [
+            {"answer": answer_text(a), "feedback": self._feedback(desk, ask, [a])}
+            for a in (desk.tree[i] for i in ask.view.beside)
+        ]
+        values: dict[str, Any] = {"schema": Word(desk.output.describe()), "feedback": [], "rejected": []}
+        return values | {"round": 0, "so_far": answer_text(begun) if begun else "", "beside": beside}
+
+    def begun(self, desk: Desk, ask: Ask) -> Attempt | None:
+        """Return the unfinished attempt that this one goes on from, if it does."""
+        last = desk.tree[ask.view.attempts[-1]] if ask.view.attempts else None
+        return last if last is not None and last.unfinished else None
+
+    def _aside(self, ask: Ask, values: dict[str, Any], key: str) -> tuple[Message, ...]:
+        """Return what shows the attempts beside the path.
+
+        Raises:
+            ConfigError: the prompt has no block for them.
+        """
+        if not ask.view.beside:
+            return ()
+        if "beside" not in self.template.blocks:
+            raise ConfigError(
+                f"the search shows attempts beside the path, but {self.template.where} has no block 'beside'.",
+                hint="Give it one that prints the variable 'beside', as actor/step does.",
+            )
+        return (user(self.template.render("beside", values, key)),)
+
+    def _onward(self, desk: Desk, ask: Ask, values: dict[str, Any]) -> tuple[Message, ...]:
+        """Return what asks for the next step: the prompt's words, or what is written, to be gone on with."""
+        begun = self.begun(desk, ask)
+        if ask.kind not in PARTS and begun is None:
+            return ()
+        if "next" in self.template.blocks:
+            return (user(self.template.render("next", values, desk.tree.head.key)),)
+        return masked_messages(begun.messages, ask.view.fields) if begun is not None else ()
+
+    def _continues(self, desk: Desk, ask: Ask) -> bool:
+        return "next" not in self.template.blocks and self.begun(desk, ask) is not None
+
+    def _part(self, desk: Desk, ask: Ask, message: Message, call: str) -> Turn:
+        """Return a step, or what ends an answer that was begun in steps, with the text so far before it."""
+        begun, steps = self.begun(desk, ask), self.spec.steps
+        if ask.kind == "step" and steps is None:
+            raise ConfigError(
+                f"the search asks {self.name} for a step, but its spec does not say where an answer ends.",
+                hint="Set steps = { ends = 'a regular expression' } in the agent's spec.",
+            )
+        joint, whole = steps.joint if steps else "\n", message
+        if begun is not None and not (ask.kind == "answer" and begun.kind == "thought"):
+            whole = assistant(f"{answer_text(begun)}{joint}{message.text}", sampled=True)
+        ends = ask.kind == "answer" or (steps is not None and bool(re.search(steps.ends, message.text)))
+        if ask.kind == "thought" or not ends:
+            return Turn(messages=(whole,), calls=(call,), unfinished=True)
+        return Turn(messages=(whole,), answer=desk.output.parse(whole), calls=(call,))
 
     def _feedback(self, desk: Desk, ask: Ask, attempts: Iterable[Attempt]) -> list[dict[str, Any]]:
         about = {a.id for a in attempts}

@@ -199,6 +199,14 @@ def _name_of(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a function returns for a step or a thought that does not end the answer."""
+
+    text: str
+    """All that has been written so far, this step included."""
+
+
 @dataclass(frozen=True)
 class FunctionActor:
     """An actor made of an async function `(View) -> answer`."""
@@ -221,6 +229,8 @@ class FunctionActor:
         with boundary(ModelError, f"actor {self.name!r}"):
             given = self.function(self._view(desk, ask, calls))
             value = await given if inspect.isawaitable(given) else given
+        if isinstance(value, Part):
+            return Turn(messages=(assistant(value.text),), calls=tuple(calls), unfinished=True)
         message = message_of(value, desk)
         return Turn(messages=(message,), answer=parsed_of(value, message, desk), calls=tuple(calls))
 
@@ -241,6 +251,8 @@ class FunctionActor:
             task=masked_task(tree.task, ask.view.fields),
             path=lambda: masked_attempts((tree[i] for i in ask.view.attempts), ask.view.fields),
             feedback=masked_feedback((tree.feedback[i] for i in ask.view.feedback), ask.view.fields),
+            beside=masked_attempts((tree[i] for i in ask.view.beside), ask.view.fields),
+            kind=ask.kind,
             seed=ask.seed,
             _ask=ask_slot,
         )

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from critic_loop.core.errors import CriticLoopError, ModelError, ToolError, boundary
 from critic_loop.core.messages import Message, ToolCall, ToolResult
-from critic_loop.core.records import Ask, Attempt, AttemptStatus, Feedback, Subject
+from critic_loop.core.records import PARTS, Ask, Attempt, AttemptStatus, Feedback, Subject
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import value_of
 from critic_loop.nodes.calls import BudgetSpent
@@ -62,7 +62,7 @@ async def _turns(
     try:
         if sum(1 for m in so_far if m.role == "assistant") >= desk.max_turns:
             raise ModelError(f"the actor took {desk.max_turns} turns without an answer.")
-        return await desk.actor.act(desk, asks, so_far)
+        return await desk.actor_of(asks[0]).act(desk, asks, so_far)
     except CriticLoopError as error:
         return [error for _ in asks]
 
@@ -86,7 +86,10 @@ def _unreadable(tree: Tree, attempts: list[Attempt]) -> list[Feedback]:
 
 def _attempt(desk: Desk, ask: Ask, turn: Turn, earlier: tuple[str, ...]) -> Attempt:
     parsed, status, answer, error, code = turn.answer, "partial", None, "", ""
-    if parsed is not None:
+    if turn.unfinished:
+        status = "complete"
+    elif parsed is not None:
+        ask = _ended(ask)
         status = "parked" if desk.humans else "complete"
         if not parsed.found:
             error, code = parsed.reason or "the answer could not be read", "output"
@@ -95,6 +98,11 @@ def _attempt(desk: Desk, ask: Ask, turn: Turn, earlier: tuple[str, ...]) -> Atte
         else:
             answer = desk.output.dump(parsed.value)
     return _record(ask, turn.messages, (*earlier, *turn.calls), status, answer=answer, error=error, code=code)
+
+
+def _ended(ask: Ask) -> Ask:
+    """Return the ask of a step that ended the answer as that of an answer."""
+    return ask.model_copy(update={"kind": "answer"}) if ask.kind in PARTS else ask
 
 
 def _failed(ask: Ask, messages: tuple[Message, ...], calls: tuple[str, ...], error: CriticLoopError) -> Attempt:
@@ -178,6 +186,7 @@ async def verifier(desk: Desk, asks: Sequence[Ask]) -> None:
         _judge(desk, attempt_id, critic, "verifier")
         for attempt_id in _judgeable(desk.tree, asks)
         for critic in desk.verifiers
+        if not desk.tree[attempt_id].unfinished
     )
 
 
@@ -215,7 +224,8 @@ def awaited(desk: Desk, attempt_id: str) -> tuple[HumanCritic, ...]:
 def missing(desk: Desk, attempt_id: str) -> bool:
     """Whether feedback that the loop owes a complete, readable attempt is not there yet."""
     tree = desk.tree
-    if any(not said(tree, attempt_id, "verifier", v.name) for v in desk.verifiers):
+    unfinished = tree[attempt_id].unfinished
+    if not unfinished and any(not said(tree, attempt_id, "verifier", v.name) for v in desk.verifiers):
         return True
     if any(_wanted(tree, attempt_id, c) and not said(tree, attempt_id, "critic", c.name) for c in desk.critics):
         return True
@@ -228,6 +238,8 @@ def _judgeable(tree: Tree, asks: Sequence[Ask]) -> list[str]:
 
 
 def _wanted(tree: Tree, attempt_id: str, critic: Critic | HumanCritic) -> bool:
+    if critic.when == "unfinished":
+        return tree[attempt_id].unfinished
     return critic.when == "always" or value_of(tree, attempt_id).verified is not True
 
 
@@ -322,7 +334,7 @@ def _compared(tree: Tree, pair: tuple[str, str]) -> bool:
 
 def _comparable(tree: Tree, attempt_id: str) -> bool:
     attempt = tree.attempts.get(attempt_id)
-    if attempt is None or attempt.status != "complete" or attempt.error_code:
+    if attempt is None or attempt.status != "complete" or attempt.error_code or attempt.unfinished:
         return False
     return value_of(tree, attempt_id).verified is None
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
 from critic_loop.core.messages import Message, Reasoning
-from critic_loop.core.records import Attempt, Feedback, Shown, Task, Verdict
+from critic_loop.core.protocols import Move
+from critic_loop.core.records import Attempt, AttemptKind, Feedback, Shown, Task, Verdict
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import EVIDENCE
 
@@ -67,6 +68,10 @@ class View(Generic[T]):
     feedback: tuple[Feedback, ...] = ()
     """What is shown with masked fields at their defaults: to actors the feedback on the path, to critics
     the evidence on the attempt, to verifiers nothing (they stand beside each other)."""
+    beside: tuple[Attempt, ...] = ()
+    """To actors: attempts off the path that the search shows, siblings or rejected ones."""
+    kind: AttemptKind = "answer"
+    """To actors: what is asked for. A `step` is returned as a `Part`, unless it ends the answer."""
     seed: int = 0
     """Derived from the attempt's place: use it for anything random, so that a resumed run agrees."""
     _ask: Callable[[str, Any], Awaitable[Any]] = _nobody
@@ -150,19 +155,30 @@ def evidence_on(tree: Tree, attempt_id: str, fields: Iterable[str]) -> tuple[Fee
 
 
 def earlier(tree: Tree, attempt_id: str) -> tuple[Attempt, ...]:
-    """Return the attempts on the path before this one, oldest first."""
-    return tuple(tree[i] for i in tree.path(attempt_id)[:-1] if i in tree)
+    """Return the answers on the path before this attempt, oldest first."""
+    before = (tree[i] for i in tree.path(attempt_id)[:-1] if i in tree)
+    return tuple(a for a in before if not a.unfinished)
 
 
-def shown_to_actor(tree: Tree, parents: tuple[str, ...], memory: str, fields: tuple[str, ...]) -> Shown:
-    """Return what the actor will be shown for a move with these parents, to be frozen in its ask."""
+def shown_to_actor(tree: Tree, move: Move, memory: str, fields: tuple[str, ...]) -> Shown:
+    """Return what the actor will be shown for a move, to be frozen in its ask.
+
+    Of steps and thoughts on the path the last is shown, whose text holds those before it.
+    """
+    path = (*_path_shown(tree, move.parents, memory), *move.parents[1:])
+    attempts = tuple(dict.fromkeys(i for i in path if _is_shown(tree, i)))
+    beside = tuple(i for i in dict.fromkeys(move.shows) if i not in attempts and _is_shown(tree, i))
+    feedback = tuple(f.id for i in (*attempts, *beside) for f in tree.judgements(i))
+    return Shown(attempts=attempts, feedback=feedback, fields=fields, beside=beside)
+
+
+def _path_shown(tree: Tree, parents: tuple[str, ...], memory: str) -> list[str]:
     if not parents:
-        return Shown(fields=fields)
-    path = itertools.islice(_upwards(tree, parents[0]), 1) if memory == "last" else tree.path(parents[0])
-    shown = (i for i in (*path, *parents[1:]) if _is_shown(tree, i))
-    attempts = tuple(dict.fromkeys(shown))
-    feedback = tuple(f.id for i in attempts for f in tree.judgements(i))
-    return Shown(attempts=attempts, feedback=feedback, fields=fields)
+        return []
+    if memory == "last":
+        return list(itertools.islice(_upwards(tree, parents[0]), 1))
+    path = tree.path(parents[0])
+    return [i for i in path if i == path[-1] or not (i in tree and tree[i].unfinished)]
 
 
 def _is_shown(tree: Tree, attempt_id: str) -> bool:

@@ -89,7 +89,7 @@ class AbMcts:
     """Whether an attempt in flight counts as one of score 0."""
     depth: Count | None = None
     """Attempts on a path at most; None = as many as it likes."""
-    kind: AttemptKind = "answer"
+    moves: AttemptKind = "answer"
 
     def start(self, task: Task) -> AbMctsState:  # noqa: ARG002
         """Return a root without children."""
@@ -104,10 +104,10 @@ class AbMcts:
             state.asked += 1
             self._add(state, record)
             if self.virtual_loss:
-                _observe(state, record.attempt, record.agent, 1, 0)
+                _observe(state, record.attempt, _arm(state, record), 1, 0)
             return state
         state.settled += 1
-        agent, score = tree.asks[record.id].agent, value_of(tree, record.id).score
+        agent, score = _arm(state, tree.asks[record.id]), value_of(tree, record.id).score
         if score is not None and record.status == "complete":
             _observe(state, record.id, agent, 0 if self.virtual_loss else 1, units(score))
         elif self.virtual_loss:
@@ -123,7 +123,7 @@ class AbMcts:
         draws = chance(tree)
         parent = self._way_down(state, draws)
         agent = state.prior.best(tuple(state.agents.values()), (), draws).name
-        return Move(parents=(parent,) if parent else (), kind=self.kind, agent=agent)
+        return Move(parents=(parent,) if parent else (), kind=self.moves, agent=agent)
 
     def _way_down(self, state: AbMctsState, draws: Random) -> str:
         prior, at = state.prior, ROOT
@@ -143,7 +143,7 @@ class AbMcts:
 
     def _open(self, state: AbMctsState, attempt: Attempt) -> None:
         node = state.nodes[attempt.id]
-        if extensible(attempt) and (self.depth is None or node.depth < self.depth):
+        if extensible(attempt, self.moves) and (self.depth is None or node.depth < self.depth):
             node.own.open = True
             _place(state.prior, state.nodes[node.parent], node.own)
 
@@ -169,6 +169,11 @@ def _observe(state: AbMctsState, attempt: str, agent: str, count: int, score: in
         observe(node.own, count, score)
         _place(state.prior, parent, node.own)
         observe(parent.deeper, count, score)
+
+
+def _arm(state: AbMctsState, ask: Ask) -> str:
+    """Return who is drawn for when this agent is: a recipe's own actor is recorded under its spec's name."""
+    return ask.agent if ask.agent in state.agents else "actor"
 
 
 def _place(prior: Gaussian | Beta, parent: Node, own: Belief, *, away: bool = False) -> None:

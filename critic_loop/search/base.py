@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from critic_loop.core.errors import ConfigError, SearchError, boundary
 from critic_loop.core.protocols import Move, Stop, Wait
-from critic_loop.core.records import Ask, Attempt, Task
+from critic_loop.core.records import PARTS, Ask, Attempt, AttemptKind, Task
 from critic_loop.core.tree import Tree
 
 SearchFn = Callable[..., Move | Wait | Stop]
@@ -30,15 +30,18 @@ def require_known(tree: Tree, record: Ask | Attempt) -> None:
     Raises:
         SearchError: its id is unknown.
     """
-    ids = (record.attempt, *record.parents) if isinstance(record, Ask) else (record.id,)
-    for attempt_id in ids:
-        if attempt_id not in tree.asks:
-            raise SearchError(f"attempt {attempt_id!r} is unknown to tree {tree.id!r}.")
+    attempt_id = record.attempt if isinstance(record, Ask) else record.id
+    if attempt_id not in tree.asks:
+        raise SearchError(f"attempt {attempt_id!r} is unknown to tree {tree.id!r}.")
+    if isinstance(record, Ask):
+        for parent in record.parents:
+            if parent not in tree.asks:
+                raise SearchError(f"attempt {parent!r} is unknown to tree {tree.id!r}.")
 
 
-def extensible(attempt: Attempt) -> bool:
-    """Whether another attempt may build on this one: it came to something, and is no last step."""
-    ended = attempt.kind in ("step", "thought") and attempt.answer is not None
+def extensible(attempt: Attempt, moves: AttemptKind) -> bool:
+    """Whether a search that makes such `moves` may build on this: it came to something, and ended no answer."""
+    ended = moves in PARTS and (attempt.answer is not None or not attempt.unfinished)
     return attempt.status == "complete" and not ended
 
 

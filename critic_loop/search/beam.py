@@ -59,7 +59,7 @@ class Beam:
     """Where an attempt that nobody judged stands among the scores."""
     least: Unit = 0.0
     """A step of a lower score is not built on."""
-    kind: AttemptKind = "step"
+    moves: AttemptKind = "step"
 
     def start(self, task: Task) -> BeamState:  # noqa: ARG002
         """Return the state before the first step."""
@@ -75,7 +75,7 @@ class Beam:
         state.settled += 1
         score = value_of(tree, record.id).score
         known = self.unknown if score is None else score
-        if extensible(record) and known >= self.least:
+        if extensible(record, self.moves) and known >= self.least:
             state.candidates.append((-known, state.numbers[record.id], record.id))
             state.candidates.sort()
         if state.settled == self.samples * len(state.beam):
@@ -92,7 +92,7 @@ class Beam:
             left = self.samples - state.asked[parent]
             if left > 0:
                 parents = (parent,) if parent else ()
-                return Move(parents=parents, kind=self.kind, samples=min(self.batch, left))
+                return Move(parents=parents, kind=self.moves, samples=min(self.batch, left))
         return Wait()
 
     def _begin_level(self, state: BeamState) -> None:

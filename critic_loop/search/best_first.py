@@ -64,7 +64,7 @@ class BestFirst:
     """Taken off for each attempt above."""
     unknown: Unit = 0.5
     """Where an attempt that nobody judged stands among the scores."""
-    kind: AttemptKind = "answer"
+    moves: AttemptKind = "answer"
 
     def start(self, task: Task) -> BestFirstState:  # noqa: ARG002
         """Return an empty frontier."""
@@ -81,7 +81,7 @@ class BestFirst:
         state.settled += 1
         if record.status == "failed":
             self._use(state, parent, -1)
-        elif extensible(record) and (self.depth is None or tree.depth(record.id) + 1 < self.depth):
+        elif extensible(record, self.moves) and (self.depth is None or tree.depth(record.id) + 1 < self.depth):
             place = (self._worth(tree, record.id), -state.numbers[record.id], record.id)
             state.places[record.id], state.used[record.id] = place, 0
             insort(state.frontier, place)
@@ -94,9 +94,9 @@ class BestFirst:
             done = state.settled == asked
             return Stop("exhausted", f"{self.n} attempts made") if done else Wait()
         if state.used[""] < self.roots:
-            return Move(kind=self.kind)
+            return Move(kind=self.moves)
         if state.frontier:
-            return Move(parents=(self._next(state, tree),), kind=self.kind)
+            return Move(parents=(self._next(state, tree),), kind=self.moves)
         return Stop("exhausted", "nothing left to build on") if state.settled == asked else Wait()
 
     def _next(self, state: BestFirstState, tree: Tree) -> str:

@@ -18,6 +18,7 @@ from critic_loop.search.beam import Beam
 from critic_loop.search.best_first import BestFirst
 from critic_loop.search.elites import MapElites
 from critic_loop.search.evolve import Evolve
+from critic_loop.search.mcts import Mcts
 from critic_loop.search.modifiers import AntiRepeat, Modified, Modifier, Pool, Temperature
 from critic_loop.search.nest import Nest
 from critic_loop.search.propose_verify_reflect import ProposeVerifyReflect
@@ -30,6 +31,7 @@ SEARCHES: dict[str, type[Any]] = {
     "best-first": BestFirst,
     "evolve": Evolve,
     "map-elites": MapElites,
+    "mcts": Mcts,
     "propose-verify-reflect": ProposeVerifyReflect,
     "refine": Refine,
     "sample": Sample,
@@ -84,8 +86,6 @@ def _one(kind: str, settings: dict[str, Any]) -> Any:
 
 
 def _from_class(kind: str, cls: type[Any], settings: dict[str, Any]) -> AnySearch:
-    """Return a search of its class; `makes` is the setting `kind`, whose name the search itself takes up."""
-    settings = {"kind" if name == "makes" else name: value for name, value in settings.items()}
     if dataclasses.is_dataclass(cls):
         known = [f.name for f in dataclasses.fields(cls)]
         if unknown := set(settings) - set(known):

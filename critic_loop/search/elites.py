@@ -108,7 +108,7 @@ class MapElites:
     """Drafts before the first variation."""
     shots: Annotated[int, Field(ge=0)] = 0
     """Further elites that the actor is shown beside the one that it varies."""
-    kind: AttemptKind = "answer"
+    moves: AttemptKind = "answer"
 
     def __post_init__(self) -> None:
         """Refuse axes that make no grid.
@@ -134,7 +134,7 @@ class MapElites:
             return state
         state.settled += 1
         score, cell = value_of(tree, record.id).score, cell_of(tree, record.id, self.axes)
-        if score is not None and cell is not None and extensible(record):
+        if score is not None and cell is not None and extensible(record, self.moves):
             elite = (score, -state.numbers[record.id], record.id)
             state.elites[cell] = max(elite, state.elites.get(cell, elite))
         return state
@@ -146,7 +146,7 @@ class MapElites:
             done = state.settled == asked
             return Stop("exhausted", f"{self.n} attempts made") if done else Wait()
         if asked < self.seeds or not state.elites:
-            return Move(kind=self.kind)
+            return Move(kind=self.moves)
         held = [elite[2] for _, elite in sorted(state.elites.items())]
         parent, *shown = chance(tree).sample(held, min(1 + self.shots, len(held)))
-        return Move(parents=(parent,), kind=self.kind, shows=tuple(shown))
+        return Move(parents=(parent,), kind=self.moves, shows=tuple(shown))

@@ -70,7 +70,7 @@ class Evolve:
     """The agent that varies."""
     explorer: str = "actor"
     """The agent that tries something different."""
-    kind: AttemptKind = "answer"
+    moves: AttemptKind = "answer"
 
     def start(self, task: Task) -> EvolveState:  # noqa: ARG002
         """Return an empty history."""
@@ -88,7 +88,7 @@ class Evolve:
             return state
         place = (state.numbers[record.id], record.id)
         insort(state.tried, place)
-        if score is not None and score > self.baseline and extensible(record):
+        if score is not None and score > self.baseline and extensible(record, self.moves):
             insort(state.good, place)
         return state
 
@@ -102,5 +102,5 @@ class Evolve:
         pool, count = (state.good, self.inspiring) if exploit else (state.tried, self.avoided)
         drawn = tuple(name for _, name in chance(tree).sample(pool, min(count, len(pool))))
         if exploit:
-            return Move(parents=drawn[:1], kind=self.kind, agent=self.exploiter, shows=drawn[1:])
-        return Move(kind=self.kind, agent=self.explorer, shows=drawn)
+            return Move(parents=drawn[:1], kind=self.moves, agent=self.exploiter, shows=drawn[1:])
+        return Move(kind=self.moves, agent=self.explorer, shows=drawn)

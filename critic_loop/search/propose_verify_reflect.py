@@ -11,7 +11,7 @@ from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Ask, Attempt, AttemptKind, Task, Unit
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import value_of
-from critic_loop.search.base import require_known
+from critic_loop.search.base import extensible, require_known
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -54,7 +54,7 @@ class ProposeVerifyReflect:
     remember: Annotated[int, Field(ge=0)] = 8
     """Rejected attempts that are shown, the latest ones."""
     follow_ups: Annotated[int, Field(ge=0)] = 1
-    kind: AttemptKind = "step"
+    moves: AttemptKind = "step"
 
     def start(self, task: Task) -> ProposeState:  # noqa: ARG002
         """Return the state before the first proposal."""
@@ -72,7 +72,7 @@ class ProposeVerifyReflect:
         score = value_of(tree, record.id).score
         if score is None or score >= self.holds:
             state.base, state.edit, state.edits = record.id, None, 0
-            state.done = record.kind != "answer" and record.answer is not None
+            state.done = not extensible(record, self.moves)
         else:
             self._reject(state, tree, record.id)
         return state
@@ -88,7 +88,7 @@ class ProposeVerifyReflect:
         base = state.edit or state.base
         latest = state.rejected[-self.remember :] if self.remember else []
         shows = tuple(name for name in latest if name != base)
-        return Move(parents=() if base is None else (base,), kind=self.kind, shows=shows)
+        return Move(parents=() if base is None else (base,), kind=self.moves, shows=shows)
 
     def _reject(self, state: ProposeState, tree: Tree, attempt_id: str) -> None:
         state.rejected.append(attempt_id)

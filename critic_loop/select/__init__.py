@@ -1,41 +1,48 @@
 """Which answer wins: pure functions `Tree -> Pick | Compare`."""
 
-from __future__ import annotations
-
-from critic_loop.core import plugins
-from critic_loop.core.errors import ConfigError
-from critic_loop.core.protocols import Select
+from critic_loop.select.agreement import b4_scores, code_t_scores, groups_of, max_pass_scores, mbr_scores
+from critic_loop.select.build import COMPARES, RULES, require_judge, selection
+from critic_loop.select.by_tests import B4, TestMatrix, code_t, matrix_of, max_pass, mbr
+from critic_loop.select.compared import WinRate, tournament
+from critic_loop.select.duel import Duel
 from critic_loop.select.rules import (
-    RULES,
     best_value,
     candidates,
     filtered_majority,
     keep_if_better,
     majority,
+    mean_trajectory,
+    standing,
     verified_first,
 )
+from critic_loop.select.votes import WeightedVote
 
 __all__ = [
+    "B4",
+    "COMPARES",
     "RULES",
+    "Duel",
+    "TestMatrix",
+    "WeightedVote",
+    "WinRate",
+    "b4_scores",
     "best_value",
     "candidates",
+    "code_t",
+    "code_t_scores",
     "filtered_majority",
+    "groups_of",
     "keep_if_better",
     "majority",
+    "matrix_of",
+    "max_pass",
+    "max_pass_scores",
+    "mbr",
+    "mbr_scores",
+    "mean_trajectory",
+    "require_judge",
     "selection",
+    "standing",
+    "tournament",
     "verified_first",
 ]
-
-GROUP = "critic_loop.selections"
-
-
-def selection(name: str) -> Select:
-    """Return the rule called `name`, built in or found as an entry point or `package.module:name`.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    rule = RULES.get(name) or plugins.find(GROUP, name)
-    if rule is None:
-        raise ConfigError(f"there is no selection {name!r}; there are {', '.join(sorted(RULES))}.")
-    return rule

@@ -21,7 +21,8 @@ from critic_loop.core.protocols import Compare, Pick
 from critic_loop.core.records import Attempt
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import preferred, shares_of
-from critic_loop.select.rules import candidates
+from critic_loop.select.compared import players_of
+from critic_loop.select.rules import who_decided
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -83,7 +84,7 @@ class Duel:
 
     def __call__(self, tree: Tree) -> Pick | Compare:
         """Return the next comparison, or the winner."""
-        ids = candidates(tree)
+        ids = players_of(tree)
         if not ids:
             return Pick(attempt=None, decided_by="nobody")
         done = _compared(tree, ids)
@@ -96,7 +97,7 @@ class Duel:
             return Compare(ids[pair[0]], ids[pair[1]])
         queried = {arm for pair in done for arm in pair} or {0}
         winner = max(sorted(queried), key=worth.__getitem__)
-        return Pick(attempt=ids[winner], decided_by="judge" if contests else "nobody")
+        return Pick(attempt=ids[winner], decided_by="judge" if contests else who_decided(tree, ids[winner]))
 
     def _next(
         self, tree: Tree, arms: list[tuple[float, ...]], worth: list[float], done: set[tuple[int, int]]
@@ -118,10 +119,6 @@ class Duel:
 
     def _doubt(self, arm: Vector, first: Vector, seen: Vector) -> float:
         return sqrt(self.nu * sum((a - b) ** 2 / u for a, b, u in zip(arm, first, seen, strict=True)))
-
-
-duel = Duel()
-"""With the source's settings: `select = "critic_loop.select.duel:duel"` in a recipe."""
 
 
 def _compared(tree: Tree, ids: tuple[str, ...]) -> dict[tuple[int, int], float | None]:

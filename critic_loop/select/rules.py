@@ -7,13 +7,16 @@ the same pick. A rule that needs a judge returns `Compare` and is called again w
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from critic_loop.core.protocols import Compare, Pick
-from critic_loop.core.records import Attempt
+from critic_loop.core.records import PARTS, Attempt
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import best, preferred, shares_of, value_of
 from critic_loop.outputs import final_part, normalised
+
+_NEVER = PARTS | {"tests"}
+"""Kinds of attempts that are no answers."""
 
 
 def candidates(tree: Tree) -> tuple[str, ...]:
@@ -22,9 +25,21 @@ def candidates(tree: Tree) -> tuple[str, ...]:
     Unreadable ones may win only where there is nothing else.
     """
     replaced = {a.replaces for a in tree if a.replaces and a.status == "complete"}
-    found = [a for a in tree if a.status == "complete" and a.kind != "tests" and a.id not in replaced]
+    found = [a for a in tree if a.status == "complete" and a.kind not in _NEVER and a.id not in replaced]
     readable = [a for a in found if not a.error_code]
     return tuple(a.id for a in readable or found)
+
+
+def standing(tree: Tree, ids: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those of `ids` that verifiers rank highest: passed ones, else those not failed, else all.
+
+    What votes and scores come after: no opinion lifts a failing candidate over a passing one.
+    """
+    verified = {i: value_of(tree, i).verified for i in ids}
+    for rank in (True, None):
+        if kept := tuple(i for i in ids if verified[i] is rank):
+            return kept
+    return ids
 
 
 def verified_first(tree: Tree) -> Pick:
@@ -60,6 +75,36 @@ def filtered_majority(tree: Tree) -> Pick:
     ids = candidates(tree)
     kept = tuple(i for i in ids if value_of(tree, i).accepted is not False)
     return _vote(tree, kept or ids)
+
+
+def mean_trajectory(tree: Tree) -> Pick:
+    """The attempt with the highest mean score over its path, itself included.
+
+    What nobody judged counts nowhere.
+
+    Source: SWE-Search (Antoniades et al. 2024), whose mean is over values backed up by its search; here it is
+    over what was said of each attempt, so that it is the same under any search.
+    """
+    means = _path_means(tree)
+    ids = standing(tree, candidates(tree))
+    top = max(ids, key=lambda i: _low(means[i]), default=None)
+    mean = None if top is None else means[top]
+    if mean is None:
+        return best_value(tree)
+    return Pick(attempt=top, decided_by=who_decided(tree, top), text=f"mean {mean:.2f} over its path")
+
+
+def _path_means(tree: Tree) -> dict[str, float | None]:
+    totals: dict[str, tuple[float, int]] = {}
+    for attempt_id, ask in tree.asks.items():  # parents come before their children
+        total, known = totals[ask.parents[0]] if ask.parents else (0.0, 0)
+        score = value_of(tree, attempt_id).score
+        totals[attempt_id] = (total, known) if score is None else (total + score, known + 1)
+    return {attempt_id: total / known if known else None for attempt_id, (total, known) in totals.items()}
+
+
+def _low(score: float | None) -> float:
+    return -1.0 if score is None else score
 
 
 def keep_if_better(tree: Tree) -> Pick | Compare:
@@ -113,12 +158,3 @@ def _vote(tree: Tree, ids: Iterable[str]) -> Pick:
     winners = max(votes.values(), key=len)
     total = sum(len(v) for v in votes.values())
     return Pick(attempt=winners[0], decided_by="vote", text=f"{len(winners)} of {total} votes")
-
-
-RULES: dict[str, Callable[[Tree], Pick | Compare]] = {
-    "verified-first": verified_first,
-    "best-value": best_value,
-    "majority": majority,
-    "filtered-majority": filtered_majority,
-    "keep-if-better": keep_if_better,
-}

@@ -34,6 +34,8 @@ class ModelContract:
 
     prompt = "Say something."
     """What every test asks; override it for a model that answers only some questions."""
+    texts = ("Yes", "No it is not")
+    """What is weighed; override it for a model that knows only some words."""
 
     def request(self, text: str = "", *, choices: int = 1) -> Request:
         """Return a request for `text`, or for the prompt."""
@@ -95,7 +97,7 @@ class ModelContract:
 
     async def test_a_given_text_is_scored_or_refused(self, model: Model) -> None:
         """A model that cannot score raises, or gives something that is not taken for scores."""
-        asked = Request(messages=self.request().messages, score=("Yes", "No it is not"), choices=2)
+        asked = Request(messages=self.request().messages, score=self.texts, choices=len(self.texts))
         with suppress(ModelError):
             for choice in scored_choices(asked, await model.complete(asked)):
                 assert choice.logprobs is not None

@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from pydantic import JsonValue
 
 from critic_loop.core.errors import SearchError
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import AnySearch, Move, Stop, Wait
 from critic_loop.core.records import (
+    PARTS,
     Ask,
     Attempt,
     Feedback,
@@ -45,12 +45,16 @@ class Drive:
     search: AnySearch
     seed: int
     lanes: int = 3
+    late: bool = False
+    """Whether attempts are judged, and the search told of them, some time after they ended."""
     tree: Tree = field(init=False)
     state: Any = field(init=False)
     told: list[Ask | Attempt] = field(default_factory=list[Ask | Attempt])
     """What the search has been told of, in this order."""
     flying: list[str] = field(default_factory=list[str])
     """Attempts asked for and not ended."""
+    unjudged: list[str] = field(default_factory=list[str])
+    """Attempts ended and not judged."""
 
     def __post_init__(self) -> None:
         """Begin a tree."""
@@ -71,9 +75,12 @@ class Drive:
             said = self.search.ask(self.state, self.tree)
             yield said
             idle = isinstance(said, Move) and len(self.flying) < self.lanes and self._random.random() < 0.7
-            if isinstance(said, Move) and (idle or not self.flying):
+            if isinstance(said, Move) and (idle or not (self.flying or self.unjudged)):
                 self.begin(said)
                 assert len(self.tree.asks) <= limit, f"no Stop within {limit} attempts"
+            elif self.unjudged and (not self.flying or self._random.random() < 0.5):
+                self.say(attempt := self.unjudged[self._random.randrange(len(self.unjudged))])
+                self.tell(self.tree[attempt])
             elif self.flying:
                 self.end(self.flying[self._random.randrange(len(self.flying))])
             else:
@@ -94,7 +101,7 @@ class Drive:
                 kind=move.kind,
                 agent=move.agent,
                 sampling=move.sampling or Sampling(),
-                view=Shown(attempts=tuple(dict.fromkeys((*move.parents, *move.shows)))),
+                view=Shown(attempts=move.parents, beside=move.shows),
                 replaces=move.replaces,
             )
             self.tree.append(ask)
@@ -102,23 +109,25 @@ class Drive:
             self.flying.append(ask.attempt)
 
     def end(self, attempt_id: str) -> None:
-        """Let an attempt end, be judged, and the search be told."""
-        self.judge(attempt_id)
-        self.tell(self.tree[attempt_id])
+        """Let an attempt end; unless it is judged later on, let it be judged and the search be told."""
+        self.write(attempt_id)
+        if not self.late:
+            self.say(attempt_id)
+            self.tell(self.tree[attempt_id])
 
     def judge(self, attempt_id: str) -> None:
-        """Write an attempt and feedback on it; its outcome follows from seed and id alone."""
+        """Write an attempt and the feedback on it."""
+        self.write(attempt_id)
+        self.say(attempt_id)
+
+    def write(self, attempt_id: str) -> None:
+        """Write an attempt; its outcome follows from seed and id alone."""
         chance = random.Random(f"{self.seed}/{attempt_id}")
         ask = self.tree.asks[attempt_id]
         failed = chance.random() < 0.15
         status, answer = ("failed", None) if failed else ("complete", chance.randrange(5))
-        traits = random.Random(f"{self.seed}/{attempt_id}/traits")
-        if ask.kind in ("step", "thought") and traits.random() < 0.7:
+        if ask.kind in PARTS and random.Random(f"{self.seed}/{attempt_id}/goes on").random() < 0.7:
             answer = None
-        data: dict[str, JsonValue] = {
-            "size": traits.random(),
-            "colour": traits.choice(["red", "green", "blue"]),
-        }
         self.tree.append(
             Attempt(
                 id=attempt_id, parents=ask.parents, kind=ask.kind, replaces=ask.replaces,
@@ -126,13 +135,21 @@ class Drive:
             )
         )  # fmt: skip
         self.flying.remove(attempt_id)
-        for author in () if failed else ("a", "b"):
+        self.unjudged.append(attempt_id)
+
+    def say(self, attempt_id: str) -> None:
+        """Write the feedback on an attempt; it follows from seed and id alone."""
+        chance = random.Random(f"{self.seed}/{attempt_id}/said")
+        traits = random.Random(f"{self.seed}/{attempt_id}/traits")
+        self.unjudged.remove(attempt_id)
+        for author in () if self.tree[attempt_id].status == "failed" else ("a", "b"):
             verdict = chance.choice([Verdict.PASS, Verdict.FAIL, Verdict.ABSTAIN, None])
             score = None if verdict is Verdict.ABSTAIN else round(chance.random(), 2)
             self.tree.append(
                 Feedback(
                     id=self.tree.next_feedback_id(), subject=Subject.of(attempt_id), author=author,
-                    verdict=verdict, score=score, data=data,
+                    verdict=verdict, score=score,
+                    data={"size": traits.random(), "colour": traits.choice(["red", "green", "blue"])},
                 )
             )  # fmt: skip
 
@@ -142,12 +159,19 @@ class Drive:
         self.state = self.search.fold(self.state, self.tree, record)
 
 
+def _subject(record: Ask | Attempt) -> str:
+    return record.attempt if isinstance(record, Ask) else record.id
+
+
 class SearchContract:
     """Override `search`; its states are compared with `==`."""
 
     seeds = range(12)
     limit = 200
     """Attempts within which it must stop."""
+    budget: int | None = None
+    """Attempts that it may ask for at most, where its settings say so."""
+    lanes = (1, 2, 8)
 
     @pytest.fixture
     def search(self) -> AnySearch:
@@ -172,7 +196,7 @@ class SearchContract:
         for seed in self.seeds:
             drive = Drive(search, seed)
             for said in drive.steps(self.limit):
-                assert drive.flying or not isinstance(said, Wait)
+                assert drive.flying or drive.unjudged or not isinstance(said, Wait)
 
     def test_moves_build_on_attempts_that_have_ended(self, search: AnySearch) -> None:
         """Parents are in the tree, and a move asks for at least one attempt."""
@@ -203,6 +227,26 @@ class SearchContract:
                     state = search.fold(state, drive.tree, record)
                 assert state == drive.state
                 assert search.ask(state, drive.tree) == said
+
+    def test_the_log_alone_rebuilds_the_state(self, search: AnySearch) -> None:
+        """Live, attempts are told when they have been judged; a replay tells them where the log has them."""
+        for seed in self.seeds:
+            drive = Drive(search, seed, self.lanes[seed % len(self.lanes)], late=True)
+            for said in drive.steps(self.limit):
+                told = {(type(record), _subject(record)) for record in drive.told}
+                state = search.start(drive.tree.task)
+                for record in drive.tree.log:
+                    if isinstance(record, Ask | Attempt) and (type(record), _subject(record)) in told:
+                        state = search.fold(state, drive.tree, record)
+                assert state == drive.state
+                assert search.ask(state, drive.tree) == said
+
+    def test_it_keeps_to_its_budget(self, search: AnySearch) -> None:
+        """However many lanes there are, and whatever fails, it asks for no more attempts than it may."""
+        for seed in self.seeds:
+            for lanes in self.lanes:
+                made = len(Drive(search, seed, lanes, late=bool(seed % 2)).run(self.limit).tree.asks)
+                assert self.budget is None or made <= self.budget
 
     def test_siblings_may_end_in_any_order(self, search: AnySearch) -> None:
         """Which of several samples of one parent ends first makes no difference."""

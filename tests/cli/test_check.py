@@ -63,6 +63,25 @@ stop = [{ max_round = 3 }]
         assert any(said in one and one.startswith(f"agents/recipes/bad.toml:{line}:") for one in lines), said
 
 
+def test_a_selection_with_settings_is_looked_through(cli: Cli, project: Path) -> None:
+    folder = project / "agents/recipes"
+    for name, select in (
+        ("alpha", '{ kind = "b4", alpha = 0 }'),
+        ("beta", '{ kind = "b4", beta = 1 }'),
+        ("judge", '{ kind = "win-rate", among = 3 }'),
+        ("good", '{ kind = "b4", alpha = 10 }'),
+    ):
+        (folder / f"{name}.toml").write_text(f'search = {{ kind = "refine" }}\nselect = {select}\n')
+    lines = cli("recipes", "check").out.splitlines()
+    for said in (
+        "alpha.toml:2: key 'select': selection 'b4', setting 'alpha': Input should be greater than 0.",
+        "beta.toml:2: key 'select': selection 'b4' has no setting 'beta'; it has alpha, beta0.",
+        "judge.toml:2: selection 'win-rate' compares, but the recipe has no judge. Set judge =",
+    ):
+        assert any(said in line for line in lines), lines
+    assert not any("good.toml" in line for line in lines)
+
+
 def test_problems_of_specs_and_prompts(cli: Cli, project: Path) -> None:
     (project / "agents/recipes/good.toml").write_text(
         'search = { kind = "refine" }\nactor = "actor/mine"\ncritics = [{ agent = "critic/mine" }]\n'

@@ -153,8 +153,8 @@ def test_recipes(cli: Cli) -> None:
     listed = cli("recipes", "list", "--json").json["recipes"]
     assert {r["name"] for r in listed} >= {"refine", "best-of-n", "self-check", "try-again", "parallel-refine"}
     assert set(listed[0]) == {
-        "name", "description", "source", "search", "actor", "critics", "verifiers", "judge", "show", "memory",
-        "select", "stop", "lanes", "max_calls", "agents",
+        "name", "description", "source", "search", "actor", "actors", "critics", "verifiers", "judge", "show",
+        "memory", "select", "select_settings", "stop", "lanes", "max_calls", "agents",
     }  # fmt: skip
     table = cli("recipes", "list").out
     assert all(r["name"] in table for r in listed)

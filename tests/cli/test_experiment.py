@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from critic_loop.cli.demo import ending
 from critic_loop.core.records import Verdict
 from critic_loop.demo.countdown import Puzzle, check, puzzle_of, sample_puzzles, solve, trace_text, traces
 from critic_loop.demo.experiment import ALL_ARMS, arm_loop, experiment
@@ -89,6 +90,11 @@ async def test_the_comparison() -> None:
         assert against["resample"].only_theirs == 0
     assert told[-1] == ("hard reviser-drafts", 12, 12)
     assert report.mended is not None
+    shown, exported = ending(report).plain.splitlines()[-2:]
+    assert shown.startswith("next   ")
+    assert shown.endswith(f" show {report.store} {report.mended.id}")
+    assert exported.startswith("       ")
+    assert " export --to preference " in exported
     assert len([tree async for tree in store.trees()]) == 2 * 12 * len(ALL_ARMS)
 
 

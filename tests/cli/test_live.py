@@ -63,14 +63,15 @@ def test_a_tree_as_it_grows() -> None:
     grown = Grown()
     grown.attempt(answer="41")
     grown.verified("t.1", "abstain", reason="no reference")
+    grown.verified("t.1", "abstain", author="tests", reason="no file", parse="error")
     grown.say("t.1", verdict=Verdict.FAIL, score=0.25, text="Off by one.", author="critic/stepwise")
     for feedback in grown.tree.feedback.values():
         view.observe(feedback)
     view.observe(Ask(attempt="t.2", parents=("t.1",)))
     view.observe(call(2, "t.2", binding="chat:other@http://gpu"))
-    assert drawn(view.draw(20, 80)) == [
+    assert drawn(view.draw(20, 120), 120) == [
         "refine  t  2 attempts, 2 of 20 calls, 15 tokens, 2 s",
-        "✗ 1  rejected  critic/stepwise: fail 0.25 (Off by one.); answer: abstains",
+        "✗ 1  rejected  critic/stepwise: fail 0.25 (Off by one.); answer: abstains; tests: abstains (no file)",
         "     41",
         "  ○ 2  open",
         "       → actor/solver, 0.0 s  chat:other@http://gpu",
@@ -78,6 +79,7 @@ def test_a_tree_as_it_grows() -> None:
     assert view.news().splitlines() == [
         "attempt 1: made: 41",
         "attempt 1: answer: abstains",
+        "attempt 1: tests: abstains (no file)",
         "attempt 1: critic/stepwise: fail 0.25 (Off by one.)",
     ]
     assert view.news() == ""
@@ -112,13 +114,45 @@ def test_judges_failures_and_people() -> None:
     grown.verified("t.1", "pass", score=1.0)
     grown.tree.append(Outcome(chosen="t.1"))
     assert drawn(view_of("t", grown.tree.log).final()) == [
-        "✓ 1  verified  chosen  answer: pass 1.00",
+        "✓ 1  right  chosen  answer: pass 1.00",
         "     a",
         "  • 2  not judged  judge/pairwise against 1: 0.80",
         "       b",
         "    ! 3  failed  it broke",
         "    ? 4  waits for a person  c",
     ]
+
+
+def test_in_the_end_each_word_has_a_line_where_several_spoke() -> None:
+    grown = Grown(tree="t")
+    for answer in ("a", "b"):
+        grown.attempt(answer=answer)
+    long = "the first of two long remarks, which alone would fill a line of a terminal"
+    grown.verified("t.1", "fail", text=long)
+    grown.verified("t.1", "abstain", author="style")
+    grown.verified("t.1", "pass", author="house")
+    grown.verified("t.2", "fail")
+    grown.verified("t.2", "abstain", author="style")
+    view = view_of("t", grown.tree.log)
+    assert drawn(view.final()) == [
+        "✗ 1  wrong",
+        "     answer: fail (the first of two long remarks, which alone would fill a line…",
+        "     house: pass",
+        "     style: abstains",
+        "     a",
+        "✗ 2  wrong  answer: fail; style: abstains",
+        "     b",
+    ]
+    assert drawn(view.draw(20, 80))[1].startswith("✗ 1  wrong  answer: fail (the first"), "one while it grows"
+    for number in range(3, 40):
+        grown.attempt(answer="c")
+        for author in ("answer", "house"):
+            grown.verified(f"t.{number}", "pass", author=author)
+    grown.tree.append(Outcome(chosen="t.39"))
+    lines = drawn(view_of("t", grown.tree.log).final())
+    assert len(lines) <= 60
+    assert "✓ 39  right  chosen" in lines, "the chosen one is not cut off"
+    assert "more attempts are not drawn" in lines[0]
 
 
 @pytest.mark.parametrize("shape", ["chain", "star", "random"])

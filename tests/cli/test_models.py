@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from critic_loop.models.canary import CANARY
 from critic_loop.testing import Fault
 from tests.cli.conftest import Cli, Serve, spec
 
@@ -27,7 +28,8 @@ def test_an_endpoint_is_asked_for_its_list_and_no_prompt_is_sent(cli: Cli, serve
         document = cli("models", "--actor", spec(server), "--json").json
     assert ended.code == 0
     assert ended.out.startswith(f"actor, critic  {spec(server)}\n")
-    for said in ("yes: its list of models", "CHAT_API_KEY, set", "several choices in one request"):
+    can = "several choices in one request, JSON by schema, no strict tools"
+    for said in ("yes: its list of models", "CHAT_API_KEY, set", can):
         assert said in ended.out
     assert KEY not in ended.out
     assert server.requests == []
@@ -46,7 +48,7 @@ def test_a_probe_asks_for_one_token(cli: Cli, serve: Serve) -> None:
     assert "Weights sha256:" in ended.out
     (request,) = server.requests
     assert request.body["max_tokens"] == 1
-    assert request.text == "Say: ok"
+    assert request.text == CANARY
 
 
 def test_a_name_that_is_not_listed(cli: Cli, serve: Serve) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from critic_loop.testing import Fault
+from critic_loop.models.vllm import server as servers
+from critic_loop.testing import Fault, Reply
 from tests.cli.conftest import Cli, Serve, spec
+from tests.unit.models.vllm.conftest import FAKE, gone
 
 KEY = "sk-probe-31415926"
 
@@ -53,3 +56,41 @@ def test_what_is_no_endpoint_or_does_not_answer_is_told(cli: Cli, serve: Serve) 
     failed = cli("models", "probe", spec(serve(lambda _: Fault("auth"))))  # type: ignore[arg-type]
     assert failed.code == 1
     assert "CHAT_API_KEY" in failed.err
+
+
+def test_a_vllm_is_started_probed_and_ended(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "_servers", {})
+    noted = tmp_path / "noted.jsonl"
+    (tmp_path / "critic_loop.toml").write_text(
+        f"[models.own]\nspec = 'vllm:Q'\nserve.command = {list(FAKE)}\nserve.environment.FAKE_LOG = '{noted}'\n"
+    )
+
+    def starts() -> list[int]:
+        entries = [json.loads(line) for line in noted.read_text().splitlines()]
+        return [entry["pid"] for entry in entries if entry["path"] == "start"]
+
+    first = cli("models", "probe", "own", "--json").json
+    assert (first["name"], first["kept"]) == ("Q", False)
+    assert first["url"].startswith("here:")
+    assert first["found"]["seed"] == {"can": None, "text": "another seed gave the same answer"}
+    assert gone(*starts())
+    assert cli("models", "probe", "own", "--json").json == {**first, "kept": True}
+    assert len(starts()) == 1, "what was kept starts nothing"
+    with (tmp_path / "critic_loop.toml").open("a") as file:
+        file.write("serve.arguments.max-model-len = 64\n")
+    assert cli("models", "probe", "own", "--json").json["kept"] is False, "other settings, other findings"
+    cli("models", "probe", "own", "--refresh")
+    assert len(starts()) == 3
+    assert gone(*starts())
+
+
+def test_a_pool_can_what_each_of_its_servers_can(cli: Cli, serve: Serve) -> None:
+    whole, lesser = serve(), serve(lambda _: [Reply(text="yes")])  # ignores what it does not know
+    found = cli("models", "probe", f"chat:test@{whole.url},{lesser.url}", "--json").json
+    assert found["url"] == f"{whole.url},{lesser.url}"
+    assert found["found"]["logprobs"]["can"] is True
+    assert found["found"]["n"]["can"] is False
+    assert found["found"]["n"]["text"].startswith(lesser.url)
+    asked = len(whole.requests)
+    assert cli("models", "probe", f"chat:test@{whole.url}", "--json").json["kept"], "each is kept for itself"
+    assert len(whole.requests) == asked

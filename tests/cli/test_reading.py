@@ -16,7 +16,7 @@ from rich.console import Console
 
 from critic_loop.cli.outline import outline
 from critic_loop.cli.page import page
-from critic_loop.core.records import Subject, Task, Verdict
+from critic_loop.core.records import Step, Subject, Task, Verdict
 from critic_loop.core.tree import Tree
 from critic_loop.store import open_store
 from critic_loop.testing.trees import ALL
@@ -24,6 +24,8 @@ from tests.cli.conftest import Cli
 from tests.conftest import Grown
 from tests.planted import by_hand
 from tests.planted.by_hand import accepts, cannot_judge, end, rejects, user_says
+
+TASK = "What is 6 * 7?"
 
 HAND = by_hand.PLANTED
 
@@ -58,7 +60,15 @@ def test_the_only_tree_need_not_be_named(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("tree", "told"),
     [
-        ([], ["holds 44 trees: say which one.", "It holds ask-for-help, best-of-n"]),
+        (
+            [],
+            [
+                "holds 44 trees: say which one.",
+                "\n  endpoint-down  by hand, 3 attempts, failing  What is 6 * 7?\n  rejected-by-opinion  ",
+                "\n  still-running  by hand, 2 attempts, unfinished  ",
+                "the newest come first; 34 older ones are not listed.",
+            ],
+        ),
         (["broken"], ["4 trees begin with 'broken': broken-long-chain, broken-one-branch"]),
         (["refime"], ["mixed.db has no tree 'refime'.", "Closest are refine"]),
         (["\x1b[31m"], ["has no tree '<U+001B>[31m'"]),
@@ -113,6 +123,7 @@ def test_failures_by_cause(cli: Cli, mixed: str) -> None:
         "share": 0.0909,
         "causes": {"broken_by_critique": 4},
         "example": "broken-long-chain",
+        "task": TASK,
     }
     assert groups["solved"]["failed"] == 0
     values = [group["value"] for group in document["groups"]]
@@ -120,7 +131,7 @@ def test_failures_by_cause(cli: Cli, mixed: str) -> None:
     assert sum(group["trees"] for group in document["groups"]) == 44
     text = cli("failures", mixed).out
     assert text.startswith("44 trees, 25 of them failed\n")
-    assert re.search(r"broken_by_critique +4 +9\.1% +broken-long-chain", text)
+    assert re.search(rf"broken_by_critique +4 +9\.1% +broken-long-chain +{re.escape(TASK[:20])}", text)
 
 
 def test_failures_by_recipe(cli: Cli, mixed: str) -> None:
@@ -157,9 +168,20 @@ def test_the_trees_of_a_cause(cli: Cli, mixed: str) -> None:
     assert "unreadable-samples" in ended.out
     listed = cli("failures", mixed, "--cause", "unparsed", "--json").json["listed"]
     assert {entry["cause"] for entry in listed} == {"unparsed"}
+    assert all(entry["task"] and entry["task"] in ended.out for entry in listed)
     narrowed = cli("failures", mixed, "--recipe", "once", "--json").json
     assert (narrowed["trees"], narrowed["groups"][0]["example"]) == (1, "nested")
     assert cli("failures", mixed, "--recipe", "once", "--cause", "unparsed").out.startswith("0 trees")
+
+
+def test_a_task_is_known_by_its_first_line(cli: Cli) -> None:
+    g = Grown(Task.of("\nName a river.\nIt must not be long.", id="rivers"))
+    end(g, g.attempt(answer="Rhine"), "nobody", "exhausted")
+    keep("rivers.db", [g.tree])
+    for options in ([], ["--by", "task"], ["--cause", "unknown"]):
+        text = cli("failures", "rivers.db", *options).out
+        assert "Name a river." in text
+        assert "It must" not in text
 
 
 @pytest.mark.parametrize(
@@ -177,6 +199,17 @@ def test_failures_says_what_it_takes(cli: Cli, mixed: str, options: list[str], t
 
 
 # -- show ------------------------------------------------------------------------------------------
+
+
+def test_steps_that_the_text_tells_already_take_one_line() -> None:
+    g = Grown()
+    said = "Line 1: right\nLine 2: wrong"
+    steps = [Step(index=0, verdict=Verdict.PASS, text="right"), Step(index=1, verdict=Verdict.FAIL, score=0.25)]
+    for text in (said, "No."):
+        g.say(g.attempt(answer=text), verdict=Verdict.FAIL, text=text, steps=tuple(steps))
+    told, untold = (node.said[0].details for node in outline(g.tree).nodes)
+    assert told == ("steps: 1 pass, 2 fail 0.25",)
+    assert untold == ("step 1: pass: right", "step 2: fail 0.25")
 
 
 def test_show_tells_the_whole_story(cli: Cli, mixed: str) -> None:
@@ -388,3 +421,14 @@ def test_json_and_html_at_once(cli: Cli, mixed: str) -> None:
     ended = cli("show", mixed, "image", "--json", "--html", "image.html")
     assert json.loads(ended.out)["tree"] == "image"
     assert "[image: image/png, 73 bytes, sha256 97a3a410c9bc]" in Path("image.html").read_text("utf-8")
+
+
+def test_show_draws_a_tree(cli: Cli, mixed: str, tmp_path: Path) -> None:
+    ended = cli("show", mixed, "rethink-mcts", "--svg", "tree.svg")
+    assert (ended.code, ended.out) == (0, "")
+    assert "tree.svg shows tree rethink-mcts." in ended.err
+    whole = (tmp_path / "tree.svg").read_text("utf-8")
+    assert whole.startswith("<svg xmlns=")
+    cli("show", mixed, "rethink-mcts", "--svg", "tree.svg", "--attempt", "5")
+    assert "Attempt 4:" in whole
+    assert "Attempt 4:" not in (tmp_path / "tree.svg").read_text("utf-8")

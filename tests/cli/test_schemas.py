@@ -38,6 +38,11 @@ def writes(cli: Cli, serve: Serve, tmp_path: Path) -> Callable[[str], list[Any]]
     (tmp_path / "bad.toml").write_text("serch = 3\n")
     run = ("run", task, "--recipe", "try-again", "--verifier", "countdown", "--actor", "gpu", "--json")
     commands: dict[str, list[tuple[str, ...]]] = {
+        "compare": [
+            ("compare", DB, "other.db"),
+            ("compare", DB, "other.db", "--measure", "score"),
+            ("compare", DB, DB, "--unit", "calls"),
+        ],
         "config": [("config",)],
         "config-path": [("config", "path")],
         "demo": [("demo", "--puzzles", "4", "--tokens", "60", "--actor", actor)],
@@ -59,7 +64,9 @@ def writes(cli: Cli, serve: Serve, tmp_path: Path) -> Callable[[str], list[Any]]
     }
 
     def of(name: str) -> list[Any]:
-        if name in ("export", "failures", "show", "why", "result"):
+        if name == "compare":
+            assert cli(*run, "--store", "other.db").code == 0
+        if name in ("compare", "export", "failures", "show", "why", "result"):
             out = ("--out", "rows.jsonl") if name == "result" else ()
             assert cli(*run, *out).code == 0
         if name == "result":

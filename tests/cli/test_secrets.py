@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gc
 import logging
+import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 import critic_loop as cl
 from critic_loop.core.errors import AuthFailed
-from critic_loop.models import ModelSettings, resolve
+from critic_loop.models import ModelSettings, keys, resolve
 from critic_loop.models.endpoint import Endpoint
 from critic_loop.testing import Fault, TestServer
 from tests.cli.conftest import Cli, Serve
@@ -40,10 +41,23 @@ def plays(received: Any) -> str:
     return "answer 42" if any(m["role"] == "assistant" for m in messages) else "answer 41"
 
 
-@pytest.fixture
-def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+class Keyring:
+    """A keyring with the key in it."""
+
+    def get_password(self, service: str, user: str) -> str | None:
+        """Return the key for the variables, and nothing else."""
+        return PLANTED if service == "critic-loop" and user in VARIABLES.values() else None
+
+
+@pytest.fixture(params=["environment", "keyring"])
+def written(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[str]]:
     """What is said; at the end, it and every byte below the folder are looked through."""
-    for name in VARIABLES.values():
+    keys._from_keyring.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    if request.param == "keyring":
+        monkeypatch.setitem(sys.modules, "keyring", Keyring())
+    for name in VARIABLES.values() if request.param == "environment" else ():
         monkeypatch.setenv(name, PLANTED)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     said: list[str] = []
@@ -53,6 +67,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[st
     for spelling in SPELLINGS:
         assert not [text for text in said if spelling in text], spelling
         assert not [path for path, content in files.items() if spelling.encode() in content], spelling
+    keys._from_keyring.cache_clear()  # pyright: ignore[reportPrivateUsage]
 
 
 def keys_in(server: TestServer) -> set[str]:

@@ -34,13 +34,26 @@ class TestScriptedList(ModelContract):
 
 class TestEmbeddedModel(ModelContract):
     prompt = "Countdown 24: 3 5 7 8"
+    texts = ("8*3=24>5,7,24", "8+7=15>3,5,15\n")
+
+    @pytest.fixture(autouse=True)
+    def installed(self):
+        pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'critic-loop[demo]'")
 
     @pytest.fixture
     async def model(self):
-        pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'critic-loop[demo]'")
         model = embedded("countdown")
         yield model
         await model.aclose()
+
+    @pytest.fixture
+    def broken(self):
+        from critic_loop.demo.runtime import Runtime
+
+        model = embedded("countdown")
+        model._runtime = Runtime()
+        model._runtime.close()
+        return model
 
 
 class TestLangChain(ModelContract):

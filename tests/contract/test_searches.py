@@ -3,8 +3,9 @@
 import pytest
 
 from critic_loop.core.protocols import Move, Stop, Wait
+from critic_loop.core.records import Attempt
 from critic_loop.core.value import value_of
-from critic_loop.search import Nest, Refine, Sample, build, search
+from critic_loop.search import Mcts, Nest, Refine, Sample, build, search
 from critic_loop.testing.search_contract import Drive, SearchContract
 
 
@@ -21,6 +22,8 @@ class TestRefineKept(SearchContract):
 
 
 class TestSample(SearchContract):
+    budget = 9
+
     @pytest.fixture
     def search(self):
         return Sample(n=9)
@@ -30,6 +33,40 @@ class TestSampleInBatches(SearchContract):
     @pytest.fixture
     def search(self):
         return Sample(n=7, batch=3)
+
+
+MCTS = {
+    "revisions": {},
+    "duplicates kept": {"duplicates": "keep", "rule": "edge_ucb", "depth": 3, "randomness": 0.8},
+    "steps": {"moves": "step", "depth": 4, "rethink": 1, "statistics": "edge", "q": "last"},
+    "rethink-mcts": {
+        "moves": "thought", "rule": "var_puct", "q": "max", "rethink": 2, "statistics": "edge",
+        "discount": 0.9, "visits_from": 1, "opinion": 0.2,
+    },
+    "prompt-agent": {
+        "rule": "prompt_uct", "backup": "cumulative", "rollout": "depth", "depth": 4, "returns": "ended",
+        "prune_from": 1,
+    },
+    "swe-search": {"rule": "additive", "roots": 1, "hindsight": 1, "virtual_loss": 0.5},
+    "widening": {"width": None, "widening": 0.5, "batch": 2, "min_visits": 2, "log": "tree", "rethink": 1},
+}  # fmt: skip
+
+
+class TestMcts(SearchContract):
+    seeds = range(8)
+    budget = 24
+
+    @pytest.fixture(params=MCTS.values(), ids=MCTS.keys())
+    def search(self, request):
+        return Mcts(n=self.budget, **request.param)
+
+
+class TestNestOfMcts(SearchContract):
+    budget = 2 + 2 * 6
+
+    @pytest.fixture
+    def search(self):
+        return Nest(Sample(n=2), Mcts(n=7, roots=1, width=2))
 
 
 class TestNest(SearchContract):
@@ -45,18 +82,24 @@ class TestNestOfThree(SearchContract):
 
 
 class TestAbMcts(SearchContract):
+    budget = 30
+
     @pytest.fixture(params=["gaussian", "beta"])
     def search(self, request):
         return build([("ab-mcts", {"n": 30, "posterior": request.param, "agents": ["actor", "other"]})])
 
 
 class TestAbMctsBySteps(SearchContract):
+    budget = 30
+
     @pytest.fixture
     def search(self):
-        return build([("ab-mcts", {"n": 30, "kind": "step", "depth": 4, "virtual_loss": False})])
+        return build([("ab-mcts", {"n": 30, "moves": "step", "depth": 4, "virtual_loss": False})])
 
 
 class TestBestFirst(SearchContract):
+    budget = 25
+
     @pytest.fixture(params=[{}, {"epsilon": 0.3, "depth_penalty": 0.1}, {"by": "curriculum"}])
     def search(self, request):
         return build([("best-first", {"n": 25, "depth": 5, **request.param})])
@@ -65,17 +108,21 @@ class TestBestFirst(SearchContract):
 class TestBestFirstToTheEnd(SearchContract):
     @pytest.fixture
     def search(self):
-        return build([("best-first", {"roots": 2, "width": 2, "depth": 4, "kind": "step"})])
+        return build([("best-first", {"roots": 2, "width": 2, "depth": 4, "moves": "step"})])
 
 
 class TestBeam(SearchContract):
+    budget = 4 + 3 * 2 * 4
+
     @pytest.fixture(params=["step", "prompt"])
     def search(self, request):
-        settings = {"width": 2, "samples": 4, "depth": 4, "batch": 3, "kind": request.param}
+        settings = {"width": 2, "samples": 4, "depth": 4, "batch": 3, "moves": request.param}
         return build([("beam", settings)])
 
 
 class TestMapElites(SearchContract):
+    budget = 30
+
     @pytest.fixture
     def search(self):
         axes = [{"name": "size", "edges": [0.25, 0.75]}, {"name": "colour", "values": ["red", "blue"]}]
@@ -83,18 +130,24 @@ class TestMapElites(SearchContract):
 
 
 class TestEvolve(SearchContract):
+    budget = 4 * 7
+
     @pytest.fixture
     def search(self):
         return build([("evolve", {"epochs": 4, "size": 7, "baseline": 0.4, "inspiring": 3, "avoided": 4})])
 
 
 class TestProposeVerifyReflect(SearchContract):
+    budget = 20
+
     @pytest.fixture(params=["step", "answer"])
     def search(self, request):
-        return build([("propose-verify-reflect", {"rounds": 20, "holds": 0.5, "kind": request.param})])
+        return build([("propose-verify-reflect", {"rounds": 20, "holds": 0.5, "moves": request.param})])
 
 
 class TestTemperature(SearchContract):
+    budget = 12
+
     @pytest.fixture(params=["depth", "asked"])
     def search(self, request):
         return build([("temperature", {"by": request.param}), ("best-first", {"n": 12})])
@@ -107,12 +160,16 @@ class TestAntiRepeat(SearchContract):
 
 
 class TestPool(SearchContract):
+    budget = 12
+
     @pytest.fixture
     def search(self):
         return build([("pool", {"n": 12, "shares": {"draft": 0.5}}), ("ab-mcts", {})])
 
 
 class TestModifiersInANest(SearchContract):
+    budget = 3 * 4
+
     @pytest.fixture
     def search(self):
         kinds = ["temperature", "sample", "pool", "anti-repeat", "refine"]
@@ -161,6 +218,8 @@ class _Broken:
         state = self.inner.fold(state, tree, record)
         if self.fault == "forgets" and len(tree.attempts) == 2:
             state.asked += 1
+        if self.fault == "in order of arrival" and isinstance(record, Attempt):
+            state.judged = (state.judged * 31 + int(record.id.rpartition(".")[2])) % 1000 + 3
         return state
 
     def ask(self, state, tree):
@@ -176,6 +235,8 @@ class _Broken:
                 return Move(parents=("drive-0.99",))
             case "hasty" if isinstance(said, Move) and state.asked:
                 return Move(parents=(next(iter(tree.asks)),))
+            case "spendthrift" if isinstance(said, Stop) and state.asked == 3:
+                return Move()
             case "empty" if isinstance(said, Stop) and state.asked == 3:
                 return Move(samples=0) if tree.attempts else said
             case _:
@@ -193,12 +254,15 @@ class _Broken:
         ("hasty", "test_moves_build_on_attempts_that_have_ended"),
         ("empty", "test_moves_build_on_attempts_that_have_ended"),
         ("forgets", "test_replaying_the_log_rebuilds_the_state"),
+        ("in order of arrival", "test_the_log_alone_rebuilds_the_state"),
+        ("spendthrift", "test_it_keeps_to_its_budget"),
         ("order", "test_siblings_may_end_in_any_order"),
         ("unknown", "test_an_unknown_attempt_is_refused"),
     ],
 )
 def test_the_contract_finds_a_broken_search(fault, test):
     contract = SearchContract()
+    contract.budget = 3
     getattr(contract, test)(Sample(n=3))
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         getattr(contract, test)(_Broken(fault))

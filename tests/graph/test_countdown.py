@@ -20,6 +20,7 @@ from critic_loop.demo.chars import (
 from critic_loop.demo.countdown import EASY, HARD, Puzzle, puzzle_of, sample_puzzles
 from critic_loop.demo.model import embedded
 from critic_loop.demo.verifier import task_of
+from critic_loop.testing import ScriptedModel
 
 PUZZLES = [*sample_puzzles(21, 4, EASY), *sample_puzzles(21, 4, HARD)]
 
@@ -77,6 +78,33 @@ async def test_a_vote_counts_what_the_critic_accepts(model):
 
 
 @pytest.mark.anyio
+async def test_a_critic_that_weighs_the_models_own_words_tells_right_from_wrong(model, tmp_path):
+    for folder in ("agents/critic", "prompts/critic"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "agents/critic/first-line.toml").write_text(
+        'role = "critic"\nprompt = "critic/first-line.md"\nslot = "critic"\noutput = "p-yes"\n'
+    )
+    (tmp_path / "prompts/critic/first-line.md").write_text(
+        '+++\nvariables = ["task", "answer"]\n+++\n{% block system %}Role: critic{% endblock %}\n'
+        "{% block user %}{{ task }}\n\n{{ answer }}{% endblock %}\n"
+        "{% block likely %}Line 1: right, reachable{% endblock %}\n"
+        "{% block unlikely %}\nLine 1: right, dead end\nLine 1: wrong\n{% endblock %}\n"
+    )
+    (tmp_path / "weigh.toml").write_text(
+        "search = { kind = 'sample', n = 4 }\nactor = 'actor/countdown'\n"
+        "critics = [{ agent = 'critic/first-line' }]\nverifiers = ['countdown']\nselect = 'best-value'\n"
+    )
+    right, wrong = [], []
+    recipe = tmp_path / "weigh.toml"
+    for result in await results(cl.Loop(recipe, actor=model, critic=model, assets=[tmp_path])):
+        for attempt in result.tree:
+            said = {f.source: f for f in result.tree.judgements(attempt.id)}
+            passed = said["verifier"].verdict is Verdict.PASS
+            (right if passed else wrong).append(said["critic"].score)
+    assert sum(right) / len(right) > sum(wrong) / len(wrong) + 0.3
+
+
+@pytest.mark.anyio
 async def test_the_control_arm_revises_from_the_first_answer_on(model):
     recipe = cl.Recipe(
         name="control",
@@ -87,3 +115,10 @@ async def test_the_control_arm_revises_from_the_first_answer_on(model):
     for result in await results(cl.Loop(recipe, actor=model, verifiers=["countdown"])):
         head = draft_prompt(puzzle_in(result)).removeprefix("<draft>")
         assert set(shown(result, "actor")) == {f"<revise>{head}"}
+
+
+@pytest.mark.anyio
+async def test_it_answers_the_canary_of_a_swap(model):
+    async with cl.Loop("countdown", actor=model, critic=ScriptedModel([])) as loop:
+        await loop.swap("critic", "embedded:countdown")
+        assert loop.switchboard.binding("critic").spec == "embedded:countdown"

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+import socket
+import threading
+import urllib.request
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import httpx
 import pytest
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
@@ -21,7 +25,15 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from pydantic import Field, SecretStr
 
 import critic_loop as cl
-from critic_loop.core.errors import AuthFailed, ConfigError, DeadlineExceeded, ModelError, RateLimited, Refused
+from critic_loop.core.errors import (
+    AuthFailed,
+    ConfigError,
+    DeadlineExceeded,
+    ModelError,
+    RateLimited,
+    Refused,
+    Unreachable,
+)
 from critic_loop.core.messages import Image, Opaque, Reasoning, ToolCall, ToolResult, assistant, system, user
 from critic_loop.core.protocols import OutputSchema, Request, ToolSpec
 from critic_loop.core.records import Sampling
@@ -255,10 +267,86 @@ class ReadTimeout(Exception):
     """As in httpx, where it is no OSError."""
 
 
-def test_a_providers_time_limit_is_an_outage() -> None:
-    for raised in (APITimeoutError("slow"), ReadTimeout("slow"), ConnectionRefusedError("no")):
-        assert cause_of(LangChainModel(Chat())._typed(raised)) == "outage"
-    assert cause_of(LangChainModel(Chat())._typed(ValueError("wrong"))) is None
+@pytest.mark.parametrize(
+    "raised",
+    [APITimeoutError("slow"), ReadTimeout("slow"), TimeoutError("slow"), ConnectionResetError("gone")],
+)
+async def test_an_answer_that_does_not_come_is_an_outage(raised: Exception) -> None:
+    with pytest.raises(EndpointError) as caught:
+        await LangChainModel(Chat(replies=[raised])).complete(ask())
+    assert cause_of(caught.value) == "outage"
+
+
+def _openai(url: str) -> Any:
+    client = pytest.importorskip("openai").OpenAI(base_url=url, api_key="k", max_retries=0)
+    return client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
+
+
+def _anthropic(url: str) -> Any:
+    client = pytest.importorskip("anthropic").Anthropic(base_url=url, api_key="k", max_retries=0)
+    return client.messages.create(model="m", max_tokens=1, messages=[{"role": "user", "content": "hi"}])
+
+
+def _urllib3(url: str) -> Any:
+    return pytest.importorskip("urllib3").PoolManager(retries=False).request("GET", url)
+
+
+def _wrapped(url: str) -> Any:
+    try:
+        httpx.get(url)
+    except httpx.HTTPError as error:
+        raise RuntimeError("the chain failed") from error
+
+
+CLIENTS = {
+    "httpx": httpx.get,
+    "requests": lambda url: pytest.importorskip("requests").get(url, timeout=5),
+    "urllib3": _urllib3,
+    "urllib": urllib.request.urlopen,
+    "openai": _openai,
+    "anthropic": _anthropic,
+    "wrapped": _wrapped,
+}
+
+
+def _raised(call: Callable[[str], Any], url: str) -> Exception:
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # each client's own
+        call(url)
+    return caught.value
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_a_dead_server_is_unreachable_whatever_the_client_calls_it(client: str) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound, and nobody listens
+        error = _raised(CLIENTS[client], f"http://127.0.0.1:{closed.getsockname()[1]}")
+    with pytest.raises(Unreachable, match=r"Nothing answers for langchain:Chat .* Check the chat") as caught:
+        await LangChainModel(Chat(replies=[error])).complete(ask())
+    assert cause_of(caught.value) == "outage"
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_a_server_that_hangs_up_is_no_dead_one(client: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            server.accept()[0].close()
+
+        hanging_up = threading.Thread(target=hang_up)
+        hanging_up.start()
+        error = _raised(CLIENTS[client], f"http://127.0.0.1:{server.getsockname()[1]}")
+        hanging_up.join()
+    with pytest.raises(EndpointError) as caught:
+        await LangChainModel(Chat(replies=[error])).complete(ask())
+    assert caught.value.transient
+
+
+async def test_what_is_wrong_is_no_outage() -> None:
+    wrong = ValueError("wrong")
+    wrong.__cause__ = wrong  # as `raise error from error` leaves it
+    with pytest.raises(EndpointError) as caught:
+        await LangChainModel(Chat(replies=[wrong])).complete(ask())
+    assert cause_of(caught.value) is None
 
 
 @pytest.mark.parametrize(
@@ -267,7 +355,7 @@ def test_a_providers_time_limit_is_an_outage() -> None:
         (Failed(401, b'{"error": {"message": "bad key hunter2-hunter2"}}'), AuthFailed),
         (Failed(429, b"{}"), RateLimited),
         (ValueError("what about hunter2-hunter2 or sk-abcdefgh?"), EndpointError),
-        (ConnectionError("gone"), EndpointError),
+        (ConnectionError("hunter2-hunter2 is gone"), Unreachable),
         (TimeoutError("its own"), EndpointError),
     ],
 )

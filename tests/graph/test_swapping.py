@@ -15,13 +15,12 @@ import pytest
 import critic_loop as cl
 from critic_loop.core.errors import AuthFailed, Unreachable
 from critic_loop.models import Fallback, On
+from critic_loop.models.canary import CANARY
 from critic_loop.models.pins import pins_in
 from critic_loop.testing import Fault, ScriptedModel, TestServer
 from tests.graph.conftest import WRONG, disagree, outline
 
 pytestmark = pytest.mark.anyio
-
-CANARY = "Say: ok"
 
 
 def writer(**fields: Any) -> ScriptedModel:

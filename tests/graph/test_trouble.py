@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, TypedDict
 
 import pytest
@@ -11,7 +12,7 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import Command
 
 import critic_loop as cl
-from critic_loop.core.errors import ConfigError, RateLimited
+from critic_loop.core.errors import ConfigError, ModelError, RateLimited, SameError
 from critic_loop.core.records import Attempt, Outcome
 from critic_loop.store.memory import MemoryStore
 from critic_loop.testing import ScriptedModel
@@ -236,6 +237,70 @@ async def test_a_selection_without_budget_for_its_judge_says_that_nobody_judged(
     result = await loop.run("x")
     assert (result.stop, judge.requests) == ("budget", [])
     assert result.decided_by != "judge"
+
+
+# -- one error, again and again --------------------------------------------------------------------
+
+
+class Down:
+    """Fails alike from call to call, but for the numbers in its message; answers where `answers` says so."""
+
+    def __init__(self, answers: Callable[[int], bool] = lambda n: False) -> None:
+        self.n = 0
+        self.answers = answers
+
+    async def __call__(self, request: Any) -> Any:
+        self.n += 1
+        n = self.n
+        await asyncio.sleep(0)
+        return "42" if self.answers(n) else ModelError(f"request {n} came to nothing.", hint="Mend it.")
+
+
+async def mapped(loop: cl.Loop[str], tasks: int, **settings: Any) -> list[cl.Result[str]]:
+    return [r async for r in loop.map([f"task {n}" for n in range(tasks)], **settings)]
+
+
+async def test_one_error_of_all_trees_ends_the_job_and_the_next_run_goes_on(store: str) -> None:
+    down = Down()
+    async with cl.Loop("try-again", actor=ScriptedModel(down), verifiers=[is_42], store=store) as loop:
+        with pytest.raises(SameError, match=r"20 calls in a row .* request 20 .* Mend it\. Then run") as raised:
+            await mapped(loop, 50, in_flight=1)
+        assert raised.value.scope == "job"
+        trees = [info async for info in loop.store.trees()]
+    assert (down.n, len(trees), trees[-1].stop) == (20, 7, None)
+    async with cl.Loop(
+        "try-again", actor=ScriptedModel(lambda r: "42"), verifiers=[is_42], store=store
+    ) as loop:
+        results = await mapped(loop, 50)
+    assert {r.stop for r in results} == {"verified"}
+    assert sum(a.status == "failed" for r in results for a in r.tree) == 19, "the last is tried again"
+
+
+async def test_calls_that_were_in_flight_together_count_once() -> None:
+    actor = ScriptedModel(Down(lambda n: n > 50))
+    results = await mapped(cl.Loop("try-again", actor=actor, verifiers=[is_42]), 50, in_flight=50)
+    assert {r.stop for r in results} == {"verified"}, "a moment's trouble"
+    down = Down()
+    with pytest.raises(SameError):
+        await mapped(cl.Loop("try-again", actor=ScriptedModel(down), verifiers=[is_42]), 1000, in_flight=50)
+    assert down.n <= 150
+
+
+async def test_an_answer_and_another_error_begin_anew() -> None:
+    answering = ScriptedModel(Down(lambda n: n % 3 == 0))
+    results = await mapped(
+        cl.Loop("try-again", actor=answering, verifiers=[is_42]), 9, in_flight=1, same_error=3
+    )
+    assert len(results) == 9
+    errors = iter([ModelError("one"), ModelError("other")] * 30)
+    other = ScriptedModel(lambda request: next(errors))
+    results = await mapped(cl.Loop("try-again", actor=other, verifiers=[is_42]), 9, in_flight=1, same_error=2)
+    assert [r.stop for r in results] == ["failing"] * 9
+
+
+async def test_a_critic_that_always_fails_leaves_the_actor_alone() -> None:
+    loop = cl.Loop("refine", actor=counting(), critic=ScriptedModel(Down()), verifiers=[], max_calls=6)
+    assert len(await mapped(loop, 9, in_flight=1, same_error=2)) == 9
 
 
 # -- people and hosts ------------------------------------------------------------------------------

@@ -1,20 +1,43 @@
 """Laws of the built-in searches under random outcomes, orders and numbers of lanes."""
 
 import copy
+from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from critic_loop.core.protocols import Move
+from critic_loop.core.records import Ask, Attempt
 from critic_loop.core.value import beats
-from critic_loop.search import Nest, Refine, Sample
+from critic_loop.search import Mcts, Nest, Refine, Sample
 from critic_loop.testing.search_contract import Drive
 
 small = st.integers(1, 6)
 refines = st.builds(Refine, rounds=small, base=st.sampled_from(["last", "kept"]))
 samples = st.builds(Sample, n=small, batch=st.integers(1, 3))
-searches = refines | samples | st.builds(Nest, samples, refines)
-drives = st.builds(Drive, searches, st.integers(0, 10**6), st.integers(1, 5))
+trees = st.builds(
+    Mcts,
+    n=st.integers(1, 24),
+    moves=st.sampled_from(["answer", "step", "thought"]),
+    rule=st.sampled_from(["ucb1", "var_puct", "prompt_uct", "additive"]),
+    q=st.sampled_from(["mean", "max", "sum", "last"]),
+    backup=st.sampled_from(["discounted", "cumulative"]),
+    returns=st.sampled_from(["judged", "ended"]),
+    discount=st.sampled_from([1.0, 0.9]),
+    statistics=st.sampled_from(["node", "edge"]),
+    duplicates=st.sampled_from(["merge", "keep"]),
+    rethink=st.integers(0, 2),
+    width=st.integers(1, 3),
+    widening=st.sampled_from([None, 0.5]),
+    depth=st.sampled_from([None, 2, 4]),
+    roots=st.sampled_from([None, 1]),
+    batch=st.integers(1, 2),
+    hindsight=st.integers(0, 2),
+    prune_from=st.sampled_from([None, 1]),
+)
+searches = refines | samples | st.builds(Nest, samples, refines) | trees
+drives = st.builds(Drive, searches, st.integers(0, 10**6), st.integers(1, 5), st.booleans())
+tree_drives = st.builds(Drive, trees, st.integers(0, 10**6), st.integers(1, 8), st.booleans())
 
 
 @given(drives)
@@ -93,3 +116,47 @@ def test_with_one_lane_the_tree_does_not_depend_on_how_often_it_is_asked(drive):
     once = Drive(drive.search, drive.seed, 1).run()
     assert once.tree.log[1:] == again.tree.log[1:]
     assert any(isinstance(said, Move) for said in Drive(drive.search, drive.seed).steps())
+
+
+@settings(max_examples=300)
+@given(tree_drives)
+def test_a_log_replayed_is_the_state_whenever_attempts_were_judged(drive):
+    drive.run()
+    state = drive.search.start(drive.tree.task)
+    for record in drive.tree.log:
+        if isinstance(record, Ask | Attempt):
+            state = drive.search.fold(state, drive.tree, record)
+    assert state == drive.state
+
+
+@given(tree_drives)
+def test_a_tree_search_keeps_to_its_budget_and_never_builds_on_a_failed_attempt(drive):
+    tree = drive.run().tree
+    assert len(tree.asks) <= drive.search.n
+    assert all(tree[p].status == "complete" for ask in tree.asks.values() for p in ask.parents)
+
+
+@given(tree_drives)
+def test_visits_are_the_simulations_that_ended_here_and_those_of_the_children(drive):
+    for _ in drive.steps():
+        state, tree = drive.state, drive.tree
+        below, flying = [0] * len(state.ids), [0] * len(state.ids)
+        for node, parent in enumerate(state.parent):
+            if node:
+                below[parent] += state.visits[node]
+        ended = Counter(state.node(r.id) for r in drive.told if isinstance(r, Attempt))
+        went_on = [n for n, runs in enumerate(state.runs) if runs]
+        for node in range(1, len(state.ids)):
+            own = state.visits[node] - below[node]
+            assert own == ended[node] if node not in went_on else 0 <= own < max(1, ended[node])
+        assert state.visits[0] == below[0]
+        flying = len(tree.asks) - sum(isinstance(r, Attempt) for r in drive.told)
+        assert state.pending[0] == flying
+
+
+@given(st.integers(1, 24), st.integers(1, 3), st.integers(0, 10**6), st.integers(1, 8))
+def test_with_distinct_answers_a_node_has_one_visit_more_than_its_children(n, width, seed, lanes):
+    drive = Drive(Mcts(n=n, width=width, duplicates="keep"), seed, lanes).run()
+    visits = drive.state.visits
+    for node, children in enumerate(drive.state.children):
+        assert visits[node] == (node > 0) + sum(visits[c] for c in children)

@@ -30,12 +30,12 @@ small = st.integers(1, 4)
 kinds = st.sampled_from(["answer", "step"])
 AXES = (Axis(name="size", edges=(0.3, 0.6)), Axis(name="colour", values=("red", "green")))
 trees = (
-    st.builds(AbMcts, n=st.integers(1, 25), posterior=st.sampled_from(["gaussian", "beta"]), kind=kinds)
+    st.builds(AbMcts, n=st.integers(1, 25), posterior=st.sampled_from(["gaussian", "beta"]), moves=kinds)
     | st.builds(BestFirst, n=st.integers(1, 25), roots=small, width=small, epsilon=st.sampled_from([0.0, 0.4]))
-    | st.builds(Beam, width=small, samples=small, depth=small, batch=small, kind=kinds)
+    | st.builds(Beam, width=small, samples=small, depth=small, batch=small, moves=kinds)
     | st.builds(MapElites, axes=st.just(AXES), n=st.integers(1, 25), seeds=small, shots=st.integers(0, 3))
     | st.builds(Evolve, epochs=small, size=st.integers(1, 7), baseline=st.sampled_from([0.0, 0.5]))
-    | st.builds(ProposeVerifyReflect, rounds=st.integers(1, 12), holds=st.sampled_from([0.5, 1.0]), kind=kinds)
+    | st.builds(ProposeVerifyReflect, rounds=st.integers(1, 12), holds=st.sampled_from([0.5, 1.0]), moves=kinds)
 )
 plain = trees | st.builds(Sample, n=st.integers(1, 9), batch=small) | st.builds(Refine, rounds=small)
 modifiers = (
@@ -105,7 +105,7 @@ def test_parents_came_to_something_and_a_last_step_is_never_built_on(played, ord
     for ask in tree.asks.values():
         for parent in ask.parents:
             assert tree[parent].status == "complete"
-            assert tree[parent].kind != "step" or tree[parent].answer is None or ask.replaces
+            assert ask.kind != "step" or tree[parent].answer is None or ask.replaces
 
 
 @given(st.builds(Pool, n=st.integers(1, 15)), plain, st.integers(1, 5), st.integers(0, 10**6))
@@ -120,7 +120,8 @@ def test_forbidden_answers_are_never_built_on(inner, lanes, seed):
     tree = Played(Modified(AntiRepeat(tries=1), inner), any_world, lanes=lanes, seed=seed).run(60).tree
     for ask in tree.asks.values():
         for parent in ask.parents if not ask.replaces else ():
-            shown = [tree[i].answer for i in tree.asks[parent].view.attempts]
+            view = tree.asks[parent].view
+            shown = [tree[i].answer for i in (*view.attempts, *view.beside)]
             assert tree[parent].answer is None or tree[parent].answer not in shown
 
 

@@ -13,3 +13,21 @@ def tiny(tmp_path_factory):
     script = Path(__file__).with_name("tiny_llama.py")
     subprocess.run([PYTHON, str(script), str(folder)], check=True, capture_output=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def countdown(tmp_path_factory):
+    """A folder with the demo's model as `base`, and an adapter `v1` that changes what it says, if not how."""
+    for name in ("onnx", "onnxruntime", "safetensors"):
+        pytest.importorskip(name, reason="needs the layout: pip install onnx onnxruntime safetensors")
+    from critic_loop.demo import layout
+    from tests.real.lora import write_adapter
+
+    folder = tmp_path_factory.mktemp("countdown")
+    checkpoint = layout.read(layout.bundled_weights())
+    layout.write_hf(checkpoint, folder / "base")
+    sizes = checkpoint.config
+    write_adapter(
+        folder / "v1", 1, width=sizes["hidden_size"], layers=sizes["num_hidden_layers"], rank=4, scale=0.03
+    )
+    return folder

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import random
-from pathlib import Path
 
 import pytest
 
@@ -16,35 +13,14 @@ onnx = pytest.importorskip("onnx", reason=REASON)
 for name in ("safetensors", "onnxruntime"):
     pytest.importorskip(name, reason=REASON)
 
-from critic_loop.assets import Library  # noqa: E402
-from critic_loop.core.messages import Message, assistant, system, user  # noqa: E402
+from critic_loop.core.messages import Message  # noqa: E402
 from critic_loop.demo import layout  # noqa: E402
-from critic_loop.demo.chars import (  # noqa: E402
-    END_ID,
-    Rejected,
-    critique_prompt,
-    decode,
-    draft_prompt,
-    encode,
-    revise_prompt,
-)
+from critic_loop.demo.chars import END_ID, decode, encode  # noqa: E402
 from critic_loop.demo.chat import chat_prompt  # noqa: E402
-from critic_loop.demo.countdown import (  # noqa: E402
-    EASY,
-    HARD,
-    Puzzle,
-    moves,
-    prompt_of,
-    sample_puzzles,
-    trace_text,
-)
 from critic_loop.demo.engine import LOGIT_STEP  # noqa: E402
-from critic_loop.demo.runtime import Runtime, Sample  # noqa: E402
+from tests.real.conversations import NEW_TOKENS, cases, samples  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("default")  # theirs, not ours
-
-PUZZLES_A_LEVEL = 84
-NEW_TOKENS = 96
 
 
 @pytest.fixture(scope="module")
@@ -63,43 +39,6 @@ def tokenizer(folder):
 def network(folder):
     torch.set_num_threads(1)
     return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-
-
-def trace(rng: random.Random, puzzle: Puzzle) -> str:
-    """A legal way through, which hardly ever reaches the target."""
-    left, steps = puzzle.numbers, []
-    while len(left) > 1:
-        step, left = rng.choice(list(moves(left)))
-        steps.append(step)
-    return trace_text(puzzle.numbers, steps)
-
-
-def cases() -> list[tuple[str, tuple[Message, ...]]]:
-    """Prompts of every role and level, each with a conversation that means it, as the recipes write it."""
-    critic, actor = Library().prompt("critic/countdown.md"), Library().prompt("actor/countdown.md")
-    rng, made = random.Random(5), []
-    puzzles = itertools.chain.from_iterable(sample_puzzles(7, PUZZLES_A_LEVEL, level) for level in (EASY, HARD))
-    for puzzle in puzzles:
-        answer, task = trace(rng, puzzle), prompt_of(puzzle)
-        line = rng.randint(1, len(answer.splitlines()))
-        told = f"Line 1: right, reachable (90%)\nLine {line}: wrong (99%)\nVerdict: wrong (99%)"
-        values = {"task": task, "answer": answer, "feedback": [item(told)]}
-        opening = (system(actor.render("system", values, "key")), user(task))
-        judged = (
-            system(critic.render("system", values, "key")),
-            user(critic.render("user", values, "key")),
-        )
-        revised = (*opening, assistant(answer), user(actor.render("feedback", values, "key")))
-        made += [
-            (draft_prompt(puzzle), opening),
-            (critique_prompt(puzzle, answer), judged),
-            (revise_prompt(puzzle, [Rejected(answer, line)]), revised),
-        ]
-    return made
-
-
-def item(text: str) -> dict[str, object]:
-    return {"source": "critic", "author": "critic/countdown", "verdict": "fail", "text": text}
 
 
 def as_json(messages: tuple[Message, ...]) -> list[dict[str, str]]:
@@ -135,14 +74,6 @@ def test_text_is_cut_and_joined_as_here(tokenizer):
     for foreign in ("hello", "24 ", "²"):
         with pytest.raises(Exception, match="UNK"):
             tokenizer.encode(foreign)
-
-
-def samples(prompts: list[str], weights: Path | None = None) -> list[Sample]:
-    async def all_of_them(runtime):
-        return await asyncio.gather(*(runtime.sample(p, max_tokens=NEW_TOKENS) for p in prompts))
-
-    with Runtime(weights) as runtime:
-        return asyncio.run(all_of_them(runtime))
 
 
 def widened(graph: bytes) -> bytes:

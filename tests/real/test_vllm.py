@@ -39,10 +39,14 @@ def served(request):
 
 
 async def made(profile, served):
-    url, key = served
-    listing = keyed(ChatModel("?", url=url, profile=profile, key=key))
+    listing = named("?", profile, served)
     name = (await listing.served())[0]
     await listing.aclose()
+    return named(name, profile, served)
+
+
+def named(name, profile, served):
+    url, key = served
     return keyed(ChatModel(name, url=url, profile=profile, key=key))
 
 
@@ -64,6 +68,15 @@ class Served(ModelContract):
         model = await made(self.profile, served)
         yield model
         await model.aclose()
+
+    @pytest.fixture
+    def secret(self, served):
+        key = served[1]() if served[1] else os.environ.get("VLLM_API_KEY")
+        return key or "no key was given"
+
+    @pytest.fixture
+    def broken(self, served):
+        return named("nobody", self.profile, served)
 
 
 class TestChatCompletions(Served):

@@ -7,7 +7,7 @@ VLLM_PYTHON is a Python with vLLM, torch and transformers; `make test-vllm` make
 
 import asyncio
 import os
-from pathlib import Path
+import time
 
 import pytest
 
@@ -16,8 +16,8 @@ from critic_loop.core.protocols import Request
 from critic_loop.core.records import Sampling
 from critic_loop.models import resolve
 from critic_loop.models.failures import ServerFailed
-from critic_loop.models.vllm import lend
-from tests.real.vllm import NEEDS_VLLM, SERVE
+from critic_loop.models.vllm import lend, paused
+from tests.real.vllm import NEEDS_VLLM, SERVE, servers_of
 
 pytestmark = [pytest.mark.anyio, NEEDS_VLLM]
 
@@ -78,22 +78,32 @@ async def test_it_sleeps_while_somebody_else_has_the_device_and_wakes_as_it_was(
     await model.aclose()
 
 
+async def test_a_pause_keeps_what_is_in_flight(tiny):
+    environment = {**SERVE["environment"], "VLLM_SERVER_DEV_MODE": "1"}
+    model = resolve(f"vllm:{tiny / 'base'}", settings={"serve": {**SERVE, "environment": environment}})
+    sampling = Sampling(temperature=0.0, max_tokens=1900, extra={"ignore_eos": True})
+    long = Request(messages=(user("Is it right?"),), sampling=sampling)
+    await model.complete(ask())
+    began = time.monotonic()
+    whole = await model.complete(long)
+    took_s = time.monotonic() - began
+    call = asyncio.create_task(model.complete(long))
+    await asyncio.sleep(took_s / 4)
+    async with paused(str(tiny / "base"), version="step 1"):
+        assert not call.done()
+        waiting = asyncio.create_task(text_of(model))
+        await asyncio.sleep(2 * took_s)
+        assert [call.done(), waiting.done()] == [False, False]
+        assert model.inner._server.ask("GET", "/is_paused")[1] == b'{"is_paused":true}'
+    kept = await call
+    assert (kept.choices[0].token_ids, kept.weight_version) == (whole.choices[0].token_ids, "base > step 1")
+    assert await waiting == await text_of(model)
+    await model.aclose()
+
+
 async def test_why_it_does_not_start_is_said_in_its_own_words(tiny):
     serve = {**SERVE, "arguments": {**SERVE["arguments"], "max-model-len": 1_000_000}}
     model = resolve(f"vllm:{tiny / 'base'}", settings={"serve": serve})
     with pytest.raises(ServerFailed, match=r"(?s)ended before it answered.*max_model_len"):
         await model.complete(ask())
     await model.aclose()
-
-
-def servers_of(folder):
-    """The ids of the API servers that serve what is in `folder`; keepers name it too, and are left out."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = entry.read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if str(folder / "base") in line and "keeper.py" not in " ".join(line):
-            found.append(int(entry.parent.name))
-    return found

@@ -3,16 +3,15 @@
 python tests/real/tiny_llama.py DIR       # DIR/base, DIR/v1, DIR/v2; needs torch, transformers, safetensors
 """
 
-import json
 import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from lora import write_adapter
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-WIDTH, RANK, LAYERS = 64, 8, 2
+WIDTH, LAYERS = 64, 2
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 TEXT = "Is the answer right? Yes. No. What is 6 * 7? 42 user assistant system"
 TEMPLATE = (
@@ -42,25 +41,8 @@ def base(folder):
     LlamaForCausalLM(config).save_pretrained(folder)
 
 
-def adapter(folder, seed):
-    folder.mkdir(parents=True)
-    torch.manual_seed(seed)
-    weights = {}
-    for layer in range(LAYERS):
-        for part in ("q_proj", "v_proj"):
-            at = f"base_model.model.model.layers.{layer}.self_attn.{part}"
-            weights[f"{at}.lora_A.weight"] = torch.randn(RANK, WIDTH)
-            weights[f"{at}.lora_B.weight"] = torch.randn(WIDTH, RANK)
-    save_file(weights, folder / "adapter_model.safetensors")
-    config = {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": RANK, "lora_alpha": RANK, "bias": "none",
-        "target_modules": ["q_proj", "v_proj"], "base_model_name_or_path": "base", "lora_dropout": 0.0,
-    }  # fmt: skip
-    (folder / "adapter_config.json").write_text(json.dumps(config))
-
-
 if __name__ == "__main__":
     out = Path(sys.argv[1])
     base(out / "base")
     for number in (1, 2):
-        adapter(out / f"v{number}", number)
+        write_adapter(out / f"v{number}", number, width=WIDTH, layers=LAYERS)

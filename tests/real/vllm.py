@@ -1,8 +1,11 @@
 """The vLLM that tests are run against, and how it is started without a GPU."""
 
 import os
+from pathlib import Path
 
 import pytest
+
+from critic_loop.demo.chars import CONTEXT_TOKENS
 
 PYTHON = os.environ.get("VLLM_PYTHON", "")
 NEEDS_VLLM = pytest.mark.skipif(
@@ -21,3 +24,19 @@ SERVE = {
     "environment": {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": "1"},
     "start_timeout_s": 300,
 }
+NO_TOOLS = {"enable-auto-tool-choice": None, "tool-call-parser": None}
+SERVE_DEMO = SERVE | {"arguments": SERVE["arguments"] | NO_TOOLS | {"max-model-len": CONTEXT_TOKENS}}
+"""For the small model of the demo."""
+
+
+def servers_of(folder):
+    """The ids of the API servers that serve what is in `folder`; keepers name it too, and are left out."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = entry.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if str(folder / "base") in line and "keeper.py" not in " ".join(line):
+            found.append(int(entry.parent.name))
+    return found

@@ -1,10 +1,11 @@
 """vLLM servers that are started, shared and stopped here: `vllm:NAME` without an address.
 
 `settings` is what a server is started with, `keeper` and `process` are its life, `server` is what it is asked
-beside its API, `adapters` are the LoRA versions that it has, `turns` is who has the device, `managed` is the
-model in front of it.
+beside its API, `adapters` are the LoRA versions that it has, `turns` is who has the device, `pause` holds it
+still, `folders` are what it leaves on the disk, `managed` is the model in front of it.
 """
 
+from critic_loop.models.vllm.pause import paused
 from critic_loop.models.vllm.turns import lend
 
-__all__ = ["lend"]
+__all__ = ["lend", "paused"]

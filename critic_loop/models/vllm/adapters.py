@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
-from shutil import copytree, rmtree
+from shutil import copytree
 from threading import Lock, RLock
-from weakref import finalize
 
 import orjson
 from pydantic import JsonValue
 
 from critic_loop.core.errors import ConfigError, ModelError
 from critic_loop.models.failures import EndpointError
+from critic_loop.models.vllm.folders import Folder
 
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM can be told to be the highest rank."""
@@ -51,8 +50,7 @@ class Adapter:
             ) from error
         self.digest = ""
         """Of its content, once there is a copy."""
-        self._copy: Path | None = None
-        self._remove: Callable[[], object] = lambda: None
+        self._copy: Folder | None = None
         self._lock = Lock()
 
     def copied(self) -> Path:
@@ -61,26 +59,26 @@ class Adapter:
         Raises:
             ConfigError: it cannot be read, or there is no room.
         """
+        name = self.source.name or "adapter"
         with self._lock:
             if self._copy is None:
-                copy = Path(tempfile.mkdtemp(prefix="critic-loop-adapter-")) / (self.source.name or "adapter")
                 try:
-                    copytree(self.source, copy)
-                    self.digest = _digest(copy)
+                    copy = Folder("adapter")
+                    copytree(self.source, copy.path / name)
+                    self.digest = _digest(copy.path / name)
                 except OSError as error:
-                    rmtree(copy.parent, ignore_errors=True)
                     raise ConfigError(
                         f"The adapter {str(self.source)!r} cannot be copied ({error})."
                     ) from error
                 self._copy = copy
-                self._remove = finalize(self, rmtree, copy.parent, ignore_errors=True)
-            return self._copy
+            return self._copy.path / name
 
     def forget(self) -> None:
         """Remove the copy; the next is of what the folder holds then. Else it goes with this object."""
         with self._lock:
-            self._copy = None
-            self._remove()
+            copy, self._copy = self._copy, None
+        if copy is not None:
+            copy.remove()
 
 
 def _digest(folder: Path) -> str:
@@ -93,13 +91,26 @@ def _digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def arguments_for(adapters: Iterable[Adapter]) -> dict[str, JsonValue]:
-    """Return the arguments of a server that is to take these adapters, and one more beside them."""
+def arguments_for(adapters: Sequence[Adapter], named: Iterable[str] = ()) -> dict[str, JsonValue]:
+    """Return the arguments of a server that is to take these adapters, and one more beside them.
+
+    Args:
+        adapters: those that are asked for.
+        named: folders of such as may be asked for later; what is none does not count yet.
+    """
     ranks = [adapter.rank for adapter in adapters]
+    for folder in named:
+        with suppress(ConfigError):
+            ranks.append(Adapter(folder).rank)
     if not ranks:
         return {}
     rank = next((rank for rank in _RANKS if rank >= max(ranks)), _RANKS[-1])
-    return {"enable-lora": True, "max-loras": max(2, len(ranks)), "max-lora-rank": rank}
+    return {"enable-lora": True, "max-loras": max(2, len(adapters)), "max-lora-rank": rank}
+
+
+def room_in(arguments: Mapping[str, JsonValue]) -> int:
+    """Return the highest rank that a server with these arguments takes; 0 = it takes no adapters."""
+    return int(str(arguments.get("max-lora-rank") or 16)) if arguments.get("enable-lora") else 0
 
 
 class Loaded:
@@ -154,14 +165,22 @@ class Loaded:
         Raises:
             ModelError: the server refuses it.
         """
-        folder = adapter.copied()
         with self._changing:
+            folder = adapter.copied()
             name = self.name_of(adapter)
             if name in self._names:
                 return
             self._change("load", {"lora_name": name, "lora_path": str(folder)}, f"{adapter.source}")
             with self._lock:
                 self._names[name] = adapter
+
+    def release(self, adapter: Adapter) -> bool:
+        """Unload an adapter and remove its copy; return False while a call is in flight on it. Blocks."""
+        with self._changing:  # nobody loads it in between from the copy that goes
+            gone = self.unload(adapter)
+            if gone:
+                adapter.forget()
+            return gone
 
     def unload(self, adapter: Adapter) -> bool:
         """Unload an adapter and return True; return False while a call is in flight on it. Blocks."""
@@ -184,8 +203,10 @@ class Loaded:
                 f"vLLM serving {self._server!r} broke off when it was to {what} the adapter {whom}.",
                 transient=True,
             ) from error
+        text = said.decode(errors="replace")[:300]
+        if what == "load" and "already been loaded" in text:
+            return  # an earlier answer was lost; what has this name has this content
         if status != 200:
-            text = said.decode(errors="replace")[:300]
             raise ModelError(
                 f"vLLM serving {self._server!r} does not {what} the adapter {whom} ({status}: {text})",
                 hint="Its rank and its modules must fit the arguments that the server was started with.",

@@ -1,9 +1,11 @@
 """Runs a command in a process group of its own, and ends the whole group when standard input ends.
 
     python -I -S keeper.py GRACE_S COMMAND ...
+    python -I -S keeper.py GRACE_S --watch PID ...      # ends processes that whoever starts this has started
 
 Whoever starts this holds the other end of its standard input: closing it stops the command, and so does any way
-in which that process can die. Knows the standard library alone, and imports nothing of this package.
+in which that process can die, even where a fork of it holds that end, too. Knows the standard library alone,
+and imports nothing of this package.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 
 _LOOK_S = 0.1
@@ -24,18 +27,39 @@ def main(grace_s: float, command: list[str]) -> int:
     """Run `command` to its end or the end of standard input; return its exit code."""
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = os.getppid()
+    if command[0] == "--watch":
+        return _watch(grace_s, parent, [int(pid) for pid in command[1:]])
     try:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
     except OSError as error:
         sys.stderr.write(f"{command[0]} cannot be run: {error.strerror}\n")
         return 127
     try:
-        while child.poll() is None:
-            if select.select([sys.stdin], [], [], _LOOK_S)[0] and not os.read(sys.stdin.fileno(), 1024):
-                break
+        while child.poll() is None and _is_kept(parent):
+            pass
     finally:
         _end(child, grace_s)
     return child.returncode
+
+
+def _watch(grace_s: float, parent: int, processes: list[int]) -> int:
+    while _is_kept(parent):
+        pass
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        until = time.monotonic() + grace_s
+        for process in processes:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(process, number)
+        while any(Path("/proc", str(one)).exists() for one in processes) and time.monotonic() < until:
+            time.sleep(0.05)
+    return 0
+
+
+def _is_kept(parent: int) -> bool:
+    """Wait a moment; return whether who started this still is there and holds the other end."""
+    ended = select.select([sys.stdin], [], [], _LOOK_S)[0] and not os.read(sys.stdin.fileno(), 1024)
+    return not ended and os.getppid() == parent
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:

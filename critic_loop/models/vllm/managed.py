@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from critic_loop.core.errors import ModelError, Unreachable
 from critic_loop.core.protocols import Completion, Model, Request
-from critic_loop.models.failures import EndpointError
+from critic_loop.models.failures import EndpointError, NoSuchModel
 from critic_loop.models.vllm.adapters import Adapter
 from critic_loop.models.vllm.server import Server
 
@@ -64,52 +64,77 @@ class Managed:
         """
         self._server.join(self)
         async with self._server.turns.of(self._server):
+            begun = self._server.version
             try:
                 async with self._served() as name:
                     client = await self._connected(name)
                     completion = await client.complete(request)
             except (EndpointError, Unreachable) as error:
                 raise await self._explained(error) from error
-        if self.adapter is not None and not completion.weight_version:
-            completion = replace(completion, weight_version=f"sha256:{self.adapter.digest[:16]}")
-        return completion
+            ended = self._server.version
+        if self.adapter is not None:
+            version = f"sha256:{self.adapter.digest[:16]}"
+        else:
+            version = ended if begun == ended else f"{begun or 'base'} > {ended}"
+        return replace(completion, weight_version=completion.weight_version or version)
+
+    @property
+    def place(self) -> str:
+        """What stands for the server's address where findings are kept."""
+        return self._server.place
+
+    @asynccontextmanager
+    async def reached(self) -> AsyncGenerator[Model, None]:
+        """Hold the server up, and give its client.
+
+        Raises:
+            ServerFailed: as for a call.
+        """
+        self._server.join(self)
+        async with self._server.turns.of(self._server), self._served() as name:
+            yield await self._connected(name)
 
     async def aclose(self) -> None:
-        """Close the connections and unload the adapter, once its calls have ended.
+        """Close the connections and unload the adapter, once the calls that were sent have ended.
 
-        The server stops with the last model on it. A later call has all of it again.
+        The server stops with the last model on it; a call that waits for its start fails. A later call has all
+        of it again.
         """
-        self._server.users.discard(self)
+        self._server.leave(self)
+        while self._server.in_flight(self):  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_S)  # its calls may be on other event loops
         if self.adapter is not None:
             await self._unload(self.adapter)
-        client, self._client = self._client, None
+        with self._lock:
+            client, self._client = self._client, None
         if client is not None:
             await client[2].aclose()
-        if not self._server.users:
-            await asyncio.to_thread(self._server.stop)
+        while not self._server.is_used and self._server.in_flight():  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_S)  # calls of models that are being closed, too
+        if not self._server.is_used:
+            await asyncio.to_thread(self._server.stop_unused)
 
     async def _unload(self, adapter: Adapter) -> None:
         loaded = self._server.loaded
-        others = [user.adapter for user in self._server.users if user.adapter is not None]
-        if loaded.name_of(adapter) in map(loaded.name_of, others):
+        if loaded.name_of(adapter) in map(loaded.name_of, self._server.adapters()):
             return  # loaded, from this copy or another, for somebody else
-        while not await asyncio.to_thread(loaded.unload, adapter):  # noqa: ASYNC110
-            await asyncio.sleep(_LOOK_S)  # its calls may be on other event loops
-        adapter.forget()
+        while not await asyncio.to_thread(loaded.release, adapter):  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_S)  # calls of somebody else who has just left
 
     @asynccontextmanager
     async def _served(self) -> AsyncGenerator[str, None]:
         """Hold what is asked, under the name that the server has for it."""
-        if self.adapter is None:
-            yield self._server.name
-            return
-        loaded = self._server.loaded
-        while (name := loaded.enter(self.adapter)) is None:
-            await asyncio.to_thread(loaded.load, self.adapter)
-        try:
-            yield name
-        finally:
-            loaded.leave(name)
+        with self._server.called_by(self):
+            if self.adapter is None:
+                yield self._server.name
+                return
+            loaded = self._server.loaded
+            while (name := loaded.enter(self.adapter)) is None:
+                await asyncio.to_thread(loaded.load, self.adapter)
+            try:
+                yield name
+            finally:
+                loaded.leave(name)
 
     async def _connected(self, name: str) -> Model:
         """Return the client for where the server listens now; one for where it did has no call in flight."""
@@ -126,7 +151,7 @@ class Managed:
 
     async def _explained(self, error: ModelError) -> ModelError:
         """Return what broke a call off: the server's death, if that follows."""
-        if isinstance(error, EndpointError) and error.status is not None:
+        if isinstance(error, NoSuchModel) or (isinstance(error, EndpointError) and error.status is not None):
             return error
         for _ in range(10):
             if (death := self._server.death()) is not None:

@@ -14,30 +14,35 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
-_KEEPER = Path(__file__).with_name("keeper.py")
-_GRACE_S = 10.0
+_KEEPER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")))
+GRACE_S = 10.0
+"""How long a server may take to end when it is asked to."""
 _TAIL_BYTES = 16_384
 
 
 class Process:
     """A command that runs until it is stopped, dies, or this process ends in any way."""
 
-    def __init__(self, command: Sequence[str], *, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], *, environment: Mapping[str, str], log: Path, secret: str = ""
+    ) -> None:
         """Start it.
 
         Args:
             command: what is run, in a process group of its own.
             environment: all of its variables.
             log: a file to which its output is appended.
+            secret: what is not shown of its output.
 
         Raises:
             OSError: the file cannot be written.
         """
         self.log = log
+        self._secret = secret
         self._from = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
             self._keeper = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-I", "-S", str(_KEEPER), str(_GRACE_S), *command],
+                [*_KEEPER, str(GRACE_S), *command],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -56,12 +61,18 @@ class Process:
         """What it ended with, above 128 for a signal; None while it runs."""
         return self._keeper.poll()
 
+    def report(self) -> str:
+        """Return how it ended, if it did, where its output is, and the end of that."""
+        code = "" if self.exit_code is None else f" with code {self.exit_code}"
+        return f"{code}; log: {self.log}\n{self.last_lines()}\n"
+
     def last_lines(self, count: int = 12) -> str:
         """Return the end of its output."""
         with suppress(OSError), self.log.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(self._from, end - _TAIL_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()
+            said = file.read().decode(errors="replace")
+            lines = (said.replace(self._secret, "[key]") if self._secret else said).splitlines()
             return "\n".join([line.rstrip() for line in lines if line.strip()][-count:])
         return ""
 
@@ -75,10 +86,26 @@ class Process:
         """End it and all that it started; return when they have ended."""
         self.ask_to_end()
         try:
-            self._keeper.wait(_GRACE_S + 5.0)
+            self._keeper.wait(GRACE_S + 5.0)
         except subprocess.TimeoutExpired:
             self._keeper.kill()
             self._keeper.wait()
+
+
+class Watch:
+    """Ends processes that this one has started should it die without doing so."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        """Begin to watch over them."""
+        line = [*_KEEPER, str(GRACE_S), "--watch", *map(str, pids)]
+        self._keeper = subprocess.Popen(line, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
+
+    def end(self) -> None:
+        """Watch no more; they have ended."""
+        self._keeper.kill()
+        self._keeper.wait()
+        if self._keeper.stdin is not None:
+            self._keeper.stdin.close()
 
 
 def free_port() -> int:

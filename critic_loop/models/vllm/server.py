@@ -13,30 +13,39 @@ import http.client
 import logging
 import os
 import secrets
-import tempfile
 import time
+from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
-from shutil import rmtree
-from threading import Event, RLock
-from typing import Any, Protocol, TypeAlias
+from threading import Event, Lock, RLock
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import urlencode
 from weakref import WeakSet
 
 import orjson
 from pydantic import JsonValue
 
-from critic_loop.core.errors import ConfigError
+from critic_loop.core.errors import ConfigError, ModelError
+from critic_loop.core.records import digest_of
+from critic_loop.models.canary import CANARY
 from critic_loop.models.failures import ServerFailed, cleaned
-from critic_loop.models.vllm.adapters import Adapter, Loaded, arguments_for
+from critic_loop.models.vllm.adapters import Adapter, Loaded, arguments_for, room_in
+from critic_loop.models.vllm.folders import Folder
 from critic_loop.models.vllm.process import Process, free_port
-from critic_loop.models.vllm.settings import Serve, command_line
+from critic_loop.models.vllm.settings import Serve, command_line, identity
 from critic_loop.models.vllm.turns import Turns, turns_of
+
+if TYPE_CHECKING:
+    import httpx
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.1
-_CANARY = "Say: ok"
 _CANARY_S = 120.0
 _HINT = "The end of its log says why; its arguments are serve.arguments in the model's settings."
+_DEVELOPMENT = (
+    "It does in its development mode: set serve.device, or VLLM_SERVER_DEV_MODE in serve.environment."
+)
 _TOLD_S = 600.0
 _FAR = 0.5
 _Token: TypeAlias = tuple[str, float | None]
@@ -54,8 +63,37 @@ class User(Protocol):
         ...
 
 
+class Running(Protocol):
+    """What answers while a server is up."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        ...
+
+    @property
+    def log(self) -> Path | None:
+        """Where its output is, if it has its own."""
+        ...
+
+    def report(self) -> str:
+        """Return how it ended, if it did, with the end of its output."""
+        ...
+
+    def ask_to_end(self) -> None:
+        """Let it end, without waiting."""
+        ...
+
+    def stop(self) -> None:
+        """End it."""
+        ...
+
+
 class Server:
     """A vLLM server and what it takes to have it up."""
+
+    transport: Callable[[], httpx.AsyncBaseTransport] | None = None
+    """How it is asked, if not over HTTP."""
 
     def __init__(self, name: str, serve: Serve) -> None:
         """Name the model that it serves; nothing is started yet."""
@@ -64,21 +102,25 @@ class Server:
         self._own_turns = Turns()
         self.loaded = Loaded(name, self.ask)
         """Its adapters."""
-        self.users: WeakSet[User] = WeakSet()
-        """The models on it that have not been closed; it stops with the last."""
+        self._users: WeakSet[User] = WeakSet()
+        self._users_lock = Lock()
+        self._calls: Counter[int] = Counter()
         self._lock = RLock()
-        self._process: Process | None = None
+        self._process: Running | None = None
         self._port = 0
         self._key = ""
-        self._folder: Path | None = None
+        self._folder: Folder | None = None
         self._deaths: list[float] = []
-        self._mourned: Process | None = None
+        self._mourned: Running | None = None
         self._ready = False
-        self._outgrown = False
         self._asleep = False
+        self.version = ""
+        """What its weights are called since they were changed in place; empty = they are the folder's."""
+        self._paused = Lock()
         self._first: _Token = ("", None)
         """What the canary said when it was started."""
-        self._started_with: dict[str, JsonValue] = {}
+        self._ours: dict[str, JsonValue] = {}
+        """The arguments that it was started with beside those of its settings."""
         self._unwanted = Event()
 
     def __repr__(self) -> str:
@@ -98,26 +140,71 @@ class Server:
         """Return its key."""
         return self._key
 
+    @property
+    def place(self) -> str:
+        """What stands for its address where findings are kept: another for other weights, settings or vLLM."""
+        folder = Path(self.name)
+        files = sorted(folder.iterdir()) if folder.is_dir() else []
+        stats = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]
+        return f"here:{digest_of([stats, *identity(self.serve)])[:12]}"
+
     # -- its life ------------------------------------------------------------------------------
 
     @property
     def up(self) -> bool:
         """Whether it runs and has answered."""
         runs = self._ready and self._process is not None and self._process.alive
-        return runs and not self._outgrown and not self._asleep
+        return runs and not self._asleep and not self._is_outgrown()
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has a process, be it starting or asleep."""
+        return self._process is not None
+
+    @property
+    def is_used(self) -> bool:
+        """Whether there are models on it that have not been closed."""
+        with self._users_lock:
+            return bool(self._users)
+
+    def adapters(self) -> list[Adapter]:
+        """Return those of the models on it."""
+        with self._users_lock:
+            return [user.adapter for user in self._users if user.adapter is not None]
 
     def join(self, user: User) -> None:
         """Take note of a model on it; if it was started without room for its adapter, it is started anew.
 
         That waits until no call is in flight.
         """
-        if user in self.users:
-            return
-        self.users.add(user)
-        if self._ready and user.adapter is not None:
-            wanted = arguments_for([user.adapter])["max-lora-rank"]
-            has = self._started_with.get("max-lora-rank", 0)
-            self._outgrown = self._outgrown or int(str(wanted)) > int(str(has))
+        with self._users_lock:
+            self._users.add(user)
+
+    def leave(self, user: User) -> None:
+        """Take note that a model is closed."""
+        with self._users_lock:
+            self._users.discard(user)
+
+    @contextmanager
+    def called_by(self, user: User) -> Generator[None, None, None]:
+        """Hold a call of a model."""
+        with self._users_lock:
+            self._calls[id(user)] += 1
+        try:
+            yield
+        finally:
+            with self._users_lock:
+                self._calls[id(user)] -= 1
+
+    def in_flight(self, user: User | None = None) -> int:
+        """Return the number of calls, of all models or of one."""
+        with self._users_lock:
+            return self._calls.total() if user is None else self._calls[id(user)]
+
+    def _is_outgrown(self) -> bool:
+        """Whether starting it anew would make room for an adapter for which it has none."""
+        wanted = room_in({**arguments_for(self.adapters()), **self.serve.arguments})
+        return wanted > room_in({**self._ours, **self.serve.arguments})
 
     def rouse(self) -> None:
         """Start it, or wake it, unless it is up.
@@ -129,23 +216,36 @@ class Server:
             if self.up or (self._asleep and self._wake()):
                 return
             self._note_death()
+            while not self._ready_again():
+                if not self.is_used:
+                    raise ServerFailed(f"vLLM serving {self.name!r} was closed while it started.")
+
+    def _ready_again(self) -> bool:
+        """Start it; return False if that was broken off, because nobody wanted it any more."""
+        try:
             self._start()
+        except ServerFailed:
+            if not self._unwanted.is_set():
+                raise
+            self._unwanted.clear()
+            return False
+        return True
 
     def rest(self) -> None:
         """Free the device: put it to sleep, or end it where it cannot."""
         with self._lock:
             if not self.up:
-                self.stop()
+                self._end()
                 return
             if self.serve.sleep == 2:
                 self.loaded.drop()
             self._asleep = self._told("/sleep", level=self.serve.sleep) if self.serve.device else False
             if not self._asleep:
-                self.stop()
+                self._end()
 
     def _wake(self) -> bool:
         """Return whether it is awake and of sound mind: else it is to be started anew."""
-        if self._process is None or not self._process.alive or self._outgrown:
+        if self._process is None or not self._process.alive or self._is_outgrown():
             return False
         if self.serve.sleep == 1:
             woken = self._told("/wake_up")
@@ -154,6 +254,7 @@ class Server:
                 "/collective_rpc", {"method": "reload_weights"}
             )
             woken = woken and self._told("/wake_up", tags="kv_cache")
+            self.version = ""
         try:
             sound = woken and _same(self.canary(), self._first)
         except ServerFailed:
@@ -166,35 +267,88 @@ class Server:
 
     def _told(self, path: str, body: dict[str, JsonValue] | None = None, **query: str | int) -> bool:
         """Return whether it did what it was told to."""
+        try:
+            self.tell(path, body, **query)
+        except ModelError as error:
+            _log.warning("%s", error.message)
+            return False
+        return True
+
+    def tell(self, path: str, body: dict[str, JsonValue] | None = None, **query: str | int) -> bytes:
+        """Return what it answers to something that is not of its API; blocks.
+
+        Raises:
+            ModelError: it does not do it.
+        """
         path += f"?{urlencode(query)}" if query else ""
         try:
             status, said = self.ask("POST", path, body or {}, timeout_s=_TOLD_S)
         except (OSError, http.client.HTTPException) as error:
             status, said = 0, type(error).__name__.encode()
         if status != 200:
-            _log.warning(
-                "vLLM serving %r, told %s: %s %s", self.name, path, status, said[:200].decode(errors="replace")
-            )
-        return status == 200
+            what = f"vLLM serving {self.name!r}, told {path}: {status or 'no answer'} "
+            raise ModelError(what + said[:200].decode(errors="replace"), hint=_DEVELOPMENT * (status == 404))
+        return said
 
-    def stop(self) -> None:
-        """End it; a start that is under way fails."""
-        self.ask_to_end()
+    def pause(self, *, finish: bool) -> None:
+        """Hold its calls, or let those in flight end first; forget what is cached of prompts. Blocks.
+
+        Raises:
+            ModelError: it does not, or is paused already.
+        """
+        if not self._paused.acquire(blocking=False):
+            raise ModelError(f"vLLM serving {self.name!r} is paused already.", hint="Wait for the other pause.")
+        try:
+            self.tell("/pause", mode="wait" if finish else "keep", clear_cache="true")
+        except BaseException:
+            self._paused.release()
+            raise
+
+    def resume(self, version: str) -> None:
+        """Let its calls go on, with weights of this name; empty = they have not changed. Blocks.
+
+        Raises:
+            ModelError: it does not.
+        """
+        try:
+            self.version = version or self.version
+            self.tell("/resume")
+        finally:
+            self._paused.release()
+        if version:
+            self._first = self.canary()
+
+    def stop_unused(self) -> None:
+        """End it, or break off its start, unless a model has joined it meanwhile."""
+        self._unwanted.set()
+        if not self._ready and (process := self._process) is not None:
+            process.ask_to_end()
         with self._lock:
             self._unwanted.clear()
-            if self._process is not None:
-                self._process.stop()
-                self._process = None
-            self._ready = self._asleep = False
-            if self._folder is not None:
-                rmtree(self._folder, ignore_errors=True)
-                self._folder = None
+            if not self.is_used:
+                self._end()
+
+    def stop(self) -> None:
+        """End it, whoever is on it."""
+        self.ask_to_end()
+        self.stop_unused()
 
     def ask_to_end(self) -> None:
         """Let it end, or its start fail, without waiting."""
+        with self._users_lock:
+            self._users.clear()
         self._unwanted.set()
         if (process := self._process) is not None:
             process.ask_to_end()
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.stop()
+        self._ready = self._asleep = False
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            folder.remove()
 
     def death(self) -> ServerFailed | None:
         """Return how it ended, if it did so by itself."""
@@ -210,9 +364,7 @@ class Server:
         if process is not self._mourned:
             self._mourned = process
             self._deaths.append(now)
-            _log.warning(
-                "vLLM serving %r ended with code %s; log: %s", self.name, process.exit_code, process.log
-            )
+            _log.warning("vLLM serving %r ended%s", self.name, process.report().partition("\n")[0])
         self._deaths = [at for at in self._deaths if now - at < _WITHIN_S]
         if len(self._deaths) >= _DEATHS:
             raise self._failed(f"ended {_DEATHS} times in {_WITHIN_S / 60:.0f} minutes, lastly", process)
@@ -220,18 +372,11 @@ class Server:
     def _start(self) -> None:
         if self._process is not None:
             self._process.stop()
-        self._asleep = False
-        self._ready, self._port, self._key = False, free_port(), secrets.token_urlsafe(24)
-        self._outgrown, self._started_with = False, self._arguments()
+        self._ready = self._asleep = False
+        self._key = secrets.token_urlsafe(24)
+        self._ours, self.version = self._arguments(), ""
         self.loaded.forget()
-        command = command_line(self.name, self.serve, port=self._port, ours=self._started_with)
-        log = self.serve.log or self._own_folder() / "server.log"
-        environment = {**os.environ, **self._environment(), **self.serve.environment, "VLLM_API_KEY": self._key}
-        _log.info("starting vLLM for %r on port %d; log: %s", self.name, self._port, log)
-        try:
-            process = self._process = Process(command, environment=environment, log=log)
-        except OSError as error:
-            raise ServerFailed(f"The log {str(log)!r} of a server cannot be written ({error}).") from error
+        process = self._process = self._begun()
         try:
             self._await_health(process)
             self._first = self.canary()
@@ -240,35 +385,49 @@ class Server:
             raise
         self._ready = True
 
+    def _begun(self) -> Running:
+        """Begin to start it.
+
+        Raises:
+            ServerFailed: it cannot be.
+        """
+        self._port = free_port()
+        command = command_line(self.name, self.serve, port=self._port, ours=self._ours)
+        environment = {**os.environ, **self._environment(), **self.serve.environment, "VLLM_API_KEY": self._key}
+        try:
+            log = self.serve.log or self._own_folder() / "server.log"
+            _log.info("starting vLLM for %r on port %d; log: %s", self.name, self._port, log)
+            return Process(command, environment=environment, log=log, secret=self._key)
+        except OSError as error:
+            raise ServerFailed(f"The log of vLLM serving {self.name!r} cannot be written ({error}).") from error
+
     def _own_folder(self) -> Path:
-        if self._folder is None or not self._folder.exists():
-            self._folder = Path(tempfile.mkdtemp(prefix="critic-loop-vllm-"))
-        return self._folder
+        if self._folder is None or not self._folder.path.exists():
+            self._folder = Folder("vllm")
+        return self._folder.path
 
     def _arguments(self) -> dict[str, JsonValue]:
         """Return the arguments that what it is needed for takes."""
-        given = arguments_for([user.adapter for user in self.users if user.adapter is not None])
+        given = arguments_for(self.adapters(), self.serve.adapters.values())
         return {"enable-sleep-mode": True, **given} if self.serve.device else given
 
     def _environment(self) -> dict[str, str]:
         """Return the variables that what it is needed for takes."""
-        given = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"} if "enable-lora" in self._started_with else {}
+        has_room = room_in({**self._ours, **self.serve.arguments})
+        given = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"} if has_room else {}
         return {"VLLM_SERVER_DEV_MODE": "1", **given} if self.serve.device else given
 
-    def _await_health(self, process: Process) -> None:
+    def _await_health(self, process: Running) -> None:
         until = time.monotonic() + self.serve.start_timeout_s
         while time.monotonic() < until:
-            if self._unwanted.is_set():
-                process.stop()
-            if not process.alive:
+            if self._unwanted.is_set() or not process.alive:
                 raise self._failed("ended before it answered,", process)
             try:
                 if self.ask("GET", "/health", timeout_s=5.0)[0] == 200:
                     return
-            except OSError:
-                time.sleep(_LOOK_S)
-            else:
-                time.sleep(_LOOK_S)
+            except (OSError, http.client.HTTPException):
+                pass  # not yet
+            time.sleep(_LOOK_S)
         patience = f"did not answer within {self.serve.start_timeout_s:g} s"
         raise self._failed(patience, process, hint="Raise serve.start_timeout_s in the model's settings.")
 
@@ -280,7 +439,7 @@ class Server:
         """
         body: dict[str, JsonValue] = {
             "model": self.name,
-            "messages": [{"role": "user", "content": _CANARY}],
+            "messages": [{"role": "user", "content": CANARY}],
             "max_completion_tokens": 1,
             "temperature": 0.0,
             "logprobs": True,
@@ -312,12 +471,18 @@ class Server:
         finally:
             connection.close()
 
-    def _failed(self, what: str, process: Process | None, *, hint: str = _HINT) -> ServerFailed:
-        self._folder = None  # what a message names is kept
+    def _failed(self, what: str, process: Running | None, *, hint: str = _HINT) -> ServerFailed:
         if process is not None:
-            code = "" if process.exit_code is None else f" with code {process.exit_code}"
-            what += f"{code}; log: {process.log}\n" + process.last_lines().replace(self._key, "[key]") + "\n"
+            self._keep(process.log)
+            what += process.report()
         return ServerFailed(f"vLLM serving {self.name!r} {what}", hint=hint)
+
+    def _keep(self, log: Path | None) -> None:
+        """Keep what a message names, unless nobody wants to read why a start was broken off."""
+        folder = self._folder
+        if folder is not None and log is not None and folder.path == log.parent and not self._unwanted.is_set():
+            folder.keep()
+            self._folder = None
 
 
 def _token(choice: Any) -> _Token:
@@ -333,32 +498,53 @@ def _same(one: _Token, other: _Token) -> bool:
     return one[0] == other[0] and not far
 
 
-_servers: dict[str, Server] = {}
+_servers: dict[tuple[type[Server], str], Server] = {}
 _servers_lock = RLock()
 
 
-def server_of(name: str, serve: Serve | None) -> Server:
+def server_of(name: str, serve: Serve | None, kind: type[Server] = Server) -> Server:
     """Return the server of a model: one for all of this process that name it.
 
     Args:
         name: what it serves.
         serve: its settings; None takes those that another model of it has, or none.
+        kind: what it is.
 
     Raises:
         ConfigError: it is in use with other settings.
     """
     with _servers_lock:
-        server = _servers.get(name)
+        place = (kind, _place(name))
+        server = _servers.get(place)
         if server is None:
-            server = _servers[name] = Server(name, serve or Serve())
+            server = _servers[place] = kind(name, serve or Serve())
         elif serve is not None and serve != server.serve:
-            if server.users and server.serve != Serve():
+            if server.is_used and (server.runs or server.serve != Serve()):
                 raise ConfigError(
                     f"The server of {name!r} is named with two different settings.",
                     hint="Give `serve` in one [models.NAME] table, or the same in each.",
                 )
             server.serve = serve
         return server
+
+
+def known_server(name: str) -> Server:
+    """Return the server of a model that was named in this process.
+
+    Raises:
+        ConfigError: none was.
+    """
+    with _servers_lock:
+        for (_, place), server in _servers.items():
+            if place == _place(name):
+                return server
+        known = ", ".join(sorted(server.name for server in _servers.values())) or "none"
+    raise ConfigError(f"No server of {name!r} belongs to this process.", hint=f"There are: {known}.")
+
+
+def _place(name: str) -> str:
+    """Return one name for a folder, however it is written."""
+    return str(Path(name).resolve()) if Path(name).is_dir() else name
 
 
 @atexit.register

@@ -23,25 +23,17 @@ _OURS = ("host", "port", "api-key", "model", "served-model-name", "uds")
 _MODULE = "vllm.entrypoints.openai.api_server"
 
 
-class Serve(Frozen):
-    """How a server that is started here is started."""
+class Engine(Frozen):
+    """What a vLLM in this process is started with."""
 
-    command: tuple[str, ...] = ()
-    """What starts it, as in `["/opt/vllm/bin/vllm", "serve"]`; empty = the vLLM installed here."""
     arguments: dict[str, JsonValue] = {}
-    """Its arguments by name, as in `max-model-len = 8192`; true and false are `--NAME` and `--no-NAME`."""
-    environment: dict[str, str] = {}
-    """Variables for it beside those that are set here."""
+    """vLLM's by name, as in `max-model-len = 8192`; true and false are `--NAME` and `--no-NAME`."""
     adapters: dict[str, str] = {}
     """Folders of LoRA adapters by the names that they have in specs; others are named by their folders."""
-    start_timeout_s: float = Field(default=900.0, gt=0)
-    """How long it may take to answer, a download of its weights included."""
     device: str = ""
     """A name for the GPU that it shares: servers with the same name take turns, and the others sleep."""
     sleep: Literal[1, 2] = 1
     """How deep: 1 keeps its weights in the computer's memory, 2 reads them again when it wakes."""
-    log: Path | None = None
-    """A file to append its output to; None = one for the time that it runs, kept if it dies."""
 
     @field_validator("arguments")
     @classmethod
@@ -50,6 +42,23 @@ class Serve(Frozen):
         if taken := sorted(named.keys() & set(_OURS)):
             raise ValueError(f"{', '.join(taken)} cannot be given: it is set when the server is started")
         return named
+
+    def served(self) -> Serve:
+        """Return it as a server's settings."""
+        return Serve(**self.model_dump())
+
+
+class Serve(Engine):
+    """How a server that is started here is started."""
+
+    command: tuple[str, ...] = ()
+    """What starts it, as in `["/opt/vllm/bin/vllm", "serve"]`; empty = the vLLM installed here."""
+    environment: dict[str, str] = {}
+    """Variables for it beside those that are set here."""
+    start_timeout_s: float = Field(default=900.0, gt=0)
+    """How long it may take to answer, a download of its weights included."""
+    log: Path | None = None
+    """A file to append its output to; None = one for the time that it runs, kept for a week if it dies."""
 
 
 def command_line(name: str, serve: Serve, *, port: int, ours: Mapping[str, JsonValue]) -> list[str]:
@@ -66,10 +75,12 @@ def command_line(name: str, serve: Serve, *, port: int, ours: Mapping[str, JsonV
     """
     line = list(serve.command) or _installed()
     line += [name] if line[-1] == "serve" else ["--model", name]
-    line += ["--host", "127.0.0.1", "--port", str(port)]
-    for argument, value in {**ours, **serve.arguments}.items():
-        line += _written(argument, value)
-    return line
+    return [*line, "--host", "127.0.0.1", "--port", str(port), *written({**ours, **serve.arguments})]
+
+
+def written(arguments: Mapping[str, JsonValue]) -> list[str]:
+    """Return arguments as a command line has them."""
+    return [word for name, value in arguments.items() for word in _written(name, value)]
 
 
 def _written(argument: str, value: JsonValue) -> Iterator[str]:
@@ -106,9 +117,18 @@ def _installed() -> list[str]:
     )
 
 
+def identity(serve: Serve) -> list[JsonValue]:
+    """Return what decides what a server can do, but for its weights: the vLLM and its arguments."""
+    command: JsonValue = list(serve.command) or [shutil.which("vllm") or "", _version()]
+    return [command, serve.arguments]
+
+
 def _is_named() -> bool:
+    return bool(_version())
+
+
+def _version() -> str:
     try:
-        version("vllm")
+        return version("vllm")
     except PackageNotFoundError:
-        return False
-    return True
+        return ""

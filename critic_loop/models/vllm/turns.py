@@ -92,7 +92,7 @@ class Turns:
                 self._in_flight += 1
                 return None
             waiter = _Waiter(holder)
-            if not any(one.holder is not self._holder for one in self._waiting):
+            if holder is not self._holder and not self._others_wait():
                 self._wanted_since = time.monotonic()
             self._waiting.append(waiter)
             self._advance()
@@ -100,7 +100,10 @@ class Turns:
 
     def _is_wanted(self) -> bool:
         """Whether others have waited long enough for the holder to begin nothing more."""
-        return bool(self._waiting) and time.monotonic() - self._wanted_since > self._turn_s
+        return self._others_wait() and time.monotonic() - self._wanted_since > self._turn_s
+
+    def _others_wait(self) -> bool:
+        return any(one.holder is not self._holder for one in self._waiting)
 
     def _leave(self) -> None:
         with self._lock:
@@ -113,30 +116,41 @@ class Turns:
                 self._leave()
             elif waiter in self._waiting:
                 self._waiting.remove(waiter)
+                self._advance()
 
     def _advance(self) -> None:
-        if self._waiting and not self._in_flight and not self._changing:
+        if not self._waiting or self._changing:
+            return
+        if not self._in_flight:
             self._changing = True
             Thread(target=self._change, args=(self._waiting[0].holder,), daemon=True).start()
+        elif self._holder is not None and not self._others_wait() and self._holder.up:
+            self._admit(self._holder)  # those that they gave way to have gone
 
     def _change(self, holder: Holder) -> None:
         error: BaseException | None = None
         try:
             if self._holder is not None and self._holder is not holder:
                 self._holder.rest()
+            self._holder = holder
             holder.rouse()
         except Exception as failed:  # noqa: BLE001  # raised where the calls are
             error = failed
         with self._lock:
-            self._holder, self._changing = holder, False
-            admitted = [waiter for waiter in self._waiting if waiter.holder is holder]
-            self._waiting = [waiter for waiter in self._waiting if waiter.holder is not holder]
+            self._changing = False
             self._wanted_since = time.monotonic()
-            for waiter in admitted:
-                if waiter.settle(error) and error is None:
-                    waiter.admitted = True
-                    self._in_flight += 1
+            if error is not None or holder.up:  # else more is needed of it now than when it began to rise
+                self._admit(holder, error)
             self._advance()
+
+    def _admit(self, holder: Holder, error: BaseException | None = None) -> None:
+        """Let those go on that wait for a holder."""
+        admitted = [waiter for waiter in self._waiting if waiter.holder is holder]
+        self._waiting = [waiter for waiter in self._waiting if waiter.holder is not holder]
+        for waiter in admitted:
+            if waiter.settle(error) and error is None:
+                waiter.admitted = True
+                self._in_flight += 1
 
 
 class _Lent:

@@ -51,8 +51,19 @@ FULL = {
     "rejected": ["12", "13"],
     "round": 2,
     "feedback": [ITEM, BARE],
+    "so_far": "6 * 7 is six sevens.",
+    "beside": [{"answer": "6 + 7 = 13", "feedback": [ITEM]}, {"answer": "42", "feedback": []}],
 }
-EMPTY = {**FULL, "schema": Word(""), "reference": "", "rejected": [], "round": 0, "feedback": []}
+EMPTY = {
+    **FULL,
+    "schema": Word(""),
+    "reference": "",
+    "rejected": [],
+    "round": 0,
+    "feedback": [],
+    "so_far": "",
+    "beside": [],
+}
 
 
 def rendered(name: str) -> str:

@@ -44,7 +44,7 @@ def test_every_recipe_loads_with_all_that_it_names(name):
     assert recipe.name == name
     assert recipe.description
     build([(use.kind, dict(use.settings)) for use in recipe.search])
-    selection(recipe.select)
+    selection(recipe.selection.kind, recipe.selection.settings)
     for verifier in recipe.verifiers:
         verifier_named(verifier)
     agents = [recipe.actor, *(use.agent for use in recipe.critics), *([recipe.judge] if recipe.judge else [])]
@@ -63,7 +63,8 @@ def test_every_agent_loads_with_its_prompt_and_output(name):
         (output_of if spec.role == "actor" else critique_of)(spec.output)
     else:
         assert template.blocks >= set(weighing.blocks)
-    given = {"actor": {"schema", "feedback", "rejected", "round"}, "judge": {"task", "first", "second"}}
+    actor = {"schema", "feedback", "rejected", "round", "so_far", "beside"}
+    given = {"actor": actor, "judge": {"task", "first", "second"}}
     critics = {"task", "answer", "rejected", "reference", "feedback", "schema"}
     assert template.variables <= given.get(spec.role, critics)
 
@@ -144,6 +145,14 @@ def test_a_file_is_read_once(project):
 def test_an_unknown_name_gets_the_nearest_one(kind, name, message):
     with pytest.raises(AssetError, match=message):
         getattr(Library(), kind)(name)
+
+
+def test_what_lies_in_the_current_folder_is_pointed_at(project, monkeypatch):
+    (project / "agents/recipes/mine.toml").write_text(RECIPE)
+    monkeypatch.chdir(project)
+    with pytest.raises(AssetError, match=r"no recipe 'mine' .* in the current folder; .* --assets \."):
+        Library().recipe("mine")
+    assert Library([project]).recipe("mine").name == "mine"
 
 
 @pytest.mark.parametrize("name", ["../secret", "a/../../secret", "/etc/passwd"])

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from critic_loop.assets import Library, Recipe
 from critic_loop.assets.problems import explain
-from critic_loop.assets.recipe import CriticUse, Field_, SearchUse, Shown_
+from critic_loop.assets.recipe import CriticUse, Field_, SearchUse, SelectUse, Shown_
 from critic_loop.core.errors import AssetError
 
 
@@ -54,6 +54,7 @@ recipes = st.builds(
     judge=st.none() | names,
     show=shown,
     memory=st.sampled_from(["full", "last", "rejected"]),
+    select=names | st.builds(SelectUse, kind=names, settings=settings),
     stop=st.none() | st.lists(rules, max_size=3).map(tuple),
     lanes=st.integers(1, 99),
     max_calls=st.integers(1, 99),
@@ -80,6 +81,16 @@ def test_a_search_may_be_one_table_or_several_with_its_settings_beside_its_kind(
     two = Recipe.model_validate({"search": [{"kind": "sample", "n": 8}, {"kind": "refine"}]})
     assert two.search == (SearchUse(kind="sample", settings={"n": 8}), SearchUse(kind="refine"))
     assert Recipe(search=two.search) == two
+
+
+def test_a_selection_is_a_name_or_a_table_with_its_settings_beside_its_kind():
+    named = Recipe.model_validate({"search": {"kind": "refine"}, "select": {"kind": "majority"}})
+    assert named.select == "majority"
+    table = Recipe.model_validate({"search": {"kind": "refine"}, "select": {"kind": "b4", "alpha": 10}})
+    assert table.selection == SelectUse(kind="b4", settings={"alpha": 10})
+    assert Recipe.model_validate(table.model_dump(mode="json")) == table
+    assert Recipe(search=table.search, select=SelectUse(kind="majority")).digest == named.digest
+    assert len({r.digest for r in (named, table, table.model_copy(update={"select": "b4"}))}) == 3
 
 
 def test_no_stop_rules_and_the_usual_ones_differ():
@@ -112,7 +123,10 @@ def test_settings_that_came_later_leave_the_digest_of_a_recipe_without_them_as_i
         ({"serch": {}}, "unknown key 'serch'."),
         ({"critics": [{"agent": "a", "see": []}]}, "unknown key 'critics.0.see'."),
         ({"critics": [{"agent": "a", "weight": 2}]}, "unknown key 'critics.0.weight'."),
-        ({"critics": [{"agent": "a", "when": "never"}]}, "key 'critics.0.when': Input should be 'always' or"),
+        (
+            {"critics": [{"agent": "a", "when": "never"}]},
+            "key 'critics.0.when': Input should be 'always', 'unverified' or",
+        ),
         ({"search": []}, "key 'search': Tuple should have at least 1 item"),
         ({"search": "refine"}, "key 'search': Input should be a valid tuple, not 'refine'."),
         ({"search": [{"n": 8}]}, "key 'search.0.kind': Input should be a valid string"),
@@ -121,6 +135,8 @@ def test_settings_that_came_later_leave_the_digest_of_a_recipe_without_them_as_i
         ({"show": ["verdikt"]}, "key 'show.0': Input should be 'verdict', 'score'"),
         ({"show": ["text", "answer"]}, "key 'show.1': Input should be 'verdict', 'score'"),
         ({"show": ["rejected"]}, "key 'show.0': Input should be 'verdict', 'score'"),
+        ({"select": 3}, "key 'select': a selection is a name, or a table such as { kind = 'b4', alpha = 10 }"),
+        ({"select": {"alpha": 3}}, "key 'select': a selection is a name, or a table such as"),
         ({"stop": [{"max_round": 3}]}, "key 'stop': there is no stop rule 'max_round'; there are"),
         ({"stop": [{"max_rounds": "x"}]}, "key 'stop': stop rule 'max_rounds', setting 'rounds'"),
     ],

@@ -12,6 +12,7 @@ from rich.console import Console
 from critic_loop.cli.outline import Gap, Node, outline
 from critic_loop.cli.show import page
 from critic_loop.core.messages import File, Message, Opaque, Reasoning, ToolCall, ToolResult, assistant
+from critic_loop.core.records import Verdict
 from critic_loop.core.tree import Tree
 from critic_loop.testing.trees import ALL
 from tests.conftest import Grown
@@ -122,6 +123,18 @@ def test_marks_tell_what_is_special() -> None:
         ("user", ("late",)),
     ]
     assert [s.stance for s in node.said] == ["fail", "pass", "pass", "", "pass"]
+
+
+def test_a_reason_is_told_with_words_and_without() -> None:
+    g = Grown()
+    only = g.attempt(answer="42")
+    g.verified(only, "abstain", reason="golden.json is gone", parse="error")
+    g.say(only, verdict=Verdict.ABSTAIN, text="Hm, so so.", reason="no line 'Verdict:'", parse="unparsed")
+    (node,) = outline(g.tree).nodes
+    assert [(s.text, s.details) for s in node.said] == [
+        ("golden.json is gone", ()),
+        ("Hm, so so.", ("reason: no line 'Verdict:'",)),
+    ]
 
 
 def test_calls_are_counted_once_and_with_those_of_feedback() -> None:

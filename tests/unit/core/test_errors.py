@@ -21,6 +21,7 @@ PUBLIC = {
     "Unreachable": ("unreachable", "job"),
     "AuthFailed": ("auth", "job"),
     "CreditExhausted": ("credit", "job"),
+    "SameError": ("same-error", "job"),
     "OutputError": ("output", "attempt"),
     "ToolError": ("tool", "attempt"),
     "SandboxUnavailable": ("sandbox", "job"),

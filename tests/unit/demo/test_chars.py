@@ -17,7 +17,6 @@ from critic_loop.demo.chars import (
     VOCAB_SIZE,
     Rejected,
     accepts,
-    compact,
     confidence,
     critique_prompt,
     decode,
@@ -110,12 +109,6 @@ def test_lines_are_few_short_and_in_the_models_characters(answer):
     assert len(lines) <= MOST_LINES
     assert all(set(line) <= set("*+,-/0123456789:=>") for line in lines)
     assert not lines or max(map(len, lines)) <= 20
-
-
-def test_answers_are_compared_by_their_steps():
-    assert compact(WRONG) == "8*3,7-5,24-2"
-    assert compact(f" {WRONG}\n") == compact(WRONG)
-    assert compact("no idea") == ""
 
 
 def test_an_answer_of_the_hard_level_is_shown_whole():

@@ -11,9 +11,9 @@ pytest.importorskip("onnxruntime", reason="the demo extra is not installed")
 from critic_loop.assets import Library
 from critic_loop.core.errors import ConfigError, DeadlineExceeded, ModelError
 from critic_loop.core.messages import assistant, system, user
-from critic_loop.core.protocols import Model, Request
+from critic_loop.core.protocols import Model, Request, scored_choices
 from critic_loop.core.records import Sampling
-from critic_loop.demo.chars import decode
+from critic_loop.demo.chars import CORRECT_ANSWER, decode
 from critic_loop.demo.countdown import EASY, HARD, prompt_of, sample_puzzles, solve, trace_text, traces
 from critic_loop.demo.critique import CountdownCritique
 from critic_loop.demo.model import DEFAULT_TEMPERATURE, EmbeddedModel, embedded
@@ -105,6 +105,24 @@ def test_choices_are_reproducible_and_different():
     assert first.usage.output_tokens == sum(len(c.token_ids or ()) for c in first.choices)
     assert all(choice.message.sampled and choice.message.role == "assistant" for choice in first.choices)
     assert first.weight_version.startswith("sha256:")
+
+
+def test_texts_are_weighed_as_what_would_come_next():
+    written = ask(embedded("countdown"), Request(messages=JUDGED)).choices[0]
+    texts = (written.message.text, CORRECT_ANSWER)
+    found = ask(embedded("countdown"), Request(messages=JUDGED, score=texts, choices=2))
+    same, other = scored_choices(Request(messages=JUDGED, score=texts), found)
+    assert same.logprobs == (written.logprobs or ())[: len(same.logprobs or ())]
+    assert sum(other.logprobs or ()) < sum(same.logprobs or ())
+    assert (same.finish_reason, same.message.sampled) == ("scored", False)
+    tokens = len(same.token_ids or ()) + len(other.token_ids or ())
+    assert found.usage.input_tokens == len(found.prompt_token_ids or ()) + tokens
+    assert found.usage.output_tokens == 0
+
+
+def test_a_text_of_foreign_words_says_which_can_be_weighed():
+    with pytest.raises(ModelError, match=r"no token for 'Y'\. It knows .*'Verdict: correct'"):
+        ask(embedded("countdown"), Request(messages=JUDGED, score=("Yes",)))
 
 
 def test_a_streaming_caller_gets_the_text():

@@ -86,6 +86,31 @@ def test_a_sample_says_all_about_itself(runtime):
     assert sample.prompt_tokens == len(encode(prompts()[0]))
 
 
+def test_a_text_that_is_given_weighs_what_it_weighed_when_it_was_written(runtime):
+    written = gather(*calls(runtime, 0.9))
+    weighed = gather(*(runtime.score(p, s.text) for p, s in zip(prompts(), written, strict=True)))
+    for before, now in zip(written, weighed, strict=True):
+        assert (now.text, now.prompt_tokens) == (before.text, before.prompt_tokens)
+        assert now.token_ids == before.token_ids[: len(now.token_ids)] == tuple(encode(before.text))
+        assert now.logprobs == before.logprobs[: len(now.logprobs)]
+
+
+def test_a_text_that_is_given_is_taken_however_unlikely_it_is(runtime):
+    greedy = asyncio.run(runtime.sample(prompts()[0]))
+    weighed = asyncio.run(runtime.score(prompts()[0], "!!"))
+    assert decode(weighed.token_ids) == "!!" != greedy.text[:2]
+    assert max(weighed.logprobs) < greedy.logprobs[0] <= 0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("", "at least 1 token"), ("Yes", "no token for 'Y'"), ("!" * CONTEXT_TOKENS, r"room for \d+ tokens")],
+)
+def test_a_text_that_cannot_be_weighed_is_refused(runtime, text, words):
+    with pytest.raises(ValueError, match=words):
+        asyncio.run(runtime.score(prompts()[0], text))
+
+
 def test_a_sample_ends_at_its_limit_or_stop_string(runtime):
     cut, stopped, filled = gather(
         runtime.sample(prompts()[0], max_tokens=3),

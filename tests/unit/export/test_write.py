@@ -95,6 +95,17 @@ def test_a_later_export_replaces_an_earlier_one(tmp_path):
     assert set(tree_bytes(tmp_path)) == {"README.md", "manifest.json", "mine.txt", "data/train.parquet"}
 
 
+def test_a_manifest_that_names_files_elsewhere_removes_none(tmp_path):
+    outside, inside = tmp_path / "mine.txt", tmp_path / "out"
+    outside.write_text("kept")
+    export([good("a")], "sft", inside)
+    manifest = Manifest.model_validate_json((inside / "manifest.json").read_bytes())
+    named = dict.fromkeys(["../mine.txt", str(outside)], manifest.files["data/train.jsonl"])
+    (inside / "manifest.json").write_text(manifest.model_copy(update={"files": named}).model_dump_json())
+    export([good("a")], "sft", inside)
+    assert outside.read_text() == "kept"
+
+
 def test_tasks_stay_together_in_a_split_and_shares_hold(tmp_path):
     shares = {"train": 0.75, "test": 0.25}
     counts = [split_of(f"task-{number}", shares) for number in range(2000)]

@@ -210,6 +210,21 @@ def test_a_few_abstentions_are_no_cause_unless_the_answer_is_among_them() -> Non
     assert cause(g) == "verifier_abstained"
 
 
+def test_a_verifier_that_crashed_is_named_beside_another_cause() -> None:
+    g = Grown()
+    for answer in ("39", "40"):
+        attempt = g.attempt(answer=answer)
+        g.verified(attempt, "fail")
+        g.verified(attempt, "abstain", author="slow", parse="error", reason=f"slow: no file {answer}.json")
+    end(g, "t.2", "verifier", "exhausted")
+    found = why(g.tree)
+    assert found.cause is Cause.NEVER_FOUND
+    assert found.text.endswith(". A verifier crashed 2 times: slow: no file 40.json")
+    assert found.evidence[-1].quote == "abstain: slow: no file 40.json"
+    g.verified(g.attempt(answer="42"), "abstain", author="careful", reason="no reference")
+    assert "no reference" not in why(g.tree).text, "who cannot tell has not crashed"
+
+
 def test_a_rejection_that_was_taken_back_in_time_broke_nothing() -> None:
     g = Grown()
     good = g.attempt(answer="42")

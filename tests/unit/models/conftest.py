@@ -1,6 +1,13 @@
 import pytest
 
+from critic_loop.core.messages import user
+from critic_loop.core.protocols import Request
+
 KEY = "sk-very-secret-0123456789"
+
+
+def ask(text="hi", **fields):
+    return Request(messages=(user(text),), **fields)
 
 
 @pytest.fixture

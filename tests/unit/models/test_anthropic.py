@@ -32,6 +32,7 @@ from critic_loop.core.records import Sampling
 from critic_loop.models import ANTHROPIC, ChatModel, EndpointError, ModelSettings, NoSuchModel, resolve
 from critic_loop.models.anthropic import Assembly, from_wire, to_wire
 from critic_loop.testing import Fault, Reply, TestServer
+from tests.unit.models.conftest import ask
 
 pytestmark = pytest.mark.anyio
 
@@ -61,10 +62,6 @@ def answer(*content, **fields):
 
 def made(url, **fields):
     return ChatModel("claude", url=url, profile=ANTHROPIC, **fields)
-
-
-def ask(text="hi", **fields):
-    return Request(messages=(user(text),), **fields)
 
 
 # -- requests --------------------------------------------------------------------------------------

@@ -25,12 +25,9 @@ from critic_loop.core.protocols import OutputSchema, Request, ToolSpec
 from critic_loop.core.records import Sampling
 from critic_loop.models import OLLAMA, OPENAI, VLLM, ChatModel, EndpointError, ModelSettings, NoSuchModel
 from critic_loop.testing import Fault, Reply, TestServer
+from tests.unit.models.conftest import ask
 
 pytestmark = pytest.mark.anyio
-
-
-def ask(text="hi", **fields):
-    return Request(messages=(user(text),), **fields)
 
 
 async def closing(model, request):

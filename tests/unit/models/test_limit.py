@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -91,6 +92,43 @@ def test_a_limit_that_moves_is_found_again():
 
     assert run_virtual(main()) < 13
     assert limited.window.limit > 34
+
+
+def answers_after_an_outage(*, partly=False):
+    """Let an endpoint that takes 48 refuse everything for a minute; return answers a second after that."""
+    endpoint = Endpoint(48, seconds=2.0, error=EndpointError("x", status=503, transient=True))
+    limited = Limited(endpoint)
+
+    async def worker():
+        while asyncio.get_running_loop().time() < 300:
+            try:
+                await limited.complete(ASK)
+            except ModelError:
+                await asyncio.sleep(1.0)
+
+    async def main():
+        running = asyncio.gather(*(worker() for _ in range(120)))
+        await asyncio.sleep(120)
+        endpoint.takes = 0
+        await asyncio.sleep(60)
+        assert limited.window.limit == 1
+        endpoint.takes, endpoint.refused = 12 if partly else 48, 0
+        await running
+
+    run_virtual(main())
+    return [sum(1 for at in endpoint.ended if s <= at < s + 20) / 20 for s in range(180, 280, 20)], endpoint
+
+
+def test_after_an_outage_the_window_is_soon_where_it_was():
+    (first, *later), _ = answers_after_an_outage()
+    assert first > 0.3 * 24, "the doubling included"
+    assert min(later) > 0.9 * 24
+
+
+def test_an_endpoint_that_takes_less_after_an_outage_is_not_pushed_to_where_it_was():
+    (_, *later), endpoint = answers_after_an_outage(partly=True)
+    assert min(later) > 0.9 * 6
+    assert endpoint.refused < 60
 
 
 async def burst(errors, *, answered=0):
@@ -221,6 +259,75 @@ def test_who_gives_up_waiting_leaves_its_turn_to_the_next():
         return limited.window.in_flight, len(endpoint.ended)
 
     assert run_virtual(main()) == (0, 2)
+
+
+class Several(Endpoint):
+    """Sends as many requests for a call as it has texts to weigh."""
+
+    def sends(self, request):
+        return len(request.score)
+
+    async def complete(self, request):
+        one = super().complete
+        return (await asyncio.gather(*(one(text) for text in request.score)))[0]
+
+
+def weighing(texts):
+    return Request(messages=ASK.messages, score=("x",) * texts, choices=texts)
+
+
+def test_a_call_that_is_several_requests_takes_a_place_for_each():
+    endpoint = Several(99)
+
+    async def main():
+        limited = Limited(endpoint, 7)
+        answers = await asyncio.gather(*(limited.complete(weighing(3)) for _ in range(6)))
+        return [answer.busy_s for answer in answers], limited.window.in_flight
+
+    busy, left = run_virtual(main())
+    assert (endpoint.most, endpoint.ended, left) == (6, [1.0] * 6 + [2.0] * 6 + [3.0] * 6, 0)
+    assert sum(busy) == pytest.approx(3.0), "the endpoint's time, shared out"
+
+
+def test_a_call_of_more_requests_than_there_are_places_goes_alone_and_in_its_turn():
+    endpoint = Several(99)
+
+    async def main():
+        limited = Limited(endpoint, 4)
+        calls = [limited.complete(weighing(texts)) for texts in (2, 9, 1)]
+        await asyncio.gather(*calls)
+
+    run_virtual(main())
+    assert (endpoint.most, endpoint.ended) == (9, [1.0] * 2 + [2.0] * 9 + [3.0])
+
+
+def test_a_wide_call_that_gives_up_waiting_lets_a_narrow_one_through():
+    async def main():
+        limited = Limited(Several(99, seconds=5.0), 4)
+        first = asyncio.create_task(limited.complete(weighing(2)))
+        wide = asyncio.create_task(limited.complete(weighing(4)))
+        narrow = asyncio.create_task(limited.complete(weighing(2)))
+        await asyncio.sleep(1)
+        wide.cancel()
+        await asyncio.gather(first, narrow)
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(main()) == 6.0
+
+
+def test_a_window_that_is_full_of_wide_calls_grows():
+    limited = Limited(Several(24))
+    run_virtual(wide_job(limited))
+    assert limited.window.limit > 20
+
+
+async def wide_job(limited):
+    async def worker():
+        for _ in range(40):
+            with suppress(ModelError):
+                await limited.complete(weighing(3))
+
+    await asyncio.gather(*(worker() for _ in range(20)))
 
 
 async def test_one_endpoint_has_one_window_for_models_and_threads():

@@ -5,17 +5,12 @@ from collections import Counter
 import pytest
 
 from critic_loop.core.errors import AuthFailed, ConfigError, DeadlineExceeded, Refused, Unreachable
-from critic_loop.core.messages import user
-from critic_loop.core.protocols import Request
 from critic_loop.models import resolve
 from critic_loop.models.pool import Pool
 from critic_loop.testing import ScriptedModel, TestServer
+from tests.unit.models.conftest import ask
 
 pytestmark = pytest.mark.anyio
-
-
-def ask(tree="", **fields):
-    return Request(messages=(user("hi"),), tree=tree, **fields)
 
 
 def replica(name, reply=None):
@@ -23,7 +18,7 @@ def replica(name, reply=None):
 
 
 async def answers(pool, trees):
-    return {tree: (await pool.complete(ask(tree))).text for tree in trees}
+    return {tree: (await pool.complete(ask(tree=tree))).text for tree in trees}
 
 
 TREES = [f"tree {n}" for n in range(200)]
@@ -65,7 +60,7 @@ async def test_requests_without_a_tree_are_spread():
 async def test_what_all_would_say_is_said_once(error):
     replicas = [replica(name, lambda r: error) for name in "ab"]
     with pytest.raises(type(error)):
-        await Pool(replicas, spec="pool").complete(ask("t"))
+        await Pool(replicas, spec="pool").complete(ask(tree="t"))
     assert sum(len(one.requests) for one in replicas) == 1
 
 
@@ -75,13 +70,15 @@ async def test_a_call_whose_time_is_up_is_not_sent_on():
 
     replicas = [replica(name, late) for name in "ab"]
     with pytest.raises(DeadlineExceeded):
-        await Pool(replicas, spec="pool").complete(ask("t", timeout_s=0.0))
+        await Pool(replicas, spec="pool").complete(ask(tree="t", timeout_s=0.0))
     assert sum(len(one.requests) for one in replicas) == 1
 
 
 async def test_when_all_fail_the_last_error_stands():
     with pytest.raises(Unreachable):
-        await Pool([replica(n, lambda r: Unreachable("gone")) for n in "ab"], spec="pool").complete(ask("t"))
+        await Pool([replica(n, lambda r: Unreachable("gone")) for n in "ab"], spec="pool").complete(
+            ask(tree="t")
+        )
 
 
 async def test_a_spec_with_several_addresses_is_a_pool():
@@ -91,7 +88,7 @@ async def test_a_spec_with_several_addresses_is_a_pool():
         assert model.spec == spec
         for tree in TREES[:20]:
             for _ in range(3):
-                await model.complete(ask(tree))
+                await model.complete(ask(tree=tree))
         counts = [len(server.requests) for server in (one, other)]
         assert sum(counts) == 60
         assert all(count % 3 == 0 and count for count in counts), "each tree at one server"
@@ -101,3 +98,16 @@ async def test_a_spec_with_several_addresses_is_a_pool():
 def test_each_address_of_a_pool_is_checked():
     with pytest.raises(ConfigError, match="is not the address"):
         resolve("vllm:m@http://a:1,https://")
+
+
+async def test_all_are_closed_even_if_one_cannot_be():
+    class Stuck(ScriptedModel):
+        async def aclose(self):
+            closed.append(self.spec)
+            if self.spec == "a":
+                raise OSError("stuck")
+
+    closed = []
+    with pytest.raises(OSError, match="stuck"):
+        await Pool([Stuck(["x"], spec=name) for name in "abc"], spec="pool").aclose()
+    assert closed == ["a", "b", "c"]

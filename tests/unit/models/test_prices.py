@@ -51,12 +51,21 @@ def test_hosted_models_are_looked_up_by_provider_and_day():
     usage = Usage(input_tokens=1000, cached_input_tokens=400, output_tokens=100)
     for spec in ("openai:gpt-5-mini", "openai:gpt-5-mini@https://api.openai.com/v1"):
         assert cost_usd(call(spec), reply(usage=usage), Tariff()) == pytest.approx(0.00036)
-    anthropic = call("anthropic:claude-sonnet-4-5")
-    plain = cost_usd(anthropic, reply(usage=usage), Tariff())
-    written = cost_usd(anthropic, reply(usage=usage, raw_usage={"cache_creation_input_tokens": 500}), Tariff())
-    assert plain is not None
-    assert written is not None
-    assert written > plain, "writing a cache costs more than reading it"
+
+
+def test_what_is_put_into_a_cache_costs_more_and_for_an_hour_more_still():
+    """Prices of genai-prices 0.2.3: claude-sonnet-4-5 at 3, into the cache 3.75, and for an hour 6 USD."""
+    usage = Usage(input_tokens=100_000)
+
+    def cost(**raw):
+        return cost_usd(call("anthropic:claude-sonnet-4-5"), reply(usage=usage, raw_usage=raw), Tariff())
+
+    assert cost() == pytest.approx(0.3)
+    assert cost(cache_creation_input_tokens=50_000) == pytest.approx(0.15 + 0.1875)
+    for hour, price in ((0, 0.1875), (20_000, 0.1125 + 0.12), (50_000, 0.3)):
+        lasting = {"ephemeral_5m_input_tokens": 50_000 - hour, "ephemeral_1h_input_tokens": hour}
+        assert cost(cache_creation_input_tokens=50_000, cache_creation=lasting) == pytest.approx(0.15 + price)
+    assert cost(cache_creation_input_tokens=None, cache_creation=None) == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,7 @@ from critic_loop.core.messages import user
 from critic_loop.core.protocols import Request
 from critic_loop.models import ChatModel, EndpointError, Limited, NoSuchModel, Retrying, RetryPolicy
 from critic_loop.testing import Fault, ScriptedModel, TestServer, run_virtual
-
-
-def ask(**fields):
-    return Request(messages=(user("hi"),), **fields)
+from tests.unit.models.conftest import ask
 
 
 def trouble(text="500"):

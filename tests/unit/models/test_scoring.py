@@ -1,5 +1,7 @@
 """Log-probabilities of given texts: which tokens are counted, and that nothing else passes for them."""
 
+import asyncio
+
 import httpx
 import orjson
 import pytest
@@ -8,7 +10,17 @@ from critic_loop.core.errors import ModelError, RateLimited
 from critic_loop.core.messages import system, user
 from critic_loop.core.protocols import Request
 from critic_loop.core.records import Sampling
-from critic_loop.models import ANTHROPIC, GENERIC, VLLM, CannotScore, ChatModel, EndpointError, score
+from critic_loop.models import (
+    ANTHROPIC,
+    GENERIC,
+    OLLAMA,
+    VLLM,
+    CannotScore,
+    ChatModel,
+    EndpointError,
+    Limited,
+    score,
+)
 from critic_loop.testing import Fault, Reply, ScriptedModel, TestServer
 
 pytestmark = pytest.mark.anyio
@@ -129,6 +141,27 @@ async def test_what_a_model_wrote_is_not_taken_for_a_score():
         await score(ScriptedModel(["I think so", "or not"]), "q", "Yes", "No")
     with pytest.raises(ModelError, match="gave no log-probabilities"):
         await score(ScriptedModel(["Yes"]), "q", "Yes")
+
+
+@pytest.mark.parametrize(
+    ("profile", "request_"),
+    [(VLLM, asking("Yes", "No", "Maybe")), (OLLAMA, Request(messages=(user("q"),), choices=3))],
+)
+async def test_what_is_several_requests_takes_as_many_places_in_the_window(profile, request_):
+    async with TestServer(lambda _: Reply(text="x", prompt_logprob=-0.5), capacity=4, delay_s=0.05) as server:
+        model = made(server.url, profile)
+        limited = Limited(model, 4)
+        await asyncio.gather(*(limited.complete(request_) for _ in range(3)))
+        await limited.aclose()
+    assert len(server.requests) == 3 * (4 if profile is VLLM else 3)
+
+
+def test_what_is_one_request_takes_one_place():
+    for profile, request in (
+        (GENERIC, asking("Yes", "No")),
+        (VLLM, Request(messages=(user("q"),), choices=3)),
+    ):
+        assert made("http://127.0.0.1", profile).sends(request) == 1
 
 
 async def test_errors_are_those_of_any_call():

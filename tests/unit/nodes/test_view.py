@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from critic_loop.assets import Library
 from critic_loop.assets.recipe import Field_
 from critic_loop.core.messages import Reasoning, Text, assistant, user
+from critic_loop.core.protocols import Move
 from critic_loop.core.records import Criterion, Span, Step, Task
 from critic_loop.nodes.prompted import critic_values, feedback_values
 from critic_loop.nodes.view import (
@@ -139,20 +140,20 @@ def chain(grown):
 
 
 def test_a_draft_is_shown_nothing(grown):
-    shown = shown_to_actor(grown.tree, (), "full", ("text",))
+    shown = shown_to_actor(grown.tree, Move(), "full", ("text",))
     assert (shown.attempts, shown.feedback, shown.fields) == ((), (), ("text",))
 
 
 def test_the_path_without_failures_and_all_feedback_on_it(chain):
     grown, draft, last, said = chain
     for memory in ("full", "rejected"):
-        shown = shown_to_actor(grown.tree, (last,), memory, ("text",))
+        shown = shown_to_actor(grown.tree, Move(parents=(last,)), memory, ("text",))
         assert (shown.attempts, shown.feedback) == ((draft, last), tuple(said))
 
 
 def test_only_the_last_one(chain):
     grown, _, last, said = chain
-    shown = shown_to_actor(grown.tree, (last,), "last", ())
+    shown = shown_to_actor(grown.tree, Move(parents=(last,)), "last", ())
     assert (shown.attempts, shown.feedback) == ((last,), (said[1],))
 
 
@@ -160,15 +161,19 @@ def test_a_parent_that_failed_is_not_shown(chain):
     grown, draft, last, _ = chain
     broken = grown.tree.asks[last].parents[0]
     for memory in ("full", "last"):
-        assert shown_to_actor(grown.tree, (broken,), memory, ()).attempts == (draft,)
-    assert shown_to_actor(grown.tree, (draft, broken, last), "full", ()).attempts == (draft, last)
+        assert shown_to_actor(grown.tree, Move(parents=(broken,)), memory, ()).attempts == (draft,)
+    assert shown_to_actor(grown.tree, Move(parents=(draft, broken, last)), "full", ()).attempts == (draft, last)
 
 
 def test_further_parents_come_behind_once_each(chain):
     grown, draft, last, _ = chain
     other = grown.attempt(answer="3")
-    assert shown_to_actor(grown.tree, (last, other, draft), "full", ()).attempts == (draft, last, other)
-    assert shown_to_actor(grown.tree, (last, other), "last", ()).attempts == (last, other)
+    assert shown_to_actor(grown.tree, Move(parents=(last, other, draft)), "full", ()).attempts == (
+        draft,
+        last,
+        other,
+    )
+    assert shown_to_actor(grown.tree, Move(parents=(last, other)), "last", ()).attempts == (last, other)
 
 
 # -- what reaches a prompt ---------------------------------------------------------------------
@@ -186,7 +191,7 @@ def test_masked_fields_never_appear_in_an_actors_prompt(fields, memory):
         attempt = grown.attempt(answer="the-answer", messages=(thought,))
         full(grown, attempt)
         full(grown, attempt, source="verifier", author="answer", text="the-evidence")
-        view = shown_to_actor(grown.tree, (attempt,), memory, tuple(fields))
+        view = shown_to_actor(grown.tree, Move(parents=(attempt,)), memory, tuple(fields))
         ask = grown.tree.asks[grown.ask(attempt, view=view)]
         desk = asyncio.run(desk_of(grown, memory=memory))
         request = prompted_actor(name).request(desk, ask, (), 0)
@@ -248,8 +253,8 @@ def test_only_the_last_one_is_found_without_walking_the_path(chain, monkeypatch)
     grown, draft, last, _ = chain
     broken = grown.tree.asks[last].parents[0]
     monkeypatch.setattr(type(grown.tree), "path", lambda *_: pytest.fail("the path was walked"))
-    assert shown_to_actor(grown.tree, (last,), "last", ()).attempts == (last,)
-    assert shown_to_actor(grown.tree, (broken,), "last", ()).attempts == (draft,)
+    assert shown_to_actor(grown.tree, Move(parents=(last,)), "last", ()).attempts == (last,)
+    assert shown_to_actor(grown.tree, Move(parents=(broken,)), "last", ()).attempts == (draft,)
 
 
 def test_a_path_may_be_given_late_and_is_made_once(chain):

@@ -83,9 +83,3 @@ def test_what_is_wrong_is_said(levels, message):
 def test_a_built_function_search_may_stop(grown, elsewhere):
     elsewhere.stop = lambda tree: Stop("enough")
     assert build([("elsewhere_searches:stop", {})]).ask(None, grown.tree) == Stop("enough")
-
-
-def test_what_kind_of_attempts_a_search_makes_is_written_makes():
-    assert build([("refine", {"makes": "thought"})]) == Refine(kind="thought")
-    with pytest.raises(ConfigError, match="search 'refine', setting 'kind'"):
-        build([("refine", {"makes": "poem"})])

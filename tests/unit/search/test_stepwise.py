@@ -23,7 +23,7 @@ def test_a_beam_finds_the_one_way_among_81_with_its_share_of_attempts(lanes, wid
 
 
 def test_a_beam_builds_on_the_best_of_a_level_alone():
-    tree = Played(Beam(width=2, samples=4, depth=3, kind="answer"), deep, lanes=3).run().tree
+    tree = Played(Beam(width=2, samples=4, depth=3, moves="answer"), deep, lanes=3).run().tree
     for depth in (0, 1):
         level = [name for name in tree.attempts if tree.depth(name) == depth]
         ranked = sorted(level, key=lambda name: -tree.judgements(name)[0].score)
@@ -50,7 +50,7 @@ def test_ended_answers_leave_the_beam_and_low_steps_are_not_built_on():
 def test_what_nobody_judged_stands_in_the_middle():
     scores = {"toy.1": 0.4, "toy.2": None, "toy.3": 0.6}
     played = Played(
-        Beam(width=2, samples=3, kind="answer"), lambda tree, ask: {"score": scores.get(ask.attempt, 0.0)}
+        Beam(width=2, samples=3, moves="answer"), lambda tree, ask: {"score": scores.get(ask.attempt, 0.0)}
     ).run(3)
     assert played.state.beam == ("toy.3", "toy.2")
 
@@ -60,7 +60,7 @@ def test_what_nobody_judged_stands_in_the_middle():
 
 @pytest.mark.parametrize("lanes", [1, 4])
 def test_best_first_finds_the_one_way(lanes):
-    played = Played(BestFirst(roots=3, width=3, kind="step", depth=4), path(RIGHT), lanes=lanes).run(40)
+    played = Played(BestFirst(roots=3, width=3, moves="step", depth=4), path(RIGHT), lanes=lanes).run(40)
     assert best(played) == ENDED
     found = next(name for name, score in played.scores().items() if score == 1.0)
     assert int(found.rpartition(".")[2]) <= 3 * 4 * lanes, "a lane goes straight for it"

@@ -70,7 +70,7 @@ def test_the_same_tree_asks_the_same_and_nothing_has_no_winner(grown):
     assert Duel()(grown.tree).attempt == only
     pool(grown)
     assert Duel()(grown.tree) == Duel()(grown.tree)
-    assert selection("critic_loop.select.duel:duel") == Duel()
+    assert selection("duel", {"rounds": 9}) == Duel(rounds=9)
 
 
 def test_fitted_weights_explain_the_contests():

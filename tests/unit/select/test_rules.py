@@ -8,16 +8,21 @@ from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import Compare, Pick
 from critic_loop.core.tree import Tree
 from critic_loop.select import (
+    B4,
     RULES,
     best_value,
     candidates,
     filtered_majority,
     keep_if_better,
     majority,
+    mean_trajectory,
     selection,
     verified_first,
 )
 from tests.conftest import Grown
+
+VOTES = {"majority", "filtered-majority"}
+"""Rules that count answers, and hear no verifier."""
 
 
 def compared(grown, first, second, preference, **fields):
@@ -59,16 +64,25 @@ def test_unreadable_answers_win_only_where_there_is_nothing_else(grown):
     assert candidates(grown.tree) == (readable,)
 
 
-@pytest.mark.parametrize("rule", RULES.values())
-def test_from_nothing_nothing_is_picked(grown, rule):
+@pytest.mark.parametrize("name", RULES)
+def test_from_nothing_nothing_is_picked(grown, name):
     grown.attempt(status="failed")
-    assert rule(grown.tree) == Pick(attempt=None, decided_by="nobody")
+    assert selection(name)(grown.tree) == Pick(attempt=None, decided_by="nobody")
 
 
-@pytest.mark.parametrize("rule", RULES.values())
-def test_a_single_attempt_is_picked(grown, rule):
+@pytest.mark.parametrize("name", RULES)
+def test_a_single_attempt_is_picked(grown, name):
     only = grown.attempt(answer="1")
-    assert rule(grown.tree).attempt == only
+    assert selection(name)(grown.tree).attempt == only
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_step_never_wins_and_the_answer_at_its_end_does(grown, name):
+    step = grown.attempt(kind="step", answer="First, 6 * 7.")
+    grown.say(step, score=1.0)
+    assert selection(name)(grown.tree).attempt is None
+    end = grown.attempt(step, answer="42")
+    assert selection(name)(grown.tree).attempt == end
 
 
 # -- by value ----------------------------------------------------------------------------------
@@ -130,8 +144,30 @@ def test_no_opinion_lifts_a_failing_attempt_over_a_passing_one(on_failing, on_pa
         for verdict, score in said:
             grown.say(attempt, verdict=verdict, score=score)
     both_orders(grown, *ids, failing)
-    for rule in (verified_first, best_value, keep_if_better):
-        assert rule(grown.tree).attempt == passing
+    for name in RULES.keys() - VOTES:
+        assert selection(name)(grown.tree).attempt == passing, name
+
+
+# -- the mean over the path -------------------------------------------------------------------------
+
+
+def test_the_path_with_the_highest_mean_wins_not_the_best_leaf(grown):
+    roots = [grown.attempt(answer="1"), grown.attempt(answer="2")]
+    leaves = [grown.attempt(roots[0], answer="3"), grown.attempt(roots[1], answer="4")]
+    for attempt, score in zip((*roots, *leaves), (0.3, 0.8, 0.9, 0.75), strict=True):
+        grown.say(attempt, score=score)
+    assert best_value(grown.tree).attempt == leaves[0]
+    found = mean_trajectory(grown.tree)
+    assert found == Pick(attempt=roots[1], decided_by="critic", text="mean 0.80 over its path")
+
+
+def test_what_nobody_judged_is_not_zero_on_a_path(grown):
+    silent = grown.attempt(answer="1")
+    good = grown.attempt(silent, answer="2")
+    other = grown.attempt(answer="3")
+    grown.say(good, score=0.6)
+    grown.say(other, score=0.5)
+    assert mean_trajectory(grown.tree).attempt == good, "0.6, not the mean of 0 and 0.6"
 
 
 # -- votes -------------------------------------------------------------------------------------
@@ -314,7 +350,26 @@ def test_a_shadow_judge_is_not_obeyed(grown):
 def test_rules_are_found_by_name():
     assert selection("majority") is majority
     assert selection("critic_loop.select.rules:best_value") is best_value
-    with pytest.raises(
-        ConfigError, match="there is no selection 'mojority'; there are best-value, filtered-majority"
-    ):
+    assert selection("b4", {"alpha": 10}) == B4(alpha=10.0)
+    with pytest.raises(ConfigError, match="there is no selection 'mojority'; there are b4, best-value, code-t"):
         selection("mojority")
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        ("majority", {"n": 3}, "selection 'majority' has no setting 'n'; it has none."),
+        ("b4", {"beta": 3}, "selection 'b4' has no setting 'beta'; it has alpha, beta0."),
+        ("b4", {"alpha": 0}, "selection 'b4', setting 'alpha': Input should be greater than 0."),
+        (
+            "win-rate",
+            {"among": 1},
+            "selection 'win-rate', setting 'among': Input should be greater than or equal",
+        ),
+        ("weighted-vote", {"by": "age"}, "selection 'weighted-vote', setting 'by': Input should be 'score' or"),
+    ],
+)
+def test_settings_are_checked(kind, settings, message):
+    with pytest.raises(ConfigError) as caught:
+        selection(kind, settings)
+    assert str(caught.value).startswith(message)

@@ -1,6 +1,7 @@
 import json
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -62,3 +63,22 @@ def fake(tmp_path, monkeypatch):
     yield Fake(tmp_path)
     for server in registry.values():
         server.stop()
+
+
+class Folders:
+    """The kinds of the temporary folders that there are."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __call__(self):
+        return sorted(path.name.split("-")[2] for path in self.path.iterdir())
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    path = tmp_path / "temporary"
+    path.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(path))
+    monkeypatch.setenv("TMPDIR", str(path))
+    return Folders(path)

@@ -6,6 +6,7 @@ parent, and writes each request that matters to the file in FAKE_LOG. A NAME can
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 NAME = sys.argv[sys.argv.index("serve") + 1]
 PORT = int(sys.argv[sys.argv.index("--port") + 1])
 ADAPTERS: dict[str, str] = {}
-STATE = {"asleep": 0, "weights": True, "in_flight": 0, "slow": 0.0}
+STATE = {"paused": False, "asleep": 0, "weights": True, "in_flight": 0, "slow": 0.0}
 
 
 def note(**what):
@@ -37,6 +38,9 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
+    def close_connection_without_an_answer(self):
+        self.close_connection = True
+
     def error(self, status, message):
         self.answer(status, {"error": {"message": message, "code": status}})
 
@@ -57,11 +61,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def control(self, path, body):
         if path == "/v1/load_lora_adapter":
-            if "--enable-lora" not in sys.argv or body["lora_name"] in ADAPTERS:
-                return self.error(400, "no adapters, or loaded already")
+            if "--enable-lora" not in sys.argv or "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in os.environ:
+                return self.error(400, "no adapters")
+            if body["lora_name"] in ADAPTERS:
+                return self.error(400, f"The lora adapter '{body['lora_name']}' has already been loaded.")
             if not os.path.exists(os.path.join(body["lora_path"], "adapter_config.json")):
                 return self.error(400, "no adapter there")
             ADAPTERS[body["lora_name"]] = body["lora_path"]
+            if NAME == "mumbles":
+                return self.close_connection_without_an_answer()
         elif path == "/v1/unload_lora_adapter":
             if ADAPTERS.pop(body["lora_name"], None) is None:
                 return self.error(404, "not loaded")
@@ -75,7 +83,9 @@ class Handler(BaseHTTPRequestHandler):
                 STATE["asleep"] = 0
         elif path == "/collective_rpc":
             STATE["weights"] = "broken" not in NAME
-        elif not path.startswith(("/pause", "/resume")):
+        elif path.startswith(("/pause", "/resume")) and "VLLM_SERVER_DEV_MODE" in os.environ:
+            STATE["paused"] = path.startswith("/pause")
+        else:
             return self.error(404, "Not Found")
         return self.answer(200, {})
 
@@ -90,6 +100,8 @@ class Handler(BaseHTTPRequestHandler):
             os._exit(3)
         STATE["in_flight"] += 1
         time.sleep(float(said.partition("slow ")[2] or 0))
+        while STATE["paused"]:
+            time.sleep(0.01)
         STATE["in_flight"] -= 1
         text = f"{body['model']}: {said}" if STATE["weights"] else "!!!!"
         message = {"role": "assistant", "content": text}
@@ -112,7 +124,12 @@ def main():
         os._exit(5)
     if NAME == "hangs":
         time.sleep(600)
-    time.sleep(0.1)
+    if NAME == "babbles":
+        with socket.create_server(("127.0.0.1", PORT)) as early:
+            connection, _ = early.accept()
+            with connection:
+                connection.sendall(b"not yet\r\n\r\n")
+    time.sleep(0.8 if NAME == "late" else 0.1)
     server = ThreadingHTTPServer(("127.0.0.1", PORT), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     threading.Event().wait()

@@ -9,6 +9,7 @@ import pytest
 import critic_loop as cl
 from critic_loop.core.errors import ConfigError
 from critic_loop.models import Switchboard, resolve
+from critic_loop.models.canary import CANARY
 from critic_loop.testing import ScriptedModel
 from tests.unit.models.vllm.conftest import ask, gone
 
@@ -92,6 +93,46 @@ async def test_a_server_without_room_for_it_is_started_anew_once_it_is_idle(fake
     assert len(fake.noted("start")) == 2
 
 
+async def test_one_that_comes_while_the_server_starts_finds_room(fake, adapter):
+    base = fake.model("vllm:late")
+    first = asyncio.create_task(base.complete(ask()))
+    while not fake.noted("start"):
+        await asyncio.sleep(0.02)
+    critic = resolve(f"vllm:late+{adapter('critic')}")
+    assert (await critic.complete(ask())).text.startswith("critic-")
+    assert (await first).text == "late: hi"
+    for model in (base, critic):
+        await model.aclose()
+
+
+async def test_room_that_the_settings_give_is_enough(fake, adapter):
+    room = {"enable-lora": True, "max-lora-rank": 64}
+    base = fake.model("vllm:Q", arguments=room)
+    await base.complete(ask())
+    critic = resolve(f"vllm:Q+{adapter('critic', rank=32)}")
+    assert (await critic.complete(ask())).text.startswith("critic-")
+    assert len(fake.noted("start")) == 1
+    for model in (base, critic):
+        await model.aclose()
+
+
+async def test_adapters_that_the_settings_name_have_room_from_the_start(fake, adapter, tmp_path):
+    named = {"later": str(adapter("checkpoint", rank=16)), "missing": str(tmp_path / "not-yet")}
+    base = fake.model("vllm:Q", adapters=named)
+    await base.complete(ask())
+    assert (await resolve("vllm:Q+later").complete(ask())).text.startswith("checkpoint-")
+    [start] = fake.noted("start")
+    assert " ".join(start["arguments"]).endswith("--enable-lora --max-loras 2 --max-lora-rank 16")
+    await base.aclose()
+
+
+async def test_one_whose_loading_was_not_answered_is_loaded(fake, adapter):
+    fake.model("vllm:mumbles")
+    critic = fake.model(f"vllm:mumbles+{adapter('critic')}")
+    assert (await critic.complete(ask())).text.startswith("critic-")
+    await critic.aclose()
+
+
 async def test_a_name_from_the_settings_stands_for_a_folder(fake, adapter):
     folder = adapter("checkpoint-200")
     model = fake.model("vllm:Q+critic-v3", adapters={"critic-v3": str(folder)})
@@ -134,7 +175,7 @@ async def test_a_job_goes_through_versions_of_its_critic_and_loses_nothing(fake,
             assert all(reply.status == "ok" for reply in result.tree.replies.values())
             if len(said) == 20:
                 await loop.swap("critic", models[v2])
-    asked = [one["model"] for one in fake.noted("chat") if one["said"] != "Say: ok"]
+    asked = [one["model"] for one in fake.noted("chat") if one["said"] != CANARY]
     for spec, name in ((v1, "v1"), (v2, "v2")):
         assert said.count(spec) == sum(model.startswith(name) for model in asked) > 0
     for model in models.values():

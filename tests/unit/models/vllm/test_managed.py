@@ -12,8 +12,10 @@ import pytest
 
 from critic_loop.core.errors import ConfigError, Unreachable
 from critic_loop.models import resolve
+from critic_loop.models.canary import CANARY
 from critic_loop.models.failures import EndpointError, ServerFailed
 from critic_loop.models.vllm import server as servers
+from critic_loop.models.vllm.folders import Folder, sweep
 from tests.unit.models.vllm.conftest import FAKE, ask, gone, is_running
 
 pytestmark = pytest.mark.anyio
@@ -29,7 +31,7 @@ async def test_a_server_is_started_when_it_is_first_asked_and_ends_with_its_mode
     line = " ".join(start["arguments"])
     assert line.startswith("serve Q --host 127.0.0.1 --port ")
     assert line.endswith("--max-model-len 64 --enforce-eager --lora-modules a b")
-    assert [one["said"] for one in fake.noted("chat")] == ["Say: ok", "hi"], "a canary, then the call"
+    assert [one["said"] for one in fake.noted("chat")] == [CANARY, "hi"], "a canary, then the call"
     assert is_running(start["worker"])
     await model.aclose()
     assert gone(start["pid"], start["worker"])
@@ -92,6 +94,59 @@ async def test_closing_ends_a_start_that_is_under_way(fake):
     assert gone(fake.noted("start")[0]["pid"])
 
 
+async def test_a_call_that_waits_for_a_start_is_told_that_it_was_closed(fake, folders):
+    model = fake.model("vllm:hangs")
+    call = asyncio.create_task(model.complete(ask()))
+    while not fake.noted("start"):
+        await asyncio.sleep(0.02)
+    await asyncio.wait_for(model.aclose(), 5)
+    with pytest.raises(ServerFailed, match=r"^vLLM serving 'hangs' was closed while it started\.$"):
+        await call
+    assert folders() == [], "and no log is kept"
+
+
+async def test_who_comes_while_the_last_one_goes_is_served(fake):
+    first = fake.model("vllm:late")
+    call = asyncio.create_task(first.complete(ask()))
+    while not fake.noted("start"):
+        await asyncio.sleep(0.02)
+    call.cancel()
+    closing = asyncio.create_task(first.aclose())
+    await asyncio.sleep(0.01)
+    second = resolve("vllm:late")
+    assert (await second.complete(ask())).text == "late: hi"
+    await closing
+    assert (await second.complete(ask("still"))).text == "late: still"
+    await second.aclose()
+    assert gone(*(start["pid"] for start in fake.noted("start")))
+
+
+async def test_closing_waits_for_calls_that_were_sent(fake):
+    models = [fake.model("vllm:Q"), resolve("vllm:Q")]
+    await models[1].complete(ask())
+    slow = asyncio.create_task(models[0].complete(ask("slow 0.4")))
+    while not fake.noted("chat")[2:]:
+        await asyncio.sleep(0.02)
+    await asyncio.gather(*(model.aclose() for model in models))
+    assert slow.done()
+    assert (await slow).text == "Q: slow 0.4"
+    [start] = fake.noted("start")
+    assert gone(start["pid"])
+
+
+async def test_what_answers_no_http_is_not_up_yet(fake):
+    assert (await fake.model("vllm:babbles").complete(ask())).text == "babbles: hi"
+
+
+async def test_a_folder_is_one_server_however_it_is_written(fake, tmp_path, monkeypatch):
+    (tmp_path / "weights").mkdir()
+    monkeypatch.chdir(tmp_path)
+    one, other = fake.model("vllm:weights"), resolve(f"vllm:{tmp_path}/./weights")
+    for model in (one, other):
+        await model.complete(ask())
+    assert len(fake.noted("start")) == 1
+
+
 async def test_a_call_whose_server_dies_is_sent_again_to_a_new_one(fake):
     model = fake.model("vllm:Q")
     await model.complete(ask())
@@ -137,6 +192,21 @@ def test_settings_that_contradict_each_other_are_refused(fake):
     assert first.spec == "vllm:Q"
 
 
+async def test_a_server_that_runs_keeps_its_settings(fake, monkeypatch, tmp_path):
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "FAKE_LOG": str(fake.log)}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    script = tmp_path / "vllm"
+    script.write_text(f'#!/bin/sh\nexec {" ".join(FAKE[:-1])} "$@"\n')
+    script.chmod(0o755)
+    plain = resolve("vllm:Q")
+    await plain.complete(ask())
+    with pytest.raises(ConfigError, match="two different settings"):
+        fake.model("vllm:Q", device="gpu")
+    await plain.aclose()
+    assert (await fake.model("vllm:Q", arguments={"seed": 1}).complete(ask())).text == "Q: hi"
+
+
 @pytest.mark.parametrize(
     ("spec", "serve", "says"),
     [
@@ -151,7 +221,7 @@ def test_settings_that_cannot_be_are_refused(spec, serve, says):
 
 
 PARENT = """
-import asyncio, json, os, sys
+import asyncio, json, os, sys, time
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import Request
 from critic_loop.models import resolve
@@ -164,6 +234,10 @@ async def main():
         await asyncio.Event().wait()
     if sys.argv[2] == "crash":
         os._exit(1)
+    if sys.argv[2] == "fork" and os.fork() == 0:
+        os.kill(os.getppid(), 9)  # this one lives on, and holds what it inherited
+        print(os.getpid(), flush=True)
+        time.sleep(600)
 
 asyncio.run(main())
 """
@@ -185,3 +259,51 @@ def test_nothing_outlives_the_process_that_started_it(fake, end):
         parent.wait(20)
     [start] = fake.noted("start")
     assert gone(start["pid"], start["worker"])
+
+
+def test_a_fork_of_that_process_keeps_nothing_alive(fake):
+    import json
+
+    parent = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(PARENT), json.dumps(fake.settings()), "fork"],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with parent:
+        assert parent.stdout.readline() == "up\n"
+        fork = int(parent.stdout.readline())
+        parent.wait(20)
+        [start] = fake.noted("start")
+        assert gone(start["pid"], start["worker"])
+        assert is_running(fork)
+        os.kill(fork, signal.SIGKILL)
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_start(fake, folders, tmp_path):
+    import json
+
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "v1" / "adapter_config.json").write_text('{"r": 8}')
+    code = textwrap.dedent(PARENT).replace('"vllm:Q"', f'"vllm:Q+{tmp_path / "v1"}"')
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, json.dumps(fake.settings()), "hang"],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with parent:
+        assert parent.stdout.readline() == "up\n"
+        sweep()
+        assert folders() == ["adapter", "vllm"], "its owner lives"
+        parent.kill()
+        parent.wait(20)
+    folder = Folder("vllm")
+    folder.keep()
+    kept = folder.path / ".critic-loop-kept"
+    (folders.path / "critic-loop-notes").mkdir()  # somebody's own
+    model = fake.model("vllm:Q")
+    assert asyncio.run(model.complete(ask())).text == "Q: hi"
+    assert folders() == ["notes", "vllm", "vllm"], "its own, and what an error had named"
+    assert kept.exists()
+    asyncio.run(model.aclose())
+    assert folders() == ["notes", "vllm"]
+    os.utime(kept, (0, 0))
+    sweep()
+    assert folders() == ["notes"], "but not for ever"

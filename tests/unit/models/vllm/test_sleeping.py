@@ -8,6 +8,7 @@ import json
 
 import pytest
 
+from critic_loop.models.canary import CANARY
 from critic_loop.models.vllm import lend
 from tests.unit.models.vllm.conftest import ask
 
@@ -61,7 +62,7 @@ async def test_weights_that_were_dropped_are_read_again_before_anything_is_asked
     ]  # fmt: skip
     assert first != second, "an adapter whose weights were dropped comes back under another name"
     said = [one["said"] for one in fake.noted("chat")]
-    assert said == ["Say: ok", "hi", "Say: ok", "later", "hi"], "a canary after waking"
+    assert said == [CANARY, "hi", CANARY, "later", "hi"], "a canary after waking"
     for model in (deep, tuned):
         await model.aclose()
 

@@ -33,7 +33,7 @@ GROWN = {
     "ab-mcts-wide": ([("ab-mcts", {"n": 16, "agents": ["one", "two"], "posterior": "beta"})], wide),
     "anti-repeat": ([("temperature", {}), ("anti-repeat", {}), ("refine", {"rounds": 5})], repeating),
     "beam": ([("beam", {"width": 1, "samples": 3, "depth": 3})], STEPS),
-    "best-first": ([("best-first", {"roots": 3, "n": 9, "kind": "step"})], STEPS),
+    "best-first": ([("best-first", {"roots": 3, "n": 9, "moves": "step"})], STEPS),
     "evolve": ([("evolve", {"epochs": 3, "size": 6, "baseline": 0.6, "inspiring": 2, "avoided": 2})], coloured),
     "map-elites": ([("map-elites", {"axes": AXES, "n": 12, "seeds": 3, "shots": 1})], coloured),
     "propose-verify-reflect": ([("propose-verify-reflect", {"rounds": 9, "holds": 0.3})], STEPS),

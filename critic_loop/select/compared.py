@@ -1,0 +1,87 @@
+"""Selection by a pairwise judge, who is asked in both orders: a disagreement is a tie.
+
+Evidence comes first: only those that verifiers rank highest meet. Equal answers play as one, so that nobody is
+asked to tell a text from itself. `select.rules.keep_if_better` compares, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_core import to_json
+
+from critic_loop.core.protocols import Compare, Pick
+from critic_loop.core.tree import Tree
+from critic_loop.core.value import preferred, shares_of, value_of
+from critic_loop.select.rules import candidates, standing, who_decided
+
+
+def tournament(tree: Tree) -> Pick | Compare:
+    """A knock-out by the judge: neighbours in age meet, an odd one goes on; 2 (n - 1) calls for n answers.
+
+    A tie, and a judge who only abstains, leave it to the higher value, then to age. Rounds are played from the
+    oldest pair on.
+    """
+    players, judged = players_of(tree), False
+    while len(players) > 1:
+        winners: list[str] = []
+        for first, second in zip(players[::2], players[1::2], strict=False):
+            shares = shares_of(tree, first, second)
+            if len(shares) < 2:
+                return Compare(first, second)
+            share = preferred(shares)
+            judged = judged or share is not None
+            winners.append(_winner(tree, first, second, share))
+        odd = players[-1:] if len(players) % 2 else ()
+        players = (*winners, *odd)
+    top = players[0] if players else None
+    return Pick(attempt=top, decided_by="judge" if judged else who_decided(tree, top))
+
+
+def _winner(tree: Tree, first: str, second: str, share: float | None) -> str:
+    if share is None or share == 0.5:
+        return max(first, second, key=lambda i: value_of(tree, i).key)
+    return first if share > 0.5 else second
+
+
+@dataclass(frozen=True, kw_only=True)
+class WinRate:
+    """The attempt that the judge prefers most, on average over all others: a round robin.
+
+    Ties count half; pairs on which the judge only abstained count nowhere. Equal averages go to the higher
+    value, then to age. n (n - 1) calls for n answers.
+
+    **Source**: win rates of AlpacaFarm (Dubois et al. 2023), there against one fixed opponent.
+    """
+
+    among: Annotated[int, Field(ge=2)] = 8
+    """How many meet: those of highest value, the oldest of equals."""
+
+    def __call__(self, tree: Tree) -> Pick | Compare:
+        """Choose, or ask for the next comparison."""
+        players = sorted(players_of(tree), key=lambda i: value_of(tree, i).key, reverse=True)[: self.among]
+        won: dict[str, list[float]] = {i: [] for i in players}
+        for first, second in combinations(players, 2):
+            shares = shares_of(tree, first, second)
+            if len(shares) < 2:
+                return Compare(first, second)
+            share = preferred(shares)
+            if share is not None:
+                won[first].append(share)
+                won[second].append(1.0 - share)
+        rates = {i: sum(each) / len(each) if each else 0.5 for i, each in won.items()}
+        top = max(players, key=rates.__getitem__, default=None)
+        if top is None or not won[top]:
+            return Pick(attempt=top, decided_by=who_decided(tree, top))
+        return Pick(attempt=top, decided_by="judge", text=f"win rate {rates[top]:.2f} among {len(players)}")
+
+
+def players_of(tree: Tree) -> tuple[str, ...]:
+    """Return the candidates that meet, oldest first: one for each answer."""
+    first: dict[bytes, str] = {}
+    for i in standing(tree, candidates(tree)):
+        first.setdefault(to_json(tree[i].answer), i)
+    return tuple(first.values())

@@ -1,0 +1,71 @@
+"""Votes that do not all weigh the same. `select.rules` has the plain ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from critic_loop.core.protocols import Pick
+from critic_loop.core.records import Feedback, Verdict
+from critic_loop.core.tree import Tree
+from critic_loop.core.value import EVIDENCE, value_of
+from critic_loop.select.rules import answer_key, candidates, standing
+
+By = Literal["score", "confidence"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightedVote:
+    """The oldest attempt with the answer whose votes weigh most, among those that verifiers rank highest.
+
+    An attempt that nobody weighed votes with the mean weight of those that were: not judged is not 0. Where
+    none was, each vote counts the same. Equal answers are those of `majority`.
+
+    **Source**: score-weighted voting (DiVeRSe, Li et al. 2023); confidence-weighted voting (CISC, Taubenfeld et
+    al. 2025), where the confidence is the answerer's own: here it is the critics'.
+    """
+
+    by: By = "score"
+    """`score`: what the attempt is worth (`value_of`). `confidence`: how sure its critics are that it is right,
+    in [0, 1]: a confidence of 0.9 in a rejection weighs 0.1; the mean over critics who state both."""
+
+    def __call__(self, tree: Tree) -> Pick:
+        """Choose."""
+        weight = {"score": _score, "confidence": _confidence}[self.by]
+        ids = standing(tree, candidates(tree))
+        weights = _filled({i: weight(tree, i) for i in ids})
+        votes: dict[str, list[str]] = {}
+        for attempt_id in ids:
+            votes.setdefault(answer_key(tree[attempt_id]), []).append(attempt_id)
+        totals = {answer: sum(weights[i] for i in alike) for answer, alike in votes.items()}
+        if not totals:
+            return Pick(attempt=None, decided_by="nobody")
+        winner = max(totals, key=totals.__getitem__)
+        weighed = f"{totals[winner]:.2f} of {sum(weights.values()):.2f} by {self.by}"
+        text = f"{weighed}, {len(votes[winner])} of {len(ids)} votes"
+        return Pick(attempt=votes[winner][0], decided_by="vote", text=text)
+
+
+def _score(tree: Tree, attempt_id: str) -> float | None:
+    return value_of(tree, attempt_id).score
+
+
+def _confidence(tree: Tree, attempt_id: str) -> float | None:
+    said = [_sureness(f) for f in tree.judgements(attempt_id) if f.source not in EVIDENCE]
+    known = [sure for sure in said if sure is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _sureness(feedback: Feedback) -> float | None:
+    """Return how sure a critic is that an answer is right; None where it does not say."""
+    sure = feedback.confidence
+    if sure is None or feedback.verdict not in (Verdict.PASS, Verdict.FAIL):
+        return None
+    return sure if feedback.verdict is Verdict.PASS else 1.0 - sure
+
+
+def _filled(weights: Mapping[str, float | None]) -> dict[str, float]:
+    known = [weight for weight in weights.values() if weight is not None]
+    usual = sum(known) / len(known) if known else 1.0
+    return {i: usual if weight is None else weight for i, weight in weights.items()}
