@@ -37,7 +37,7 @@ BUDGETS = {"easy": (120, 240, 480), "hard": (480, 960, 1920)}
 TEMPERATURE = 0.8
 PROSPECTS = {
     4: Prospect(succeeds=(0.42, 0.83, 0.97), temperatures=(0.8,), state=">(.*)$"),
-    5: Prospect(succeeds=(0.22, 0.34, 0.82, 0.97), temperatures=(0.8,), state=">(.*)$"),
+    5: Prospect(succeeds=(0.2, 0.31, 0.76, 0.98), temperatures=(0.8,), state=">(.*)$"),
 }
 """By how many numbers a puzzle has."""
 Found = dict[str, tuple[int, int] | None]

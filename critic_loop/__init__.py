@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from critic_loop.core.records import Task as Task
     from critic_loop.core.records import Verdict as Verdict
     from critic_loop.core.stop import Accepted as Accepted
+    from critic_loop.core.stop import Diminishing as Diminishing
     from critic_loop.core.stop import Elapsed as Elapsed
     from critic_loop.core.stop import Failing as Failing
     from critic_loop.core.stop import MaxAttempts as MaxAttempts
@@ -65,7 +66,8 @@ _HOMES = {
     "core.protocols": ("Compare", "Model", "Move", "Pick", "Stop", "Store", "Wait"),
     "core.records": ("Attempt", "Feedback", "Sampling", "Task", "Verdict"),
     "core.stop": (
-        "Accepted", "Elapsed", "Failing", "MaxAttempts", "MaxRounds", "Plateau", "Spent", "Verified",
+        "Accepted", "Diminishing", "Elapsed", "Failing", "MaxAttempts", "MaxRounds", "Plateau", "Spent",
+        "Verified",
     ),
     "core.tree": ("Tree",),
     "core.value": ("Value", "value_of"),
@@ -84,6 +86,7 @@ __all__ = [
     "Attempt",
     "Compare",
     "CriticLoopError",
+    "Diminishing",
     "Elapsed",
     "Failing",
     "Feedback",

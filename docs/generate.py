@@ -120,7 +120,10 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "stop": (
         "Stop rules",
         "Values that combine: `|` stops when either does, `&` when both do.",
-        ("Verified", "Accepted", "MaxRounds", "MaxAttempts", "Plateau", "Failing", "Elapsed", "Spent"),
+        (
+            "Verified", "Accepted", "MaxRounds", "MaxAttempts", "Plateau", "Diminishing", "Failing", "Elapsed",
+            "Spent",
+        ),
     ),
     "parts": (
         "Parts of your own",

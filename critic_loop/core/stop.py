@@ -53,6 +53,8 @@ class Progress:
     """Its worth; of what is unfinished nothing is known."""
     best_scores: list[float] = field(default_factory=list[float])
     """Best score so far after each judged answer, in [0, 1]; unjudged counts as 0 here only."""
+    calls: list[int] = field(default_factory=list[int])
+    """Model calls made by the time when each of them was judged."""
     failures_in_a_row: int = 0
     failed_group: str | None = None
 
@@ -62,6 +64,7 @@ class Progress:
         self.unfinished = self.tree[attempt_id].unfinished
         self.value = Value() if self.unfinished else value_of(self.tree, attempt_id)
         if not self.unfinished:
+            self.calls.append(spend.calls)
             score = self.value.score or 0.0
             self.best_scores.append(max(score, self.best_scores[-1] if self.best_scores else 0.0))
         self._count_failure(attempt_id)
@@ -214,6 +217,29 @@ class Plateau(Rule):
 
 
 @dataclass(frozen=True)
+class Diminishing(Rule):
+    """Stops when the best score has gained less than `gain` a model call over the last `rounds` attempts.
+
+    Unlike `Plateau`, it weighs what the attempts cost: a slow gain by cheap attempts may go on.
+    """
+
+    rounds: Count = 8
+    gain: Amount = 0.001
+    """Score in [0, 1], a call."""
+    name: ClassVar[str] = "diminishing"
+
+    def __call__(self, progress: Progress) -> StopReason | None:
+        """Compare score and calls with those of `rounds` attempts ago. Silent while nobody scores."""
+        scores, calls = progress.best_scores, progress.calls
+        if len(scores) <= self.rounds or progress.value.score is None:
+            return None
+        gained, made = scores[-1] - scores[-1 - self.rounds], calls[-1] - calls[-1 - self.rounds]
+        if gained < self.gain * made:
+            return StopReason(self.name, f"a gain of {gained:.3g} for {made} calls in {self.rounds} rounds")
+        return None
+
+
+@dataclass(frozen=True)
 class Failing(Rule):
     """Stops when so many attempts in a row came to nothing (a model error, say)."""
 
@@ -272,7 +298,8 @@ class Spent(Rule):
 
 
 RULES: dict[str, type[Rule]] = {
-    rule.name: rule for rule in (Verified, Accepted, MaxRounds, MaxAttempts, Plateau, Failing, Elapsed, Spent)
+    rule.name: rule
+    for rule in (Verified, Accepted, MaxRounds, MaxAttempts, Plateau, Diminishing, Failing, Elapsed, Spent)
 }
 
 

@@ -224,9 +224,12 @@ def _selection(checked: _Checked) -> None:
 
 def _search_and_stop(checked: _Checked) -> None:
     data = checked.data
-    for use in [data["search"]] if isinstance(data.get("search"), dict) else _list(data.get("search")):
-        if isinstance(use, dict) and isinstance(use.get("kind"), str):
-            checked.tries(("search",), partial(_built, use))
+    uses = [data["search"]] if isinstance(data.get("search"), dict) else _list(data.get("search"))
+    told = [use for use in uses if isinstance(use, dict) and isinstance(use.get("kind"), str)]
+    # Behind each stands a plain search, because some only change the one that follows them.
+    alone = [checked.tries(("search",), partial(_built, use, {"kind": "refine"})) for use in told]
+    if told and len(told) == len(uses) and None not in alone:
+        checked.tries(("search",), partial(_built, *told))
     for rule in _list(data.get("stop")):
         try:
             rule_of(rule)
@@ -235,8 +238,8 @@ def _search_and_stop(checked: _Checked) -> None:
                 checked.add(("stop",), f"key 'stop': {error.message}", error.hint)
 
 
-def _built(use: dict[str, Any]) -> Any:
-    return build([(use["kind"], {key: value for key, value in use.items() if key != "kind"})])
+def _built(*uses: dict[str, Any]) -> Any:
+    return build([(use["kind"], {key: value for key, value in use.items() if key != "kind"}) for use in uses])
 
 
 # -- specs -------------------------------------------------------------------------------------

@@ -158,7 +158,7 @@ class Session:
         )
 
     def _agent(self, move: Move) -> str:
-        if move.agent == "actor":
+        if move.agent in ("actor", self.desk.actor.name):
             return self.desk.actor.name
         if move.agent not in self.desk.actors:
             known = ", ".join(["actor", *sorted(self.desk.actors)])

@@ -8,26 +8,49 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
+from critic_loop.search.ab_mcts import AbMcts
 from critic_loop.search.base import FunctionSearch, SearchFn, search
+from critic_loop.search.beam import Beam
+from critic_loop.search.best_first import BestFirst, curriculum_weight
 from critic_loop.search.build import SEARCHES, build
+from critic_loop.search.elites import Axis, MapElites, coverage, qd_score
+from critic_loop.search.evolve import Evolve, exploit_share
 from critic_loop.search.knobs import Knobs
 from critic_loop.search.mcts import Mcts
+from critic_loop.search.modifiers import AntiRepeat, Modified, Modifier, Pool, Temperature
 from critic_loop.search.nest import Nest
+from critic_loop.search.propose_verify_reflect import ProposeVerifyReflect
 from critic_loop.search.refine import Refine
 from critic_loop.search.sample import Sample
 from critic_loop.search.scores import Additive
 
 __all__ = [
     "SEARCHES",
+    "AbMcts",
     "Additive",
+    "AntiRepeat",
+    "Axis",
+    "Beam",
+    "BestFirst",
+    "Evolve",
     "FunctionSearch",
     "Knobs",
+    "MapElites",
     "Mcts",
+    "Modified",
+    "Modifier",
     "Nest",
+    "Pool",
+    "ProposeVerifyReflect",
     "Refine",
     "Sample",
     "SearchFn",
+    "Temperature",
     "build",
+    "coverage",
+    "curriculum_weight",
+    "exploit_share",
+    "qd_score",
     "search",
 ]
 

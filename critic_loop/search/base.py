@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from critic_loop.core.errors import ConfigError, SearchError, boundary
 from critic_loop.core.protocols import Move, Stop, Wait
-from critic_loop.core.records import Ask, Attempt, Task
+from critic_loop.core.records import PARTS, Ask, Attempt, AttemptKind, Task
 from critic_loop.core.tree import Tree
 
 SearchFn = Callable[..., Move | Wait | Stop]
@@ -37,6 +37,12 @@ def require_known(tree: Tree, record: Ask | Attempt) -> None:
         for parent in record.parents:
             if parent not in tree.asks:
                 raise SearchError(f"attempt {parent!r} is unknown to tree {tree.id!r}.")
+
+
+def extensible(attempt: Attempt, moves: AttemptKind) -> bool:
+    """Whether a search that makes such `moves` may build on this: it came to something, and ended no answer."""
+    ended = moves in PARTS and (attempt.answer is not None or not attempt.unfinished)
+    return attempt.status == "complete" and not ended
 
 
 @dataclass(frozen=True)

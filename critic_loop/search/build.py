@@ -12,14 +12,36 @@ from pydantic import TypeAdapter, ValidationError
 from critic_loop.core import plugins
 from critic_loop.core.errors import ConfigError, boundary
 from critic_loop.core.protocols import AnySearch
+from critic_loop.search.ab_mcts import AbMcts
 from critic_loop.search.base import FunctionSearch, SearchFn, search
+from critic_loop.search.beam import Beam
+from critic_loop.search.best_first import BestFirst
+from critic_loop.search.elites import MapElites
+from critic_loop.search.evolve import Evolve
 from critic_loop.search.mcts import Mcts
+from critic_loop.search.modifiers import AntiRepeat, Modified, Modifier, Pool, Temperature
 from critic_loop.search.nest import Nest
+from critic_loop.search.propose_verify_reflect import ProposeVerifyReflect
 from critic_loop.search.prospect import Prospect
 from critic_loop.search.refine import Refine
 from critic_loop.search.sample import Sample
 
-SEARCHES: dict[str, type[Any]] = {"mcts": Mcts, "prospect": Prospect, "refine": Refine, "sample": Sample}
+SEARCHES: dict[str, type[Any]] = {
+    "ab-mcts": AbMcts,
+    "beam": Beam,
+    "best-first": BestFirst,
+    "evolve": Evolve,
+    "map-elites": MapElites,
+    "mcts": Mcts,
+    "propose-verify-reflect": ProposeVerifyReflect,
+    "prospect": Prospect,
+    "refine": Refine,
+    "sample": Sample,
+    "anti-repeat": AntiRepeat,
+    "pool": Pool,
+    "temperature": Temperature,
+}
+"""By kind; the last three change the search that follows them."""
 GROUP = "critic_loop.searches"
 
 
@@ -32,10 +54,19 @@ def build(levels: Sequence[tuple[str, dict[str, Any]]]) -> AnySearch:
     searches = [_one(kind, settings) for kind, settings in levels]
     if not searches:
         raise ConfigError("a recipe needs a search.", hint='The simplest is search = { kind = "refine" }.')
-    return reduce(lambda inner, outer: Nest(outer, inner), reversed(searches))
+    if isinstance(searches[-1], Modifier):
+        raise ConfigError(
+            f"{levels[-1][0]!r} changes a search, but none follows it.",
+            hint='Write the search behind it: search = [{ kind = "temperature" }, { kind = "refine" }].',
+        )
+    return reduce(_within, reversed(searches))
 
 
-def _one(kind: str, settings: dict[str, Any]) -> AnySearch:
+def _within(inner: Any, outer: Any) -> AnySearch:
+    return Modified(outer, inner) if isinstance(outer, Modifier) else Nest(outer, inner)
+
+
+def _one(kind: str, settings: dict[str, Any]) -> Any:
     built_in = SEARCHES.get(kind)
     if built_in is not None:
         return _from_class(kind, built_in, settings)

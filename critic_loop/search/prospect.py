@@ -32,10 +32,10 @@ class Place:
     """Where an answer stands after some steps, and what was tried from there."""
 
     depth: int
-    above: str
-    """The place before it; the root's is itself."""
     alive: float
-    """Probability that success is possible here, given that it is at the place above and nothing was tried."""
+    """Probability that success is possible here, given that it is at a place above and nothing was tried."""
+    above: list[str] = field(default_factory=list[str])
+    """Places from which it was reached."""
     attempts: list[str] = field(default_factory=list[str])
     """The steps that lead here, in the order of their ids."""
     scores: list[float] = field(default_factory=list[float])
@@ -43,7 +43,7 @@ class Place:
     below: list[str] = field(default_factory=list[str])
     """Places that were found from here, ended answers among them."""
     drawn: dict[str, int] = field(default_factory=dict[str, int])
-    """How often each place was drawn from here; one that was known from elsewhere counts twice."""
+    """How often each place was drawn from here."""
     likely: dict[str, float] = field(default_factory=dict[str, float])
     """The probability that the model gave each text drawn from here, where log-probabilities are served."""
     open: int = 0
@@ -58,13 +58,11 @@ class Place:
 
 @dataclass(slots=True)
 class Prospects:
-    """All places; a place's name follows from the states on its way."""
+    """All places; a place's name follows from its depth and state."""
 
     places: dict[str, Place]
     place_of: dict[str, str] = field(default_factory=dict[str, str])
     """By the attempts that lead there."""
-    found_from: dict[str, str] = field(default_factory=dict[str, str])
-    """The place above which a state was found first, by state and depth."""
     asked: int = 0
     settled: int = 0
 
@@ -75,10 +73,11 @@ class Prospect:
 
     An answer takes `len(succeeds)` steps. `succeeds[d]` is the probability that the step at depth d keeps
     success possible where it was; a critic's score of a step takes its place. What was tried in vain below a
-    place makes it less likely (Bayes' rule over the tree), and so does what repeats itself: the chance of
-    something new is what the model's probabilities of the steps drawn there leave, and where it serves none it
-    is estimated from how many of them were drawn once (Good 1953, after Turing). So it draws whole answers as long as those are new, goes on from what it has when beginnings repeat
-    themselves, and turns to other beginnings when one has failed often.
+    place makes it less likely (Bayes' rule over the places), and so does what repeats itself: the chance of
+    something new is what the model's own probabilities of the steps drawn there leave, and where it serves none
+    it is estimated from how many of them were drawn once (Good 1953, after Turing). So whole answers are drawn
+    as long as those are new, what is there is gone on from when beginnings repeat themselves, and a beginning
+    that has failed often is left.
 
     A step that a verifier fails is never gone on from (`cl.verifier(parts=True)`).
     Attempts in flight count as tried in vain, so that lanes spread. Stops are the loop's: `verified`, and `n`.
@@ -92,12 +91,12 @@ class Prospect:
     """For the steps at each depth; the last for all deeper ones; none = the agent's own."""
     state: str = ""
     """A regular expression whose first group, found in a step's last line, is where one stands after it: steps
-    of one depth with the same state are one place. Empty = the whole text."""
+    of one depth with the same state lead to one place, whatever came before. Empty = the whole text."""
     agent: str = "actor"
 
     def start(self, task: Task) -> Prospects:  # noqa: ARG002
         """Return the root alone."""
-        root = Place(depth=0, above=ROOT, alive=1.0)
+        root = Place(depth=0, alive=1.0)
         state = Prospects(places={ROOT: root})
         self._weigh(state, ROOT)
         return state
@@ -115,7 +114,7 @@ class Prospect:
             place.open -= 1
             if record.status != "failed":
                 self._found(state, tree, record, above)
-        self._update(state, above)
+        self._update(state, {above, state.place_of.get(_subject(record), above)})
         return state
 
     def ask(self, state: Prospects, tree: Tree) -> Move | Wait | Stop:  # noqa: ARG002
@@ -135,24 +134,22 @@ class Prospect:
         return Sampling(temperature=self.temperatures[min(depth, len(self.temperatures) - 1)])
 
     def _found(self, state: Prospects, tree: Tree, attempt: Attempt, above: str) -> None:
-        """Note where a step leads; a place that is known from elsewhere is not gone to from here."""
-        depth, stands = state.places[above].depth + 1, self._state(attempt)
-        name = digest_of([above, stands])
-        first = state.found_from.setdefault(f"{depth} {stands}", above)
-        drawn = state.places[above].drawn
-        drawn[name] = drawn.get(name, 0) + (1 if first == above else 2)
+        """Note where a step leads: to a new place, or to one that is known, from here or from elsewhere."""
+        from_here = state.places[above]
+        depth = from_here.depth + 1
+        name = digest_of([depth, self._state(attempt)])
+        from_here.drawn[name] = from_here.drawn.get(name, 0) + 1
         likely = _likely(tree, attempt)
         if likely is not None:
-            state.places[above].likely[digest_of(attempt.messages)] = likely
+            from_here.likely[digest_of(attempt.messages)] = likely
         state.place_of[attempt.id] = name
+        place = state.places.setdefault(name, Place(depth=depth, alive=self._prior(depth - 1)))
         if attempt.unfinished and value_of(tree, attempt.id).verified is False:
             return
-        if name not in state.places:
-            state.places[name] = Place(depth=depth, above=above, alive=self._prior(depth - 1))
-            if first == above:
-                insort(state.places[above].below, name)
-        self._leads_to(state.places[name], tree, attempt)
-        self._weigh(state, name)
+        if above not in place.above:
+            insort(place.above, above)
+            insort(from_here.below, name)
+        self._leads_to(place, tree, attempt)
 
     def _leads_to(self, place: Place, tree: Tree, attempt: Attempt) -> None:
         insort(place.attempts, attempt.id, key=_age)
@@ -172,13 +169,13 @@ class Prospect:
     def _prior(self, depth: int) -> float:
         return self.succeeds[min(depth, len(self.succeeds) - 1)]
 
-    def _update(self, state: Prospects, at: str) -> None:
-        """Weigh a place anew, and all above it."""
-        while True:
-            self._weigh(state, at)
-            if at == ROOT:
-                return
-            at = state.places[at].above
+    def _update(self, state: Prospects, stale: set[str]) -> None:
+        """Weigh places anew, and all above them, the deeper ones first."""
+        while stale:
+            name = max(stale, key=lambda n: (state.places[n].depth, n))
+            stale.remove(name)
+            self._weigh(state, name)
+            stale.update(state.places[name].above)
 
     def _weigh(self, state: Prospects, at: str) -> None:
         place = state.places[at]
@@ -210,11 +207,15 @@ def _new(place: Place) -> float:
 
 
 def _likely(tree: Tree, attempt: Attempt) -> float | None:
-    """Return the probability of a step's own tokens; None where it is not served, or one of several was asked for."""
+    """Return the probability of a step's own tokens; None where it is not served, or not of this step alone."""
     reply = tree.replies.get(attempt.calls[-1]) if attempt.calls else None
     if reply is None or len(reply.choices) != 1 or reply.choices[0].logprobs is None:
         return None
     return exp(fsum(reply.choices[0].logprobs))
+
+
+def _subject(record: Ask | Attempt) -> str:
+    return record.attempt if isinstance(record, Ask) else record.id
 
 
 def _age(attempt_id: str) -> tuple[int, str]:

@@ -4,6 +4,7 @@ from critic_loop.select.agreement import b4_scores, code_t_scores, groups_of, ma
 from critic_loop.select.build import COMPARES, RULES, require_judge, selection
 from critic_loop.select.by_tests import B4, TestMatrix, code_t, matrix_of, max_pass, mbr
 from critic_loop.select.compared import WinRate, tournament
+from critic_loop.select.duel import Duel
 from critic_loop.select.rules import (
     best_value,
     candidates,
@@ -20,6 +21,7 @@ __all__ = [
     "B4",
     "COMPARES",
     "RULES",
+    "Duel",
     "TestMatrix",
     "WeightedVote",
     "WinRate",

@@ -10,6 +10,7 @@ from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import Select
 from critic_loop.select.by_tests import B4, code_t, max_pass, mbr
 from critic_loop.select.compared import WinRate, tournament
+from critic_loop.select.duel import Duel
 from critic_loop.select.rules import (
     best_value,
     filtered_majority,
@@ -30,13 +31,14 @@ RULES: dict[str, Select | type[Any]] = {
     "keep-if-better": keep_if_better,
     "tournament": tournament,
     "win-rate": WinRate,
+    "duel": Duel,
     "b4": B4,
     "code-t": code_t,
     "max-pass": max_pass,
     "mbr": mbr,
 }
 """Functions of the tree; rules with settings are classes whose objects are such functions."""
-COMPARES = frozenset({"keep-if-better", "tournament", "win-rate"})
+COMPARES = frozenset({"duel", "keep-if-better", "tournament", "win-rate"})
 """Rules that cannot do without a judge."""
 GROUP = "critic_loop.selections"
 

@@ -25,7 +25,7 @@ def tournament(tree: Tree) -> Pick | Compare:
     A tie, and a judge who only abstains, leave it to the higher value, then to age. Rounds are played from the
     oldest pair on.
     """
-    players, judged = _players(tree), False
+    players, judged = players_of(tree), False
     while len(players) > 1:
         winners: list[str] = []
         for first, second in zip(players[::2], players[1::2], strict=False):
@@ -62,7 +62,7 @@ class WinRate:
 
     def __call__(self, tree: Tree) -> Pick | Compare:
         """Choose, or ask for the next comparison."""
-        players = sorted(_players(tree), key=lambda i: value_of(tree, i).key, reverse=True)[: self.among]
+        players = sorted(players_of(tree), key=lambda i: value_of(tree, i).key, reverse=True)[: self.among]
         won: dict[str, list[float]] = {i: [] for i in players}
         for first, second in combinations(players, 2):
             shares = shares_of(tree, first, second)
@@ -79,7 +79,7 @@ class WinRate:
         return Pick(attempt=top, decided_by="judge", text=f"win rate {rates[top]:.2f} among {len(players)}")
 
 
-def _players(tree: Tree) -> tuple[str, ...]:
+def players_of(tree: Tree) -> tuple[str, ...]:
     """Return the candidates that meet, oldest first: one for each answer."""
     first: dict[bytes, str] = {}
     for i in standing(tree, candidates(tree)):

@@ -23,7 +23,18 @@ import pytest
 from critic_loop.core.errors import SearchError
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import AnySearch, Move, Stop, Wait
-from critic_loop.core.records import Ask, Attempt, Feedback, Head, Subject, Task, Verdict
+from critic_loop.core.records import (
+    PARTS,
+    Ask,
+    Attempt,
+    Feedback,
+    Head,
+    Sampling,
+    Shown,
+    Subject,
+    Task,
+    Verdict,
+)
 from critic_loop.core.tree import Tree
 
 
@@ -88,6 +99,9 @@ class Drive:
                 attempt=self.tree.next_attempt_id(),
                 parents=move.parents,
                 kind=move.kind,
+                agent=move.agent,
+                sampling=move.sampling or Sampling(),
+                view=Shown(attempts=move.parents, beside=move.shows),
                 replaces=move.replaces,
             )
             self.tree.append(ask)
@@ -112,6 +126,8 @@ class Drive:
         ask = self.tree.asks[attempt_id]
         failed = chance.random() < 0.15
         status, answer = ("failed", None) if failed else ("complete", chance.randrange(5))
+        if ask.kind in PARTS and random.Random(f"{self.seed}/{attempt_id}/goes on").random() < 0.7:
+            answer = None
         self.tree.append(
             Attempt(
                 id=attempt_id, parents=ask.parents, kind=ask.kind, replaces=ask.replaces,
@@ -124,6 +140,7 @@ class Drive:
     def say(self, attempt_id: str) -> None:
         """Write the feedback on an attempt; it follows from seed and id alone."""
         chance = random.Random(f"{self.seed}/{attempt_id}/said")
+        traits = random.Random(f"{self.seed}/{attempt_id}/traits")
         self.unjudged.remove(attempt_id)
         for author in () if self.tree[attempt_id].status == "failed" else ("a", "b"):
             verdict = chance.choice([Verdict.PASS, Verdict.FAIL, Verdict.ABSTAIN, None])
@@ -132,6 +149,7 @@ class Drive:
                 Feedback(
                     id=self.tree.next_feedback_id(), subject=Subject.of(attempt_id), author=author,
                     verdict=verdict, score=score,
+                    data={"size": traits.random(), "colour": traits.choice(["red", "green", "blue"])},
                 )
             )  # fmt: skip
 

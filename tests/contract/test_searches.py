@@ -88,6 +88,102 @@ class TestNestOfThree(SearchContract):
         return Nest(Sample(n=3), Nest(Sample(n=1), Refine(rounds=3)))
 
 
+class TestAbMcts(SearchContract):
+    budget = 30
+
+    @pytest.fixture(params=["gaussian", "beta"])
+    def search(self, request):
+        return build([("ab-mcts", {"n": 30, "posterior": request.param, "agents": ["actor", "other"]})])
+
+
+class TestAbMctsBySteps(SearchContract):
+    budget = 30
+
+    @pytest.fixture
+    def search(self):
+        return build([("ab-mcts", {"n": 30, "moves": "step", "depth": 4, "virtual_loss": False})])
+
+
+class TestBestFirst(SearchContract):
+    budget = 25
+
+    @pytest.fixture(params=[{}, {"epsilon": 0.3, "depth_penalty": 0.1}, {"by": "curriculum"}])
+    def search(self, request):
+        return build([("best-first", {"n": 25, "depth": 5, **request.param})])
+
+
+class TestBestFirstToTheEnd(SearchContract):
+    @pytest.fixture
+    def search(self):
+        return build([("best-first", {"roots": 2, "width": 2, "depth": 4, "moves": "step"})])
+
+
+class TestBeam(SearchContract):
+    budget = 4 + 3 * 2 * 4
+
+    @pytest.fixture(params=["step", "prompt"])
+    def search(self, request):
+        settings = {"width": 2, "samples": 4, "depth": 4, "batch": 3, "moves": request.param}
+        return build([("beam", settings)])
+
+
+class TestMapElites(SearchContract):
+    budget = 30
+
+    @pytest.fixture
+    def search(self):
+        axes = [{"name": "size", "edges": [0.25, 0.75]}, {"name": "colour", "values": ["red", "blue"]}]
+        return build([("map-elites", {"axes": axes, "n": 30, "seeds": 5, "shots": 2})])
+
+
+class TestEvolve(SearchContract):
+    budget = 4 * 7
+
+    @pytest.fixture
+    def search(self):
+        return build([("evolve", {"epochs": 4, "size": 7, "baseline": 0.4, "inspiring": 3, "avoided": 4})])
+
+
+class TestProposeVerifyReflect(SearchContract):
+    budget = 20
+
+    @pytest.fixture(params=["step", "answer"])
+    def search(self, request):
+        return build([("propose-verify-reflect", {"rounds": 20, "holds": 0.5, "moves": request.param})])
+
+
+class TestTemperature(SearchContract):
+    budget = 12
+
+    @pytest.fixture(params=["depth", "asked"])
+    def search(self, request):
+        return build([("temperature", {"by": request.param}), ("best-first", {"n": 12})])
+
+
+class TestAntiRepeat(SearchContract):
+    @pytest.fixture(params=[("sample", {"n": 9}), ("refine", {"rounds": 6}), ("best-first", {"n": 12})])
+    def search(self, request):
+        return build([("anti-repeat", {"tries": 2}), request.param])
+
+
+class TestPool(SearchContract):
+    budget = 12
+
+    @pytest.fixture
+    def search(self):
+        return build([("pool", {"n": 12, "shares": {"draft": 0.5}}), ("ab-mcts", {})])
+
+
+class TestModifiersInANest(SearchContract):
+    budget = 3 * 4
+
+    @pytest.fixture
+    def search(self):
+        kinds = ["temperature", "sample", "pool", "anti-repeat", "refine"]
+        settings = {"sample": {"n": 3}, "pool": {"n": 4}}
+        return build([(kind, settings.get(kind, {})) for kind in kinds])
+
+
 @search
 def widen(tree, *, width=3):
     """Two levels: roots, then one child below the best of them."""

@@ -136,7 +136,7 @@ def test_a_file_is_read_once(project):
             "refin",
             r"There is no recipe 'refin' \(no file agents/recipes/refin\.toml\)\. Did you mean 'refine'\?",
         ),
-        ("recipe", "zzz", r"There is no recipe 'zzz' .* There are: best-of-n, .*refine"),
+        ("recipe", "zzz", r"There is no recipe 'zzz' .* There are: .*best-of-n, .*refine"),
         ("agent", "actor/solvr", r"Did you mean 'actor/solver'\?"),
         ("agent", "qqq", r"There are: actor/.*judge/pairwise\.$"),
         ("prompt", "critic/stepwis.md", r"Did you mean 'critic/stepwise\.md'\?"),

@@ -9,6 +9,7 @@ from critic_loop.core.stop import (
     Accepted,
     AllOf,
     AnyOf,
+    Diminishing,
     Elapsed,
     Failing,
     MaxAttempts,
@@ -255,7 +256,10 @@ def test_recipe_data_is_read(data, rule):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"max_round": 4}, "there is no stop rule 'max_round'; there are accepted, elapsed, failing"),
+        (
+            {"max_round": 4},
+            "there is no stop rule 'max_round'; there are accepted, diminishing, elapsed, failing",
+        ),
         ({"max_rounds": 4, "verified": True}, "a table with one key"),
         ([], "a table with one key"),
         ("verified", "a table with one key"),
@@ -274,3 +278,38 @@ def test_recipe_data_is_read(data, rule):
 def test_what_is_wrong_in_a_recipe_is_said(data, message):
     with pytest.raises(ConfigError, match=message):
         rule_of(data)
+
+
+# -- gain for cost -----------------------------------------------------------------------------
+
+
+def spending(grown, scores, calls):
+    progress = Progress(grown.tree)
+    for score, made in zip(scores, calls, strict=True):
+        attempt = grown.attempt(answer=str(made))
+        if score is not None:
+            grown.say(attempt, score=score)
+        progress.observe(attempt, Spend(calls=made))
+    return progress
+
+
+@pytest.mark.parametrize(
+    ("scores", "calls", "stops"),
+    [
+        ([0.1, 0.2, 0.3], [1, 2, 3], False),  # 0.1 a call
+        ([0.1, 0.2, 0.3], [1, 11, 21], True),  # 0.01 a call: the same gain, dearer
+        ([0.1, 0.1, 0.1], [1, 1, 1], False),  # no gain, but for nothing
+        ([0.3, 0.1, 0.1], [1, 2, 3], True),
+        ([0.1, 0.2], [1, 99], False),  # not enough rounds yet
+        ([0.1, None, None], [1, 50, 99], False),  # nobody scores
+    ],
+)
+def test_diminishing_weighs_the_gain_by_its_calls(grown, scores, calls, stops):
+    reason = Diminishing(rounds=2, gain=0.05)(spending(grown, scores, calls))
+    assert (reason is not None) == stops
+    if reason:
+        assert (reason.name, reason.text.partition(" in ")[2]) == ("diminishing", "2 rounds")
+
+
+def test_diminishing_is_read_from_recipe_data():
+    assert rule_of({"diminishing": {"rounds": 4, "gain": 0.01}}) == Diminishing(rounds=4, gain=0.01)
