@@ -287,11 +287,14 @@ def _table(found: Comparison, puzzles: int) -> Table:
 
 
 def _sentences(found: Comparison) -> Iterator[str]:
-    """Yields what the arms of a level say beside each other, the best one first."""
-    most_solved = max(arm.solved for arm in found.arms)
-    best = [arm for arm in found.arms if arm.solved == most_solved]
+    """Yields what the arms of a level say beside each other, the best one first; controls are no recipes."""
+    best = _most([arm for arm in found.arms if not _is_control(arm)])
     names, (low, high) = " and ".join(arm.name for arm in best), best[0].ci95
     yield f"{found.level}: {names} solved most, {best[0].rate:.1%} ({low:.1%} to {high:.1%})."
+    better = _most([arm for arm in found.arms if _is_control(arm) and arm.solved >= best[0].solved])
+    if better:
+        names = " and ".join(arm.name for arm in better)
+        yield f"{found.level}: the control {names} solved {better[0].rate:.1%}: critique did not do the work."
     for pair in found.paired[:1]:
         p = f"p = {pair.p_value:.3f}" if pair.p_value >= 0.001 else "p < 0.001"
         yield (
@@ -306,6 +309,15 @@ def _sentences(found: Comparison) -> Iterator[str]:
             f"{once.right / once.puzzles:.1%} ({low:.1%} to {high:.1%}); the model card's rates, measured on "
             f"other puzzles, predict {once.predicted:.1%} ({least:.1%} to {most:.1%})."
         )
+
+
+def _is_control(arm: Arm) -> bool:
+    return WHAT[arm.name].startswith("control: ")
+
+
+def _most(arms: Sequence[Arm]) -> list[Arm]:
+    most = max((arm.solved for arm in arms), default=0)
+    return [arm for arm in arms if arm.solved == most]
 
 
 def branches(tree: Tree) -> Branches:

@@ -27,10 +27,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
+from pydantic import JsonValue
+
 from critic_loop.assets import Library, SearchUse
 from critic_loop.core.errors import ModelError
 from critic_loop.core.protocols import Model, Store
-from critic_loop.core.records import Feedback, Task, Verdict
+from critic_loop.core.records import Feedback, Outcome, Task, Verdict
 from critic_loop.core.stop import Accepted, Spent
 from critic_loop.core.tree import Tree
 from critic_loop.demo.countdown import LEVELS, check, puzzle_of, sample_puzzles
@@ -314,7 +316,19 @@ async def _run(
 
 
 def _is_right(result: Result[str]) -> bool:
-    return _passes(result.task, result.answer)
+    answer = _chosen_unaided(result.tree)
+    return _passes(result.task, answer if isinstance(answer, str) else None)
+
+
+def _chosen_unaided(tree: Tree) -> JsonValue:
+    """Return the answer that was chosen before the verifier had spoken: a stored tree may choose anew."""
+    chosen: str | None = None
+    for record in tree.log:
+        if isinstance(record, Outcome):
+            chosen = record.chosen
+        elif isinstance(record, Feedback) and record.author == "countdown":
+            break
+    return None if chosen is None else tree[chosen].answer
 
 
 def _passes(task: Task, answer: str | None) -> bool:

@@ -112,3 +112,22 @@ async def test_evidence_is_added_after_the_fact_and_once() -> None:
             assert puzzle is not None
             assert (said[0].verdict is Verdict.PASS) == check(puzzle, str(attempt.answer)).passed
             assert tree.outcome is not None
+
+
+@pytest.mark.anyio
+async def test_a_second_look_at_stored_trees_finds_what_the_first_found() -> None:
+    """A critic that rejects all leaves its trees at their limit: they may choose anew, with the verifier's help."""
+
+    def play(request: Any) -> str:
+        puzzle = next(p for m in request.messages if m.role == "user" and (p := puzzle_of(m.text)))
+        if "Role: critic" in request.messages[0].text:
+            return f"Verdict: wrong ({'99' if solution(puzzle) in request.messages[-1].text else '60'}%)"
+        return solution(puzzle) if request.sampling.seed % 3 == 0 else mistake(puzzle)
+
+    store = open_store()
+    first, second = [
+        await experiment(ScriptedModel(play), store, puzzles=12, arms=("refine", "best-of-n"), tokens=60)
+        for _ in range(2)
+    ]
+    solved = [[arm.solved_B for level in report.levels for arm in level.arms] for report in (first, second)]
+    assert solved[0] == solved[1]
