@@ -116,7 +116,7 @@ async def test_evidence_is_added_after_the_fact_and_once() -> None:
 
 @pytest.mark.anyio
 async def test_a_second_look_at_stored_trees_finds_what_the_first_found() -> None:
-    """A critic that rejects all leaves its trees at their limit: they may choose anew, with the verifier's help."""
+    """A critic that rejects all leaves trees at their limit, where they may choose anew, the verifier helping."""
 
     def play(request: Any) -> str:
         puzzle = next(p for m in request.messages if m.role == "user" and (p := puzzle_of(m.text)))
