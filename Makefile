@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-full test test-real test-vllm check fmt bench docs clean
+.PHONY: help demo demo-full test test-real test-vllm check fmt bench bench-search docs clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -45,9 +45,14 @@ fmt: $(VENV)/.installed-check
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-## make bench      measure orchestration, transport and store
+## make bench      measure orchestration, transport, store and the steps of searches
 bench: $(VENV)/.installed-test
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for script in $(filter-out benchmarks/search.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
+
+## make bench-search  what searches earn at equal tokens, with TreeQuest beside them: half an hour
+bench-search: $(VENV)/.installed-test
+	$(PIP) --group bench
+	$(BIN)/python benchmarks/search.py
 
 ## make docs       build the site into ./site and check its links; nothing is fetched but the tools
 docs: $(VENV)/.installed-docs

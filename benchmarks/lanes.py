@@ -17,10 +17,16 @@ import random
 from statistics import median
 
 import critic_loop as cl
+from critic_loop.assets import Library
 from critic_loop.search import build
 from critic_loop.testing import ScriptedModel, run_virtual
 
-SETTINGS: dict[str, dict[str, object]] = {"sample": {}, "mcts": {"width": 4}}
+SETTINGS: dict[str, dict[str, object]] = {
+    "sample": {},
+    "mcts": {"width": 4},
+    "ab-mcts": {},
+    "evolve": {"epochs": 16, "size": 8, "inspiring": 4, "avoided": 0},
+}
 """Searches without barriers, with what they need beside `n`."""
 
 
@@ -43,9 +49,11 @@ async def ended_at(search: str, times_s: list[float], lanes: int) -> float:
     calls = iter(range(len(times_s)))
     waits = iter(times_s)
     actor = ScriptedModel(lambda _: f"answer {next(calls)}", latency_s=lambda _: next(waits))
-    settings = {"n": len(times_s), **SETTINGS.get(search, {})}
+    many = {} if "epochs" in SETTINGS.get(search, {}) else {"n": len(times_s)}
+    settings = {**many, **SETTINGS.get(search, {})}
+    recipe = Library().recipe("best-of-n").model_copy(update={"actor": "actor/variation"})
     loop = cl.Loop(
-        "best-of-n",
+        recipe,
         actor=actor,
         verifiers=[by_digits],
         search=build([(search, settings)]),
