@@ -195,3 +195,34 @@ async def test_the_small_model_writes_line_by_line_what_it_writes_at_once() -> N
     assert answers[0] == answers[1]
     assert answers[0] is not None
     assert len(answers[0].splitlines()) == 3
+
+
+async def test_a_verifier_of_parts_fails_steps_that_are_wrong_already_and_answers() -> None:
+    @cl.verifier(parts=True)
+    def adds_up(view: cl.View[str]) -> cl.Feedback | bool:
+        assert view.attempt is not None
+        if "= 6" in view.attempt.messages[-1].text:
+            return cl.Feedback.failed("2 + 3 is 5")
+        return cl.Feedback.abstain("right so far") if view.attempt.unfinished else True
+
+    loop, _, critic = made("2 + 3 = 6", *STEPS, verifiers=[adds_up], search=leaves_what_failed)
+    tree = (await loop.run(TASK)).tree
+    said = [
+        (f.subject.attempts[0], f.verdict)
+        for f in tree.feedback.values()
+        if f.subject and f.source == "verifier"
+    ]
+    assert [verdict for _, verdict in said] == ["fail", "abstain", "abstain", "pass"]
+    assert tree.roots == tuple(tree.attempts)[:2], "what failed was not gone on from"
+    assert tree.outcome is not None
+    assert (tree.outcome.chosen, tree.outcome.stop) == (said[-1][0], "verified")
+    assert len(critic.requests) == 3
+
+
+@cl.search
+def leaves_what_failed(tree: cl.Tree) -> Move | Wait | Stop:
+    """Straight on from the last step, or anew where it has failed."""
+    last = next(reversed(tree.attempts), None)
+    if last is not None and not tree.open and cl.value_of(tree, last).verified is False:
+        return Move(kind="step")
+    return straight_on.function(tree)

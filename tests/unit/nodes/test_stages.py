@@ -49,6 +49,7 @@ class Says:
     name: str = "says"
     when: str = "always"
     shadow: bool = False
+    parts: bool = False
     asked: list[str] = field(default_factory=list)
 
     async def critique(self, desk, attempt_id):
