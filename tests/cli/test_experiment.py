@@ -116,7 +116,7 @@ async def test_evidence_is_added_after_the_fact_and_once() -> None:
 
 @pytest.mark.anyio
 async def test_a_second_look_at_stored_trees_finds_what_the_first_found() -> None:
-    """A critic that rejects all leaves trees at their limit, where they may choose anew, the verifier helping."""
+    """Trees at their limit may choose anew, with the verifier's help; what they chose first is what counts."""
 
     def play(request: Any) -> str:
         puzzle = next(p for m in request.messages if m.role == "user" and (p := puzzle_of(m.text)))
