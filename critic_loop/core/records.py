@@ -24,7 +24,7 @@ SCHEMA_VERSION = 1
 
 AttemptKind = Literal["answer", "step", "thought", "tests", "prompt", "action"]
 PARTS: frozenset[AttemptKind] = frozenset({"step", "thought"})
-"""Attempts on the way to an answer: they can be criticised, but not verified or chosen."""
+"""Attempts on the way to an answer: they are judged, but never chosen."""
 AttemptStatus = Literal["complete", "partial", "failed", "parked"]
 Source = Literal["verifier", "critic", "judge", "tool", "human", "user"]
 ParseStatus = Literal["ok", "repaired", "unparsed", "refused", "error"]
@@ -266,7 +266,7 @@ class Attempt(Frozen):
     @property
     def unfinished(self) -> bool:
         """Whether it is a part of an answer and not its end."""
-        return self.kind in PARTS and self.answer is None
+        return self.kind in PARTS
 
     @property
     def settled(self) -> bool:

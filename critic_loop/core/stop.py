@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import Field, JsonValue
 
+from critic_loop.core import plugins
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.records import Spend
 from critic_loop.core.tree import Tree
@@ -339,14 +340,7 @@ def _built(kind: type[Rule], settings: JsonValue) -> Rule:
         arguments = {names[0]: settings}
     else:
         raise ConfigError(f"stop rule {kind.name!r} is written {{ {kind.name} = true }}, not {settings!r}.")
-    if unknown := set(arguments) - set(names):
-        known = ", ".join(names) or "none"
-        raise ConfigError(f"stop rule {kind.name!r} has no setting {min(unknown)!r}; it has {known}.")
-    try:
-        return TypeAdapter[Rule](kind).validate_python(arguments)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ConfigError(f"stop rule {kind.name!r}, setting {first['loc'][0]!r}: {first['msg']}.") from error
+    return plugins.built(f"stop rule {kind.name!r}", kind, arguments)
 
 
 def _members(rule: Rule, kind: type[AnyOf] | type[AllOf]) -> tuple[Rule, ...]:

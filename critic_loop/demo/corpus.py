@@ -202,7 +202,7 @@ def revise_example(rng: random.Random, puzzle: Puzzle, answers: Sequence[Rejecte
 
 def own_examples(seed: str, mix: Mix, chains: Sequence[Chain]) -> list[Example]:
     """Returns what is to be learnt from the network's own answers: a critique and a revision of each."""
-    rng, made = random.Random(seed), list[Example]()  # noqa: S311
+    rng, made = random.Random(seed), list[Example]()  # noqa: S311  # examples, no secrets
     for chain in chains:
         for index, one in enumerate(chain.answers, start=1):
             made.append(critique_example(rng, chain.puzzle, one.answer))
@@ -291,6 +291,6 @@ def _marked(rng: random.Random, puzzle: Puzzle, answer: str) -> Rejected:
 
 def stream(pool: Sequence[T], seed: int) -> Iterator[T]:
     """Yields a pool's examples for ever, shuffled anew each time."""
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)  # noqa: S311  # examples, no secrets
     while True:
         yield from rng.sample(pool, len(pool))

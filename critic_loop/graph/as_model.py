@@ -40,6 +40,8 @@ class LoopModel:
         """
         if request.score:
             raise ModelError(f"{self.spec} serves no log-probabilities of a given text.")
+        if request.continues:
+            raise ModelError(f"{self.spec} does not go on with an answer that was begun.")
         limit = asyncio.timeout(request.timeout_s)
         try:
             async with limit:

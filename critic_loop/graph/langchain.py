@@ -127,6 +127,8 @@ class LangChainModel:
         """
         if request.score:
             raise CannotScore(f"{self._spec} serves no log-probabilities of a given text.")
+        if request.continues:
+            raise ModelError(f"{self._spec} does not go on with an answer that was begun.")
         limit = asyncio.timeout(request.timeout_s)
         try:
             async with limit:

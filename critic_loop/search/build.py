@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from functools import reduce
 from typing import Any, cast
 
-from pydantic import TypeAdapter, ValidationError
-
 from critic_loop.core import plugins
-from critic_loop.core.errors import ConfigError, boundary
+from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import AnySearch
 from critic_loop.search.ab_mcts import AbMcts
 from critic_loop.search.base import FunctionSearch, SearchFn, search
@@ -69,7 +66,7 @@ def _within(inner: Any, outer: Any) -> AnySearch:
 def _one(kind: str, settings: dict[str, Any]) -> Any:
     built_in = SEARCHES.get(kind)
     if built_in is not None:
-        return _from_class(kind, built_in, settings)
+        return plugins.built(f"search {kind!r}", built_in, settings)
     found = plugins.find(GROUP, kind)
     if found is None:
         known = ", ".join(sorted([*SEARCHES, *plugins.names(GROUP)]))
@@ -77,7 +74,7 @@ def _one(kind: str, settings: dict[str, Any]) -> Any:
     if isinstance(found, FunctionSearch):
         return found(**settings)
     if isinstance(found, type):
-        return _from_class(kind, found, settings)
+        return plugins.built(f"search {kind!r}", found, settings)
     if hasattr(found, "fold"):
         if settings:
             raise ConfigError(f"search {kind!r} is an object, not a class: it takes no settings.")
@@ -85,18 +82,3 @@ def _one(kind: str, settings: dict[str, Any]) -> Any:
     if not callable(found):
         raise ConfigError(f"{kind!r} is no search.", hint="Name a function of the tree, a Search or its class.")
     return search(cast("SearchFn", found))(**settings)
-
-
-def _from_class(kind: str, cls: type[Any], settings: dict[str, Any]) -> AnySearch:
-    if dataclasses.is_dataclass(cls):
-        known = [f.name for f in dataclasses.fields(cls)]
-        if unknown := set(settings) - set(known):
-            raise ConfigError(f"search {kind!r} has no setting {min(unknown)!r}; it has {', '.join(known)}.")
-        try:
-            return TypeAdapter[Any](cls).validate_python(settings)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            key = ".".join(str(step) for step in first["loc"])
-            raise ConfigError(f"search {kind!r}, setting {key!r}: {first['msg']}.") from error
-    with boundary(ConfigError, f"search {kind!r}"):
-        return cls(**settings)

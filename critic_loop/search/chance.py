@@ -14,4 +14,4 @@ from critic_loop.core.tree import Tree
 def chance(tree: Tree) -> Random:
     """Return the source of the draws for the tree's next move; the same until that move is asked for."""
     place = f"{tree.head.seed}/{tree.task.id}/{len(tree.asks)}"
-    return Random(int.from_bytes(hashlib.blake2b(place.encode(), digest_size=8).digest()))  # noqa: S311
+    return Random(int.from_bytes(hashlib.blake2b(place.encode(), digest_size=8).digest()))  # noqa: S311  # no secret

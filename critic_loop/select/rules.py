@@ -10,13 +10,10 @@ import json
 from collections.abc import Iterable
 
 from critic_loop.core.protocols import Compare, Pick
-from critic_loop.core.records import PARTS, Attempt
+from critic_loop.core.records import Attempt
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import best, preferred, shares_of, value_of
 from critic_loop.outputs import final_part, normalised
-
-_NEVER = PARTS | {"tests"}
-"""Kinds of attempts that are no answers."""
 
 
 def candidates(tree: Tree) -> tuple[str, ...]:
@@ -25,7 +22,8 @@ def candidates(tree: Tree) -> tuple[str, ...]:
     Unreadable ones may win only where there is nothing else.
     """
     replaced = {a.replaces for a in tree if a.replaces and a.status == "complete"}
-    found = [a for a in tree if a.status == "complete" and a.kind not in _NEVER and a.id not in replaced]
+    answers = (a for a in tree if a.status == "complete" and a.kind != "tests" and not a.unfinished)
+    found = [a for a in answers if a.id not in replaced]
     readable = [a for a in found if not a.error_code]
     return tuple(a.id for a in readable or found)
 
