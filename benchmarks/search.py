@@ -35,10 +35,17 @@ from critic_loop.search.prospect import Prospect
 
 BUDGETS = {"easy": (120, 240, 480), "hard": (480, 960, 1920)}
 TEMPERATURE = 0.8
-PROSPECTS = {
-    4: Prospect(succeeds=(0.42, 0.83, 0.97), temperatures=(0.8,), state=">(.*)$"),
-    5: Prospect(succeeds=(0.2, 0.31, 0.76, 0.98), temperatures=(0.8,), state=">(.*)$"),
-}
+STATE = r"(?m)^[^=\n]+(?=[\s\S]*=\Z)|\d+(?=[\d,]*\n\Z)"
+"""Of half a line, what was computed so far; of a whole one, the numbers that are left."""
+
+
+def by_halves(*succeeds: float) -> Prospect:
+    """First what is computed, drawn; then what that gives and leaves, taken as it comes."""
+    halves = tuple(share for line in succeeds for share in (line, 0.99))
+    return Prospect(succeeds=halves, temperatures=(0.8, 0.0) * len(succeeds), state=STATE)
+
+
+PROSPECTS = {4: by_halves(0.42, 0.83, 0.97), 5: by_halves(0.2, 0.31, 0.76, 0.98)}
 """By how many numbers a puzzle has."""
 Found = dict[str, tuple[int, int] | None]
 """By puzzle: tokens and calls when the right answer stood; None where it never did."""

@@ -33,7 +33,7 @@ class Steps(Frozen):
     ends: str
     """A regular expression: a step in which it is found ends the answer."""
     joint: str = "\n"
-    """What stands between two steps."""
+    """What stands between two steps, unless a stop string of `sampling` did that the endpoint told of."""
 
     @field_validator("ends")
     @classmethod

@@ -219,6 +219,8 @@ class Choice(Frozen):
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
     """One per sampled token; as served, never recomputed."""
+    stopped_by: str = ""
+    """The stop string before which the text ends, where the endpoint says so."""
 
 
 class Reply(Frozen):

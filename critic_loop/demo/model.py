@@ -123,7 +123,7 @@ def _prompt(request: Request) -> str:
     """Writes the conversation as a prompt, and behind it the answer that was begun, if one was."""
     if not request.continues:
         return chat_prompt(request.messages)
-    return f"{chat_prompt(request.messages[:-1])}{request.messages[-1].text}\n"
+    return f"{chat_prompt(request.messages[:-1])}{request.messages[-1].text}"
 
 
 async def _sampled(runtime: Runtime, request: Request, prompt: str) -> list[Sample]:
@@ -164,4 +164,5 @@ def _choice(sample: Sample, *, scored: bool) -> Choice:
         finish_reason="scored" if scored else sample.finish_reason,
         token_ids=sample.token_ids,
         logprobs=sample.logprobs,
+        stopped_by=sample.stopped_by,
     )

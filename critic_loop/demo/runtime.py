@@ -52,6 +52,8 @@ class Sample:
     """One a token, at temperature 1."""
     finish_reason: FinishReason
     prompt_tokens: int
+    stopped_by: str = ""
+    """The stop string before which the text ends."""
 
 
 @dataclass(slots=True, eq=False)
@@ -60,24 +62,26 @@ class _Request:
     stop: Sequence[str]
     future: Future[Sample] = field(default_factory=Future[Sample])
 
-    def text(self) -> str:
-        """The text so far, cut before the first stop string."""
+    def cut(self) -> tuple[str, str]:
+        """The text so far, cut before the first stop string, and that string."""
         text = decode(self.row.token_ids)
-        ends = [at for stop in self.stop if stop and (at := text.find(stop)) >= 0]
-        return text[: min(ends)] if ends else text
+        found = [(at, stop) for stop in self.stop if stop and (at := text.find(stop)) >= 0]
+        at, stop = min(found, default=(len(text), ""))
+        return text[:at], stop
 
     def stopped(self) -> bool:
         """Whether a stop string was written."""
-        return bool(self.stop) and len(self.text()) < len(decode(self.row.token_ids))
+        return bool(self.stop) and bool(self.cut()[1])
 
     def answer(self) -> None:
         """Hands the sample to whoever waits, if anybody still does."""
-        row, stopped = self.row, self.stopped()
+        row, (text, stop) = self.row, self.cut()
         sample = Sample(
-            text=self.text(),
+            text=text,
             token_ids=tuple(row.token_ids),
             logprobs=tuple(row.logprobs),
-            finish_reason="stop" if row.ended or stopped else "length",
+            finish_reason="stop" if row.ended or stop else "length",
+            stopped_by=stop,
             prompt_tokens=len(row.prompt_ids),
         )
         with suppress(InvalidStateError):  # cancelled a moment ago

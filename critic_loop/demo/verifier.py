@@ -22,13 +22,14 @@ def task_of(puzzle: Puzzle, *, source: str = "") -> Task:
 def countdown(view: View[Any]) -> Feedback:
     """Passes a trace that reaches the target, or names its first wrong line and why.
 
-    Abstains where the task holds no puzzle, and of lines that do not end an answer where none of them is wrong.
+    Abstains where the task holds no puzzle, and of lines that do not end an answer where none of them is wrong;
+    half a line, as in `8*3=`, is not judged.
     """
     puzzle = puzzle_of(view.task.text)
     if puzzle is None:
         return Feedback.abstain("the task holds no puzzle like 'Countdown 24: 3 5 7 8'")
     begun = view.attempt if view.attempt is not None and view.attempt.unfinished else None
-    found = check(puzzle, str(view.answer) if begun is None else begun.messages[-1].text)
+    found = check(puzzle, str(view.answer) if begun is None else _whole_lines(begun.messages[-1].text))
     if begun is not None and found.error_kind is ErrorKind.WRONG_LENGTH:
         return Feedback.abstain("no line is wrong so far")
     if found.passed:
@@ -41,3 +42,8 @@ def countdown(view: View[Any]) -> Feedback:
         steps=(Step(index=first, verdict=Verdict.FAIL, text=found.reason),),
         data={"error_kind": str(found.error_kind)},
     )
+
+
+def _whole_lines(text: str) -> str:
+    lines, _, last = text.rpartition("\n")
+    return lines if last.endswith("=") else text

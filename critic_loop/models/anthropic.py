@@ -172,6 +172,7 @@ def from_wire(body: Mapping[str, Any], *, profile: Profile, request_id: str = ""
     choice = Choice(
         message=Message(role="assistant", parts=tuple(parts), sampled=True),
         finish_reason=_REASONS.get(reason, reason or "stop"),
+        stopped_by=body.get("stop_sequence") or "",
     )
     return Completion(
         choices=(choice,),

@@ -81,6 +81,7 @@ class _Growing:
         self._calls: dict[int, Json] = {}
         self._token_ids: list[int] | None = None
         self._logprobs: list[Json] | None = None
+        self._stopped_by: Any = None
         self._other: Json = {}
 
     def add(self, choice: Mapping[str, Any]) -> str:
@@ -94,6 +95,7 @@ class _Growing:
             elif isinstance(value, list):  # a provider's own blocks
                 self._other[field] = [*self._other.get(field, []), *value]
         self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        self._stopped_by = choice.get("stop_reason") or choice.get("matched_stop") or self._stopped_by
         if choice.get("token_ids") is not None:
             self._token_ids = self._token_ids or []
             self._token_ids.extend(choice["token_ids"])
@@ -119,6 +121,7 @@ class _Growing:
             "index": index,
             "message": message,
             "finish_reason": self.finish_reason,
+            "stop_reason": self._stopped_by,
             "token_ids": self._trusted_ids(),
             "logprobs": None if self._logprobs is None else {"content": self._logprobs},
         }

@@ -253,11 +253,13 @@ def _choice(wire: Mapping[str, Any], profile: Profile) -> Choice:
     reason = wire.get("finish_reason") or ("tool_calls" if message.tool_calls else "stop")
     token_ids = wire.get("token_ids")
     entries = (wire.get("logprobs") or {}).get("content")
+    stopped_by = wire.get("stop_reason") or wire.get("matched_stop")  # vLLM's, SGLang's; a number is a token
     return Choice(
         message=message,
         finish_reason="refusal" if wire["message"].get("refusal") else reason,
         token_ids=None if token_ids is None else tuple(token_ids),
         logprobs=None if entries is None else tuple(entry["logprob"] for entry in entries),
+        stopped_by=stopped_by if isinstance(stopped_by, str) else "",
     )
 
 

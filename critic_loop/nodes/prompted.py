@@ -17,7 +17,7 @@ from critic_loop.assets import AgentSpec, Data, Template, Word, word
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.messages import Message, Part, assistant, system, user
 from critic_loop.core.protocols import Completion, Request
-from critic_loop.core.records import PARTS, Ask, Attempt, Feedback, Place, Sampling, Task
+from critic_loop.core.records import PARTS, Ask, Attempt, Choice, Feedback, Place, Sampling, Task
 from critic_loop.nodes.desk import Desk, Turn, When, seed_of
 from critic_loop.nodes.view import earlier, evidence_on, masked_feedback, masked_messages
 from critic_loop.outputs import CritiqueOutput
@@ -77,7 +77,7 @@ class PromptedActor(Prompted):
         place = self.place(ask.attempt, turn=turn)
         call, completion = await desk.calls.complete(place, self.slot, request, template=self.template_id)
         if ask.kind in PARTS or self.begun(desk, ask):
-            return [self._part(desk, ask, choice.message, call) for choice in completion.choices]
+            return [self._part(desk, ask, choice, call) for choice in completion.choices]
         return [self._turn(desk, so_far, choice.message, call) for choice in completion.choices]
 
     def request(
@@ -150,12 +150,17 @@ class PromptedActor(Prompted):
             return ()
         if "next" in self.template.blocks:
             return (user(self.template.render("next", values, desk.tree.head.key)),)
-        return masked_messages(begun.messages, ask.view.fields) if begun is not None else ()
+        return (assistant(self._so_far(begun)),) if begun is not None else ()
 
     def _continues(self, desk: Desk, ask: Ask) -> bool:
         return "next" not in self.template.blocks and self.begun(desk, ask) is not None
 
-    def _part(self, desk: Desk, ask: Ask, message: Message, call: str) -> Turn:
+    def _so_far(self, begun: Attempt) -> str:
+        """Return what was written, to be gone on from: what ended the last step stands at its end."""
+        text, joint = answer_text(begun), self.spec.steps.joint if self.spec.steps else "\n"
+        return text if text.endswith(self.spec.sampling.stop) else text + joint
+
+    def _part(self, desk: Desk, ask: Ask, choice: Choice, call: str) -> Turn:
         """Return a step, or what ends an answer that was begun in steps, with the text so far before it."""
         begun, steps = self.begun(desk, ask), self.spec.steps
         if ask.kind == "step" and steps is None:
@@ -163,13 +168,17 @@ class PromptedActor(Prompted):
                 f"the search asks {self.name} for a step, but its spec does not say where an answer ends.",
                 hint="Set steps = { ends = 'a regular expression' } in the agent's spec.",
             )
-        joint, whole = steps.joint if steps else "\n", message
+        message, stop, before = choice.message, choice.stopped_by, ""
         if begun is not None and not (ask.kind == "answer" and begun.kind == "thought"):
-            whole = assistant(f"{answer_text(begun)}{joint}{message.text}", sampled=True)
-        ends = ask.kind == "answer" or (steps is not None and bool(re.search(steps.ends, message.text)))
-        if ask.kind == "thought" or not ends:
-            return Turn(messages=(whole,), calls=(call,), unfinished=True)
-        return Turn(messages=(whole,), answer=desk.output.parse(whole), calls=(call,))
+            before = self._so_far(begun)
+        ends = ask.kind == "answer" or (steps is not None and bool(re.search(steps.ends, message.text + stop)))
+        unfinished = ask.kind == "thought" or not ends
+        behind = stop if unfinished and ask.kind == "step" else ""
+        if before or behind:
+            message = assistant(f"{before}{message.text}{behind}", sampled=True)
+        if unfinished:
+            return Turn(messages=(message,), calls=(call,), unfinished=True)
+        return Turn(messages=(message,), answer=desk.output.parse(message), calls=(call,))
 
     def _feedback(self, desk: Desk, ask: Ask, attempts: Iterable[Attempt]) -> list[dict[str, Any]]:
         about = {a.id for a in attempts}

@@ -40,6 +40,8 @@ class Place:
     """The steps that lead here, in the order of their ids."""
     scores: list[float] = field(default_factory=list[float])
     """What critics gave them, in ascending order."""
+    evidence: float = 1.0
+    """How much likelier those scores are if success is possible here than if it is not."""
     below: list[str] = field(default_factory=list[str])
     """Places that were found from here, ended answers among them."""
     drawn: dict[str, int] = field(default_factory=dict[str, int])
@@ -49,7 +51,8 @@ class Place:
     open: int = 0
     """Steps in flight."""
     lost: float = 1.0
-    """Probability that all that was tried below came to nothing, given that success is possible here."""
+    """How much likelier what is known of the places below is if success is possible here than if it is not:
+    without scores, the probability that all that was tried there came to nothing."""
     pays: float = 0.0
     """Success per step to be hoped for at the best place below or here, given that it is possible here."""
     way: str = ""
@@ -72,7 +75,8 @@ class Prospect:
     """Asks for a step where success per step is likeliest, for tasks in which one verified answer is enough.
 
     An answer takes `len(succeeds)` steps. `succeeds[d]` is the probability that the step at depth d keeps
-    success possible where it was; a critic's score of a step takes its place. What was tried in vain below a
+    success possible where it was; a critic's score of a step, read as that probability, takes its place, and
+    is evidence of the places above, too. What was tried in vain below a
     place makes it less likely (Bayes' rule over the places), and so does what repeats itself: the chance of
     something new is what the model's own probabilities of the steps drawn there leave, and where it serves none
     it is estimated from how many of them were drawn once (Good 1953, after Turing). So whole answers are drawn
@@ -90,8 +94,9 @@ class Prospect:
     temperatures: tuple[Annotated[float, Field(ge=0)], ...] = ()
     """For the steps at each depth; the last for all deeper ones; none = the agent's own."""
     state: str = ""
-    """A regular expression whose first group, found in a step's last line, is where one stands after it: steps
-    of one depth with the same state lead to one place, whatever came before. Empty = the whole text."""
+    """A regular expression: all that it finds in the answer so far (its first group, if it has one), in any
+    order, is where one stands. Steps of one depth with the same state lead to one place, whatever came
+    before. Empty, or nothing found = the whole text."""
     agent: str = "actor"
 
     def start(self, task: Task) -> Prospects:  # noqa: ARG002
@@ -156,15 +161,15 @@ class Prospect:
         score = value_of(tree, attempt.id).score if attempt.unfinished else None
         if score is not None:
             insort(place.scores, score)
-            place.alive = min(max(fsum(place.scores) / len(place.scores), 0.01), 0.99)
+            mean = min(max(fsum(place.scores) / len(place.scores), 0.01), 0.99)
+            place.evidence = _odds(mean) / _odds(place.alive)
 
     def _state(self, attempt: Attempt) -> str:
         if not attempt.unfinished:
             return attempt.id
         text = next((m.text for m in reversed(attempt.messages) if m.role == "assistant"), "")
-        last = text.rstrip().rpartition("\n")[2] if self.state else text
-        found = re.search(self.state, last) if self.state else None
-        return (found[1] if found.re.groups else found[0]) if found else text
+        found = [m[min(m.re.groups, 1)] for m in re.finditer(self.state, text)] if self.state else []
+        return "\n".join(sorted(found)) or text
 
     def _prior(self, depth: int) -> float:
         return self.succeeds[min(depth, len(self.succeeds) - 1)]
@@ -183,11 +188,11 @@ class Prospect:
             place.lost = 0.0
             return
         below = [state.places[name] for name in place.below]
-        place.lost = prod(1 - p.alive + p.alive * p.lost for p in below)
+        place.lost = prod(1 - p.alive + p.alive * p.evidence * p.lost for p in below)
         place.lost *= (1 - self._prior(place.depth)) ** place.open
         place.pays, place.way = self._here(place), ""
         for name, other in zip(place.below, below, strict=True):
-            still = other.alive * other.lost
+            still = other.alive * other.evidence * other.lost
             hope = still / (still + 1 - other.alive) * other.pays
             if hope > place.pays:
                 place.pays, place.way = hope, name
@@ -196,6 +201,10 @@ class Prospect:
         """Success per step to be hoped for from another step here."""
         chance = prod(self.succeeds[place.depth :]) * (1 - self._prior(place.depth)) ** place.open
         return _new(place) * chance / (len(self.succeeds) - place.depth)
+
+
+def _odds(probability: float) -> float:
+    return probability / (1 - probability)
 
 
 def _new(place: Place) -> float:

@@ -12,7 +12,8 @@ import critic_loop as cl
 from critic_loop.assets import Recipe
 from critic_loop.assets.library import bundled
 from critic_loop.core.errors import ConfigError, SearchError
-from critic_loop.core.protocols import Move, Request, Stop, Wait
+from critic_loop.core.protocols import Completion, Move, Request, Stop, Wait
+from critic_loop.core.records import Choice
 from critic_loop.testing import ScriptedModel
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +47,7 @@ def judge(request: Request) -> str:
     return "Verdict: correct"
 
 
-def made(*texts: str, **fields: Any) -> tuple[cl.Loop[str], ScriptedModel, ScriptedModel]:
+def made(*texts: str | Completion, **fields: Any) -> tuple[cl.Loop[str], ScriptedModel, ScriptedModel]:
     actor, critic = ScriptedModel(list(texts) or STEPS), ScriptedModel(judge)
     settings: dict[str, Any] = {"recipe": RECIPE, "search": straight_on, "actor": actor, "critic": critic}
     return cl.Loop(**(settings | fields)), actor, critic
@@ -89,7 +90,30 @@ async def test_a_prompt_without_a_block_for_steps_lets_the_model_go_on_with_its_
     assert [(r.continues, r.messages[-1].role) for r in actor.requests] == [
         (False, "user"), (True, "assistant"), (True, "assistant"),
     ]  # fmt: skip
-    assert actor.requests[2].messages[-1].text == "2 + 3 = 5\n\n5 + 4 = 9"
+    assert actor.requests[2].messages[-1].text == "2 + 3 = 5\n\n5 + 4 = 9\n\n"
+
+
+async def test_what_stopped_a_step_stands_between_it_and_the_next(tmp_path: Path) -> None:
+    spec = tmp_path / "agents" / "actor" / "step.toml"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(
+        'role = "actor"\nprompt = "actor/solver.md"\nslot = "actor"\n'
+        'sampling = { stop = ["=", ";"] }\nsteps = { ends = "^[0-9]+$" }\n'
+    )
+    halves = [("2 + 3", "="), ("5", ";"), ("5 + 4", "="), ("9", "")]
+    script = [
+        Completion(choices=(Choice(message=cl.assistant(text, sampled=True), stopped_by=stop),))
+        for text, stop in halves
+    ]
+    loop, actor, _ = made(*script, assets=[tmp_path])
+    result = await loop.run(TASK)
+    assert [a.messages[-1].text for a in result.tree] == [
+        "2 + 3=",
+        "2 + 3=5;",
+        "2 + 3=5;5 + 4=",
+        "2 + 3=5;5 + 4=9",
+    ]
+    assert [r.messages[-1].text for r in actor.requests[1:]] == ["2 + 3=", "2 + 3=5;", "2 + 3=5;5 + 4="]
 
 
 async def test_a_spec_that_does_not_say_where_an_answer_ends_is_refused() -> None:

@@ -112,14 +112,17 @@ def test_a_text_that_cannot_be_weighed_is_refused(runtime, text, words):
 
 
 def test_a_sample_ends_at_its_limit_or_stop_string(runtime):
-    cut, stopped, filled = gather(
+    cut, half, stopped, filled = gather(
         runtime.sample(prompts()[0], max_tokens=3),
+        runtime.sample(prompts()[0], stop=["\n", "="]),
         runtime.sample(prompts()[0], stop=["\n"]),
         runtime.sample("!" * (CONTEXT_TOKENS - 2), max_tokens=99),
     )
     assert (len(cut.token_ids), cut.finish_reason) == (3, "length")
     assert "\n" not in stopped.text
     assert stopped.finish_reason == "stop"
+    assert (cut.stopped_by, half.stopped_by, stopped.stopped_by) == ("", "=", "\n")
+    assert stopped.text.startswith(f"{half.text}=")
     assert len(filled.token_ids) <= 2
 
 

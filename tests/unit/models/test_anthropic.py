@@ -207,6 +207,11 @@ def test_stop_reasons(reason, finish):
     assert answer({"type": "text", "text": "x"}, stop_reason=reason).choices[0].finish_reason == finish
 
 
+def test_what_stopped_a_text_is_known():
+    got = answer({"type": "text", "text": "x"}, stop_reason="stop_sequence", stop_sequence="\n")
+    assert got.choices[0].stopped_by == "\n"
+
+
 def test_a_refusal_without_words_is_told_by_its_explanation():
     details = {"type": "refusal", "category": "cyber", "explanation": "It may do harm."}
     got = answer(stop_reason="refusal", stop_details=details)

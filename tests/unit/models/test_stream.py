@@ -53,6 +53,13 @@ def test_a_stream_that_ends_without_a_reason_is_broken():
     assert assembly.complete
 
 
+def test_what_stopped_a_stream_is_kept():
+    assembly = Assembly()
+    assembly.add(chunk({"content": "a"}, finish_reason="stop", stop_reason="\n"))
+    assembly.add(chunk({}))
+    assert from_wire(assembly.body()).choices[0].stopped_by == "\n"
+
+
 def test_token_ids_that_do_not_match_their_logprobs_are_not_trusted():
     assembly = Assembly()
     logprobs = {"content": [{"token": "a", "logprob": -1.0}]}

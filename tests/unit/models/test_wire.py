@@ -211,6 +211,15 @@ ANSWER = {
 }
 
 
+@pytest.mark.parametrize(
+    ("told", "stopped_by"),
+    [({"stop_reason": "\n"}, "\n"), ({"matched_stop": "="}, "="), ({"stop_reason": 151645}, ""), ({}, "")],
+)
+def test_what_stopped_a_text_is_known_where_it_is_told(told, stopped_by):
+    choice = {"index": 0, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop", **told}
+    assert from_wire({"choices": [choice]}).choices[0].stopped_by == stopped_by
+
+
 def test_an_answer_is_read_whole():
     completion = from_wire(ANSWER)
     first, second = completion.choices

@@ -90,6 +90,34 @@ def test_steps_that_lead_to_the_same_state_are_one_place() -> None:
     assert {p for ask in world.tree.asks.values() for p in ask.parents} == {"t.1"}
 
 
+def test_where_one_stands_does_not_depend_on_the_order_of_what_was_done() -> None:
+    """Both orders of two steps are one place: only one of them is gone on from."""
+    search = Prospect(succeeds=(0.5, 0.9, 0.9), state=r"[xyc]\d*")
+
+    def write(so_far: str, n: int) -> str:
+        steps = so_far.split()
+        return f"c{n}" if len(steps) == 2 else "xy"[n % 2] if not steps else "x" if steps == ["y"] else "y"
+
+    world = World(search, write, "never")
+    world.run(30)
+    second = {a.messages[0].text for a in world.tree if world.tree.depth(a.id) == 1}
+    assert second == {"x y", "y x"}
+    assert len({a.parents[0] for a in world.tree if world.tree.depth(a.id) == 2}) == 1
+
+
+def test_a_beginning_is_left_where_critics_see_nothing_in_what_follows() -> None:
+    """Low scores of second steps are evidence against the first one, though no answer was tried."""
+    low = {f"a b{n}": 0.02 for n in range(1, 40)}
+
+    def write(so_far: str, n: int) -> str:
+        return f"b{n}" if so_far == "a " else f"c{n}" if so_far else "a" if n == 1 else f"d{n}"
+
+    world = World(Prospect(succeeds=(0.5, 0.5, 0.5)), write, "never", low)
+    made = world.run(12)
+    assert sum(text.startswith("a b") for text in made) <= 4
+    assert any(text.startswith("d") for text in made)
+
+
 def test_a_place_that_was_reached_before_from_elsewhere_is_not_searched_twice() -> None:
     """Two ways to one state at depth two: the last step is only tried below one of them."""
     search = Prospect(succeeds=(0.5, 0.9, 0.9), state=r"=(\w+)$")
