@@ -40,7 +40,7 @@ class Cause(StrEnum):
     BUDGET = "budget"
     ERROR = "error"
     UNKNOWN = "unknown"
-    """Nobody who can know has judged the answer: neither failure nor success."""
+    """Nobody who can know has judged the answer, or could: neither failure nor success."""
     PARKED = "parked"
     UNFINISHED = "unfinished"
     SOLVED = "solved"
@@ -60,10 +60,8 @@ _HINTS = {
     "train this one on such trees.",
     Cause.UNPARSED: "Look at what was written (critic-loop show), then ask for the output in plainer words, "
     "allow more tokens, or use another model.",
-    Cause.VERIFIER_ABSTAINED: "Mend the verifier or give tasks what it needs (a reference, checks); then run "
-    "them again.",
-    Cause.BUDGET: "Run the tree again with more (max_calls, Elapsed, the host's recursion_limit): it goes on "
-    "where it stopped.",
+    Cause.VERIFIER_ABSTAINED: "Mend the verifier or give tasks what it needs (checks); then run them again.",
+    Cause.BUDGET: "",  # as the limit is
     Cause.ERROR: "Mend what the message names, and run it again with the same store.",
     Cause.UNKNOWN: "Run with a verifier, or add what is known: store.add_feedback(attempt_id, "
     "Feedback.user(score=...)).",
@@ -72,6 +70,17 @@ _HINTS = {
     "repeated.",
     Cause.SOLVED: "",
 }
+_MORE = {
+    "budget": "a higher max_calls",
+    "spent": "more in Spent, of what is named here, given to the loop as stop=",
+    "elapsed": "more time in Elapsed, given to the loop as stop=",
+    "steps": "a higher recursion_limit of the host",
+}
+"""What lifts each of `LIMITS`."""
+_GIVE = (
+    "If it is known, run the task anew with it; else add another verifier, or what is known of the answer: "
+    "store.add_feedback(attempt_id, Feedback.user(score=...))."
+)
 _NOT_ON_RECORD = "Let the loop have what knew it (a verifier, the hidden tests), or a better judge."
 
 
@@ -330,8 +339,9 @@ def _verifier_abstained(case: Case) -> Why | None:
     for attempt in case.read:
         evidence = [f for f in case.tree.judgements(attempt.id) if f.source in EVIDENCE]
         known = case.right(attempt) is not None
-        if evidence and not known and all(f.verdict is Verdict.ABSTAIN for f in evidence):
-            abstained[attempt.id] = evidence
+        if not known and all(f.verdict is Verdict.ABSTAIN for f in evidence):
+            abstained[attempt.id] = [f for f in evidence if not f.lacks]
+    abstained = {attempt_id: words for attempt_id, words in abstained.items() if words}
     decided = len(case.read) - len(abstained)
     undecided = case.chosen is not None and case.chosen.id in abstained
     if not undecided and len(abstained) <= decided:
@@ -359,17 +369,19 @@ def _with_crashes(case: Case, found: Why) -> Why:
 
 
 def _budget(case: Case) -> Why | None:
-    limit = case.stops & LIMITS
+    limit = sorted(case.stops & LIMITS)
     if not limit or case.outcome is None or case.only_accepted:
         return None
     spend = case.outcome.spend
-    text = excerpt(case.outcome.stop_text, 200).rstrip(".") or f"the limit {min(limit)!r} was reached"
+    more = " and ".join(_MORE[name] for name in limit)
+    text = excerpt(case.outcome.stop_text, 200).rstrip(".") or f"the limit {limit[0]!r} was reached"
     left = f", {len(case.tree.open)} of them unfinished" if case.tree.open else ""
     return _because(
         case,
         Cause.BUDGET,
         f"The search was cut short after {_count(len(case.tree.asks), 'attempt')}{left}, "
         f"{_count(spend.calls, 'call')} and {spend.elapsed_s:.1f} s: {text}.",
+        hint=f"Run the tree again with {more}: it goes on where it stopped.",
         shows=[case.chosen] if case.chosen else (),
     )
 
@@ -428,12 +440,19 @@ def _unknown(case: Case) -> Why:
         text = f"{_who(compared[-1])} compared {name} with others; {nobody}."
     else:
         text = f"Nobody could judge {name}: there is neither a verdict nor a word of a person on it."
+    lacking = [f for f in case.tree.judgements(chosen.id) if f.lacks]
     return _because(
         case,
         Cause.UNKNOWN,
-        text,
-        shows=(chosen, *graded, *opinions, *compared),
+        f"{text} {_nothing_to_judge_by(lacking)}" if lacking else text,
+        hint=_GIVE if lacking else "",
+        shows=(chosen, *graded, *opinions, *compared, *lacking),
     )
+
+
+def _nothing_to_judge_by(lacking: Sequence[Feedback]) -> str:
+    verifier = _who(lacking[-1])
+    return f"T{verifier[1:]} had nothing to judge by: the task has no {excerpt(lacking[-1].lacks, 60)}."
 
 
 _CHECKS: Sequence[Callable[[Case], Why | None]] = (
