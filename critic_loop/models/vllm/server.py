@@ -114,6 +114,8 @@ class Server:
         self._mourned: Running | None = None
         self._ready = False
         self._asleep = False
+        self._ended = False
+        """Whether it ended by itself, and has not been ready since."""
         self.version = ""
         """What its weights are called since they were changed in place; empty = they are the folder's."""
         self._paused = Lock()
@@ -155,6 +157,12 @@ class Server:
         """Whether it runs and has answered."""
         runs = self._ready and self._process is not None and self._process.alive
         return runs and not self._asleep and not self._is_outgrown()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it ended by itself and does not answer again yet."""
+        process = self._process
+        return self._ended or (self._ready and process is not None and not process.alive)
 
     @property
     def runs(self) -> bool:
@@ -345,7 +353,7 @@ class Server:
         process, self._process = self._process, None
         if process is not None:
             process.stop()
-        self._ready = self._asleep = False
+        self._ready = self._asleep = self._ended = False
         folder, self._folder = self._folder, None
         if folder is not None:
             folder.remove()
@@ -360,7 +368,7 @@ class Server:
         process, was_ready = self._process, self._ready
         if process is None or process.alive or not was_ready:
             return
-        now = time.monotonic()
+        now, self._ended = time.monotonic(), True
         if process is not self._mourned:
             self._mourned = process
             self._deaths.append(now)
@@ -383,7 +391,7 @@ class Server:
         except BaseException:
             process.stop()
             raise
-        self._ready = True
+        self._ready, self._ended = True, False
 
     def _begun(self) -> Running:
         """Begin to start it.
