@@ -225,6 +225,13 @@ def _reach_here(managed: Managed, rest: str) -> Reach:
     return Reach(backend=VLLM.name, name=rest, place=managed.place, opened=opened)
 
 
+def base_in(spec: str) -> str:
+    """Return the base model that a spec names beside an adapter; empty if it names none."""
+    backend, _, rest = spec.partition(":")
+    has_adapters = backend in PROFILES and PROFILES[backend].adapters
+    return _name_and_url(rest)[0].rpartition("+")[0] if has_adapters else ""
+
+
 def backends() -> list[str]:
     """Return the names of all backends, those of installed packages included."""
     return sorted({*_FORMS, *plugins.names(GROUP)})

@@ -30,6 +30,7 @@ from critic_loop.core.errors import ConfigError, ModelError
 from critic_loop.core.records import digest_of
 from critic_loop.models.canary import CANARY
 from critic_loop.models.failures import ServerFailed, cleaned
+from critic_loop.models.served import found, listed, offer
 from critic_loop.models.vllm.adapters import Adapter, Loaded, arguments_for, room_in
 from critic_loop.models.vllm.folders import Folder
 from critic_loop.models.vllm.process import Process, free_port
@@ -387,6 +388,7 @@ class Server:
         process = self._process = self._begun()
         try:
             self._await_health(process)
+            self._look_at_list(process)
             self._first = self.canary()
         except BaseException:
             process.stop()
@@ -438,6 +440,34 @@ class Server:
             time.sleep(_LOOK_S)
         patience = f"did not answer within {self.serve.start_timeout_s:g} s"
         raise self._failed(patience, process, hint="Raise serve.start_timeout_s in the model's settings.")
+
+    def _look_at_list(self, process: Running) -> None:
+        """Compare what it serves with what it was started for; what keeps no list is believed.
+
+        Raises:
+            ServerFailed: it serves under other names.
+        """
+        served = listed(self._got("/v1/models")) or ()
+        if not served:
+            return
+        if (ours := found(self.name, served)) is None:
+            what = f"is up, but serves {offer(self.name, served)}, and nothing of this name"
+            raise self._failed(what, process, hint="Leave served-model-name out of serve.arguments.")
+        version, most = self._got("/version").get("version", "of an unknown version"), ours.context_tokens
+        _log.info("vLLM %s serves %r, up to %s tokens", version, self.name, most or "?")
+        wanted = self.serve.arguments.get("max-model-len")
+        if most is not None and isinstance(wanted, int) and wanted not in (most, -1):
+            text = "vLLM serving %r takes %d tokens, and not the %d of max-model-len in serve.arguments"
+            _log.warning(text, self.name, most, wanted)
+
+    def _got(self, path: str) -> dict[str, Any]:
+        """Return the object at a path; empty if there is none."""
+        try:
+            status, said = self.ask("GET", path)
+            answer = orjson.loads(said) if status == 200 else None
+        except (OSError, http.client.HTTPException, ValueError):
+            return {}
+        return answer if isinstance(answer, dict) else {}
 
     def canary(self) -> _Token:
         """Return the first token of a fixed answer.

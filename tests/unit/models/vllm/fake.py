@@ -50,7 +50,11 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(status, {"error": {"message": message, "code": status}})
 
     def do_GET(self):
-        self.answer(200 if self.path == "/health" else 404, {})
+        names = [NAME] if "aliased" not in NAME else ["alias"]
+        most = int(sys.argv[sys.argv.index("--max-model-len") + 1]) if "--max-model-len" in sys.argv else 64
+        listing = [{"id": name, "root": NAME, "max_model_len": min(most, 64)} for name in names]
+        told = {"/health": {}, "/v1/models": {"data": listing}, "/version": {"version": "0.0"}}
+        self.answer(200 if self.path in told else 404, told.get(self.path, {}))
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")

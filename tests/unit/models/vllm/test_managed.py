@@ -84,6 +84,21 @@ async def test_a_server_that_never_answers_is_given_up(fake):
     assert gone(fake.noted("start")[0]["pid"])
 
 
+async def test_a_server_of_another_name_is_told_apart(fake):
+    with pytest.raises(ServerFailed, match="is up, but serves 'alias', and nothing of this name") as raised:
+        await fake.model("vllm:aliased").complete(ask())
+    assert raised.value.hint == "Leave served-model-name out of serve.arguments."
+    assert not fake.noted("chat")
+
+
+@pytest.mark.parametrize(("wanted", "warned"), [(64, 0), (128, 1), (-1, 0), ("1k", 0)])
+async def test_what_it_makes_of_max_model_len_is_said(fake, caplog, wanted, warned):
+    if wanted == "1k":
+        wanted = None
+    await fake.model("vllm:Q", arguments={"max-model-len": wanted}).complete(ask())
+    assert len([r for r in caplog.records if "and not the 128 of max-model-len" in r.getMessage()]) == warned
+
+
 async def test_closing_ends_a_start_that_is_under_way(fake):
     model = fake.model("vllm:hangs")
     call = asyncio.create_task(model.complete(ask()))
