@@ -34,7 +34,8 @@ from critic_loop.models.profiles import PROFILES, VLLM, Profile
 from critic_loop.models.retry import Retrying, RetryPolicy
 from critic_loop.models.vllm.adapters import Adapter
 from critic_loop.models.vllm.managed import Managed
-from critic_loop.models.vllm.server import Server, server_of
+from critic_loop.models.vllm.server import Server
+from critic_loop.models.vllm.servers import server_of
 
 ENGINE = "vllm-engine"
 GROUP = "critic_loop.models"

@@ -14,7 +14,7 @@ import critic_loop as cl
 from critic_loop.demo.countdown import EASY, sample_puzzles
 from critic_loop.demo.verifier import task_of
 from critic_loop.models import Fallback, On
-from critic_loop.models.vllm.server import server_of
+from critic_loop.models.vllm.servers import server_of
 from critic_loop.models.vllm.settings import Serve
 from critic_loop.testing import TestServer
 from tests.real.vllm import NEEDS_VLLM, SERVE_DEMO, processes_of, servers_of

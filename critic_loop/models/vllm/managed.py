@@ -49,7 +49,7 @@ class Managed:
         self._reviving: asyncio.Task[None] | None = None
         self._failed: ServerFailed | None = None
         """Why it could not be started again."""
-        server.join(self)
+        server.users.join(self)
 
     def __repr__(self) -> str:
         return f"Managed({self._spec!r})"
@@ -69,7 +69,7 @@ class Managed:
             ServerFailed: vLLM is not installed, or the server cannot be started, or is being started again.
             ModelError: as any endpoint's; transient where the server died under the call.
         """
-        self._server.join(self)
+        self._server.users.join(self)
         if request.retries is not None and self._server.is_lost:
             raise self._lost()
         asked_at = time.monotonic()
@@ -102,7 +102,7 @@ class Managed:
         Raises:
             ServerFailed: as for a call.
         """
-        self._server.join(self)
+        self._server.users.join(self)
         async with self._server.turns.of(self._server), self._served() as name:
             yield await self._connected(name)
 
@@ -112,9 +112,9 @@ class Managed:
         The server stops with the last model on it; a call that waits for its start fails. A later call has all
         of it again.
         """
-        self._server.leave(self)
+        self._server.users.leave(self)
         self._leave_lost()
-        while self._server.in_flight(self):  # noqa: ASYNC110
+        while self._server.users.in_flight(self):  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_S)  # its calls may be on other event loops
         if self.adapter is not None:
             await self._unload(self.adapter)
@@ -122,14 +122,14 @@ class Managed:
             client, self._client = self._client, None
         if client is not None:
             await client[2].aclose()
-        while not self._server.is_used and self._server.in_flight():  # noqa: ASYNC110
+        while not self._server.users.are_there and self._server.users.in_flight():  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_S)  # calls of models that are being closed, too
-        if not self._server.is_used:
+        if not self._server.users.are_there:
             await asyncio.to_thread(self._server.stop_unused)
 
     async def _unload(self, adapter: Adapter) -> None:
         loaded = self._server.loaded
-        if loaded.name_of(adapter) in map(loaded.name_of, self._server.adapters()):
+        if loaded.name_of(adapter) in map(loaded.name_of, self._server.users.adapters()):
             return  # loaded, from this copy or another, for somebody else
         while not await asyncio.to_thread(loaded.release, adapter):  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_S)  # calls of somebody else who has just left
@@ -137,7 +137,7 @@ class Managed:
     @asynccontextmanager
     async def _served(self) -> AsyncGenerator[str, None]:
         """Hold what is asked, under the name that the server has for it."""
-        with self._server.called_by(self):
+        with self._server.users.called_by(self):
             if self.adapter is None:
                 yield self._server.name
                 return

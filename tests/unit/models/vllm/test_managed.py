@@ -15,7 +15,7 @@ from critic_loop.core.errors import ConfigError, Unreachable
 from critic_loop.models import resolve
 from critic_loop.models.canary import CANARY
 from critic_loop.models.failures import EndpointError, ServerFailed
-from critic_loop.models.vllm import server as servers
+from critic_loop.models.vllm import servers
 from critic_loop.models.vllm.folders import Folder, sweep
 from tests.unit.models.vllm.conftest import FAKE, ask, gone, is_running
 
