@@ -237,7 +237,7 @@ async def _work(job: _Job) -> int:
 
 async def _one(job: _Job) -> int:
     """Run one task under the id that a second run derives, too, and show its tree as it grows."""
-    from critic_loop.graph.loop import job_tree_id
+    from critic_loop.graph.host import job_tree_id
     from critic_loop.graph.result import Result
 
     loop, task, terminal = job.loop, job.tasks[0], job.terminal
