@@ -7,7 +7,6 @@ somebody named.
 from __future__ import annotations
 
 import asyncio
-import difflib
 import inspect
 import time
 from collections.abc import Mapping, Sequence
@@ -32,7 +31,8 @@ from critic_loop.models.keys import key_of
 from critic_loop.models.known import age, recall
 from critic_loop.models.profiles import Profile
 from critic_loop.models.routes import specs_in
-from critic_loop.models.specs import ModelTable, backends, configured, endpoint
+from critic_loop.models.served import found, nearest, other_base
+from critic_loop.models.specs import ModelTable, backends, base_in, configured, endpoint
 
 _PROBE_S = 60.0
 
@@ -159,9 +159,13 @@ async def _ask_endpoint(model: ChatModel, answer: Answer) -> None:
         return  # it answers, and keeps no list; only a probe can tell more
     answer.answers, answer.latency_s = True, round(time.perf_counter() - began, 3)
     if served:
-        names = {name.removesuffix(":latest") for name in served} | set(served)
-        answer.listed = model.name in names
-        answer.nearest = next(iter(difflib.get_close_matches(model.name, served, n=1, cutoff=0.3)), None)
+        one = found(model.name, served)
+        answer.listed, answer.nearest = one is not None, nearest(model.name, served)[0]
+        if one is not None and one.context_tokens is not None:
+            answer.about = f"{answer.about} Up to {one.context_tokens:,} tokens.".strip()
+        base = base_in(answer.spec)
+        if base and (other := other_base(model.name, base, served)):
+            answer.about = f"{answer.about} It is an adapter of {other!r}, and not of {base!r}.".strip()
 
 
 async def _ask_model(model: Model, answer: Answer) -> None:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 from critic_loop.assets import Library
 from critic_loop.cli import results
 from critic_loop.cli.documents import RunDocument
-from critic_loop.cli.live import JobView, View, view_of, watching
+from critic_loop.cli.job_view import JobView
+from critic_loop.cli.live import View, watching
 from critic_loop.cli.signals import patiently
 from critic_loop.cli.tasks import tasks_from
 from critic_loop.cli.terminal import FAILURE, INTERRUPTED, Terminal, UsageProblem
+from critic_loop.cli.tree_view import view_of
 from critic_loop.core.errors import CriticLoopError
 from critic_loop.core.protocols import Model
 from critic_loop.core.records import Task
@@ -235,7 +237,7 @@ async def _work(job: _Job) -> int:
 
 async def _one(job: _Job) -> int:
     """Run one task under the id that a second run derives, too, and show its tree as it grows."""
-    from critic_loop.graph.loop import job_tree_id
+    from critic_loop.graph.host import job_tree_id
     from critic_loop.graph.result import Result
 
     loop, task, terminal = job.loop, job.tasks[0], job.terminal

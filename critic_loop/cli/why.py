@@ -24,6 +24,8 @@ E = TypeVar("E", bound=StrEnum)
 MOST_LISTED = 50
 _TASK = 60
 """Characters of a task that it is known by."""
+_NAME, _BESIDE = 24, 56
+"""Columns of a name, at the least, and those that its numbers and the beginning of an example's id take."""
 WORTH_STYLES = {
     "right": "green",
     "wrong": "red",
@@ -156,7 +158,7 @@ def failures(
     if only is not None and by is None:
         terminal.out.print(_list(listed, only))
         return
-    terminal.out.print(_table(groups, total, by=what))
+    terminal.out.print(_table(groups, total, by=what, width=terminal.out.width))
     terminal.note("critic-loop why STORE TREE explains one; critic-loop show STORE TREE shows it.")
 
 
@@ -221,18 +223,20 @@ def _document(groups: dict[str, _Group], total: Counter[Cause], *, by: By) -> di
     }
 
 
-def _table(groups: dict[str, _Group], total: Counter[Cause], *, by: By) -> RenderableType:
+def _table(groups: dict[str, _Group], total: Counter[Cause], *, by: By, width: int) -> RenderableType:
+    """Return the groups, a line each: where it is narrow, the example gives way, and then the longest names."""
     trees, failed = total.total(), sum(total[cause] for cause in FAILURES)
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column(str(by), overflow="fold")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column(str(by), no_wrap=True, max_width=max(_NAME, width - _BESIDE))
     for name in ("trees",) if by is By.CAUSE else ("trees", "failed"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("share" if by is By.CAUSE else "share failed", justify="right", no_wrap=True)
+    table.add_column("share", justify="right", no_wrap=True)
     if by is not By.CAUSE:
         table.add_column("mostly", no_wrap=True)
-    table.add_column("for example", no_wrap=True, overflow="ellipsis")
+    table.add_column("for example")
     for value, group in _ordered(groups, by):
-        name = Text(printable(value), style=cause_style(Cause(value)) if by is By.CAUSE else "")
+        style = cause_style(Cause(value)) if by is By.CAUSE else ""
+        name = Text(printable(value), style=style, no_wrap=False, overflow="fold")
         main = group.main_cause
         numbers = [f"{group.trees:,}"] if by is By.CAUSE else [f"{group.trees:,}", f"{group.failed:,}"]
         mostly = [] if by is By.CAUSE else [Text(str(main or ""), style="red")]
@@ -245,7 +249,7 @@ def _first_line(tree: Tree) -> str:
 
 
 def _named(one: _Listed) -> Text:
-    return Text.assemble((one.found.tree, "dim"), "  ", one.task)
+    return Text.assemble((one.found.tree, "dim"), "  ", one.task, no_wrap=True, overflow="ellipsis")
 
 
 def _list(listed: list[_Listed], cause: Cause) -> RenderableType:

@@ -73,6 +73,8 @@ class Request:
     """Asked by who holds a request back: False, as soon as nothing more is to be sent, raises `NotSent`."""
     retries: int | None = None
     """How often the request may be sent again, because another can be asked; None leaves it to the model."""
+    on_wait: Callable[[float], None] | None = None
+    """Told how many seconds passed that are not of its time: its server was being started."""
     accept: Callable[[Completion], str] | None = field(default=None, compare=False)
     """Returns why an answer cannot be used, or nothing: asked where somebody else may give a better one."""
     on_text: Callable[[str], None] | None = None

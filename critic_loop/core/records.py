@@ -371,7 +371,7 @@ class Feedback(Frozen):
     suggestion: str = ""
     confidence: Unit | None = None
     data: dict[str, JsonValue] = {}
-    """What only this author understands; but `tests`, if it is there, is what the property `tests` reads."""
+    """What only this author understands; but `tests` and `lacks` are read by the properties of these names."""
     parse: ParseStatus = "ok"
     reason: str = ""
     """Why it abstains, where it does."""
@@ -401,6 +401,16 @@ class Feedback(Frozen):
         told = self.data.get("tests")
         given = told.items() if isinstance(told, dict) else ()
         return {name: passed for name, passed in given if isinstance(passed, bool)}
+
+    @property
+    def lacks(self) -> str:
+        """What the task has not, so that there is nothing to judge by ("reference answer"); empty otherwise.
+
+        What verifiers write as `data={"lacks": "reference answer"}` where they abstain for no other reason.
+        Nothing failed there: `metrics.why` tells it from a verifier that could not judge.
+        """
+        told = self.data.get("lacks")
+        return told if isinstance(told, str) and self.verdict is Verdict.ABSTAIN else ""
 
     @classmethod
     def passed(cls, text: str = "", **fields: Any) -> Feedback:

@@ -27,7 +27,8 @@ def countdown(view: View[Any]) -> Feedback:
     """
     puzzle = puzzle_of(view.task.text)
     if puzzle is None:
-        return Feedback.abstain("the task holds no puzzle like 'Countdown 24: 3 5 7 8'")
+        reason = "the task holds no puzzle like 'Countdown 24: 3 5 7 8'"
+        return Feedback.abstain(reason, data={"lacks": "puzzle"})
     begun = view.attempt if view.attempt is not None and view.attempt.unfinished else None
     found = check(puzzle, str(view.answer) if begun is None else _whole_lines(begun.messages[-1].text))
     if begun is not None and found.error_kind is ErrorKind.WRONG_LENGTH:

@@ -6,17 +6,13 @@ Knows how trees are opened, run, resumed and returned. The work itself is the gr
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import hashlib
 import logging
-import secrets
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, Literal, cast
 
-from langgraph.config import get_config
-from langgraph.runtime import Runtime, get_runtime
+from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from typing_extensions import TypeVar
 
@@ -27,10 +23,22 @@ from critic_loop.core.protocols import AnySearch, Model, Piece, Select, Store
 from critic_loop.core.records import Event, Outcome, Record, Task
 from critic_loop.core.stop import Rule, StopReason
 from critic_loop.core.tree import Tree
-from critic_loop.graph.assemble import Given, assemble
+from critic_loop.graph.assemble import assemble
 from critic_loop.graph.background import Background
 from critic_loop.graph.graph import build_graph, build_lane
+from critic_loop.graph.host import (
+    apart,
+    cancelled,
+    field_of,
+    heard_by_host,
+    host_tree_id,
+    id_of,
+    job_tree_id,
+    new_tree_id,
+    task_in,
+)
 from critic_loop.graph.langchain import adapted
+from critic_loop.graph.parts import Given
 from critic_loop.graph.people import answers_in, ask_people, unreadable
 from critic_loop.graph.result import Result
 from critic_loop.graph.session import Session
@@ -170,7 +178,7 @@ class Loop(Generic[T]):
         self._announce()
         try:
             if session.stop is None:
-                await _apart(self._work(session))
+                await apart(self._work(session))
             outcome = await session.choose()
         except CriticLoopError as error:
             if error.scope == "tree":
@@ -213,7 +221,7 @@ class Loop(Generic[T]):
                 yield record
             yield await running
         finally:
-            await _cancelled(running)
+            await cancelled(running)
 
     async def map(
         self, tasks: Iterable[TaskLike], *, in_flight: int = 64, seed: int = 0, same_error: int = 20
@@ -263,7 +271,7 @@ class Loop(Generic[T]):
                 raise failed[0]
         finally:
             for worker in workers:
-                await _cancelled(worker)
+                await cancelled(worker)
 
     async def _one(self, task: Task, tree_id: str, seed: int, streak: Streak) -> Result[T]:
         try:
@@ -346,10 +354,10 @@ class Loop(Generic[T]):
         """
 
         async def node(state: Any) -> dict[str, Any]:
-            task = task_in(input(state) if callable(input) else _get(state, input))
-            tree_id = _host_tree_id(task)
+            task = task_in(input(state) if callable(input) else field_of(state, input))
+            tree_id = host_tree_id(task)
             result = await self.run(task, tree_id=tree_id)
-            heard = _heard_by_host(result.tree)
+            heard = heard_by_host(result.tree)
             while heard:  # LangGraph gives a resumed node its earlier answers again, in order
                 heard -= not unreadable(interrupt(None), list(result.tree.attempts))
             while result.stop == "parked" and tree_id is not None:
@@ -446,7 +454,7 @@ class Loop(Generic[T]):
         info = runtime.execution_info
         if info is None or info.thread_id is None or task is None:
             return new_tree_id()
-        return _id("thread", info.thread_id, info.checkpoint_ns, self.parts.digest, task.id)
+        return id_of("thread", info.thread_id, info.checkpoint_ns, self.parts.digest, task.id)
 
     async def session(self, tree_id: str) -> Session:
         """Return the session of a tree, opened from the store if it is not in memory."""
@@ -531,76 +539,6 @@ class Loop(Generic[T]):
         return f"Loop({self.recipe.name!r}, slots={self.switchboard!r}, store={self.store.where!r})"
 
 
-# -- ids and hosts -----------------------------------------------------------------------------
-
-
-def new_tree_id() -> str:
-    """Return an id that no tree has."""
-    return "t" + secrets.token_hex(8)
-
-
-def job_tree_id(task: Task, parts_digest: str, seed: int) -> str:
-    """Return the id of the tree for a task, a loop's parts and a seed: the same for the same."""
-    return _id("job", task.id, parts_digest, seed)
-
-
-def task_in(given: Any) -> Task:
-    """Return the task in a host's state: text, messages (ours or LangChain's) or a Task, also as JSON."""
-    if isinstance(given, Task | str):
-        return Task.of(given)
-    if isinstance(given, Mapping):
-        return Task.model_validate(given)
-    return Task(prompt=tuple(_message_in(message) for message in given))
-
-
-_LANGCHAIN_ROLES = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool"}
-
-
-def _message_in(given: Any) -> Message:
-    role, text = _LANGCHAIN_ROLES.get(getattr(given, "type", "")), getattr(given, "content", None)
-    if role is not None and isinstance(text, str):
-        given = {"role": role, "parts": [{"type": "text", "text": text}]}
-    return Message.model_validate(given)
-
-
-def _id(*parts: object) -> str:
-    return "t" + hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).hexdigest()
-
-
-def _get(state: Any, key: str) -> Any:
-    return state[key] if isinstance(state, Mapping) else getattr(state, key)
-
-
-def _inside_a_host() -> bool:
-    try:
-        get_config()
-    except RuntimeError:
-        return False
-    return True
-
-
-async def _apart(work: Coroutine[Any, Any, None]) -> None:
-    """Do `work` apart from a host's context: no foreign checkpointer, callbacks or limit."""
-    if not _inside_a_host():
-        return await work
-    running = asyncio.create_task(work, context=contextvars.Context())
-    try:
-        await asyncio.shield(running)
-    finally:
-        await _cancelled(running)
-
-
-def _host_tree_id(task: Task) -> str | None:
-    """Return the tree's id for this step of a host's thread; None where the host keeps no thread."""
-    try:
-        info = get_runtime().execution_info
-    except RuntimeError:
-        return None
-    return (
-        None if info is None or info.thread_id is None else _id("step", info.thread_id, info.task_id, task.id)
-    )
-
-
 def _differing(stored: Task, given: Task) -> str:
     names = [name for name in Task.model_fields if getattr(stored, name) != getattr(given, name)]
     return f"its {', '.join(names)} differ{'s' if len(names) == 1 else ''}"
@@ -613,17 +551,5 @@ async def _told(session: Session, answer: Any, by: str) -> None:
     await session.desk.calls.record(event, durable=True)
 
 
-def _heard_by_host(tree: Tree) -> int:
-    """Return how many of the host's interrupts have been answered in this tree."""
-    return sum(1 for event in tree.events if event.kind == "resume" and event.data.get("by") == "host")
-
-
 def _ignore(record: Record | Piece) -> None:
     """Nobody listens."""
-
-
-async def _cancelled(task: asyncio.Task[Any]) -> None:
-    """Cancel `task` if it runs, and wait until it has ended."""
-    if not task.done():
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

@@ -1,5 +1,6 @@
 """What trees say about how it went: pure functions, trees in, findings out. No models, no stores."""
 
+from critic_loop.metrics.cause import FAILURES, Cause, Evidence, Why
 from critic_loop.metrics.comparison import (
     Cost,
     CurvePoint,
@@ -22,7 +23,7 @@ from critic_loop.metrics.statistics import (
     wilson,
 )
 from critic_loop.metrics.truth import Truth, says, truth_of
-from critic_loop.metrics.why import FAILURES, Cause, Evidence, Why, why
+from critic_loop.metrics.why import why
 
 __all__ = [
     "FAILURES",

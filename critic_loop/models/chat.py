@@ -21,10 +21,11 @@ from critic_loop.core.errors import DeadlineExceeded, ModelError, Refused
 from critic_loop.core.protocols import Completion, Request
 from critic_loop.models.dialects import DIALECTS
 from critic_loop.models.endpoint import Endpoint, at_once
-from critic_loop.models.failures import EndpointError, hold_s, rejected_parameter
+from critic_loop.models.failures import EndpointError, NoSuchModel, hold_s, rejected_parameter
 from critic_loop.models.prices import Tariff
 from critic_loop.models.profiles import GENERIC, Profile
 from critic_loop.models.scoring import CannotScore, scored
+from critic_loop.models.served import Served, found, listed, offer
 from critic_loop.models.stream import Events
 from critic_loop.models.vllm.settings import Engine, Serve
 from critic_loop.models.wire import Json, laid_over, merge
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _SYNONYMS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+_LIST_S = 5.0
+"""How long a list of models may take where it only explains an error."""
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
 """What reading a body raises that is no answer."""
 
@@ -131,16 +134,16 @@ class ChatModel:
         """What the endpoint calls the model."""
         return self._name
 
-    async def served(self, *, timeout_s: float = 10.0) -> tuple[str, ...]:
+    async def served(self, *, timeout_s: float = 10.0) -> tuple[Served, ...]:
         """Return the models that the endpoint lists (`GET /models`): it answers, and no prompt is sent.
 
         Raises:
             ModelError: nothing answers, or not with a list.
         """
-        listed = (await self._endpoint.get(self._dialect.models, timeout_s=timeout_s)).get("data")
-        if not isinstance(listed, list):
+        found = listed(await self._endpoint.get(self._dialect.models, timeout_s=timeout_s))
+        if found is None:
             raise self._endpoint.nonsense("no list of models")
-        return tuple(str(one["id"]) for one in listed if isinstance(one, dict) and "id" in one)
+        return found
 
     def sends(self, request: Request) -> int:
         """Return how many HTTP requests of one call are under way at once."""
@@ -164,10 +167,24 @@ class ChatModel:
                 f"{self._endpoint} serves no log-probabilities of a given text.",
                 hint="Bind a vLLM server; `critic-loop models probe SPEC` says what an endpoint can do.",
             )
-        if request.score:
-            return await self.scored(request, self._profile)
-        async with self._deadline(request.timeout_s):
-            return _unless_refused(await self._choices(request), self._endpoint)
+        try:
+            if request.score:
+                return await self.scored(request, self._profile)
+            async with self._deadline(request.timeout_s):
+                return _unless_refused(await self._choices(request), self._endpoint)
+        except NoSuchModel as error:
+            error.hint = await self._other_names() or error.hint
+            raise
+
+    async def _other_names(self) -> str:
+        """Return which models there are, if they are listed and this one is not among them."""
+        try:
+            served = await self.served(timeout_s=_LIST_S)
+        except ModelError:
+            return ""
+        if not served or found(self._name, served) is not None:
+            return ""
+        return f"It serves {offer(self._name, served)}."
 
     async def scored(self, request: Request, profile: Profile) -> Completion:
         """Answer a request to score in the way that `profile` allows.

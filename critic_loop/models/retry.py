@@ -48,8 +48,9 @@ class RetryPolicy:
 class Retrying(Around):
     """Sends a request again when the error may pass: rate limits, 5xx, broken connections.
 
-    `request.timeout_s` bounds all attempts and the waits between them; an error is raised at once
-    where the wait would pass it. With `on_text`, a second attempt's text starts from the beginning.
+    `request.timeout_s` bounds all attempts and the waits between them, but for the start of a server; an error
+    is raised at once where the wait would pass it. With `on_text`, a second attempt's text starts
+    from the beginning.
     """
 
     def __init__(self, model: Model, policy: RetryPolicy | None = None) -> None:
@@ -107,7 +108,7 @@ class Retrying(Around):
         if left_s is not None:
             if left_s <= 0:
                 raise DeadlineExceeded(f"{self.spec} had no answer within {request.timeout_s:g} s.")
-            request = replace(request, timeout_s=left_s)
+            request = replace(request, timeout_s=left_s, on_wait=course.waited)
         return await self.inner.complete(request)
 
     def _note(self, state: RetryCallState) -> None:
@@ -155,6 +156,11 @@ class _Course:
     def left_s(self) -> float | None:
         """Return the time that is left; None = no limit."""
         return None if self._deadline is None else self._deadline - self._time()
+
+    def waited(self, seconds: float) -> None:
+        """Add time that passed before an attempt could be sent."""
+        if self._deadline is not None:
+            self._deadline += seconds
 
     def may_pass(self, state: RetryCallState) -> bool:
         """Return whether the attempt failed with an error that trying again may cure."""

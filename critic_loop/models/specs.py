@@ -34,7 +34,8 @@ from critic_loop.models.profiles import PROFILES, VLLM, Profile
 from critic_loop.models.retry import Retrying, RetryPolicy
 from critic_loop.models.vllm.adapters import Adapter
 from critic_loop.models.vllm.managed import Managed
-from critic_loop.models.vllm.server import Server, server_of
+from critic_loop.models.vllm.server import Server
+from critic_loop.models.vllm.servers import server_of
 
 ENGINE = "vllm-engine"
 GROUP = "critic_loop.models"
@@ -223,6 +224,13 @@ def _reach_here(managed: Managed, rest: str) -> Reach:
             await managed.aclose()
 
     return Reach(backend=VLLM.name, name=rest, place=managed.place, opened=opened)
+
+
+def base_in(spec: str) -> str:
+    """Return the base model that a spec names beside an adapter; empty if it names none."""
+    backend, _, rest = spec.partition(":")
+    has_adapters = backend in PROFILES and PROFILES[backend].adapters
+    return _name_and_url(rest)[0].rpartition("+")[0] if has_adapters else ""
 
 
 def backends() -> list[str]:

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeAlias, cast
+from typing import Any, Self, TypeAlias, cast
 
 import orjson
 from aiohttp import web
@@ -125,7 +125,7 @@ class TestServer:
         capacity: int | None = None,
         reply_bytes: int = 64,
         log: str | Path | None = None,
-        models: Sequence[str] = ("test",),
+        models: Sequence[str | Mapping[str, Any]] = ("test",),
         port: int = 0,
     ) -> None:
         """Prepare the server.
@@ -138,7 +138,7 @@ class TestServer:
             capacity: requests in flight above which others are refused with 429.
             reply_bytes: the length of hashed replies.
             log: a file to which requests are appended.
-            models: the names that `/v1/models` lists.
+            models: what `/v1/models` lists: names, or entries with whatever else a server says of a model.
             port: 0 takes a free one.
         """
         self._handler = replies if callable(replies) else None
@@ -269,7 +269,8 @@ class TestServer:
         form = MESSAGES if "anthropic-version" in request.headers else CHAT
         if (refusal := self._unauthorised(form, request)) is not None:
             return refusal
-        listed = [{"id": name, "object": "model", "created": 0, "owned_by": "test"} for name in self._models]
+        usual = {"object": "model", "created": 0, "owned_by": "test"}
+        listed = [usual | ({"id": one} if isinstance(one, str) else dict(one)) for one in self._models]
         return json_response({"object": "list", "data": listed})
 
     async def _add_faults(self, request: web.Request) -> web.Response:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
-from typing import TypedDict, Unpack
 
 from pydantic import JsonValue
 
@@ -25,204 +24,21 @@ from critic_loop.core.messages import (
     user,
 )
 from critic_loop.core.records import (
-    Ask,
-    Attempt,
-    AttemptKind,
-    AttemptStatus,
     Box,
-    Call,
-    Choice,
     Criterion,
     Event,
     Feedback,
-    Head,
     Locus,
-    Outcome,
-    Place,
-    Reply,
-    Sampling,
-    Shown,
     Span,
-    Spend,
     Step,
     Subject,
     Task,
-    Usage,
     Verdict,
-    digest_of,
 )
 from critic_loop.core.tree import Tree
+from critic_loop.testing.grown import START, Grown
 
 PASS, FAIL, ABSTAIN = Verdict.PASS, Verdict.FAIL, Verdict.ABSTAIN
-_START = 1_760_000_000.0
-
-
-class _Asked(TypedDict, total=False):
-    """What may be said of a move beside its parents."""
-
-    kind: AttemptKind
-    agent: str
-    replaces: str | None
-    group: str | None
-    lane: int
-    shown: tuple[str, ...]
-    told: tuple[str, ...]
-
-
-class _Grown:
-    """Writes a tree as a loop would, with a clock that counts seconds."""
-
-    def __init__(self, name: str, task: Task, recipe: str, **head: str) -> None:
-        self.tree = Tree(
-            Head(
-                tree=name,
-                task=task,
-                recipe=recipe,
-                recipe_digest=digest_of(recipe),
-                seed=7,
-                key=digest_of(name),
-                origin=head.get("origin"),
-                created_at=_START,
-            )
-        )
-        self._now = _START
-
-    def _tick(self) -> float:
-        self._now += 1.0
-        return self._now
-
-    def ask(self, *parents: str, **said: Unpack[_Asked]) -> str:
-        """Ask for an attempt; return its id."""
-        attempt = self.tree.next_attempt_id()
-        view = Shown(
-            attempts=said.get("shown", parents), feedback=said.get("told", ()), fields=("answer", "text")
-        )
-        self.tree.append(
-            Ask(
-                attempt=attempt,
-                parents=parents,
-                kind=said.get("kind", "answer"),
-                agent=said.get("agent", "actor"),
-                seed=len(self.tree.asks),
-                view=view,
-                replaces=said.get("replaces"),
-                group=said.get("group"),
-                lane=said.get("lane", 0),
-            )
-        )
-        return attempt
-
-    def call(self, subject: tuple[str, ...], agent: str, prompt: str, *answers: Message) -> str:
-        """Record a model call about `subject` and its reply; return its id."""
-        call = f"{self.tree.id}.c{len(self.tree.calls) + 1}"
-        turn = sum(1 for c in self.tree.calls.values() if (c.place.subject, c.place.agent) == (subject, agent))
-        self.tree.append(
-            Call(
-                id=call,
-                place=Place(subject=subject, agent=agent, turn=turn),
-                digest=digest_of(prompt),
-                request=(system(f"You are {agent}."), *self._pictures(), user(prompt)),
-                template=f"{agent}@{digest_of(agent)}",
-                binding="scripted",
-                sampling=Sampling(temperature=0.0, max_tokens=512),
-                choices=len(answers),
-                sent_at=self._tick(),
-            )
-        )
-        self.tree.append(
-            Reply(
-                call=call,
-                status="ok",
-                choices=tuple(Choice(message=answer) for answer in answers),
-                usage=Usage(
-                    input_tokens=len(prompt) // 4, output_tokens=sum(len(a.text) for a in answers) // 4
-                ),
-                model="scripted-1",
-                ended_at=self._tick(),
-            )
-        )
-        return call
-
-    def _pictures(self) -> tuple[Message, ...]:
-        return tuple(user(*message.blobs) for message in self.tree.task.prompt if message.blobs)
-
-    def settle(
-        self,
-        attempt: str,
-        *messages: Message,
-        answer: JsonValue = None,
-        status: AttemptStatus = "complete",
-        error: str = "",
-        error_code: str = "",
-        calls: tuple[str, ...] = (),
-    ) -> str:
-        """Write what became of an attempt; return its id."""
-        ask = self.tree.asks[attempt]
-        self.tree.append(
-            Attempt(
-                id=attempt,
-                parents=ask.parents,
-                kind=ask.kind,
-                messages=messages,
-                answer=answer,
-                status=status,
-                error=error,
-                error_code=error_code,
-                replaces=ask.replaces,
-                calls=calls,
-            )
-        )
-        return attempt
-
-    def write(self, text: str, *parents: str, **said: Unpack[_Asked]) -> str:
-        """Ask for an attempt that a model answers with `text`; return its id."""
-        attempt = self.ask(*parents, **said)
-        message = assistant(text, sampled=True)
-        agent = f"{said.get('agent', 'actor')}/0/solver"
-        call = self.call((attempt,), agent, self._prompt(self.tree.asks[attempt]), message)
-        return self.settle(attempt, message, answer=text, calls=(call,))
-
-    def _prompt(self, ask: Ask) -> str:
-        shown = [self.tree[i].answer for i in ask.view.attempts]
-        told = [self.tree.feedback[i].text for i in ask.view.feedback]
-        quoted = [self.fence("answer", str(text)) for text in shown] + [self.fence("feedback", t) for t in told]
-        return "\n\n".join([self.tree.task.text, *quoted])
-
-    def fence(self, name: str, text: str) -> str:
-        """Return `text` as prompts show data."""
-        boundary = digest_of([self.tree.head.key, "fence"])[:16]
-        return f"<data {boundary} {name}>\n{text}\n</data {boundary}>"
-
-    def say(self, about: Subject | str, feedback: Feedback, *, asked: str = "") -> str:
-        """Add feedback about an attempt or another subject; return its id.
-
-        With `asked` a model call of the author's is recorded, whose answer is the feedback's text.
-        """
-        subject = Subject.of(about) if isinstance(about, str) else about
-        where = subject.attempts or (subject.feedback or "",)
-        calls = (
-            (self.call(where, feedback.author, asked, assistant(feedback.text, sampled=True)),) if asked else ()
-        )
-        added = feedback.model_copy(
-            update={"id": self.tree.next_feedback_id(), "subject": subject, "calls": calls}
-        )
-        self.tree.append(added)
-        return added.id
-
-    def verify(self, attempt: str, verdict: Verdict, score: float, text: str = "") -> str:
-        """Add a verifier's evidence on an attempt; return its id."""
-        return self.say(
-            attempt, Feedback(source="verifier", author="unit_tests", verdict=verdict, score=score, text=text)
-        )
-
-    def end(self, chosen: str | None, decided_by: str, stop: str, *, oracle: str | None = None) -> Tree:
-        """Write the outcome; return the tree."""
-        spend = Spend(calls=len(self.tree.calls), usage=self.tree.spend().usage, elapsed_s=self._now - _START)
-        self.tree.append(Event(kind="stop", at=self._tick(), text=stop))
-        self.tree.append(
-            Outcome(chosen=chosen, decided_by=decided_by, select="best", stop=stop, spend=spend, oracle=oracle)
-        )
-        return self.tree
 
 
 def refine_tree() -> Tree:
@@ -230,7 +46,7 @@ def refine_tree() -> Tree:
 
     **Source**: Self-Refine (Madaan et al. 2023), with a verifier beside the critic.
     """
-    grown = _Grown("refine", _task("Write a function that doubles a number."), "refine")
+    grown = Grown("refine", _task("Write a function that doubles a number."), "refine")
     draft = grown.write("def double(x):\n    return x + 2", kind="answer")
     failed = grown.verify(draft, FAIL, 0.5, "double(3) == 6 failed: got 5")
     critique = Feedback(
@@ -247,7 +63,7 @@ def best_of_n_tree() -> Tree:
 
     **Source**: best-of-n sampling (Cobbe et al. 2021), lanes as of `sample` recipes.
     """
-    grown = _Grown("best-of-n", _task("Name a prime between 50 and 70."), "best-of-n")
+    grown = Grown("best-of-n", _task("Name a prime between 50 and 70."), "best-of-n")
     numbers = ("51", "53", "55", "57", "59", "63", "67", "69")
     first = grown.tree.next_attempt_id()
     ids = [grown.ask(group=first, lane=lane) for lane in range(len(numbers))]
@@ -268,7 +84,7 @@ def multi_critique_tree() -> Tree:
 
     **Source**: MultiCritique (Lan et al. 2024).
     """
-    grown = _Grown("multi-critique", _task("When did Ada Lovelace publish her notes, and on what?"), "meta")
+    grown = Grown("multi-critique", _task("When did Ada Lovelace publish her notes, and on what?"), "meta")
     text = "In 1853, on the Analytical Engine of Charles Babbage, which was completed in 1850."
     answer = grown.write(text)
     units = [
@@ -296,7 +112,7 @@ def multi_critique_tree() -> Tree:
 
 
 def _unit(
-    grown: _Grown, answer: str, text: str, quote: str, critic: int, remark: str, kind: str, severity: str
+    grown: Grown, answer: str, text: str, quote: str, critic: int, remark: str, kind: str, severity: str
 ) -> str:
     start = text.index(quote)
     where = Subject(attempts=(answer,), part=Locus(message=0, start=start, end=start + len(quote)))
@@ -321,7 +137,7 @@ def spc_tree() -> Tree:
 
     **Source**: SPC (Chen et al. 2025).
     """
-    grown = _Grown("spc", _task("What is 3 * (4 + 5)?"), "self-play")
+    grown = Grown("spc", _task("What is 3 * (4 + 5)?"), "self-play")
     prefix = grown.write("4 + 5 = 9.", kind="step")
     right = grown.write("3 * 9 = 27.", prefix, kind="step")
     sneaky = grown.ask(prefix, kind="step", agent="sneaky", replaces=right, shown=(prefix, right))
@@ -350,7 +166,7 @@ def rethink_mcts_tree() -> Tree:
 
     **Source**: RethinkMCTS (Li et al. 2024): the thought on the edge is replaced and evaluated again.
     """
-    grown = _Grown("rethink-mcts", _task("Return the second largest of a list."), "rethink-mcts")
+    grown = Grown("rethink-mcts", _task("Return the second largest of a list."), "rethink-mcts")
     first = grown.tree.next_attempt_id()
     ids = [grown.ask(kind="thought", group=first) for _ in range(3)]
     thoughts = ("Sort, take the second last.", "Take the maximum twice.", "Keep two variables.")
@@ -385,7 +201,7 @@ def pairwise_tree() -> Tree:
 
     **Source**: LLM-as-a-judge (Zheng et al. 2023): swap positions against position bias.
     """
-    grown = _Grown("pairwise", _task("Write a haiku about snow."), "tournament")
+    grown = Grown("pairwise", _task("Write a haiku about snow."), "tournament")
     texts = (
         "Snow falls without sound",
         "Cold white quiet morning light",
@@ -414,7 +230,7 @@ def gate_tree() -> Tree:
 
     **Source**: GUI-Critic-R1 (Wanyan et al. 2025): a critic before the action.
     """
-    grown = _Grown("gate", _task("Delete the temporary files under /tmp/build."), "gated")
+    grown = Grown("gate", _task("Delete the temporary files under /tmp/build."), "gated")
     vetoed, calls = _propose(grown, "rm -rf /tmp", ())
     gate = Subject(attempts=(vetoed,), part=Locus(message=0, part=1))
     veto = Feedback(
@@ -438,7 +254,7 @@ def gate_tree() -> Tree:
     return grown.end(again, "verifier", "accepted", oracle=again)
 
 
-def _propose(grown: _Grown, command: str, told: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+def _propose(grown: Grown, command: str, told: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     parts: tuple[str | Part, ...] = (
         "I remove them.",
         ToolCall(
@@ -465,13 +281,13 @@ def ask_for_help_tree() -> Tree:
     """
     checks: dict[str, JsonValue] = {"hil": {"n_blockers": 2}}
     task = Task(prompt=(user("Deploy the service."),), checks=checks, tags=("ask_human",))
-    grown = _Grown("ask-for-help", task, "ask-for-help")
+    grown = Grown("ask-for-help", task, "ask-for-help")
     question = ToolCall(id="q1", name="ask_human", arguments={"question": "To which region?"})
     message = assistant(question, sampled=True)
     attempt = grown.ask(kind="action")
     call = grown.call((attempt,), "actor/0/agent", task.text, message)
     grown.settle(attempt, message, status="parked", calls=(call,))
-    grown.tree.append(Event(kind="park", at=_START + 10, text="To which region?", data={"attempt": attempt}))
+    grown.tree.append(Event(kind="park", at=START + 10, text="To which region?", data={"attempt": attempt}))
     where = Subject(attempts=(attempt,), part=Locus(message=0, part=0))
     answered = grown.say(where, Feedback(source="human", author="ops", text="To eu-west-1."))
     data: dict[str, JsonValue] = {"blocker": "missing-region"}
@@ -489,7 +305,7 @@ def code_t_tree() -> Tree:
 
     **Source**: CodeT (Chen et al. 2022): dual execution agreement. B4 (2024) reads the same matrix.
     """
-    grown = _Grown("code-t", _task("Return the absolute value."), "code-t")
+    grown = Grown("code-t", _task("Return the absolute value."), "code-t")
     solutions = [
         grown.write(code) for code in ("return abs(x)", "return x if x > 0 else -x", "return x", "return -x")
     ]
@@ -513,7 +329,7 @@ def prompt_agent_tree() -> Tree:
 
     **Source**: PromptAgent (Wang et al. 2023): states are prompts, actions are error feedback.
     """
-    grown = _Grown("prompt-agent", _task("Find a prompt for counting letters."), "prompt-agent")
+    grown = Grown("prompt-agent", _task("Find a prompt for counting letters."), "prompt-agent")
     plain = grown.write("Count the letters.", kind="prompt")
     grown.say(plain, _accuracy(0.4, "nested", "nested-2"))
     errors = Feedback(author="critic/0/errors", text="It skips doubled letters.", rubric=_rubric())
@@ -540,7 +356,7 @@ def nested_tree() -> Tree:
     **Source**: PromptAgent (Wang et al. 2023).
     """
     task = Task(prompt=(system("Count the letters."), user("How many r in strawberry?")), reference=3)
-    grown = _Grown("nested", Task.of(task, parent="prompt-agent.1"), "once", origin="prompt-agent.1")
+    grown = Grown("nested", Task.of(task, parent="prompt-agent.1"), "once", origin="prompt-agent.1")
     answer = grown.write("2")
     grown.verify(answer, FAIL, 0.0)
     return grown.end(answer, "verifier", "max_rounds")
@@ -551,7 +367,7 @@ def parked_tree() -> Tree:
 
     **Source**: human critics park their attempt while the other lanes go on.
     """
-    grown = _Grown("parked", _task("Write a slogan."), "human")
+    grown = Grown("parked", _task("Write a slogan."), "human")
     attempt = grown.ask()
     message = assistant("Trees all the way down.", sampled=True)
     call = grown.call((attempt,), "actor/0/solver", grown.tree.task.text, message)
@@ -564,7 +380,7 @@ def parked_tree() -> Tree:
         obeyed=False,
     )
     grown.say(attempt, refused)
-    grown.tree.append(Event(kind="park", at=_START + 20, text="human", data={"attempt": attempt}))
+    grown.tree.append(Event(kind="park", at=START + 20, text="human", data={"attempt": attempt}))
     return grown.end(None, "nobody", "parked")
 
 
@@ -575,7 +391,7 @@ def image_tree() -> Tree:
     """
     picture = Image.of(_png(), "image/png")
     task = Task(prompt=(user("What does the picture show?", picture),), source="hand", licence="CC0-1.0")
-    grown = _Grown("image", task, "refine")
+    grown = Grown("image", task, "refine")
     answer = grown.write("A red square. It has four corners. It is blue.")
     critique = Feedback(
         author="critic/0/visual",
@@ -623,7 +439,7 @@ def chinese_tree() -> Tree:
         reference="鸡23,兔12",
         language="zh",
     )
-    grown = _Grown("chinese", task, "refine")
+    grown = Grown("chinese", task, "refine")
     text = "设鸡有x只,则兔有35-x只。🐔 2x+4(35-x)=94,所以x=22。"
     answer = grown.write(text)
     failed = grown.verify(answer, FAIL, 0.0, "答案不对")

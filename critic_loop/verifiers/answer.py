@@ -28,6 +28,6 @@ def answer(view: _Seen) -> Feedback:
     """Pass an answer that equals the reference; abstain where there is no reference."""
     reference = view.task.reference
     if reference is None:
-        return Feedback.abstain("the task has no reference answer")
+        return Feedback.abstain("the task has no reference answer", data={"lacks": "reference answer"})
     same = agree(to_jsonable_python(view.answer), reference)
     return Feedback(verdict=Verdict.PASS if same else Verdict.FAIL, score=float(same))

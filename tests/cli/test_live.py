@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from critic_loop.cli.live import JobView, TreeView, view_of
+from critic_loop.cli.job_view import JobView
+from critic_loop.cli.tree_view import TreeView, view_of
 from critic_loop.core.protocols import Piece
 from critic_loop.core.records import Ask, Attempt, Call, Outcome, Place, Reply, Usage, Verdict
 from tests.cli.conftest import Serve, reviewed, spec

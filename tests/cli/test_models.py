@@ -59,6 +59,16 @@ def test_a_name_that_is_not_listed(cli: Cli, serve: Serve) -> None:
     assert "but 'llama-3.3-70b': --probe tells" in ended.out
 
 
+def test_what_a_server_lists_is_compared_with_what_is_asked(cli: Cli, serve: Serve) -> None:
+    base = {"id": "Qwen3-8B", "root": "Qwen/Qwen3-8B", "max_model_len": 4096}
+    server = serve(models=(base, {"id": "v3", "root": "/v3", "parent": "Qwen3-8B"}))
+    ended = cli("models", "--actor", f"vllm:Qwen3-8B@{server.url}", "--critic", f"vllm:Llama+v3@{server.url}")
+    assert "Up to 4,096 tokens." in ended.out
+    assert "It is an adapter of 'Qwen3-8B', and not of 'Llama'." in ended.out
+    ended = cli("models", "--critic", f"vllm:Qwen/Qwen3-8B+v3@{server.url}")
+    assert "adapter" not in ended.out
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [("auth", "Set CHAT_API_KEY"), ("context", "context"), ("unknown_model", "does not exist")],

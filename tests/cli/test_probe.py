@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from critic_loop.models.vllm import server as servers
+from critic_loop.models.vllm import servers
 from critic_loop.testing import Fault, Reply
 from tests.cli.conftest import Cli, Serve, spec
 from tests.unit.models.vllm.conftest import FAKE, gone

@@ -144,6 +144,20 @@ def test_failures_by_recipe(cli: Cli, mixed: str) -> None:
     )
 
 
+@pytest.mark.parametrize("columns", [80, 140])
+def test_failures_names_are_whole_and_on_one_line(
+    cli: Cli, mixed: str, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    document = cli("failures", mixed, "--by", "task", "--json").json
+    names = [group["value"] for group in document["groups"]]
+    assert max(map(len, names)) == 24
+    lines = cli("failures", mixed, "--by", "task").out.splitlines()[2:]
+    assert lines[0].split() == ["task", "trees", "failed", "share", "mostly", "for", "example"]
+    assert [line.split()[0] for line in lines[1:]] == names
+    assert max(map(len, lines)) <= columns
+
+
 @pytest.mark.parametrize(
     ("by", "value"), [("task", 1), ("model", "scripted"), ("stop", "max_rounds"), ("tag", "fixture")]
 )

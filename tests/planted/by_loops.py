@@ -28,6 +28,11 @@ def broken(view: cl.View[Any]) -> bool:
     raise RuntimeError("the checker's own file is missing")
 
 
+@cl.verifier
+def helpless(view: cl.View[Any]) -> Feedback:
+    return Feedback.abstain("the compiler gave up after 10 s")
+
+
 def last(tree: cl.Tree) -> cl.Pick:
     """A selection that takes whatever came last."""
     return cl.Pick(attempt=list(tree.attempts)[-1], decided_by="nobody")
@@ -118,10 +123,27 @@ def abstained_broken() -> Tree:
     return run(loop, UNKNOWN)
 
 
-def abstained_no_reference() -> Tree:
-    """The verifier needs a reference, and the task has none; the critic is never content."""
+def abstained_hearsay() -> Tree:
+    """The verifier times out on each attempt; the critic is never content."""
+    loop = cl.Loop(
+        "refine",
+        actor=script("40", "41", "42", "43"),
+        critic=ever(WRONG),
+        verifiers=[helpless],
+        stop=cl.MaxRounds(4),
+    )
+    return run(loop, UNKNOWN)
+
+
+def no_reference_rejected() -> Tree:
+    """The verifier would need a reference, and the task has none; the critic is never content."""
     loop = cl.Loop("refine", actor=script("40", "41", "42", "43"), critic=ever(WRONG), stop=cl.MaxRounds(4))
     return run(loop, UNKNOWN)
+
+
+def no_reference_accepted() -> Tree:
+    """The same with a critic that is content: an ordinary end of a task without a verifiable answer."""
+    return run(cl.Loop("refine", actor=script("42"), critic=ever(RIGHT)), UNKNOWN)
 
 
 def budget_refined() -> Tree:
@@ -161,7 +183,8 @@ PLANTED: dict[str, Callable[[], Tree]] = {
     f.__name__.replace("_", "-"): f
     for f in (
         never_refined, never_sampled, passed_over_by_vote, passed_over_by_latest, broken_refined,
-        accepted_refined, unreadable_typed, unreadable_critiques, abstained_broken, abstained_no_reference,
+        accepted_refined, unreadable_typed, unreadable_critiques, abstained_broken, abstained_hearsay,
+        no_reference_rejected, no_reference_accepted,
         budget_refined, budget_sampled, solved_refined, waits_for_a_person, declined,
     )
 }  # fmt: skip

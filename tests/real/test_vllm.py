@@ -40,7 +40,7 @@ def served(request):
 
 async def made(profile, served):
     listing = named("?", profile, served)
-    name = (await listing.served())[0]
+    name = (await listing.served())[0].name
     await listing.aclose()
     return named(name, profile, served)
 

@@ -31,12 +31,17 @@ SERVE_DEMO = SERVE | {"arguments": SERVE["arguments"] | NO_TOOLS | {"max-model-l
 
 def servers_of(folder):
     """The ids of the API servers that serve what is in `folder`; keepers name it too, and are left out."""
+    return [pid for pid, line in processes_of(folder / "base") if "keeper.py" not in line]
+
+
+def processes_of(folder):
+    """The ids and command lines of all processes but this one whose command line names `folder`."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            line = entry.read_bytes().decode(errors="replace").split("\0")
+            line = entry.read_bytes().decode(errors="replace")
         except OSError:
             continue
-        if str(folder / "base") in line and "keeper.py" not in " ".join(line):
-            found.append(int(entry.parent.name))
+        if str(folder) in line and entry.parent.name != str(os.getpid()):
+            found.append((int(entry.parent.name), line))
     return found

@@ -2,21 +2,22 @@
 
 Knows when the server is needed and when no more. Does not know how it is started (`vllm.server`) nor what is
 asked (`models.chat`). Stands below `Retrying`: a call that its server's death broke off is sent again, and
-finds the server started anew.
+finds the server started anew. Where another model can be asked, that is not waited for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from threading import Lock
 from typing import TypeAlias
 
 from critic_loop.core.errors import ModelError, Unreachable
 from critic_loop.core.protocols import Completion, Model, Request
-from critic_loop.models.failures import EndpointError, NoSuchModel
+from critic_loop.models.failures import EndpointError, NoSuchModel, ServerFailed
 from critic_loop.models.vllm.adapters import Adapter
 from critic_loop.models.vllm.server import Server
 
@@ -45,7 +46,10 @@ class Managed:
         self._spec = spec
         self._client: tuple[str, str, Model] | None = None
         self._lock = Lock()
-        server.join(self)
+        self._reviving: asyncio.Task[None] | None = None
+        self._failed: ServerFailed | None = None
+        """Why it could not be started again."""
+        server.users.join(self)
 
     def __repr__(self) -> str:
         return f"Managed({self._spec!r})"
@@ -58,19 +62,27 @@ class Managed:
     async def complete(self, request: Request) -> Completion:
         """Answer `request` when the server is up; waiting for that does not count against its time.
 
+        A request that another model can answer (`retries` is given) does not wait while a server that ended by
+        itself is started again.
+
         Raises:
-            ServerFailed: vLLM is not installed, or the server cannot be started.
+            ServerFailed: vLLM is not installed, or the server cannot be started, or is being started again.
             ModelError: as any endpoint's; transient where the server died under the call.
         """
-        self._server.join(self)
+        self._server.users.join(self)
+        if request.retries is not None and self._server.is_lost:
+            raise self._lost()
+        asked_at = time.monotonic()
         async with self._server.turns.of(self._server):
+            if request.on_wait is not None:
+                request.on_wait(time.monotonic() - asked_at)
             begun = self._server.version
             try:
                 async with self._served() as name:
                     client = await self._connected(name)
                     completion = await client.complete(request)
             except (EndpointError, Unreachable) as error:
-                raise await self._explained(error) from error
+                raise await self._explained(error, request) from error
             ended = self._server.version
         if self.adapter is not None:
             version = f"sha256:{self.adapter.digest[:16]}"
@@ -90,7 +102,7 @@ class Managed:
         Raises:
             ServerFailed: as for a call.
         """
-        self._server.join(self)
+        self._server.users.join(self)
         async with self._server.turns.of(self._server), self._served() as name:
             yield await self._connected(name)
 
@@ -100,8 +112,9 @@ class Managed:
         The server stops with the last model on it; a call that waits for its start fails. A later call has all
         of it again.
         """
-        self._server.leave(self)
-        while self._server.in_flight(self):  # noqa: ASYNC110
+        self._server.users.leave(self)
+        self._leave_lost()
+        while self._server.users.in_flight(self):  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_S)  # its calls may be on other event loops
         if self.adapter is not None:
             await self._unload(self.adapter)
@@ -109,14 +122,14 @@ class Managed:
             client, self._client = self._client, None
         if client is not None:
             await client[2].aclose()
-        while not self._server.is_used and self._server.in_flight():  # noqa: ASYNC110
+        while not self._server.users.are_there and self._server.users.in_flight():  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_S)  # calls of models that are being closed, too
-        if not self._server.is_used:
+        if not self._server.users.are_there:
             await asyncio.to_thread(self._server.stop_unused)
 
     async def _unload(self, adapter: Adapter) -> None:
         loaded = self._server.loaded
-        if loaded.name_of(adapter) in map(loaded.name_of, self._server.adapters()):
+        if loaded.name_of(adapter) in map(loaded.name_of, self._server.users.adapters()):
             return  # loaded, from this copy or another, for somebody else
         while not await asyncio.to_thread(loaded.release, adapter):  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_S)  # calls of somebody else who has just left
@@ -124,7 +137,7 @@ class Managed:
     @asynccontextmanager
     async def _served(self) -> AsyncGenerator[str, None]:
         """Hold what is asked, under the name that the server has for it."""
-        with self._server.called_by(self):
+        with self._server.users.called_by(self):
             if self.adapter is None:
                 yield self._server.name
                 return
@@ -149,12 +162,36 @@ class Managed:
             await old[2].aclose()
         return new
 
-    async def _explained(self, error: ModelError) -> ModelError:
+    def _lost(self) -> ServerFailed:
+        """Have the server started again; return why nobody waits for that, or why it failed last."""
+        failed, self._failed = self._failed, None
+        if self._reviving is None or self._reviving.done():
+            self._reviving = asyncio.get_running_loop().create_task(self._revived())
+        what = f"vLLM serving {self._server.name!r} ended, and is being started again."
+        return failed or ServerFailed(what, hint="Nothing: it is asked again when it answers.")
+
+    async def _revived(self) -> None:
+        try:
+            async with self._server.turns.of(self._server):
+                pass
+        except ServerFailed as error:
+            self._failed = error
+
+    def _leave_lost(self) -> None:
+        self._failed = None
+        if self._reviving is not None:
+            with suppress(RuntimeError):  # its event loop has ended, and it with that
+                self._reviving.get_loop().call_soon_threadsafe(self._reviving.cancel)
+
+    async def _explained(self, error: ModelError, request: Request) -> ModelError:
         """Return what broke a call off: the server's death, if that follows."""
         if isinstance(error, NoSuchModel) or (isinstance(error, EndpointError) and error.status is not None):
             return error
         for _ in range(10):
             if (death := self._server.death()) is not None:
+                if request.retries is not None:
+                    self._lost()
+                    return death
                 return EndpointError(death.message, hint=death.hint, transient=True)
             await asyncio.sleep(_DIES_S / 10)
         return error

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from pydantic import JsonValue
 
 from critic_loop.core.errors import ModelError
-from critic_loop.models.vllm.server import known_server
+from critic_loop.models.vllm.servers import known_server
 
 Tell: TypeAlias = "Callable[[str, dict[str, JsonValue]], Awaitable[bytes]]"
 

@@ -1,66 +1,50 @@
 """One vLLM server of this process: started when it is needed, shared by all models that it serves.
 
-Knows what vLLM answers beside its API: health, and the canary's first token. Does not know requests
-(`models.chat`) nor when it is whose turn (`vllm.turns`). What takes long blocks, and runs in a thread.
+Knows its life: start, sleep, pause, death, end. Does not know requests (`models.chat`), when it is whose turn
+(`vllm.turns`), nor what makes it trusted (`vllm.sanity`). What takes long blocks, and runs in a thread.
 
 It listens on loopback, with a key of its own that is handed over in its environment and kept nowhere else.
 """
 
 from __future__ import annotations
 
-import atexit
 import http.client
 import logging
 import os
 import secrets
 import time
-from collections import Counter
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Lock, RLock
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlencode
-from weakref import WeakSet
 
 import orjson
 from pydantic import JsonValue
 
-from critic_loop.core.errors import ConfigError, ModelError
+from critic_loop.core.errors import ModelError
 from critic_loop.core.records import digest_of
-from critic_loop.models.canary import CANARY
 from critic_loop.models.failures import ServerFailed, cleaned
-from critic_loop.models.vllm.adapters import Adapter, Loaded, arguments_for, room_in
+from critic_loop.models.vllm.adapters import Loaded, arguments_for, room_in
 from critic_loop.models.vllm.folders import Folder
 from critic_loop.models.vllm.process import Process, free_port
+from critic_loop.models.vllm.sanity import Token, first_token, misnamed, same
 from critic_loop.models.vllm.settings import Serve, command_line, identity
 from critic_loop.models.vllm.turns import Turns, turns_of
+from critic_loop.models.vllm.users import Users
 
 if TYPE_CHECKING:
     import httpx
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.1
-_CANARY_S = 120.0
 _HINT = "The end of its log says why; its arguments are serve.arguments in the model's settings."
 _DEVELOPMENT = (
     "It does in its development mode: set serve.device, or VLLM_SERVER_DEV_MODE in serve.environment."
 )
 _TOLD_S = 600.0
-_FAR = 0.5
-_Token: TypeAlias = tuple[str, float | None]
-"""A token and its log-probability, where that is served."""
 _DEATHS, _WITHIN_S = 3, 900.0
 """A server that dies so often in so many seconds is not started again."""
-
-
-class User(Protocol):
-    """A model on a server."""
-
-    @property
-    def adapter(self) -> Adapter | None:
-        """Whose weights it asks for, beside the server's own."""
-        ...
 
 
 class Running(Protocol):
@@ -102,9 +86,8 @@ class Server:
         self._own_turns = Turns()
         self.loaded = Loaded(name, self.ask)
         """Its adapters."""
-        self._users: WeakSet[User] = WeakSet()
-        self._users_lock = Lock()
-        self._calls: Counter[int] = Counter()
+        self.users = Users()
+        """The models on it, and their calls."""
         self._lock = RLock()
         self._process: Running | None = None
         self._port = 0
@@ -114,10 +97,12 @@ class Server:
         self._mourned: Running | None = None
         self._ready = False
         self._asleep = False
+        self._ended = False
+        """Whether it ended by itself, and has not been ready since."""
         self.version = ""
         """What its weights are called since they were changed in place; empty = they are the folder's."""
         self._paused = Lock()
-        self._first: _Token = ("", None)
+        self._first: Token = ("", None)
         """What the canary said when it was started."""
         self._ours: dict[str, JsonValue] = {}
         """The arguments that it was started with beside those of its settings."""
@@ -157,53 +142,19 @@ class Server:
         return runs and not self._asleep and not self._is_outgrown()
 
     @property
+    def is_lost(self) -> bool:
+        """Whether it ended by itself and does not answer again yet."""
+        process = self._process
+        return self._ended or (self._ready and process is not None and not process.alive)
+
+    @property
     def runs(self) -> bool:
         """Whether it has a process, be it starting or asleep."""
         return self._process is not None
 
-    @property
-    def is_used(self) -> bool:
-        """Whether there are models on it that have not been closed."""
-        with self._users_lock:
-            return bool(self._users)
-
-    def adapters(self) -> list[Adapter]:
-        """Return those of the models on it."""
-        with self._users_lock:
-            return [user.adapter for user in self._users if user.adapter is not None]
-
-    def join(self, user: User) -> None:
-        """Take note of a model on it; if it was started without room for its adapter, it is started anew.
-
-        That waits until no call is in flight.
-        """
-        with self._users_lock:
-            self._users.add(user)
-
-    def leave(self, user: User) -> None:
-        """Take note that a model is closed."""
-        with self._users_lock:
-            self._users.discard(user)
-
-    @contextmanager
-    def called_by(self, user: User) -> Generator[None, None, None]:
-        """Hold a call of a model."""
-        with self._users_lock:
-            self._calls[id(user)] += 1
-        try:
-            yield
-        finally:
-            with self._users_lock:
-                self._calls[id(user)] -= 1
-
-    def in_flight(self, user: User | None = None) -> int:
-        """Return the number of calls, of all models or of one."""
-        with self._users_lock:
-            return self._calls.total() if user is None else self._calls[id(user)]
-
     def _is_outgrown(self) -> bool:
         """Whether starting it anew would make room for an adapter for which it has none."""
-        wanted = room_in({**arguments_for(self.adapters()), **self.serve.arguments})
+        wanted = room_in({**arguments_for(self.users.adapters()), **self.serve.arguments})
         return wanted > room_in({**self._ours, **self.serve.arguments})
 
     def rouse(self) -> None:
@@ -217,7 +168,7 @@ class Server:
                 return
             self._note_death()
             while not self._ready_again():
-                if not self.is_used:
+                if not self.users.are_there:
                     raise ServerFailed(f"vLLM serving {self.name!r} was closed while it started.")
 
     def _ready_again(self) -> bool:
@@ -256,7 +207,7 @@ class Server:
             woken = woken and self._told("/wake_up", tags="kv_cache")
             self.version = ""
         try:
-            sound = woken and _same(self.canary(), self._first)
+            sound = woken and same(self.canary(), self._first)
         except ServerFailed:
             sound = False
         if not sound:
@@ -325,7 +276,7 @@ class Server:
             process.ask_to_end()
         with self._lock:
             self._unwanted.clear()
-            if not self.is_used:
+            if not self.users.are_there:
                 self._end()
 
     def stop(self) -> None:
@@ -335,8 +286,7 @@ class Server:
 
     def ask_to_end(self) -> None:
         """Let it end, or its start fail, without waiting."""
-        with self._users_lock:
-            self._users.clear()
+        self.users.forget()
         self._unwanted.set()
         if (process := self._process) is not None:
             process.ask_to_end()
@@ -345,7 +295,7 @@ class Server:
         process, self._process = self._process, None
         if process is not None:
             process.stop()
-        self._ready = self._asleep = False
+        self._ready = self._asleep = self._ended = False
         folder, self._folder = self._folder, None
         if folder is not None:
             folder.remove()
@@ -360,7 +310,7 @@ class Server:
         process, was_ready = self._process, self._ready
         if process is None or process.alive or not was_ready:
             return
-        now = time.monotonic()
+        now, self._ended = time.monotonic(), True
         if process is not self._mourned:
             self._mourned = process
             self._deaths.append(now)
@@ -379,11 +329,12 @@ class Server:
         process = self._process = self._begun()
         try:
             self._await_health(process)
+            self._look(process)
             self._first = self.canary()
         except BaseException:
             process.stop()
             raise
-        self._ready = True
+        self._ready, self._ended = True, False
 
     def _begun(self) -> Running:
         """Begin to start it.
@@ -408,7 +359,7 @@ class Server:
 
     def _arguments(self) -> dict[str, JsonValue]:
         """Return the arguments that what it is needed for takes."""
-        given = arguments_for(self.adapters(), self.serve.adapters.values())
+        given = arguments_for(self.users.adapters(), self.serve.adapters.values())
         return {"enable-sleep-mode": True, **given} if self.serve.device else given
 
     def _environment(self) -> dict[str, str]:
@@ -431,27 +382,21 @@ class Server:
         patience = f"did not answer within {self.serve.start_timeout_s:g} s"
         raise self._failed(patience, process, hint="Raise serve.start_timeout_s in the model's settings.")
 
-    def canary(self) -> _Token:
+    def _look(self, process: Running) -> None:
+        if wrong := misnamed(self.ask, self.name, self.serve.arguments):
+            raise self._failed(wrong, process, hint="Leave served-model-name out of serve.arguments.")
+
+    def canary(self) -> Token:
         """Return the first token of a fixed answer.
 
         Raises:
             ServerFailed: there is none.
         """
-        body: dict[str, JsonValue] = {
-            "model": self.name,
-            "messages": [{"role": "user", "content": CANARY}],
-            "max_completion_tokens": 1,
-            "temperature": 0.0,
-            "logprobs": True,
-        }
         try:
-            status, said = self.ask("POST", "/v1/chat/completions", body, timeout_s=_CANARY_S)
-            if status == 200:
-                return _token(orjson.loads(said)["choices"][0])
-            what = f"answered {status}: {cleaned(said.decode(errors='replace'), self._key)}"
-        except (OSError, http.client.HTTPException, ValueError, LookupError) as error:
-            what = f"gave no answer ({type(error).__name__})"
-        raise self._failed(f"is up, but to one token it {what}", self._process)
+            return first_token(self.ask, self.name)
+        except ModelError as error:
+            what = f"is up, but to one token it {cleaned(error.message, self._key)}"
+            raise self._failed(what, self._process) from error
 
     def ask(
         self, method: str, path: str, body: dict[str, JsonValue] | None = None, *, timeout_s: float = 60.0
@@ -483,76 +428,3 @@ class Server:
         if folder is not None and log is not None and folder.path == log.parent and not self._unwanted.is_set():
             folder.keep()
             self._folder = None
-
-
-def _token(choice: Any) -> _Token:
-    """Return the first token of an answer; what a model thinks has tokens, too, and no text."""
-    tokens = (choice.get("logprobs") or {}).get("content") or [{}]
-    text = tokens[0].get("token") or choice["message"].get("content") or ""
-    return str(text), tokens[0].get("logprob")
-
-
-def _same(one: _Token, other: _Token) -> bool:
-    """Return whether two greedy tokens come of the same weights, if not of the same order of additions."""
-    far = one[1] is not None and other[1] is not None and abs(one[1] - other[1]) > _FAR
-    return one[0] == other[0] and not far
-
-
-_servers: dict[tuple[type[Server], str], Server] = {}
-_servers_lock = RLock()
-
-
-def server_of(name: str, serve: Serve | None, kind: type[Server] = Server) -> Server:
-    """Return the server of a model: one for all of this process that name it.
-
-    Args:
-        name: what it serves.
-        serve: its settings; None takes those that another model of it has, or none.
-        kind: what it is.
-
-    Raises:
-        ConfigError: it is in use with other settings.
-    """
-    with _servers_lock:
-        place = (kind, _place(name))
-        server = _servers.get(place)
-        if server is None:
-            server = _servers[place] = kind(name, serve or Serve())
-        elif serve is not None and serve != server.serve:
-            if server.is_used and (server.runs or server.serve != Serve()):
-                raise ConfigError(
-                    f"The server of {name!r} is named with two different settings.",
-                    hint="Give `serve` in one [models.NAME] table, or the same in each.",
-                )
-            server.serve = serve
-        return server
-
-
-def known_server(name: str) -> Server:
-    """Return the server of a model that was named in this process.
-
-    Raises:
-        ConfigError: none was.
-    """
-    with _servers_lock:
-        for (_, place), server in _servers.items():
-            if place == _place(name):
-                return server
-        known = ", ".join(sorted(server.name for server in _servers.values())) or "none"
-    raise ConfigError(f"No server of {name!r} belongs to this process.", hint=f"There are: {known}.")
-
-
-def _place(name: str) -> str:
-    """Return one name for a folder, however it is written."""
-    return str(Path(name).resolve()) if Path(name).is_dir() else name
-
-
-@atexit.register
-def _stop_all() -> None:
-    """End what still runs: all at once, then wait for each, so that no port or memory is held afterwards."""
-    with _servers_lock:
-        servers = list(_servers.values())
-    for server in servers:
-        server.ask_to_end()
-    for server in servers:
-        server.stop()

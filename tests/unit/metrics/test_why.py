@@ -245,6 +245,45 @@ def test_a_rule_of_two_names_is_read_as_both() -> None:
     assert cause(g) == "budget"
 
 
+@pytest.mark.parametrize(
+    ("stop", "names"),
+    [
+        ("budget", ["max_calls"]),
+        ("spent", ["Spent"]),
+        ("elapsed", ["Elapsed"]),
+        ("steps", ["recursion_limit"]),
+        ("spent+elapsed", ["Elapsed", "Spent"]),
+    ],
+)
+def test_the_limit_to_lift_is_the_one_that_was_reached(stop: str, names: list[str]) -> None:
+    g = Grown()
+    only = g.attempt(answer="41")
+    g.verified(only, "fail")
+    end(g, only, "verifier", stop)
+    hint = why(g.tree).hint
+    assert [name for name in ("max_calls", "Elapsed", "Spent", "recursion_limit") if name in hint] == names
+
+
+def test_a_verifier_with_nothing_to_judge_by_has_not_failed() -> None:
+    g = Grown()
+    draft = g.attempt(answer="41")
+    lacks = {"lacks": "reference answer"}
+    word = cannot_judge(g, draft, "the task has no reference answer", author="answer", data=lacks)
+    rejects(g, draft)
+    end(g, draft, "critic", "max_rounds")
+    found = why(g.tree)
+    assert (found.cause, found.failed) == ("unknown", False)
+    assert found.text == (
+        "The critic rejected attempt 1; nobody who can know has said whether it is right. "
+        "The verifier 'answer' had nothing to judge by: the task has no reference answer."
+    )
+    assert word in {e.id for e in found.evidence}
+    assert found.hint.startswith("If it is known, run the task anew with it")
+    cannot_judge(g, draft, "timeout", author="unit_tests")
+    assert cause(g) == "verifier_abstained", "another could have judged, and did not"
+    assert "unit_tests" in why(g.tree).text
+
+
 def test_a_grade_is_neither_right_nor_wrong() -> None:
     found = why(ALL["prompt-agent"]())
     assert found.cause == "unknown"

@@ -79,7 +79,7 @@ FAULTS = [
     ("context", ContextOverflow, "maximum context length"),
     ("content_filter", Refused, "filter"),
     ("refusal", Refused, "I cannot help"),
-    ("unknown_model", NoSuchModel, "/v1/models"),
+    ("unknown_model", NoSuchModel, "It serves 'test'."),
 ]
 
 

@@ -36,6 +36,7 @@ def test_pass_fail_and_no_reference():
         None,
         "the task has no reference answer",
     )
+    assert silent.lacks == "reference answer"
     assert judged(None, "42").verdict is Verdict.FAIL
 
 

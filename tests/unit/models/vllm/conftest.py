@@ -10,7 +10,7 @@ import pytest
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import Request
 from critic_loop.models import resolve
-from critic_loop.models.vllm import server as servers
+from critic_loop.models.vllm import servers
 
 FAKE = (sys.executable, "-I", "-S", str(Path(__file__).with_name("fake.py")), "serve")
 

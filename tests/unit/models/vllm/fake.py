@@ -24,6 +24,11 @@ def note(**what):
         file.write(json.dumps({"name": NAME, "at": time.time(), **what}) + "\n")
 
 
+def starts():
+    with open(os.environ["FAKE_LOG"]) as file:
+        return sum(json.loads(line)["path"] == "start" for line in file)
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -45,7 +50,11 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(status, {"error": {"message": message, "code": status}})
 
     def do_GET(self):
-        self.answer(200 if self.path == "/health" else 404, {})
+        names = [NAME] if "aliased" not in NAME else ["alias"]
+        most = int(sys.argv[sys.argv.index("--max-model-len") + 1]) if "--max-model-len" in sys.argv else 64
+        listing = [{"id": name, "root": NAME, "max_model_len": min(most, 64)} for name in names]
+        told = {"/health": {}, "/v1/models": {"data": listing}, "/version": {"version": "0.0"}}
+        self.answer(200 if self.path in told else 404, told.get(self.path, {}))
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
@@ -96,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.error(404, f"The model {body['model']} does not exist.")
         if STATE["asleep"]:
             return self.error(500, "asleep")
-        if said == "die":
+        if said == "die" or (said == "die once" and starts() == 1):
             os._exit(3)
         STATE["in_flight"] += 1
         time.sleep(float(said.partition("slow ")[2] or 0))
@@ -122,14 +131,14 @@ def main():
     if NAME == "dies":
         print(f"CUDA out of memory, by the way the key is {os.environ['VLLM_API_KEY']}", flush=True)
         os._exit(5)
-    if NAME == "hangs":
+    if NAME == "hangs" or (NAME == "hangs-later" and starts() == 2):
         time.sleep(600)
     if NAME == "babbles":
         with socket.create_server(("127.0.0.1", PORT)) as early:
             connection, _ = early.accept()
             with connection:
                 connection.sendall(b"not yet\r\n\r\n")
-    time.sleep(0.8 if NAME == "late" else 0.1)
+    time.sleep({"late": 0.8, "later": 1.5}.get(NAME, 0.1))
     server = ThreadingHTTPServer(("127.0.0.1", PORT), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     threading.Event().wait()

@@ -15,7 +15,7 @@ from critic_loop.models import resolve
 from critic_loop.models.canary import CANARY
 from critic_loop.models.failures import EndpointError, ServerFailed
 from critic_loop.models.vllm import engine as engines
-from critic_loop.models.vllm import server as servers
+from critic_loop.models.vllm import servers
 from tests.unit.models.vllm.conftest import ask, gone, is_running
 
 pytestmark = pytest.mark.anyio

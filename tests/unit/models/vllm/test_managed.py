@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from critic_loop.core.errors import ConfigError, Unreachable
 from critic_loop.models import resolve
 from critic_loop.models.canary import CANARY
 from critic_loop.models.failures import EndpointError, ServerFailed
-from critic_loop.models.vllm import server as servers
+from critic_loop.models.vllm import servers
 from critic_loop.models.vllm.folders import Folder, sweep
 from tests.unit.models.vllm.conftest import FAKE, ask, gone, is_running
 
@@ -81,6 +82,21 @@ async def test_a_server_that_never_answers_is_given_up(fake):
     with pytest.raises(ServerFailed, match=r"did not answer within 0.5 s.*\n.*loading weights"):
         await fake.model("vllm:hangs", start_timeout_s=0.5).complete(ask())
     assert gone(fake.noted("start")[0]["pid"])
+
+
+async def test_a_server_of_another_name_is_told_apart(fake):
+    with pytest.raises(ServerFailed, match="is up, but serves 'alias', and nothing of this name") as raised:
+        await fake.model("vllm:aliased").complete(ask())
+    assert raised.value.hint == "Leave served-model-name out of serve.arguments."
+    assert not fake.noted("chat")
+
+
+@pytest.mark.parametrize(("wanted", "warned"), [(64, 0), (128, 1), (-1, 0), ("1k", 0)])
+async def test_what_it_makes_of_max_model_len_is_said(fake, caplog, wanted, warned):
+    if wanted == "1k":
+        wanted = None
+    await fake.model("vllm:Q", arguments={"max-model-len": wanted}).complete(ask())
+    assert len([r for r in caplog.records if "and not the 128 of max-model-len" in r.getMessage()]) == warned
 
 
 async def test_closing_ends_a_start_that_is_under_way(fake):
@@ -153,6 +169,50 @@ async def test_a_call_whose_server_dies_is_sent_again_to_a_new_one(fake):
     os.kill(fake.noted("start")[0]["pid"], signal.SIGKILL)
     assert (await model.complete(ask("after"))).text == "Q: after"
     assert len(fake.noted("start")) == 2
+
+
+async def test_waiting_for_a_start_leaves_a_call_its_time_for_being_sent_again(fake):
+    answer = await fake.model("vllm:later").complete(ask("die once", timeout_s=1.4))
+    assert answer.text == "later: die once"
+    assert len(fake.noted("start")) == 2, "1.5 s each"
+
+
+async def test_who_can_ask_another_waits_for_the_first_start_and_for_no_other(fake):
+    model = fake.model("vllm:late", attempts=8)
+    assert (await model.complete(ask(retries=1))).text == "late: hi"
+    began = time.monotonic()
+    with pytest.raises(ServerFailed, match="'late' ended with code 3"):
+        await model.complete(ask("die", retries=1))
+    with pytest.raises(ServerFailed, match="ended, and is being started again"):
+        await model.complete(ask(retries=0))
+    assert time.monotonic() - began < 0.8, "nobody waited, and nothing was sent again"
+    assert (await model.complete(ask("patient"))).text == "late: patient"
+    assert (await model.complete(ask("again", retries=0))).text == "late: again"
+    assert [one["said"] for one in fake.noted("chat")] == [CANARY, "hi", "die", CANARY, "patient", "again"]
+
+
+async def test_why_it_could_not_be_started_again_is_told_to_the_next_who_asks(fake):
+    model = fake.model("vllm:Q", attempts=1)
+    for _ in range(3):
+        with pytest.raises(EndpointError):
+            await model.complete(ask("die"))
+    with pytest.raises(ServerFailed, match="is being started again"):
+        await model.complete(ask(retries=0))
+    await asyncio.sleep(0.2)
+    with pytest.raises(ServerFailed, match="ended 3 times in 15 minutes"):
+        await model.complete(ask(retries=0))
+    await model.aclose()
+
+
+async def test_closing_breaks_off_a_start_for_which_nobody_waits(fake):
+    model = fake.model("vllm:hangs-later")
+    await model.complete(ask())
+    with pytest.raises(ServerFailed):
+        await model.complete(ask("die", retries=0))
+    while not fake.noted("start")[1:]:
+        await asyncio.sleep(0.02)
+    await asyncio.wait_for(model.aclose(), 5)
+    assert gone(*(start["pid"] for start in fake.noted("start")))
 
 
 async def test_what_kills_its_server_again_and_again_is_not_sent_for_ever(fake):

@@ -1,0 +1,76 @@
+"""`models`: who answers, and what they can do."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from critic_loop.cli import completion
+from critic_loop.cli.options import (
+    ActorOption,
+    AsJson,
+    CriticOption,
+    JudgeOption,
+    settings_of,
+    terminal_of,
+)
+
+group = typer.Typer(
+    invoke_without_command=True,
+    help="Show which models are configured, which answer, and what they can do.\n\n"
+    "An endpoint is asked for the list of its models; exit code 1 if one does not answer.",
+)
+
+
+@group.callback()
+def models_command(
+    ctx: typer.Context,
+    *,
+    actor: ActorOption = None,
+    critic: CriticOption = None,
+    judge: JudgeOption = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", metavar="", help="Ask each for one token, too: that is a prompt.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show which models are configured, which answer, and what they can do.
+
+    An endpoint is asked for the list of its models; exit code 1 if one does not answer.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from critic_loop.cli.models import models
+
+    terminal, found = terminal_of(ctx), settings_of(ctx)
+    slots = {"actor": actor, "critic": critic, "judge": judge}
+    with terminal.failing(as_json=as_json):
+        raise typer.Exit(models(slots, found.settings.models, terminal, probe=probe, as_json=as_json))
+
+
+@group.command("probe")
+def models_probe_command(
+    ctx: typer.Context,
+    spec: Annotated[
+        str,
+        typer.Argument(
+            autocompletion=completion.models, help="BACKEND:NAME[@URL], or the name of a table in \\[models]."
+        ),
+    ],
+    *,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", metavar="", help="Ask again, though an earlier answer is kept.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find out what an endpoint can do, with about ten short requests, and keep the answer.
+
+    Tools, JSON schemas, log-probabilities of answers and of given texts, token ids, several choices, seeds,
+    images. Models of this endpoint are asked accordingly from then on.
+    """
+    from critic_loop.cli.probe import probe
+
+    terminal, found = terminal_of(ctx), settings_of(ctx)
+    with terminal.failing(as_json=as_json):
+        probe(spec, found.settings.models, terminal, refresh=refresh, as_json=as_json)

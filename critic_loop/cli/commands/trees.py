@@ -1,0 +1,132 @@
+"""Commands that read stored trees: `why`, `failures`, `show`, `compare`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from critic_loop.cli import completion
+from critic_loop.cli.options import (
+    AsJson,
+    RecipeFilter,
+    StoreArgument,
+    TreeArgument,
+    terminal_of,
+)
+
+
+def why_command(
+    ctx: typer.Context, store: StoreArgument, tree: TreeArgument = None, *, as_json: AsJson = False
+) -> None:
+    """Say why a stored tree came to no right answer, and what shows it."""
+    from critic_loop.cli.why import explain
+
+    terminal = terminal_of(ctx)
+    with terminal.failing(as_json=as_json):
+        explain(store, tree, terminal, as_json=as_json)
+
+
+def failures_command(
+    ctx: typer.Context,
+    store: StoreArgument,
+    *,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="WHAT", help="cause (as if nothing is said), recipe, task, model, stop, tag."),
+    ] = None,
+    cause: Annotated[
+        str | None, typer.Option(metavar="CAUSE", help="Only trees of this cause; without --by, list them.")
+    ] = None,
+    recipe: RecipeFilter = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count what went wrong in the trees of a store."""
+    from critic_loop.cli.why import failures
+
+    terminal = terminal_of(ctx)
+    with terminal.failing(as_json=as_json):
+        failures(store, by=by, cause=cause, recipe=recipe, as_json=as_json, terminal=terminal)
+
+
+def show_command(
+    ctx: typer.Context,
+    store: StoreArgument,
+    tree: TreeArgument = None,
+    *,
+    attempt: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Only this attempt, what led to it and what followed, with its calls."),
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", metavar="", help="All attempts, and nothing cut short.")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write one self-contained page instead.")
+    ] = None,
+    svg: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw the tree instead: values, verdicts, where the budget went."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a stored tree: attempts, what they changed, and what was said of them."""
+    from critic_loop.cli.show import show
+
+    terminal = terminal_of(ctx)
+    with terminal.failing(as_json=as_json):
+        show(store, tree, attempt=attempt, full=full, html=html, svg=svg, as_json=as_json, terminal=terminal)
+
+
+class CompareMeasure(StrEnum):
+    """What is compared."""
+
+    SOLVED = "solved"
+    SCORE = "score"
+
+
+class CompareUnit(StrEnum):
+    """What is spent."""
+
+    TOKENS = "tokens"
+    CALLS = "calls"
+    USD = "usd"
+
+
+def compare_command(  # noqa: PLR0913  # options of a command line
+    ctx: typer.Context,
+    store: StoreArgument,
+    other: Annotated[
+        str | None, typer.Argument(metavar="OTHER", help="The other side's store; else the same one.")
+    ] = None,
+    *,
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", autocompletion=completion.recipes, help="The recipe of the first side."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", autocompletion=completion.recipes, help="The recipe of the other side."),
+    ] = None,
+    measure: Annotated[
+        CompareMeasure, typer.Option(help="Whether answers are right, or what their loop thinks of them.")
+    ] = CompareMeasure.SOLVED,
+    unit: Annotated[
+        CompareUnit, typer.Option(help="What budgets count: generated tokens, calls, or US dollars.")
+    ] = CompareUnit.TOKENS,
+    resamples: Annotated[int, typer.Option(metavar="N", min=100, help="Of the paired bootstrap.")] = 2000,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the paired bootstrap.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two loops on the tasks that both have: paired, and at equal cost."""
+    from critic_loop.cli.compare import Wish, compare
+
+    terminal = terminal_of(ctx)
+    wish = Wish(
+        store=store, other=other, recipe=recipe, against=against, measure=measure.value, unit=unit.value,
+        resamples=resamples, seed=seed,
+    )  # fmt: skip
+    with terminal.failing(as_json=as_json):
+        compare(wish, terminal, as_json=as_json)

@@ -1,0 +1,238 @@
+"""Who plays: from a recipe's specs and what the user brought to actors, critics and the judge.
+
+Knows specs, prompts and slots. Does not know search, selection or stop rules (`graph.assemble`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from critic_loop.assets import AgentSpec, CriticUse, Escalation, Library, Recipe, Template
+from critic_loop.core.errors import ConfigError
+from critic_loop.core.records import digest_of
+from critic_loop.graph.parts import BINDABLE, Given
+from critic_loop.graph.runnables import RunnableActor, is_runnable
+from critic_loop.models import Switchboard
+from critic_loop.nodes.desk import Actor, Critic, HumanCritic, Judge, Verifier
+from critic_loop.nodes.escalation import Escalating
+from critic_loop.nodes.likelihood import LikelihoodCritic
+from critic_loop.nodes.prompted import BLOCKS, Prompted, PromptedActor, PromptedCritic, PromptedJudge
+from critic_loop.nodes.roles import FunctionActor, FunctionCritic, verifier
+from critic_loop.outputs import LIKELIHOODS, critique_of
+from critic_loop.verifiers import verifier_named
+
+C = TypeVar("C", bound=Critic)
+
+
+class CriticLoopWarning(UserWarning):
+    """Something was left out and a default stepped in."""
+
+
+def actor_of(given: Given, spec: AgentSpec, switchboard: Switchboard, hashes: dict[str, str]) -> Actor:
+    """Return who makes attempts; a model that was given is bound to the slot."""
+    actor = given.actor
+    if isinstance(actor, BINDABLE):
+        switchboard.bind(spec.slot, actor)
+    elif actor is not None:
+        name = getattr(actor, "__name__", None) or getattr(actor, "name", None) or type(actor).__name__
+        hashes["actor"] = str(name)
+        return (
+            RunnableActor(actor, str(name))
+            if is_runnable(actor)
+            else FunctionActor(actor, str(name), spec.slot)
+        )
+    elif spec.slot not in given.slots:
+        raise ConfigError(
+            "no actor was given.",
+            hint="Name a model, as in actor='openai:NAME' or actor='chat:NAME@http://localhost:8000'.",
+        )
+    template = _template(given.library, spec, recipe_name=given.recipe.actor, hashes=hashes)
+    _check_memory(given.recipe, template)
+    return PromptedActor(spec=spec, template=template, slot=spec.slot, name=given.recipe.actor)
+
+
+def actors_of(given: Given, hashes: dict[str, str]) -> dict[str, Actor]:
+    """Return the recipe's further actors; their hashes are their specs', as the recipe names them."""
+    made: dict[str, Actor] = {}
+    for name, use in given.recipe.actors.items():
+        spec = given.library.agent(use.agent)
+        template = _template(given.library, spec, recipe_name=use.agent, hashes=hashes)
+        _check_memory(given.recipe, template)
+        made[name] = PromptedActor(spec=spec, template=template, slot=use.slot or spec.slot, name=name)
+    return made
+
+
+def _check_memory(recipe: Recipe, template: Template) -> None:
+    if recipe.memory == "rejected" and "rejected" not in template.variables:
+        raise ConfigError(
+            f"recipe {recipe.name!r}, key 'memory', is 'rejected', but {template.where}, key 'variables', "
+            "does not declare 'rejected'.",
+            hint="Let the actor's prompt list the rejected answers, as actor/anti-repeat does.",
+        )
+
+
+def _template(library: Library, spec: AgentSpec, *, recipe_name: str, hashes: dict[str, str]) -> Template:
+    template, needs = library.prompt(spec.prompt), BLOCKS[spec.role]
+    if needs not in template.blocks:
+        raise ConfigError(f"{template.where}: a prompt for role {spec.role!r} needs a block {needs!r}.")
+    hashes[recipe_name] = spec.digest
+    hashes[f"prompts/{spec.prompt}"] = template.digest
+    return template
+
+
+def critics_of(
+    given: Given, switchboard: Switchboard, hashes: dict[str, str]
+) -> tuple[tuple[Critic, ...], tuple[HumanCritic, ...]]:
+    """Return the critics that are asked at once, and the people."""
+    brought = given.critic if isinstance(given.critic, list | tuple) else [given.critic]
+    own = [c for c in brought if c is not None and not isinstance(c, BINDABLE)]
+    models = [c for c in brought if isinstance(c, BINDABLE)]
+    people = tuple(c for c in own if isinstance(c, HumanCritic))
+    functions = [c if isinstance(c, FunctionCritic) else _as_critic(c) for c in own if c not in people]
+    if len(models) > 1:
+        raise ConfigError(
+            "several critic models were given.", hint="Bind each to a slot: slots={'critic-a': ..., ...}."
+        )
+    for model in models:
+        switchboard.bind("critic", model)
+    prompted = () if own and not models else _prompted_critics(given, hashes)
+    critics = _distinct([*prompted, *functions])
+    for critic in functions:
+        hashes[f"critic {critic.name}"] = critic.name
+    for person in people:
+        hashes[f"human {person.name}"] = digest_of([person.name, person.when])
+    return critics, people
+
+
+def _as_critic(function: Any) -> FunctionCritic:
+    from critic_loop.nodes.roles import critic
+
+    if not callable(function):
+        raise ConfigError(
+            f"{function!r} is no critic.", hint="Give a spec, a Model, a function, or cl.Human()."
+        )
+    return critic(function)
+
+
+def _prompted_critics(given: Given, hashes: dict[str, str]) -> tuple[Critic, ...]:
+    critics: list[Critic] = []
+    for position, use in enumerate(given.recipe.critics):
+        spec = given.library.agent(use.agent)
+        name = (
+            use.agent
+            if position == 0 or use.agent not in {c.name for c in critics}
+            else f"{use.agent}#{position}"
+        )
+        template = _template(given.library, spec, recipe_name=use.agent, hashes=hashes)
+        critic = _prompted_critic(use, spec, template, name)
+        critics.append(critic if use.escalate is None else _escalating(critic, use.escalate))
+    return tuple(critics)
+
+
+def _escalating(critic: PromptedCritic | LikelihoodCritic, escalation: Escalation) -> Escalating:
+    second = dataclasses.replace(critic, slot=escalation.slot, name=f"{critic.name}/escalated")
+    return Escalating(first=critic, second=second, below=escalation.below)
+
+
+def _prompted_critic(
+    use: CriticUse, spec: AgentSpec, template: Template, name: str
+) -> PromptedCritic | LikelihoodCritic:
+    slot = use.slot or spec.slot
+    weighing = LIKELIHOODS.get(spec.output)
+    if weighing is None:
+        return PromptedCritic(
+            spec=spec, template=template, slot=slot, name=name, sees=use.sees, when=use.when,
+            shadow=use.shadow, output=critique_of(spec.output),
+        )  # fmt: skip
+    if lacking := sorted(set(weighing.blocks) - template.blocks):
+        raise ConfigError(f"{template.where}: a prompt for {spec.output!r} needs a block {lacking[0]!r}.")
+    return LikelihoodCritic(
+        spec=spec, template=template, slot=slot, name=name, sees=use.sees, when=use.when,
+        shadow=use.shadow, output=weighing,
+    )  # fmt: skip
+
+
+def judge_of(given: Given, switchboard: Switchboard, hashes: dict[str, str]) -> Judge | None:
+    """Return the recipe's judge, if it has one."""
+    name = given.recipe.judge
+    if name is None:
+        if given.judge is not None:
+            raise ConfigError(f"recipe {given.recipe.name!r} has no judge to bind {given.judge!r} to.")
+        return None
+    spec = given.library.agent(name)
+    if given.judge is not None:
+        switchboard.bind(spec.slot, given.judge)
+    template = _template(given.library, spec, recipe_name=name, hashes=hashes)
+    return PromptedJudge(
+        spec=spec, template=template, slot=spec.slot, name=name, output=critique_of(spec.output)
+    )
+
+
+def bind_missing(
+    given: Given,
+    actors: Sequence[Actor],
+    critics: Sequence[Critic],
+    judge: Judge | None,
+    switchboard: Switchboard,
+) -> None:
+    """Let the actor's model play the roles that nobody was named for, and say so."""
+    first = [c.first if isinstance(c, Escalating) else c for c in critics]
+    wanted = {r.slot for r in (*actors[1:], *first, judge) if isinstance(r, Prompted)}
+    _require_bound(given.recipe, critics, switchboard)
+    missing = sorted(slot for slot in wanted if not switchboard.is_bound(slot))
+    if not missing:
+        return
+    acting = {actor.slot for actor in actors[1:] if isinstance(actor, Prompted)}
+    own = given.actor if isinstance(given.actor, BINDABLE) else None
+    if own is None and isinstance(actors[0], PromptedActor):
+        own = given.slots.get(actors[0].slot)
+    other = given.critic if isinstance(given.critic, BINDABLE) else own
+    for slot in missing:
+        stand_in = own or other if slot in acting else other
+        if stand_in is None:
+            raise ConfigError(
+                f"no model for slot {slot!r} was given.", hint=f"Pass {slot}='openai:NAME' or slots=."
+            )
+        switchboard.bind(slot, stand_in)
+    if "critic" in missing:
+        warnings.warn(
+            "no critic was given: the actor's model criticises itself.", CriticLoopWarning, stacklevel=5
+        )
+
+
+def _require_bound(recipe: Recipe, critics: Sequence[Critic], switchboard: Switchboard) -> None:
+    """Refuse a shadow, or a second opinion, by the model that speaks already: it would say nothing new."""
+    if not any(isinstance(c, Prompted | Escalating) for c in critics):
+        return
+    named = [use.slot for use in recipe.critics if use.shadow and use.slot]
+    named += [use.escalate.slot for use in recipe.critics if use.escalate]
+    for slot in named:
+        if not switchboard.is_bound(slot):
+            raise ConfigError(
+                f"recipe {recipe.name!r} asks slot {slot!r}, which has no model.",
+                hint=f"Pass slots={{{slot!r}: 'openai:NAME'}}.",
+            )
+
+
+def verifiers_of(given: Given, hashes: dict[str, str]) -> tuple[Verifier, ...]:
+    """Return the verifiers: those that were given, else the recipe's."""
+    chosen = given.recipe.verifiers if given.verifiers is None else given.verifiers
+    found: list[FunctionCritic] = []
+    for item in chosen:
+        function = verifier_named(item) if isinstance(item, str) else item
+        if not isinstance(function, FunctionCritic):
+            function = verifier(name=item)(function) if isinstance(item, str) else verifier(function)
+        found.append(function)
+        hashes[f"verifier {function.name}"] = function.name
+    return _distinct(found)
+
+
+def _distinct(critics: Sequence[C]) -> tuple[C, ...]:
+    names = [critic.name for critic in critics]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"two critics or verifiers are called {twice!r}.", hint="Give one another name=.")
+    return tuple(critics)

@@ -1,0 +1,170 @@
+"""What a loop is made of: what its user gave, and the parts that this became, shared by all its trees.
+
+Knows what of the parts shapes a tree. Does not know how they are made (`graph.assemble`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from critic_loop.assets import Library, Recipe
+from critic_loop.core.budget import Budget, LocalLedger
+from critic_loop.core.errors import ConfigError
+from critic_loop.core.protocols import AnySearch, Model, Piece, Select, Store
+from critic_loop.core.records import Head, Record, Task, digest_of
+from critic_loop.core.stop import AnyOf, Elapsed, Rule
+from critic_loop.core.tree import Tree
+from critic_loop.graph.identity import state_of
+from critic_loop.graph.session import Session
+from critic_loop.models import Bindable, Fallback, Route, Split, Switchboard, cost_usd
+from critic_loop.nodes.calls import Calls
+from critic_loop.nodes.desk import Actor, Critic, Desk, HumanCritic, Judge, ToolLike, Verifier
+from critic_loop.outputs import Output
+from critic_loop.search import FunctionSearch
+
+BINDABLE = (str, Model, Fallback, Split, Route)
+"""What a slot can be bound to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What a user brings beside the recipe; None = as the recipe says."""
+
+    recipe: Recipe
+    library: Library
+    output: Any = None
+    actor: Any = None
+    critic: Any = None
+    judge: Bindable | None = None
+    slots: Mapping[str, Bindable] = field(default_factory=dict[str, Bindable])
+    verifiers: Sequence[Any] | None = None
+    tools: Sequence[Any] = ()
+    stop: Rule | None = None
+    search: Any = None
+    select: Any = None
+    lanes: int | None = None
+    max_calls: int | None = None
+    replay: bool = False
+    """Whether stored trees answer instead of models, so that slots need none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """A loop's parts, shared by all its trees."""
+
+    recipe: Recipe
+    output: Output[Any]
+    actor: Actor
+    actors: dict[str, Actor]
+    verifiers: tuple[Verifier, ...]
+    critics: tuple[Critic, ...]
+    humans: tuple[HumanCritic, ...]
+    judge: Judge | None
+    tools: dict[str, ToolLike]
+    search: AnySearch
+    select: Select
+    rule: Rule
+    switchboard: Switchboard
+    lanes: int
+    max_calls: int
+    hashes: dict[str, str]
+
+    @property
+    def judges_revisions(self) -> bool:
+        """Whether the search builds on what the judge says of each revision."""
+        return self.judge is not None and any(_base(s) == "kept" for s in _with_inner(self.search))
+
+    @property
+    def digest(self) -> str:
+        """Hash over all parts that shape a tree."""
+        return digest_of(self.hashes)
+
+    def head(self, tree_id: str, task: Task, seed: int) -> Head:
+        """Return the first record of a new tree."""
+        return Head(
+            tree=tree_id,
+            task=task,
+            recipe=self.recipe.name,
+            recipe_digest=self.digest,
+            parts="\n".join(f"{name} {digest}" for name, digest in sorted(self.hashes.items())),
+            seed=seed,
+            key=digest_of(["fence", task.id, seed]),
+            created_at=round(time.time(), 3),
+        )
+
+    def session(self, tree: Tree, store: Store, notify: Callable[[Record | Piece], None]) -> Session:
+        """Return a working session over `tree`, new or stored."""
+        self.check(tree)
+        spend = tree.spend()
+        ledger = LocalLedger(Budget(calls=self.max_calls), calls=spend.calls)
+        calls = Calls(
+            tree=tree,
+            store=store,
+            slots=self.switchboard,
+            ledger=ledger,
+            notify=notify,
+            price=lambda call, reply: cost_usd(call, reply, self.switchboard.tariff(call.binding)),
+            deadline_at=self._deadline(),
+        )
+        desk = Desk(
+            calls=calls,
+            actor=self.actor,
+            actors=self.actors,
+            output=self.output,
+            verifiers=self.verifiers,
+            critics=self.critics,
+            humans=self.humans,
+            judge=self.judge,
+            judge_revisions=self.judges_revisions,
+            tools=self.tools,
+            memory=self.recipe.memory,
+        )
+        return Session(
+            desk=desk,
+            search=self.search,
+            select=self.select,
+            rule=self.rule,
+            ledger=ledger,
+            show=self.recipe.show,
+            max_moves=self.max_calls,
+            lanes=self.lanes,
+            now=time.time,
+        )
+
+    def check(self, tree: Tree) -> None:
+        """Refuse a tree that was begun by a loop of other parts, and say which differ.
+
+        Raises:
+            ConfigError: recipe, specs, prompts, output or functions differ.
+        """
+        if tree.head.recipe_digest == self.digest:
+            return
+        then = dict(line.rsplit(" ", 1) for line in tree.head.parts.splitlines())
+        differ = sorted(k for k in {*then, *self.hashes} if then.get(k) != self.hashes.get(k))
+        raise ConfigError(
+            f"tree {tree.id!r} was begun with another loop; these differ: {', '.join(differ)}.",
+            hint="Resume it with the loop that began it, or start a new tree.",
+        )
+
+    def _deadline(self) -> float | None:
+        rules = self.rule.rules if isinstance(self.rule, AnyOf) else (self.rule,)
+        seconds = [rule.s for rule in rules if isinstance(rule, Elapsed)]
+        return time.time() + min(seconds) if seconds else None
+
+
+def _with_inner(search: AnySearch) -> Iterator[AnySearch]:
+    """Yield a search and those that it is made of."""
+    waiting, seen = [search], {id(search)}
+    while waiting:
+        yield (one := waiting.pop())
+        for value in state_of(one).values():
+            if hasattr(value, "fold") and not isinstance(value, type) and id(value) not in seen:
+                seen.add(id(value))
+                waiting.append(value)
+
+
+def _base(search: AnySearch) -> Any:
+    return search.settings.get("base") if isinstance(search, FunctionSearch) else getattr(search, "base", None)
