@@ -5,7 +5,7 @@ from __future__ import annotations
 from critic_loop.core.records import Ask, Attempt
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import Value, value_of
-from critic_loop.search.knobs import LINES, Knobs
+from critic_loop.search.knobs import Knobs
 from critic_loop.search.room import refresh
 from critic_loop.search.statistics import ROOT, Statistics, exact
 
@@ -121,7 +121,7 @@ def _twin(state: Statistics, tree: Tree, attempt: Attempt, node: int) -> int | N
 def _closes(knobs: Knobs, state: Statistics, tree: Tree, attempt: Attempt, node: int) -> bool:
     if knobs.depth is not None and state.depth[node] >= knobs.depth:
         return True
-    if knobs.moves in LINES and not _unended(attempt):
+    if knobs.moves == "step" and not _unended(attempt):
         return True
     return knobs.prune_from is not None and _prunes(state, tree, node, knobs.prune_from)
 
@@ -140,9 +140,7 @@ def _goes_on_from(knobs: Knobs, state: Statistics, attempt: Attempt, node: int) 
         return True
     if knobs.rollout == "never" or (knobs.depth is not None and state.depth[node] >= knobs.depth):
         return False
-    return (knobs.moves in LINES and _unended(attempt)) or (
-        knobs.rollout == "depth" and knobs.moves not in LINES
-    )
+    return _unended(attempt) if knobs.moves == "step" else knobs.rollout == "depth"
 
 
 def _rejects(knobs: Knobs, state: Statistics, node: int, place: int, value: Value) -> bool:
@@ -175,7 +173,7 @@ def _back_up(knobs: Knobs, state: Statistics, tree: Tree, node: int, place: int,
 
 
 def _unended(attempt: Attempt) -> bool:
-    return attempt.kind in LINES and attempt.answer is None
+    return attempt.kind == "step" and attempt.answer is None
 
 
 def _same(one: Attempt, other: Attempt) -> bool:

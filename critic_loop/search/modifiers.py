@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 from bisect import insort
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 from pydantic import Field
 
 from critic_loop.core.protocols import AnySearch, Move, Stop, Wait
-from critic_loop.core.records import Ask, Attempt, Sampling, Task, Unit
+from critic_loop.core.records import Ask, Attempt, AttemptKind, Sampling, Task, Unit
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import value_of
 from critic_loop.outputs import final_part, normalised
@@ -235,6 +235,16 @@ class Pool:
     shares: dict[str, Unit] = field(default_factory=dict[str, Unit])
     """Rounded to whole attempts."""
     by: Literal["stage", "kind", "agent"] = "stage"
+
+    def __post_init__(self) -> None:
+        """Refuse shares of stages that no attempt has.
+
+        Raises:
+            ValueError: there is no such stage, or kind of attempt.
+        """
+        known = {"stage": ("draft", "revision"), "kind": get_args(AttemptKind)}.get(self.by)
+        if known and (unknown := set(self.shares) - set(known)):
+            raise ValueError(f"no attempt is a {min(unknown)!r}; there are {', '.join(known)}")
 
     def begin(self) -> dict[str, int]:
         """Return counts by stage; the empty name counts what is in flight."""

@@ -54,6 +54,8 @@ class Place:
     """Success per step to be hoped for at the best place below or here, given that it is possible here."""
     way: str = ""
     """The place below through which that is; empty = here."""
+    ended: bool = False
+    """Whether an answer ends here: there is no next step, however early it came."""
 
 
 @dataclass(slots=True)
@@ -71,13 +73,13 @@ class Prospects:
 class Prospect:
     """Asks for a step where success per step is likeliest, for tasks in which one verified answer is enough.
 
-    An answer takes `len(succeeds)` steps. `succeeds[d]` is the probability that the step at depth d keeps
-    success possible where it was; a critic's score of a step takes its place. What was tried in vain below a
-    place makes it less likely (Bayes' rule over the places), and so does what repeats itself: the chance of
-    something new is what the model's own probabilities of the steps drawn there leave, and where it serves none
-    it is estimated from how many of them were drawn once (Good 1953, after Turing). So whole answers are drawn
-    as long as those are new, what is there is gone on from when beginnings repeat themselves, and a beginning
-    that has failed often is left.
+    An answer takes `len(succeeds)` steps at most; longer ones are left. `succeeds[d]` is the probability that
+    the step at depth d keeps success possible where it was; a critic's score of a step takes its place. What
+    was tried in vain below a place makes it less likely (Bayes' rule over the places), and so does what repeats
+    itself: the chance of something new is what the model's own probabilities of the steps drawn there leave,
+    and where it serves none it is estimated from how many of them were drawn once (Good 1953, after Turing). So
+    whole answers are drawn as long as those are new, what is there is gone on from when beginnings repeat
+    themselves, and a beginning that has failed often is left.
 
     A step that a verifier fails is never gone on from (`cl.verifier(parts=True)`).
     Attempts in flight count as tried in vain, so that lanes spread. Stops are the loop's: `verified`, and `n`.
@@ -86,13 +88,24 @@ class Prospect:
 
     n: Count | None = None
     """Attempts in all; None leaves it to the stop rules."""
-    succeeds: tuple[Share, ...] = (0.5, 0.5, 0.5)
+    succeeds: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.5, 0.5, 0.5)
     temperatures: tuple[Annotated[float, Field(ge=0)], ...] = ()
     """For the steps at each depth; the last for all deeper ones; none = the agent's own."""
     state: str = ""
     """A regular expression whose first group, found in a step's last line, is where one stands after it: steps
     of one depth with the same state lead to one place, whatever came before. Empty = the whole text."""
     agent: str = "actor"
+
+    def __post_init__(self) -> None:
+        """Refuse a pattern that cannot be read.
+
+        Raises:
+            ValueError: `state` is no regular expression.
+        """
+        try:
+            re.compile(self.state)
+        except re.error as error:
+            raise ValueError(f"state {self.state!r} is no regular expression: {error}") from error
 
     def start(self, task: Task) -> Prospects:  # noqa: ARG002
         """Return the root alone."""
@@ -143,7 +156,8 @@ class Prospect:
         if likely is not None:
             from_here.likely[digest_of(attempt.messages)] = likely
         state.place_of[attempt.id] = name
-        place = state.places.setdefault(name, Place(depth=depth, alive=self._prior(depth - 1)))
+        fresh = Place(depth=depth, alive=self._prior(depth - 1), ended=not attempt.unfinished)
+        place = state.places.setdefault(name, fresh)
         if attempt.unfinished and value_of(tree, attempt.id).verified is False:
             return
         if above not in place.above:
@@ -179,7 +193,7 @@ class Prospect:
 
     def _weigh(self, state: Prospects, at: str) -> None:
         place = state.places[at]
-        if place.depth >= len(self.succeeds):
+        if place.ended or place.depth >= len(self.succeeds):
             place.lost = 0.0
             return
         below = [state.places[name] for name in place.below]

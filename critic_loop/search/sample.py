@@ -30,7 +30,7 @@ class Sample:
     n: Count = 8
     batch: Count = 1
     """Attempts asked for with one request of so many choices (cheaper where prompts are long)."""
-    kind: AttemptKind = "answer"
+    moves: AttemptKind = "answer"
 
     def start(self, task: Task) -> SampleState:  # noqa: ARG002
         """Return an empty count."""
@@ -50,7 +50,7 @@ class Sample:
     def ask(self, state: SampleState, tree: Tree) -> Move | Wait | Stop:  # noqa: ARG002
         """Ask until there are `n`, then wait for those in flight."""
         if state.asked < self.n:
-            return Move(kind=self.kind, samples=min(self.batch, self.n - state.asked))
+            return Move(kind=self.moves, samples=min(self.batch, self.n - state.asked))
         if state.judged < self.n:
             return Wait()
         return Stop("exhausted", f"{self.n} samples made")

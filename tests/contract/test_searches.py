@@ -22,6 +22,12 @@ class TestRefineKept(SearchContract):
         return Refine(rounds=8, base="kept")
 
 
+class TestRefineBySteps(SearchContract):
+    @pytest.fixture
+    def search(self):
+        return build([("refine", {"rounds": 8, "moves": "step"})])
+
+
 class TestSample(SearchContract):
     budget = 9
 
@@ -55,7 +61,7 @@ MCTS = {
         "prune_from": 1,
     },
     "swe-search": {"rule": "additive", "roots": 1, "hindsight": 1, "virtual_loss": 0.5},
-    "widening": {"width": None, "widening": 0.5, "batch": 2, "min_visits": 2, "log": "tree", "rethink": 1},
+    "widening": {"widening": 0.5, "batch": 2, "min_visits": 2, "log": "tree", "rethink": 1},
 }  # fmt: skip
 
 
@@ -244,6 +250,9 @@ class _Broken:
                 return Move(parents=(next(iter(tree.asks)),))
             case "spendthrift" if isinstance(said, Stop) and state.asked == 3:
                 return Move()
+            case "regardless" if isinstance(said, Stop) and state.asked == 3 and len(tree.attempts) == 3:
+                failed = [a.id for a in tree if a.status == "failed"]
+                return Move(parents=(failed[0],)) if failed else said
             case "empty" if isinstance(said, Stop) and state.asked == 3:
                 return Move(samples=0) if tree.attempts else said
             case _:
@@ -259,6 +268,7 @@ class _Broken:
         ("idle", "test_it_does_not_wait_for_nothing"),
         ("stranger", "test_moves_build_on_attempts_that_have_ended"),
         ("hasty", "test_moves_build_on_attempts_that_have_ended"),
+        ("regardless", "test_only_what_came_to_something_is_built_on"),
         ("empty", "test_moves_build_on_attempts_that_have_ended"),
         ("forgets", "test_replaying_the_log_rebuilds_the_state"),
         ("in order of arrival", "test_the_log_alone_rebuilds_the_state"),

@@ -24,6 +24,7 @@ from critic_loop.search import (
     Temperature,
 )
 from critic_loop.search.elites import cell_of
+from critic_loop.search.prospect import Prospect
 from tests.worlds import Played, draw
 
 small = st.integers(1, 4)
@@ -35,9 +36,12 @@ trees = (
     | st.builds(Beam, width=small, samples=small, depth=small, batch=small, moves=kinds)
     | st.builds(MapElites, axes=st.just(AXES), n=st.integers(1, 25), seeds=small, shots=st.integers(0, 3))
     | st.builds(Evolve, epochs=small, size=st.integers(1, 7), baseline=st.sampled_from([0.0, 0.5]))
+    | st.builds(Prospect, n=st.integers(1, 25), succeeds=st.sampled_from([(0.5,), (0.3, 0.9, 0.9)]))
     | st.builds(ProposeVerifyReflect, rounds=st.integers(1, 12), holds=st.sampled_from([0.5, 1.0]), moves=kinds)
 )
-plain = trees | st.builds(Sample, n=st.integers(1, 9), batch=small) | st.builds(Refine, rounds=small)
+plain = (
+    trees | st.builds(Sample, n=st.integers(1, 9), batch=small) | st.builds(Refine, rounds=small, moves=kinds)
+)
 modifiers = (
     st.builds(Temperature, by=st.sampled_from(["depth", "asked"]))
     | st.builds(AntiRepeat, tries=st.integers(0, 2), shown=small)

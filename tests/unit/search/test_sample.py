@@ -16,7 +16,7 @@ def next_move(search, grown):
 
 
 def test_it_asks_for_n_without_waiting(grown):
-    search = Sample(n=3, kind="tests")
+    search = Sample(n=3, moves="tests")
     for _ in range(3):
         assert next_move(search, grown) == Move(kind="tests")
         grown.ask()
