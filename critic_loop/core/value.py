@@ -85,7 +85,8 @@ def preferred(shares: dict[tuple[str, ...], float | None]) -> float | None:
     given = [share for share in shares.values() if share is not None]
     if len(shares) < 2 or not given:
         return None
-    return sum(given) / len(given) if len(given) == 2 else 0.5
+    contradicts = min(given) < 0.5 < max(given)
+    return 0.5 if contradicts or len(given) < 2 else sum(given) / len(given)
 
 
 def shares_of(tree: Tree, first: str, second: str) -> dict[tuple[str, ...], float | None]:
