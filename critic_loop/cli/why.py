@@ -29,6 +29,7 @@ WORTH_STYLES = {
     "wrong": "red",
     "accepted": "green",
     "rejected": "red",
+    "scored": "yellow",
     "not judged": "yellow",
 }
 """Colours of the words in `outline.worth`."""
