@@ -18,10 +18,12 @@ from critic_loop.assets.library import read
 from critic_loop.assets.problems import Problem, line_of, problems_in, unreadable_toml
 from critic_loop.assets.template import Template, problems_of
 from critic_loop.core.errors import AssetError, ConfigError, CriticLoopError
+from critic_loop.core.protocols import Move
 from critic_loop.core.stop import rule_of
+from critic_loop.graph.rehearsal import rehearsed
 from critic_loop.nodes.prompted import BLOCKS, VARIABLES
 from critic_loop.outputs import LIKELIHOODS, critique_of, output_of
-from critic_loop.search import build
+from critic_loop.search import SEARCHES, build
 from critic_loop.select import require_judge, selection
 from critic_loop.verifiers import verifier_named
 
@@ -229,13 +231,43 @@ def _search_and_stop(checked: _Checked) -> None:
     # Behind each stands a plain search, because some only change the one that follows them.
     alone = [checked.tries(("search",), partial(_built, use, {"kind": "refine"})) for use in told]
     if told and len(told) == len(uses) and None not in alone:
-        checked.tries(("search",), partial(_built, *told))
+        search = checked.tries(("search",), partial(_built, *told))
+        if search is not None and all(use["kind"] in SEARCHES for use in told):  # others may need a real task
+            _moves(checked, checked.tries(("search",), lambda: list(rehearsed(search))) or [])
     for rule in _list(data.get("stop")):
         try:
             rule_of(rule)
         except ConfigError as error:
             if not any(problem.key.startswith("stop") for problem in checked.problems):
                 checked.add(("stop",), f"key 'stop': {error.message}", error.hint)
+
+
+def _moves(checked: _Checked, moves: Sequence[Move]) -> None:
+    """Check that the recipe has the actors that the search asks, and that they can do it."""
+    actors = {str(loc[-1]): name for loc, role, name in _agents_in(checked.data) if role == "actor"}
+    for move in moves:
+        if move.agent in (*actors, actors["actor"]):
+            lacking = _lacking(checked.library, actors.get(move.agent, move.agent), move)
+        else:
+            known = ", ".join(sorted(actors))
+            lacking = [(f"the search asks actor {move.agent!r}; there are {known}.", "Name it under 'actors'.")]
+        for message, hint in lacking:
+            if not any(problem.message.endswith(message) for problem in checked.problems):
+                checked.add(("search",), f"key 'search': {message}", hint)
+
+
+def _lacking(library: Library, name: str, move: Move) -> Iterator[tuple[str, str]]:
+    try:
+        spec = library.agent(name)
+        blocks = library.prompt(spec.prompt).blocks
+    except AssetError:
+        return  # told where it is named
+    if move.kind == "step" and spec.steps is None:
+        hint = "Set steps = { ends = 'a regular expression' } in the agent's spec."
+        yield f"the search asks {name} for steps, but its spec does not say where an answer ends.", hint
+    if move.shows and "beside" not in blocks:
+        hint = "Give it one that prints the variable 'beside', as actor/step does."
+        yield f"the search shows {name} attempts beside the path, but its prompt has no block 'beside'.", hint
 
 
 def _built(*uses: dict[str, Any]) -> Any:
