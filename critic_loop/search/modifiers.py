@@ -121,8 +121,13 @@ class Temperature:
 
 
 def same_answer(attempt: Attempt) -> str | None:
-    """Return what makes two answers the same: the final part of a text, normalised; of others the JSON."""
+    """Return what makes two answers the same: the final part of a text, normalised; of others the JSON.
+
+    Of a step or a thought it is all that was written so far. None where there is nothing to compare.
+    """
     answer = attempt.answer
+    if attempt.unfinished and (written := "\n".join(message.text for message in attempt.messages).strip()):
+        return json.dumps([attempt.kind, written])
     if answer is None:
         return None
     said = str(normalised(final_part(answer))) if isinstance(answer, str) else answer
