@@ -31,7 +31,7 @@ from critic_loop.nodes.prompted import BLOCKS, Prompted, PromptedActor, Prompted
 from critic_loop.nodes.replay import Nobody
 from critic_loop.nodes.roles import FunctionActor, FunctionCritic, verifier
 from critic_loop.outputs import LIKELIHOODS, Output, critique_of, output_of
-from critic_loop.search import FunctionSearch, SearchFn, build, search
+from critic_loop.search import FunctionSearch, Modifier, SearchFn, build, require_settings, search
 from critic_loop.select import require_judge, selection
 from critic_loop.tools import tool
 from critic_loop.verifiers import verifier_named
@@ -492,14 +492,24 @@ def _search(given: Given, hashes: dict[str, str]) -> AnySearch:
     if isinstance(given.search, str):
         hashes["search"] = given.search
         return build([(given.search, {})])
-    if not (hasattr(given.search, "fold") or callable(given.search)):
-        raise ConfigError(
-            f"{given.search!r} is no search.", hint="Give a name, a Search, or a function of the tree."
-        )
+    _require_search(given.search)
     hashes["search"] = digest_of(identity(given.search))
-    if hasattr(given.search, "fold"):
-        return cast("AnySearch", given.search)
-    return search(cast("SearchFn", given.search))
+    if not hasattr(given.search, "fold"):
+        return search(cast("SearchFn", given.search))
+    for one in _with_inner(given.search):
+        require_settings(one)
+        require_settings(getattr(one, "modifier", None))
+    return cast("AnySearch", given.search)
+
+
+def _require_search(given: Any) -> None:
+    if isinstance(given, type):
+        raise ConfigError(f"{given.__name__} is a class, no search.", hint=f"Make one: {given.__name__}().")
+    if isinstance(given, Modifier):
+        hint = f"Say which: Modified({type(given).__name__}(...), Refine())."
+        raise ConfigError(f"{given!r} changes another search, but none is given.", hint=hint)
+    if not (hasattr(given, "fold") or callable(given)):
+        raise ConfigError(f"{given!r} is no search.", hint="Give a name, a Search, or a function of the tree.")
 
 
 def _with_inner(search: AnySearch) -> Iterator[AnySearch]:

@@ -12,7 +12,7 @@ from critic_loop.search.ab_mcts import AbMcts
 from critic_loop.search.base import FunctionSearch, SearchFn, search
 from critic_loop.search.beam import Beam
 from critic_loop.search.best_first import BestFirst, curriculum_weight
-from critic_loop.search.build import SEARCHES, build
+from critic_loop.search.build import SEARCHES, build, require_settings
 from critic_loop.search.elites import Axis, MapElites, coverage, qd_score
 from critic_loop.search.evolve import Evolve, exploit_share
 from critic_loop.search.knobs import Knobs
@@ -51,6 +51,7 @@ __all__ = [
     "curriculum_weight",
     "exploit_share",
     "qd_score",
+    "require_settings",
     "search",
 ]
 
