@@ -82,6 +82,30 @@ class TestNest(SearchContract):
         return build([("sample", {"n": 4, "batch": 2}), ("refine", {"rounds": 4, "base": "kept"})])
 
 
+NESTS = {
+    "beam": {"width": 2, "samples": 3, "depth": 3, "batch": 2, "moves": "answer"},
+    "evolve": {"epochs": 2, "size": 5, "baseline": 0.3, "inspiring": 2},
+    "best-first": {"n": 10},
+}
+
+
+class TestNestOfDrafters(SearchContract):
+    budget = 3 * (1 + 3 + 2 * 3)
+
+    @pytest.fixture(params=NESTS.items(), ids=NESTS)
+    def search(self, request):
+        return build([("sample", {"n": 3}), request.param])
+
+
+class TestPoolOfANest(SearchContract):
+    budget = 14
+
+    @pytest.fixture
+    def search(self):
+        shares = {"revision": 0.5}
+        return build([("pool", {"n": 14, "shares": shares}), ("sample", {"n": 9}), ("refine", {})])
+
+
 class TestNestOfThree(SearchContract):
     @pytest.fixture
     def search(self):
