@@ -232,7 +232,8 @@ class TreeView:
         if len(subject.attempts) > 1:
             share = None if feedback.preference is None else feedback.preference[0]
             against = subject.attempts[1].rpartition(".")[2]
-            verdict = Verdict.ABSTAIN if share is None else None
+            abstains = share is None and (feedback.source == "judge" or feedback.verdict is not None)
+            verdict = Verdict.ABSTAIN if abstains else None
             node.notes.append(
                 _Note(f"{feedback.author} against {against}", verdict, share, text, evidence=False)
             )

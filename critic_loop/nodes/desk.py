@@ -99,6 +99,24 @@ class Judge(Protocol):
         ...
 
 
+class Debater(Protocol):
+    """Argues for one of two attempts before the judge compares them."""
+
+    @property
+    def name(self) -> str:
+        """How records call it."""
+        ...
+
+    @property
+    def rounds(self) -> int:
+        """How often each side speaks, at least once."""
+        ...
+
+    async def argue(self, desk: Desk, mine: str, theirs: str, turn: int) -> Feedback:
+        """Return the argument for `mine` in round `turn`, from 0; the node fills in the rest."""
+        ...
+
+
 class ToolLike(Protocol):
     """A tool that an actor may call."""
 
@@ -139,6 +157,7 @@ class Desk:
     critics: tuple[Critic, ...] = ()
     humans: tuple[HumanCritic, ...] = ()
     judge: Judge | None = None
+    debater: Debater | None = None
     judge_revisions: bool = False
     """Whether the judge compares each revision with its parent as it comes (the search builds on it)."""
     tools: dict[str, ToolLike] = field(default_factory=dict[str, ToolLike])

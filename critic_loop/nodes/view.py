@@ -160,6 +160,13 @@ def earlier(tree: Tree, attempt_id: str) -> tuple[Attempt, ...]:
     return tuple(a for a in before if not a.unfinished)
 
 
+def argued(tree: Tree, mine: str, theirs: str) -> tuple[Feedback, ...]:
+    """Return what was argued for `mine` against `theirs`, a feedback for each round, oldest first."""
+    pair = (mine, theirs)
+    found = (f for f in tree.about(mine) if f.subject is not None and f.subject.attempts == pair)
+    return tuple(f for f in found if f.source == "critic" and f.obeyed)
+
+
 def shown_to_actor(tree: Tree, move: Move, memory: str, fields: tuple[str, ...]) -> Shown:
     """Return what the actor will be shown for a move, to be frozen in its ask.
 
