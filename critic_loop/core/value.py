@@ -67,7 +67,8 @@ def value_of(tree: Tree, attempt_id: str) -> Value:
 def best(tree: Tree, among: tuple[str, ...] | None = None) -> str | None:
     """Return the complete answer of highest value; the earliest of equals; None if there is none."""
     ids = tree.attempts if among is None else among
-    complete = [i for i in ids if tree[i].status == "complete" and not tree[i].unfinished]
+    found = (tree[i] for i in ids)
+    complete = [a.id for a in found if a.status == "complete" and not a.unfinished and a.kind != "tests"]
     return max(complete, key=lambda i: value_of(tree, i).key, default=None)
 
 

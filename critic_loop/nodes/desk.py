@@ -85,6 +85,17 @@ class Verifier(Critic, Protocol):
         """Whether it also looks at steps that do not end an answer."""
         ...
 
+    @property
+    def pairs(self) -> bool:
+        """Whether it looks at an answer together with tests, and not at an answer alone."""
+        ...
+
+    async def critique(
+        self, desk: Desk, attempt_id: str, tests: str | None = None
+    ) -> Feedback | Sequence[Feedback]:
+        """Return what it finds: about an attempt, or about an answer and an attempt of kind `tests`."""
+        ...
+
 
 class Judge(Protocol):
     """Compares two attempts."""

@@ -245,7 +245,36 @@ def _wanted(tree: Tree, attempt_id: str, critic: Critic | HumanCritic) -> bool:
 
 
 def _verifies(verifier: Verifier, attempt: Attempt) -> bool:
-    return verifier.parts or not attempt.unfinished
+    return not verifier.pairs and attempt.kind != "tests" and (verifier.parts or not attempt.unfinished)
+
+
+async def pair_verifier(desk: Desk) -> None:
+    """Gather evidence on each answer together with each attempt of kind `tests`, where it is missing."""
+    for checker in (v for v in desk.verifiers if v.pairs):
+        said = (f.subject for f in desk.tree.feedback.values() if f.author == checker.name)
+        known = {subject.attempts for subject in said if subject is not None}
+        pairs = [pair for pair in _crossed(desk.tree) if pair not in known]
+        await gather(_cross(desk, pair, checker) for pair in pairs)
+
+
+def _crossed(tree: Tree) -> Iterable[tuple[str, str]]:
+    replaced = {a.replaces for a in tree if a.replaces and a.status == "complete"}
+    whole = [a for a in tree if a.status == "complete" and not a.error_code and not a.unfinished]
+    left = [a for a in whole if a.id not in replaced]
+    tests = [a.id for a in left if a.kind == "tests"]
+    return ((a.id, i) for a in left if a.kind != "tests" for i in tests)
+
+
+async def _cross(desk: Desk, pair: tuple[str, str], checker: Verifier) -> None:
+    try:
+        given = await checker.critique(desk, *pair)
+    except CriticLoopError as error:
+        if is_job_error(error):
+            raise
+        given = abstention(error)
+    each = (given,) if isinstance(given, Feedback) else tuple(given)
+    update = {"subject": Subject.of(*pair)}
+    await add(desk, [f.model_copy(update=update) for f in each], pair[0], "verifier", checker.name)
 
 
 def said(tree: Tree, attempt_id: str, source: str, author: str) -> bool:

@@ -69,7 +69,8 @@ class View(Generic[T]):
     """What is shown with masked fields at their defaults: to actors the feedback on the path, to critics
     the evidence on the attempt, to verifiers nothing (they stand beside each other)."""
     beside: tuple[Attempt, ...] = ()
-    """To actors: attempts off the path that the search shows, siblings or rejected ones."""
+    """To actors: attempts off the path that the search shows, siblings or rejected ones. To verifiers of pairs:
+    the tests."""
     kind: AttemptKind = "answer"
     """To actors: what is asked for. A `step` is returned as a `Part`, unless it ends the answer."""
     seed: int = 0

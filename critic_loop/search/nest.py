@@ -1,7 +1,8 @@
 """Searches inside searches: `[{kind="sample", n=8}, {kind="refine"}]` refines each of eight drafts.
 
 The outer search asks for the roots; below each root an inner search of its own goes on, as if the
-root were its first attempt. Knows nothing of what the two are.
+root were its first attempt. Tests are nobody's draft, and stand for themselves. Knows nothing of what the two
+searches are.
 """
 
 from __future__ import annotations
@@ -53,13 +54,14 @@ class Nest:
         if isinstance(record, Ask):
             root = state.root_of[record.parents[0]] if record.parents else record.attempt
             state.root_of[record.attempt] = root
-            if not record.parents:
+            if not record.parents and record.kind != "tests":
                 state.inner[root] = self.inner.start(state.task)
         else:
             root = state.root_of[record.id]
         if not record.parents:
             state.outer = self.outer.fold(state.outer, tree, record)
-        state.inner[root] = self.inner.fold(state.inner[root], tree, record)
+        if root in state.inner:
+            state.inner[root] = self.inner.fold(state.inner[root], tree, record)
         return state
 
     def ask(self, state: NestState, tree: Tree) -> Move | Wait | Stop:

@@ -36,6 +36,15 @@ class TestSampleInBatches(SearchContract):
         return Sample(n=7, batch=3)
 
 
+class TestSampleOfTwoKinds(SearchContract):
+    budget = 5 + 4 + 1
+
+    @pytest.fixture
+    def search(self):
+        also = [{"n": 4, "kind": "tests", "agent": "tester"}, {"n": 1, "agent": "other"}]
+        return build([("sample", {"n": 5, "batch": 2, "also": also})])
+
+
 class TestProspect(SearchContract):
     @pytest.fixture
     def search(self):
