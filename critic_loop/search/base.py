@@ -12,6 +12,7 @@ Such a function keeps no state; `Search` with `start` and `fold` is the optimisa
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast, runtime_checkable
@@ -43,6 +44,17 @@ def extensible(attempt: Attempt, moves: AttemptKind) -> bool:
     """Whether a search that makes such `moves` may build on this: it came to something, and ended no answer."""
     ended = moves in PARTS and (attempt.answer is not None or not attempt.unfinished)
     return attempt.status == "complete" and not ended
+
+
+def written(attempt: Attempt) -> str:
+    """Return what its actor wrote last."""
+    return next((m.text for m in reversed(attempt.messages) if m.role == "assistant"), "")
+
+
+def state_in(attempt: Attempt, pattern: str) -> str | None:
+    """Return what a pattern finds in the last line of a step (its group, if it has one); None if nothing."""
+    found = re.search(pattern, written(attempt).rstrip().rpartition("\n")[2])
+    return None if found is None else found[1] if found.re.groups else found[0]
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Literal
@@ -66,6 +67,11 @@ class Knobs:
     program that passes and dislikes itself falls below one that fails a third of the tests."""
     statistics: Literal["node", "edge"] = "node"
     """Of a rewritten attempt: `edge` = it takes over the returns of the one it replaces (RethinkMCTS)."""
+    state: str = ""
+    """A regular expression that finds in a step's last line where one stands by now (its group, if it has one).
+    Steps at the same place share their returns, whatever came before; visits are each one's own. Empty = nobody
+    shares. For steps and actions, with q `mean`, no discount and no rethink. After HAIChart, a graph of states
+    with counts on its edges, in which children are shared, too; in trees, UCT2 (Childs et al. 2008)."""
     roots: Count | None = None
     """Attempts without parents; None = as many as `width`. 1 inside a nest."""
     width: Count | None = 3
@@ -104,6 +110,16 @@ class Knobs:
             raise ValueError("without a width, widening must be set")
         if self.depth is None and (self.rollout == "depth" or self.randomness is not None):
             raise ValueError("rollout to the depth and randomness need a limit of depth")
+        if self.state:
+            self._shares()
+
+    def _shares(self) -> None:
+        if self.moves not in LINES or self.q != "mean" or not self.flat or self.rethink:
+            raise ValueError("a state is shared by steps or actions, with q mean, no discount and no rethink")
+        try:
+            re.compile(self.state)
+        except re.error as error:
+            raise ValueError(f"state is no regular expression: {error}") from error
 
     @cached_property
     def weight_of(self) -> Weigh:
@@ -119,7 +135,7 @@ class Knobs:
     def plain(self) -> bool:
         """Whether a child's score is its mean return and a share of 1/sqrt(n), and nothing else."""
         under_root = self.rule in ("ucb1", "edge_ucb")
-        return under_root and self.q == "mean" and self.log == "parent" and not self.min_visits
+        return under_root and self.q == "mean" and self.log == "parent" and not (self.min_visits or self.state)
 
     @cached_property
     def closes(self) -> bool:

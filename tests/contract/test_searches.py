@@ -64,6 +64,7 @@ MCTS = {
         "prune_from": 1,
     },
     "swe-search": {"rule": "additive", "roots": 1, "hindsight": 1, "virtual_loss": 0.5},
+    "shared states": {"moves": "step", "depth": 4, "width": 3, "state": ">(.)$"},
     "widening": {"width": None, "widening": 0.5, "batch": 2, "min_visits": 2, "log": "tree", "rethink": 1},
 }  # fmt: skip
 
