@@ -24,7 +24,8 @@ from critic_loop.graph.runnables import RunnableActor, is_runnable
 from critic_loop.graph.session import Session
 from critic_loop.models import Bindable, Fallback, Route, Split, Switchboard, cost_usd, require_price
 from critic_loop.nodes.calls import Calls
-from critic_loop.nodes.desk import Actor, Critic, Desk, HumanCritic, Judge, ToolLike, Verifier
+from critic_loop.nodes.debate import PromptedDebater
+from critic_loop.nodes.desk import Actor, Critic, Debater, Desk, HumanCritic, Judge, ToolLike, Verifier
 from critic_loop.nodes.escalation import Escalating
 from critic_loop.nodes.likelihood import LikelihoodCritic
 from critic_loop.nodes.prompted import BLOCKS, Prompted, PromptedActor, PromptedCritic, PromptedJudge
@@ -84,6 +85,7 @@ class Parts:
     critics: tuple[Critic, ...]
     humans: tuple[HumanCritic, ...]
     judge: Judge | None
+    debater: Debater | None
     tools: dict[str, ToolLike]
     search: AnySearch
     select: Select
@@ -139,6 +141,7 @@ class Parts:
             critics=self.critics,
             humans=self.humans,
             judge=self.judge,
+            debater=self.debater,
             judge_revisions=self.judges_revisions,
             tools=self.tools,
             memory=self.recipe.memory,
@@ -202,9 +205,10 @@ def assemble(given: Given) -> Parts:
     actors = _actors(given, hashes)
     critics, humans = _critics(given, switchboard, hashes)
     judge = _judge(given, switchboard, hashes)
+    debater = _debater(given, judge, hashes)
     for slot, model in given.slots.items():
         switchboard.bind(slot, model)
-    _bind_missing(given, (actor, *actors.values()), critics, judge, switchboard)
+    _bind_missing(given, (actor, *actors.values()), critics, (judge, debater), switchboard)
     verifiers = _verifiers(given, hashes)
     return Parts(
         recipe=recipe,
@@ -215,6 +219,7 @@ def assemble(given: Given) -> Parts:
         critics=critics,
         humans=humans,
         judge=judge,
+        debater=debater,
         tools=_tools(given),
         search=_search(given, hashes),
         select=_select(given, judge, hashes),
@@ -261,8 +266,9 @@ def _slots(given: Given, actor: AgentSpec) -> list[str]:
     used = [use.slot or library.agent(use.agent).slot for use in recipe.critics]
     used += [use.escalate.slot for use in recipe.critics if use.escalate is not None]
     used += [use.slot or library.agent(use.agent).slot for use in recipe.actors.values()]
-    judge = [library.agent(recipe.judge).slot] if recipe.judge else []
-    return sorted({"actor", "critic", "judge", actor.slot, *used, *judge, *given.slots})
+    used += [library.agent(recipe.judge).slot] if recipe.judge else []
+    used += [recipe.debate.slot or library.agent(recipe.debate.agent).slot] if recipe.debate else []
+    return sorted({"actor", "critic", "judge", actor.slot, *used, *given.slots})
 
 
 def _tools(given: Given) -> dict[str, ToolLike]:
@@ -420,16 +426,32 @@ def _judge(given: Given, switchboard: Switchboard, hashes: dict[str, str]) -> Ju
     )
 
 
+def _debater(given: Given, judge: Judge | None, hashes: dict[str, str]) -> PromptedDebater | None:
+    use = given.recipe.debate
+    if use is None:
+        return None
+    if isinstance(judge, PromptedJudge) and "debate" not in judge.template.variables:
+        raise ConfigError(
+            f"recipe {given.recipe.name!r} has a debate, but {judge.template.where}, key 'variables', does not "
+            "declare 'debate'.",
+            hint="Let the judge's prompt print what was argued, as judge/debate does.",
+        )
+    spec = given.library.agent(use.agent)
+    template = _template(given.library, spec, recipe_name=use.agent, hashes=hashes)
+    slot = use.slot or spec.slot
+    return PromptedDebater(spec=spec, template=template, slot=slot, name=use.agent, rounds=use.rounds)
+
+
 def _bind_missing(
     given: Given,
     actors: Sequence[Actor],
     critics: Sequence[Critic],
-    judge: Judge | None,
+    comparing: Sequence[Judge | Debater | None],
     switchboard: Switchboard,
 ) -> None:
     """Let the actor's model play the roles that nobody was named for, and say so."""
     first = [c.first if isinstance(c, Escalating) else c for c in critics]
-    wanted = {r.slot for r in (*actors[1:], *first, judge) if isinstance(r, Prompted)}
+    wanted = {r.slot for r in (*actors[1:], *first, *comparing) if isinstance(r, Prompted)}
     _require_bound(given.recipe, critics, switchboard)
     missing = sorted(slot for slot in wanted if not switchboard.is_bound(slot))
     if not missing:

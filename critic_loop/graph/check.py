@@ -123,6 +123,9 @@ def _agents_in(data: Data) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
             yield ("critics", number, "agent"), "critic", use["agent"]
     if isinstance(judge := data.get("judge"), str):
         yield ("judge",), "judge", judge
+    debate = data.get("debate")
+    if isinstance(debate, Mapping) and isinstance(debate.get("agent"), str):
+        yield ("debate", "agent"), "debater", debate["agent"]
 
 
 def _list(value: Any) -> Sequence[Any]:
@@ -177,6 +180,8 @@ def _of_recipe(checked: _Checked) -> None:
             checked.add(loc, f"key {loc[0]!r}: {name!r} has role {spec.role!r}, not {role!r}.")
         if spec is not None and role == "actor":
             _memory(checked, spec, library)
+        if spec is not None and role == "judge" and "debate" in data:
+            _debated(checked, spec, library)
     for number, name in enumerate(_list(data.get("verifiers"))):
         if isinstance(name, str):
             checked.tries(("verifiers", number), partial(verifier_named, name))
@@ -208,6 +213,16 @@ def _memory(checked: _Checked, spec: AgentSpec, library: Library) -> None:
         checked.add(
             ("memory",), message, "Let the prompt list the rejected answers, as actor/anti-repeat does."
         )
+
+
+def _debated(checked: _Checked, spec: AgentSpec, library: Library) -> None:
+    try:
+        template = library.prompt(spec.prompt)
+    except AssetError:
+        return  # told where the spec stands
+    if "debate" not in template.variables:
+        message = f"key 'debate' is there, but {template.where} does not declare the variable 'debate'."
+        checked.add(("debate",), message, "Let the prompt print what was argued, as judge/debate does.")
 
 
 def _selection(checked: _Checked) -> None:
@@ -287,7 +302,7 @@ def _of_agent(checked: _Checked) -> None:
     output = data.get("output", AgentSpec.model_fields["output"].default)
     weighing = LIKELIHOODS.get(output) if role == "critic" and isinstance(output, str) else None
     if isinstance(output, str) and weighing is None:
-        checked.tries(("output",), lambda: (output_of if role == "actor" else critique_of)(output))
+        checked.tries(("output",), lambda: (output_of if role in ("actor", "debater") else critique_of)(output))
     if not isinstance(prompt := data.get("prompt"), str):
         return
     path = checked.tries(("prompt",), lambda: checked.library.find("prompt", prompt))

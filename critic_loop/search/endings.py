@@ -5,6 +5,7 @@ from __future__ import annotations
 from critic_loop.core.records import Ask, Attempt
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import Value, value_of
+from critic_loop.search.base import state_in
 from critic_loop.search.knobs import Knobs
 from critic_loop.search.room import refresh
 from critic_loop.search.statistics import ROOT, Statistics, exact
@@ -65,6 +66,8 @@ def _complete(knobs: Knobs, state: Statistics, tree: Tree, attempt: Attempt) -> 
         state.prior[node] = value.opinion
     state.reward[node] = None if thought else _reward(knobs, value)
     place = _placed(knobs, state, tree, attempt, node)
+    if knobs.state and _unended(attempt) and (name := state_in(attempt, knobs.state)) is not None:
+        state.state[place] = name
     state.grown[place] = not thought or (state.grown[place] and node not in state.rewrites)
     if knobs.closes:
         state.closed[place] |= _closes(knobs, state, tree, attempt, node)

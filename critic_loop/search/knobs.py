@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from critic_loop.core.records import PARTS, AttemptKind
+from critic_loop.search.base import require_pattern
 from critic_loop.search.scores import RULES, Additive, RuleName, Weigh
 from critic_loop.search.statistics import Fold
 
@@ -64,6 +65,11 @@ class Knobs:
     program that passes and dislikes itself falls below one that fails a third of the tests."""
     statistics: Literal["node", "edge"] = "node"
     """Of a rewritten attempt: `edge` = it takes over the returns of the one it replaces (RethinkMCTS)."""
+    state: str = ""
+    """A regular expression that finds in a step's last line where one stands by now (its group, if it has one).
+    Steps at the same place share their returns, whatever came before; visits are each one's own. Empty = nobody
+    shares. For steps and actions, with q `mean`, no discount and no rethink. After HAIChart, a graph of states
+    with counts on its edges, in which children are shared, too; in trees, UCT2 (Childs et al. 2008)."""
     roots: Count | None = None
     """Attempts without parents; None = as many as `width`. 1 inside a nest."""
     width: Count | None = None
@@ -100,6 +106,13 @@ class Knobs:
         """
         if self.depth is None and (self.rollout == "depth" or self.randomness is not None):
             raise ValueError("rollout to the depth and randomness need a limit of depth")
+        if self.state:
+            self._shares()
+
+    def _shares(self) -> None:
+        if self.moves != "step" or self.q != "mean" or not self.flat or self.rethink:
+            raise ValueError("a state is shared by steps, with q mean, no discount and no rethink")
+        require_pattern(self.state)
 
     @cached_property
     def most(self) -> int:
@@ -120,7 +133,7 @@ class Knobs:
     def plain(self) -> bool:
         """Whether a child's score is its mean return and a share of 1/sqrt(n), and nothing else."""
         under_root = self.rule in ("ucb1", "edge_ucb")
-        return under_root and self.q == "mean" and self.log == "parent" and not self.min_visits
+        return under_root and self.q == "mean" and self.log == "parent" and not (self.min_visits or self.state)
 
     @cached_property
     def closes(self) -> bool:

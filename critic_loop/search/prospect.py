@@ -6,7 +6,6 @@ Does not know what a step says, beyond the part of it that names where one stand
 
 from __future__ import annotations
 
-import re
 from bisect import insort
 from dataclasses import dataclass, field
 from math import exp, fsum, prod
@@ -18,7 +17,7 @@ from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Ask, Attempt, Sampling, Task, digest_of
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import value_of
-from critic_loop.search.base import require_known
+from critic_loop.search.base import require_known, require_pattern, state_in, written
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -102,10 +101,7 @@ class Prospect:
         Raises:
             ValueError: `state` is no regular expression.
         """
-        try:
-            re.compile(self.state)
-        except re.error as error:
-            raise ValueError(f"state {self.state!r} is no regular expression: {error}") from error
+        require_pattern(self.state)
 
     def start(self, task: Task) -> Prospects:  # noqa: ARG002
         """Return the root alone."""
@@ -175,10 +171,8 @@ class Prospect:
     def _state(self, attempt: Attempt) -> str:
         if not attempt.unfinished:
             return attempt.id
-        text = next((m.text for m in reversed(attempt.messages) if m.role == "assistant"), "")
-        last = text.rstrip().rpartition("\n")[2] if self.state else text
-        found = re.search(self.state, last) if self.state else None
-        return (found[1] if found.re.groups else found[0]) if found else text
+        found = state_in(attempt, self.state) if self.state else None
+        return written(attempt) if found is None else found
 
     def _prior(self, depth: int) -> float:
         return self.succeeds[min(depth, len(self.succeeds) - 1)]

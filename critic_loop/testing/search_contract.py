@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from critic_loop.core.errors import SearchError
-from critic_loop.core.messages import user
+from critic_loop.core.messages import assistant, user
 from critic_loop.core.protocols import AnySearch, Move, Stop, Wait
 from critic_loop.core.records import (
     PARTS,
@@ -129,10 +129,12 @@ class Drive:
         if ask.kind in PARTS and random.Random(f"{self.seed}/{attempt_id}/goes on").random() < 0.7:
             answer = None
         kind = "answer" if ask.kind in PARTS and answer is not None else ask.kind
+        words = random.Random(f"{self.seed}/{attempt_id}/words")
+        said = assistant(f"{words.randrange(9)} makes\n>{words.randrange(3)}")
         self.tree.append(
             Attempt(
                 id=attempt_id, parents=ask.parents, kind=kind, replaces=ask.replaces,
-                status=status, answer=answer,
+                status=status, answer=answer, messages=() if failed else (said,),
             )
         )  # fmt: skip
         self.flying.remove(attempt_id)

@@ -132,6 +132,26 @@ def test_actors_can_do_what_the_search_asks_of_them(
     assert said in ended.out
 
 
+def test_a_debate_is_looked_through(cli: Cli, project: Path) -> None:
+    folder = project / "agents/recipes"
+    head = 'search = { kind = "sample" }\nselect = "tournament"\n'
+    for name, rest in (
+        ("deaf", 'judge = "judge/pairwise"\ndebate = { agent = "debater/advocate" }\n'),
+        ("mute", 'judge = "judge/debate"\ndebate = { agent = "actor/solver" }\n'),
+        ("short", 'judge = "judge/debate"\ndebate = { agent = "debater/advocate", rounds = 0 }\n'),
+        ("good", 'judge = "judge/debate"\ndebate = { agent = "debater/advocate", rounds = 3 }\n'),
+    ):
+        (folder / f"{name}.toml").write_text(head + rest)
+    lines = cli("recipes", "check").out.splitlines()
+    for file, said in (
+        ("deaf.toml:4:", "does not declare the variable 'debate'. Let the prompt print what was argued"),
+        ("mute.toml:4:", "'actor/solver' has role 'actor', not 'debater'."),
+        ("short.toml:4:", "'debate.rounds'"),
+    ):
+        assert any(file in line and said in line for line in lines), (said, lines)
+    assert not any("good.toml" in line for line in lines)
+
+
 def test_problems_of_specs_and_prompts(cli: Cli, project: Path) -> None:
     (project / "agents/recipes/good.toml").write_text(
         'search = { kind = "refine" }\nactor = "actor/mine"\ncritics = [{ agent = "critic/mine" }]\n'

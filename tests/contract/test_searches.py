@@ -42,6 +42,15 @@ class TestSampleInBatches(SearchContract):
         return Sample(n=7, batch=3)
 
 
+class TestSampleOfTwoKinds(SearchContract):
+    budget = 5 + 4 + 1
+
+    @pytest.fixture
+    def search(self):
+        also = [{"n": 4, "moves": "tests", "agent": "tester"}, {"n": 1, "agent": "other"}]
+        return build([("sample", {"n": 5, "batch": 2, "also": also})])
+
+
 class TestProspect(SearchContract):
     @pytest.fixture
     def search(self):
@@ -62,6 +71,7 @@ MCTS = {
     },
     "swe-search": {"rule": "additive", "roots": 1, "hindsight": 1, "virtual_loss": 0.5},
     "widening": {"widening": 0.5, "batch": 2, "min_visits": 2, "log": "tree", "rethink": 1},
+    "shared states": {"moves": "step", "depth": 4, "width": 3, "state": ">(.)$"},
 }  # fmt: skip
 
 
@@ -86,6 +96,30 @@ class TestNest(SearchContract):
     @pytest.fixture
     def search(self):
         return build([("sample", {"n": 4, "batch": 2}), ("refine", {"rounds": 4, "base": "kept"})])
+
+
+NESTS = {
+    "beam": {"width": 2, "samples": 3, "depth": 3, "batch": 2, "moves": "answer"},
+    "evolve": {"epochs": 2, "size": 5, "baseline": 0.3, "inspiring": 2},
+    "best-first": {"n": 10},
+}
+
+
+class TestNestOfDrafters(SearchContract):
+    budget = 3 * (1 + 3 + 2 * 3)
+
+    @pytest.fixture(params=NESTS.items(), ids=NESTS)
+    def search(self, request):
+        return build([("sample", {"n": 3}), request.param])
+
+
+class TestPoolOfANest(SearchContract):
+    budget = 14
+
+    @pytest.fixture
+    def search(self):
+        shares = {"revision": 0.5}
+        return build([("pool", {"n": 14, "shares": shares}), ("sample", {"n": 9}), ("refine", {})])
 
 
 class TestNestOfThree(SearchContract):

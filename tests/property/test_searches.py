@@ -17,6 +17,7 @@ from critic_loop.search import (
     Evolve,
     MapElites,
     Modified,
+    Nest,
     Pool,
     ProposeVerifyReflect,
     Refine,
@@ -47,9 +48,9 @@ modifiers = (
     | st.builds(AntiRepeat, tries=st.integers(0, 2), shown=small)
     | st.builds(Pool, n=st.integers(1, 20), shares=st.sampled_from([{}, {"draft": 0.5}]))
 )
-searches = plain | st.builds(Modified, modifiers, plain) | st.builds(
-    Modified, modifiers, st.builds(Modified, modifiers, plain)
-)  # fmt: skip
+nests = st.builds(Nest, st.builds(Sample, n=small, batch=small), plain)
+modified = st.builds(Modified, modifiers, plain)
+searches = plain | nests | modified | st.builds(Modified, modifiers, nests | modified)
 
 
 def any_world(tree, ask):
@@ -112,7 +113,7 @@ def test_parents_came_to_something_and_a_last_step_is_never_built_on(played, ord
             assert ask.kind != "step" or tree[parent].answer is None or ask.replaces
 
 
-@given(st.builds(Pool, n=st.integers(1, 15)), plain, st.integers(1, 5), st.integers(0, 10**6))
+@given(st.builds(Pool, n=st.integers(1, 15)), plain | nests, st.integers(1, 5), st.integers(0, 10**6))
 def test_a_pool_is_never_exceeded(pool, inner, lanes, seed):
     played = Played(Modified(pool, inner), any_world, lanes=lanes, seed=seed).run(60)
     assert len(played.tree.asks) <= pool.n

@@ -34,6 +34,9 @@ PLAYED: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "evolve": [("evolve", {"epochs": 3, "size": 6, "baseline": 0.5, "inspiring": 2, "avoided": 3})],
     "map-elites": [("map-elites", {"axes": AXES, "n": 18, "seeds": 4, "shots": 1})],
     "propose-verify-reflect": [("propose-verify-reflect", {"rounds": 10, "holds": 0.6, "moves": "answer"})],
+    "nested beam": [("sample", {"n": 2}), ("beam", {"width": 2, "samples": 2, "depth": 3, "moves": "answer"})],
+    "islands": [("sample", {"n": 3}), ("evolve", {"epochs": 1, "size": 6, "baseline": 0.2, "inspiring": 2})],
+    "shared": [("pool", {"n": 14, "shares": {"revision": 0.6}}), ("sample", {"n": 9}), ("refine", {})],
     "modified": [
         ("temperature", {"by": "asked"}),
         ("anti-repeat", {}),
