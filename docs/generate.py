@@ -239,6 +239,7 @@ def _recipe_table(recipe: Recipe) -> list[str]:
         "critics": critics or "-",
         "verifiers": _codes(recipe.verifiers) or "-",
         "judge": _agent(recipe.judge) if recipe.judge else "-",
+        "debate": f"{_agent(recipe.debate.agent)}, {recipe.debate.rounds} rounds" if recipe.debate else "-",
         "selection": _kind_and_settings(recipe.selection),
         "stop": "the usual rules"
         if recipe.stop is None

@@ -1,7 +1,16 @@
 """Agent specs, recipes and prompts: found, validated, hashed, rendered."""
 
 from critic_loop.assets.library import Library, bundled
-from critic_loop.assets.recipe import ActorUse, AgentSpec, CriticUse, Escalation, Recipe, SearchUse, SelectUse
+from critic_loop.assets.recipe import (
+    ActorUse,
+    AgentSpec,
+    CriticUse,
+    DebateUse,
+    Escalation,
+    Recipe,
+    SearchUse,
+    SelectUse,
+)
 from critic_loop.assets.template import Data, Template, Word, fence, word
 
 __all__ = [
@@ -9,6 +18,7 @@ __all__ = [
     "AgentSpec",
     "CriticUse",
     "Data",
+    "DebateUse",
     "Escalation",
     "Library",
     "Recipe",

@@ -6,16 +6,16 @@ Knows the schema. Does not know where files lie (`assets.library`) or how they c
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.messages import Frozen
 from critic_loop.core.records import Sampling, Unit, digest_of
 from critic_loop.core.stop import rule_of
 
-RoleName = Literal["actor", "critic", "judge"]
+RoleName = Literal["actor", "critic", "judge", "debater"]
 Field_ = Literal[
     "answer", "verdict", "score", "text", "steps", "spans", "rubric", "suggestion", "rejected", "reasoning",
     "reference", "verifier",
@@ -77,6 +77,16 @@ class ActorUse(Frozen):
     """Instead of the spec's own slot, so that two actors of one spec can be two models."""
 
 
+class DebateUse(Frozen):
+    """A debate before each comparison: two debaters of one spec, each for one of the two attempts."""
+
+    agent: str
+    rounds: int = Field(default=2, ge=1)
+    """How often each of them speaks."""
+    slot: str | None = None
+    """Instead of the spec's own slot."""
+
+
 class Escalation(Frozen):
     """Another model for what a critic is not sure of."""
 
@@ -136,6 +146,8 @@ class Recipe(Frozen):
     verifiers: tuple[str, ...] = ()
     judge: str | None = None
     """A pairwise judge, asked where selection must compare."""
+    debate: DebateUse | None = None
+    """What the judge reads first; its prompt needs the variable `debate`, as that of `judge/debate` has."""
     show: tuple[Shown_, ...] = ("verdict", "text")
     """What the actor is shown; `spans` reach actors that are functions."""
     memory: Literal["full", "last", "rejected"] = "full"
@@ -177,6 +189,12 @@ class Recipe(Frozen):
             return given
         return {name: {"agent": use} if isinstance(use, str) else use for name, use in given.items()}
 
+    @model_validator(mode="after")
+    def _judged(self) -> Self:
+        if self.debate is not None and self.judge is None:
+            raise ValueError("a debate needs a judge, such as judge = 'judge/debate'")
+        return self
+
     @field_validator("stop")
     @classmethod
     def _rules(cls, given: tuple[dict[str, JsonValue], ...] | None) -> tuple[dict[str, JsonValue], ...] | None:
@@ -198,7 +216,8 @@ class Recipe(Frozen):
 
         Settings that came later count where they are set: trees that were begun before are still resumed.
         """
-        data = self.model_dump(mode="json", exclude={"name"} if self.actors else {"name", "actors"})
+        later = {name for name in ("actors", "debate") if not getattr(self, name)}
+        data = self.model_dump(mode="json", exclude={"name", *later})
         data["critics"] = [
             {name: value for name, value in use.items() if (name, value) not in _LATER}
             for use in data["critics"]

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from critic_loop.assets import ActorUse, AgentSpec, CriticUse
+from critic_loop.assets import ActorUse, AgentSpec, CriticUse, DebateUse
 from critic_loop.core.errors import CriticLoopError
 from critic_loop.core.records import Verdict
 from critic_loop.export import Manifest
@@ -293,6 +293,8 @@ class RecipeRow(Document):
     critics: list[CriticUse]
     verifiers: list[str]
     judge: str | None
+    debate: DebateUse | None = None
+    """What the judge reads before it compares."""
     show: list[str]
     memory: str
     select: str

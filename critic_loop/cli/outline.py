@@ -75,7 +75,7 @@ class Node:
     status: str
     """complete, partial, failed, parked or in flight."""
     worth: str
-    """right or wrong where that is known; else accepted, rejected or not judged."""
+    """right or wrong where that is known; else accepted, rejected, scored (no more than that) or not judged."""
     score: float | None
     chosen: bool
     answer: str
@@ -329,12 +329,10 @@ def worth(tree: Tree, attempt_id: str) -> str:
     right = truth_of(tree, attempt_id).right
     if right is not None:
         return "right" if right else "wrong"
-    accepted = value_of(tree, attempt_id).accepted
-    return (
-        {True: "accepted", False: "rejected"}.get(accepted, "not judged")
-        if accepted is not None
-        else "not judged"
-    )
+    value = value_of(tree, attempt_id)
+    if value.accepted is not None:
+        return "accepted" if value.accepted else "rejected"
+    return "not judged" if value.score is None else "scored"
 
 
 def answer_text(attempt: Attempt) -> str:

@@ -343,7 +343,8 @@ class _Reader:
 
 def _fitting(row: Row, note: str) -> str:
     """Return what of a note fits behind the rest of a row's label; nothing, if that is next to nothing."""
-    taken = len(row.number) + 8 * (row.worth != "not judged") + 5 * (row.value is not None) + 9 * row.chosen
+    marked = row.worth not in ("scored", "not judged")
+    taken = len(row.number) + 8 * marked + 5 * (row.value is not None) + 9 * row.chosen
     room = _LONGEST_LABEL - taken - len("+ 100 more")
     return excerpt(note, room) if room >= 10 else ""
 

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from critic_loop.assets import CriticUse, Library, Recipe, SearchUse, SelectUse, bundled
+from critic_loop.assets import CriticUse, DebateUse, Library, Recipe, SearchUse, SelectUse, bundled
 from critic_loop.cli.documents import CheckDocument, ProblemRow, RecipeRow, RecipesDocument
 from critic_loop.cli.results import count
 from critic_loop.cli.terminal import FAILURE, Terminal, UsageProblem
@@ -108,6 +108,7 @@ def agents_of(recipe: Recipe) -> list[str]:
     """Return the names of the specs that a recipe uses, without repetition."""
     players = (*recipe.actors.values(), *recipe.critics)
     names = [recipe.actor, *(use.agent for use in players), *([recipe.judge] if recipe.judge else [])]
+    names += [recipe.debate.agent] if recipe.debate else []
     return list(dict.fromkeys(names))
 
 
@@ -133,6 +134,7 @@ def roles(recipe: Recipe) -> list[str]:
         "verifier": bool(recipe.verifiers),
         "critic": bool(recipe.critics),
         "judge": bool(recipe.judge),
+        "debater": bool(recipe.debate),
     }
     return [role for role, there in present.items() if there]
 
@@ -183,11 +185,16 @@ def _facts(library: Library, recipe: Recipe) -> list[tuple[str, str]]:
         ("verifiers", ", ".join(recipe.verifiers)),
         *(("critic", critic) for critic in critics),
         ("judge", _agent(library, recipe.judge, "both orders") if recipe.judge else ""),
+        ("debater", _debater(library, recipe.debate) if recipe.debate else ""),
         ("select", searching(recipe.selection)),
         ("stop", _stop(recipe)),
         ("lanes", str(recipe.lanes)),
         ("cap", f"{recipe.max_calls} calls a task"),
     ]
+
+
+def _debater(library: Library, use: DebateUse) -> str:
+    return _agent(library, use.agent, f"{use.rounds} rounds; slot {use.slot or 'its own'}")
 
 
 def _agent(library: Library, name: str, manner: str) -> str:

@@ -160,7 +160,7 @@ def _heading(node: Node) -> Text:
         mark, (f"attempt {printable(node.number)}", "bold"), "  ", (node.worth, WORTH_STYLES[node.worth])
     )
     if node.grade is not None:
-        text.append(f"  score {node.grade:.2f}")
+        text.append(f"{' ' if node.worth == 'scored' else '  score '}{node.grade:.2f}")
     if node.chosen:
         text.append("  chosen", style="bold")
     if node.status != "complete":

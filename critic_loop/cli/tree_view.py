@@ -169,12 +169,10 @@ class TreeView:
         told = feedback.verdict is not Verdict.ABSTAIN or feedback.parse == "error"  # what could be mended
         text = excerpt(feedback.text or feedback.reason, 300) if told else ""
         if len(subject.attempts) > 1:
-            share = None if feedback.preference is None else feedback.preference[0]
             against = subject.attempts[1].rpartition(".")[2]
-            verdict = Verdict.ABSTAIN if share is None else None
-            node.notes.append(
-                _Note(f"{feedback.author} against {against}", verdict, share, text, evidence=False)
-            )
+            verdict, share = _of_two(feedback)
+            who = f"{feedback.author} {'with' if evidence else 'against'} {against}"
+            node.notes.append(_Note(who, verdict, share, text, evidence=False))
         else:
             node.notes.append(_Note(feedback.author, feedback.verdict, feedback.score, text, evidence))
         self._touched(node)
@@ -336,6 +334,14 @@ def _line(node: _Node, indent: str, *, chosen: bool, notes: bool) -> Text:
     elif node.answer:
         line.append(f"  {node.answer}", style="dim")
     return line
+
+
+def _of_two(feedback: Feedback) -> tuple[Verdict | None, float | None]:
+    """Return what a word on two attempts says of the first alone: a share, an abstention, or nothing."""
+    if feedback.preference is not None:
+        return None, feedback.preference[0]
+    silent = feedback.source == "judge" or feedback.verdict is Verdict.ABSTAIN
+    return Verdict.ABSTAIN if silent else None, None
 
 
 def _said(node: _Node) -> list[str]:

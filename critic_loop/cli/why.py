@@ -31,6 +31,7 @@ WORTH_STYLES = {
     "wrong": "red",
     "accepted": "green",
     "rejected": "red",
+    "scored": "yellow",
     "not judged": "yellow",
 }
 """Colours of the words in `outline.worth`."""

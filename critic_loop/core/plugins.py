@@ -77,4 +77,5 @@ def built(what: str, cls: type[Any], settings: Mapping[str, Any]) -> Any:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(step) for step in first["loc"])
-        raise ConfigError(f"{what}, setting {key!r}: {first['msg']}.") from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{what}{f', setting {key!r}' if key else ''}: {said}.") from error

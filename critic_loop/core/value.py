@@ -67,7 +67,8 @@ def value_of(tree: Tree, attempt_id: str) -> Value:
 def best(tree: Tree, among: tuple[str, ...] | None = None) -> str | None:
     """Return the complete answer of highest value; the earliest of equals; None if there is none."""
     ids = tree.attempts if among is None else among
-    complete = [i for i in ids if tree[i].status == "complete" and not tree[i].unfinished]
+    found = (tree[i] for i in ids)
+    complete = [a.id for a in found if a.status == "complete" and not a.unfinished and a.kind != "tests"]
     return max(complete, key=lambda i: value_of(tree, i).key, default=None)
 
 
@@ -85,19 +86,21 @@ def preferred(shares: dict[tuple[str, ...], float | None]) -> float | None:
     given = [share for share in shares.values() if share is not None]
     if len(shares) < 2 or not given:
         return None
-    return sum(given) / len(given) if len(given) == 2 else 0.5
+    contradicts = min(given) < 0.5 < max(given)
+    return 0.5 if contradicts or len(given) < 2 else sum(given) / len(given)
 
 
 def shares_of(tree: Tree, first: str, second: str) -> dict[tuple[str, ...], float | None]:
     """Return the share of `first` by the order in which the two were shown; None = an abstention.
 
+    What critics say of a pair are arguments of a debate, and no shares.
     O(the feedback about `first`): of two, name the one that was compared less often first.
     """
     orders = ((first, second), (second, first))
     shares: dict[tuple[str, ...], float | None] = {}
     for feedback in tree.about(first):
         pair = feedback.subject.attempts if feedback.subject else ()
-        if pair in orders and feedback.obeyed:
+        if pair in orders and feedback.obeyed and feedback.source != "critic":
             shares[pair] = None if feedback.preference is None else feedback.preference[pair.index(first)]
     return shares
 

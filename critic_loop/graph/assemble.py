@@ -15,16 +15,24 @@ from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import AnySearch, Select
 from critic_loop.core.records import digest_of
 from critic_loop.core.stop import AnyOf, Failing, Rule, limits_money, rule_of
-from critic_loop.graph.cast import actor_of, actors_of, bind_missing, critics_of, judge_of, verifiers_of
+from critic_loop.graph.cast import (
+    actor_of,
+    actors_of,
+    bind_missing,
+    critics_of,
+    debater_of,
+    judge_of,
+    verifiers_of,
+)
 from critic_loop.graph.identity import identity
 from critic_loop.graph.langchain import adapted
-from critic_loop.graph.parts import BINDABLE, Given, Parts
+from critic_loop.graph.parts import BINDABLE, Given, Parts, with_inner
 from critic_loop.graph.runnables import RunnableActor, is_runnable
 from critic_loop.models import Switchboard, require_price
 from critic_loop.nodes.desk import Judge, ToolLike
 from critic_loop.nodes.replay import Nobody
 from critic_loop.outputs import Output, output_of
-from critic_loop.search import SearchFn, build, search
+from critic_loop.search import Modifier, SearchFn, build, require_settings, search
 from critic_loop.select import require_judge, selection
 from critic_loop.tools import tool
 
@@ -62,9 +70,10 @@ def assemble(given: Given) -> Parts:
     actors = actors_of(given, hashes)
     critics, humans = critics_of(given, switchboard, hashes)
     judge = judge_of(given, switchboard, hashes)
+    debater = debater_of(given, judge, hashes)
     for slot, model in given.slots.items():
         switchboard.bind(slot, model)
-    bind_missing(given, (actor, *actors.values()), critics, judge, switchboard)
+    bind_missing(given, (actor, *actors.values()), critics, (judge, debater), switchboard)
     verifiers = verifiers_of(given, hashes)
     return Parts(
         recipe=recipe,
@@ -75,6 +84,7 @@ def assemble(given: Given) -> Parts:
         critics=critics,
         humans=humans,
         judge=judge,
+        debater=debater,
         tools=_tools(given),
         search=_search(given, hashes),
         select=_select(given, judge, hashes),
@@ -121,8 +131,9 @@ def _slots(given: Given, actor: AgentSpec) -> list[str]:
     used = [use.slot or library.agent(use.agent).slot for use in recipe.critics]
     used += [use.escalate.slot for use in recipe.critics if use.escalate is not None]
     used += [use.slot or library.agent(use.agent).slot for use in recipe.actors.values()]
-    judge = [library.agent(recipe.judge).slot] if recipe.judge else []
-    return sorted({"actor", "critic", "judge", actor.slot, *used, *judge, *given.slots})
+    used += [library.agent(recipe.judge).slot] if recipe.judge else []
+    used += [recipe.debate.slot or library.agent(recipe.debate.agent).slot] if recipe.debate else []
+    return sorted({"actor", "critic", "judge", actor.slot, *used, *given.slots})
 
 
 def _tools(given: Given) -> dict[str, ToolLike]:
@@ -149,14 +160,24 @@ def _search(given: Given, hashes: dict[str, str]) -> AnySearch:
     if isinstance(given.search, str):
         hashes["search"] = given.search
         return build([(given.search, {})])
-    if not (hasattr(given.search, "fold") or callable(given.search)):
-        raise ConfigError(
-            f"{given.search!r} is no search.", hint="Give a name, a Search, or a function of the tree."
-        )
+    _require_search(given.search)
     hashes["search"] = digest_of(identity(given.search))
-    if hasattr(given.search, "fold"):
-        return cast("AnySearch", given.search)
-    return search(cast("SearchFn", given.search))
+    if not hasattr(given.search, "fold"):
+        return search(cast("SearchFn", given.search))
+    for one in with_inner(given.search):
+        require_settings(one)
+        require_settings(getattr(one, "modifier", None))
+    return cast("AnySearch", given.search)
+
+
+def _require_search(given: Any) -> None:
+    if isinstance(given, type):
+        raise ConfigError(f"{given.__name__} is a class, no search.", hint=f"Make one: {given.__name__}().")
+    if isinstance(given, Modifier):
+        hint = f"Say which: Modified({type(given).__name__}(...), Refine())."
+        raise ConfigError(f"{given!r} changes another search, but none is given.", hint=hint)
+    if not (hasattr(given, "fold") or callable(given)):
+        raise ConfigError(f"{given!r} is no search.", hint="Give a name, a Search, or a function of the tree.")
 
 
 def _select(given: Given, judge: Judge | None, hashes: dict[str, str]) -> Select:

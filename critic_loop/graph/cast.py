@@ -16,7 +16,8 @@ from critic_loop.core.records import digest_of
 from critic_loop.graph.parts import BINDABLE, Given
 from critic_loop.graph.runnables import RunnableActor, is_runnable
 from critic_loop.models import Switchboard
-from critic_loop.nodes.desk import Actor, Critic, HumanCritic, Judge, Verifier
+from critic_loop.nodes.debate import PromptedDebater
+from critic_loop.nodes.desk import Actor, Critic, Debater, HumanCritic, Judge, Verifier
 from critic_loop.nodes.escalation import Escalating
 from critic_loop.nodes.likelihood import LikelihoodCritic
 from critic_loop.nodes.prompted import BLOCKS, Prompted, PromptedActor, PromptedCritic, PromptedJudge
@@ -171,16 +172,33 @@ def judge_of(given: Given, switchboard: Switchboard, hashes: dict[str, str]) -> 
     )
 
 
+def debater_of(given: Given, judge: Judge | None, hashes: dict[str, str]) -> PromptedDebater | None:
+    """Return who argues before the judge, if the recipe has a debate."""
+    use = given.recipe.debate
+    if use is None:
+        return None
+    if isinstance(judge, PromptedJudge) and "debate" not in judge.template.variables:
+        raise ConfigError(
+            f"recipe {given.recipe.name!r} has a debate, but {judge.template.where}, key 'variables', does not "
+            "declare 'debate'.",
+            hint="Let the judge's prompt print what was argued, as judge/debate does.",
+        )
+    spec = given.library.agent(use.agent)
+    template = _template(given.library, spec, recipe_name=use.agent, hashes=hashes)
+    slot = use.slot or spec.slot
+    return PromptedDebater(spec=spec, template=template, slot=slot, name=use.agent, rounds=use.rounds)
+
+
 def bind_missing(
     given: Given,
     actors: Sequence[Actor],
     critics: Sequence[Critic],
-    judge: Judge | None,
+    comparing: Sequence[Judge | Debater | None],
     switchboard: Switchboard,
 ) -> None:
     """Let the actor's model play the roles that nobody was named for, and say so."""
     first = [c.first if isinstance(c, Escalating) else c for c in critics]
-    wanted = {r.slot for r in (*actors[1:], *first, judge) if isinstance(r, Prompted)}
+    wanted = {r.slot for r in (*actors[1:], *first, *comparing) if isinstance(r, Prompted)}
     _require_bound(given.recipe, critics, switchboard)
     missing = sorted(slot for slot in wanted if not switchboard.is_bound(slot))
     if not missing:

@@ -18,10 +18,12 @@ from critic_loop.assets.library import read
 from critic_loop.assets.problems import Problem, line_of, problems_in, unreadable_toml
 from critic_loop.assets.template import Template, problems_of
 from critic_loop.core.errors import AssetError, ConfigError, CriticLoopError
+from critic_loop.core.protocols import Move
 from critic_loop.core.stop import rule_of
+from critic_loop.graph.rehearsal import rehearsed
 from critic_loop.nodes.prompted import BLOCKS, VARIABLES
 from critic_loop.outputs import LIKELIHOODS, critique_of, output_of
-from critic_loop.search import build
+from critic_loop.search import SEARCHES, build
 from critic_loop.select import require_judge, selection
 from critic_loop.verifiers import verifier_named
 
@@ -121,6 +123,9 @@ def _agents_in(data: Data) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
             yield ("critics", number, "agent"), "critic", use["agent"]
     if isinstance(judge := data.get("judge"), str):
         yield ("judge",), "judge", judge
+    debate = data.get("debate")
+    if isinstance(debate, Mapping) and isinstance(debate.get("agent"), str):
+        yield ("debate", "agent"), "debater", debate["agent"]
 
 
 def _list(value: Any) -> Sequence[Any]:
@@ -175,6 +180,8 @@ def _of_recipe(checked: _Checked) -> None:
             checked.add(loc, f"key {loc[0]!r}: {name!r} has role {spec.role!r}, not {role!r}.")
         if spec is not None and role == "actor":
             _memory(checked, spec, library)
+        if spec is not None and role == "judge" and "debate" in data:
+            _debated(checked, spec, library)
     for number, name in enumerate(_list(data.get("verifiers"))):
         if isinstance(name, str):
             checked.tries(("verifiers", number), partial(verifier_named, name))
@@ -208,6 +215,16 @@ def _memory(checked: _Checked, spec: AgentSpec, library: Library) -> None:
         )
 
 
+def _debated(checked: _Checked, spec: AgentSpec, library: Library) -> None:
+    try:
+        template = library.prompt(spec.prompt)
+    except AssetError:
+        return  # told where the spec stands
+    if "debate" not in template.variables:
+        message = f"key 'debate' is there, but {template.where} does not declare the variable 'debate'."
+        checked.add(("debate",), message, "Let the prompt print what was argued, as judge/debate does.")
+
+
 def _selection(checked: _Checked) -> None:
     select = checked.data.get("select")
     table = {"kind": select} if isinstance(select, str) else select
@@ -229,13 +246,43 @@ def _search_and_stop(checked: _Checked) -> None:
     # Behind each stands a plain search, because some only change the one that follows them.
     alone = [checked.tries(("search",), partial(_built, use, {"kind": "refine"})) for use in told]
     if told and len(told) == len(uses) and None not in alone:
-        checked.tries(("search",), partial(_built, *told))
+        search = checked.tries(("search",), partial(_built, *told))
+        if search is not None and all(use["kind"] in SEARCHES for use in told):  # others may need a real task
+            _moves(checked, checked.tries(("search",), lambda: list(rehearsed(search))) or [])
     for rule in _list(data.get("stop")):
         try:
             rule_of(rule)
         except ConfigError as error:
             if not any(problem.key.startswith("stop") for problem in checked.problems):
                 checked.add(("stop",), f"key 'stop': {error.message}", error.hint)
+
+
+def _moves(checked: _Checked, moves: Sequence[Move]) -> None:
+    """Check that the recipe has the actors that the search asks, and that they can do it."""
+    actors = {str(loc[-1]): name for loc, role, name in _agents_in(checked.data) if role == "actor"}
+    for move in moves:
+        if move.agent in (*actors, actors["actor"]):
+            lacking = _lacking(checked.library, actors.get(move.agent, move.agent), move)
+        else:
+            known = ", ".join(sorted(actors))
+            lacking = [(f"the search asks actor {move.agent!r}; there are {known}.", "Name it under 'actors'.")]
+        for message, hint in lacking:
+            if not any(problem.message.endswith(message) for problem in checked.problems):
+                checked.add(("search",), f"key 'search': {message}", hint)
+
+
+def _lacking(library: Library, name: str, move: Move) -> Iterator[tuple[str, str]]:
+    try:
+        spec = library.agent(name)
+        blocks = library.prompt(spec.prompt).blocks
+    except AssetError:
+        return  # told where it is named
+    if move.kind == "step" and spec.steps is None:
+        hint = "Set steps = { ends = 'a regular expression' } in the agent's spec."
+        yield f"the search asks {name} for steps, but its spec does not say where an answer ends.", hint
+    if move.shows and "beside" not in blocks:
+        hint = "Give it one that prints the variable 'beside', as actor/step does."
+        yield f"the search shows {name} attempts beside the path, but its prompt has no block 'beside'.", hint
 
 
 def _built(*uses: dict[str, Any]) -> Any:
@@ -255,7 +302,7 @@ def _of_agent(checked: _Checked) -> None:
     output = data.get("output", AgentSpec.model_fields["output"].default)
     weighing = LIKELIHOODS.get(output) if role == "critic" and isinstance(output, str) else None
     if isinstance(output, str) and weighing is None:
-        checked.tries(("output",), lambda: (output_of if role == "actor" else critique_of)(output))
+        checked.tries(("output",), lambda: (output_of if role in ("actor", "debater") else critique_of)(output))
     if not isinstance(prompt := data.get("prompt"), str):
         return
     path = checked.tries(("prompt",), lambda: checked.library.find("prompt", prompt))

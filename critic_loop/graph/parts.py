@@ -21,7 +21,7 @@ from critic_loop.graph.identity import state_of
 from critic_loop.graph.session import Session
 from critic_loop.models import Bindable, Fallback, Route, Split, Switchboard, cost_usd
 from critic_loop.nodes.calls import Calls
-from critic_loop.nodes.desk import Actor, Critic, Desk, HumanCritic, Judge, ToolLike, Verifier
+from critic_loop.nodes.desk import Actor, Critic, Debater, Desk, HumanCritic, Judge, ToolLike, Verifier
 from critic_loop.outputs import Output
 from critic_loop.search import FunctionSearch
 
@@ -63,6 +63,7 @@ class Parts:
     critics: tuple[Critic, ...]
     humans: tuple[HumanCritic, ...]
     judge: Judge | None
+    debater: Debater | None
     tools: dict[str, ToolLike]
     search: AnySearch
     select: Select
@@ -75,7 +76,7 @@ class Parts:
     @property
     def judges_revisions(self) -> bool:
         """Whether the search builds on what the judge says of each revision."""
-        return self.judge is not None and any(_base(s) == "kept" for s in _with_inner(self.search))
+        return self.judge is not None and any(_base(s) == "kept" for s in with_inner(self.search))
 
     @property
     def digest(self) -> str:
@@ -118,6 +119,7 @@ class Parts:
             critics=self.critics,
             humans=self.humans,
             judge=self.judge,
+            debater=self.debater,
             judge_revisions=self.judges_revisions,
             tools=self.tools,
             memory=self.recipe.memory,
@@ -155,7 +157,7 @@ class Parts:
         return time.time() + min(seconds) if seconds else None
 
 
-def _with_inner(search: AnySearch) -> Iterator[AnySearch]:
+def with_inner(search: AnySearch) -> Iterator[AnySearch]:
     """Yield a search and those that it is made of."""
     waiting, seen = [search], {id(search)}
     while waiting:

@@ -303,6 +303,7 @@ class Session:
         known = self.tree.outcome
         if known is not None and known.stop not in GOES_ON and not self.busy:
             return known
+        await stages.pair_verifier(self.desk)
         pick = self.select(self.tree)
         while isinstance(pick, Compare):
             if self.desk.judge is None:

@@ -85,6 +85,17 @@ class Verifier(Critic, Protocol):
         """Whether it also looks at steps that do not end an answer."""
         ...
 
+    @property
+    def pairs(self) -> bool:
+        """Whether it looks at an answer together with tests, and not at an answer alone."""
+        ...
+
+    async def critique(
+        self, desk: Desk, attempt_id: str, tests: str | None = None
+    ) -> Feedback | Sequence[Feedback]:
+        """Return what it finds: about an attempt, or about an answer and an attempt of kind `tests`."""
+        ...
+
 
 class Judge(Protocol):
     """Compares two attempts."""
@@ -96,6 +107,24 @@ class Judge(Protocol):
 
     async def compare(self, desk: Desk, first: str, second: str) -> Feedback:
         """Return a preference over (first, second), shown in this order."""
+        ...
+
+
+class Debater(Protocol):
+    """Argues for one of two attempts before the judge compares them."""
+
+    @property
+    def name(self) -> str:
+        """How records call it."""
+        ...
+
+    @property
+    def rounds(self) -> int:
+        """How often each side speaks, at least once."""
+        ...
+
+    async def argue(self, desk: Desk, mine: str, theirs: str, turn: int) -> Feedback:
+        """Return the argument for `mine` in round `turn`, from 0; the node fills in the rest."""
         ...
 
 
@@ -139,6 +168,7 @@ class Desk:
     critics: tuple[Critic, ...] = ()
     humans: tuple[HumanCritic, ...] = ()
     judge: Judge | None = None
+    debater: Debater | None = None
     judge_revisions: bool = False
     """Whether the judge compares each revision with its parent as it comes (the search builds on it)."""
     tools: dict[str, ToolLike] = field(default_factory=dict[str, ToolLike])

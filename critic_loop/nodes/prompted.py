@@ -18,17 +18,19 @@ from critic_loop.core.errors import ConfigError
 from critic_loop.core.messages import Message, Part, assistant, system, user
 from critic_loop.core.protocols import Completion, Request
 from critic_loop.core.records import PARTS, Ask, Attempt, Choice, Feedback, Place, Sampling, Task
+from critic_loop.core.tree import Tree
 from critic_loop.nodes.desk import Desk, Turn, When, seed_of
-from critic_loop.nodes.view import earlier, evidence_on, masked_feedback, masked_messages
+from critic_loop.nodes.view import argued, earlier, evidence_on, masked_feedback, masked_messages
 from critic_loop.outputs import CritiqueOutput
 
 VARIABLES: dict[str, frozenset[str]] = {
     "actor": frozenset({"schema", "feedback", "rejected", "round", "so_far", "beside"}),
     "critic": frozenset({"task", "answer", "rejected", "reference", "feedback", "schema"}),
-    "judge": frozenset({"task", "first", "second"}),
+    "judge": frozenset({"task", "first", "second", "debate"}),
+    "debater": frozenset({"task", "mine", "theirs", "debate"}),
 }
 """What a prompt of each role is given."""
-BLOCKS = {"actor": "feedback", "critic": "user", "judge": "user"}
+BLOCKS = {"actor": "feedback", "critic": "user", "judge": "user", "debater": "user"}
 """The block that a prompt of each role must have."""
 
 
@@ -224,7 +226,7 @@ class PromptedCritic(Prompted):
 
 @dataclass(frozen=True, kw_only=True)
 class PromptedJudge(Prompted):
-    """A judge that is shown two answers as A and B."""
+    """A judge that is shown two answers as A and B, and what was argued for each."""
 
     output: CritiqueOutput
 
@@ -235,6 +237,7 @@ class PromptedJudge(Prompted):
             "task": tree.task.text,
             "first": Data("answer A", answer_text(tree[first])),
             "second": Data("answer B", answer_text(tree[second])),
+            "debate": transcript(tree, {"A": first, "B": second}),
         }
         messages = self.messages("user", values, tree.head.key)
         messages = (*messages[:-1], with_blobs(messages[-1], tree.task))
@@ -300,6 +303,23 @@ def feedback_values(feedback: Feedback) -> dict[str, Any]:
             for c in feedback.rubric
         ],
     }
+
+
+def transcript(tree: Tree, sides: dict[str, str], rounds: int | None = None) -> list[dict[str, Any]]:
+    """Return what was said for two attempts as template variables, round by round.
+
+    Args:
+        tree: where it was said.
+        sides: the two attempts, by what the reader calls them.
+        rounds: how many rounds are shown; None = all.
+    """
+    mine, theirs = sides.values()
+    rows = list(zip(argued(tree, mine, theirs), argued(tree, theirs, mine), strict=False))
+    return [
+        {"side": Word(side), "argument": argument.text}
+        for both in rows[:rounds]
+        for side, argument in zip(sides, both, strict=True)
+    ]
 
 
 def _verdict(verdict: object) -> Word | None:

@@ -14,7 +14,7 @@ import inspect
 import itertools
 import math
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, overload
 
@@ -58,15 +58,19 @@ class FunctionCritic:
     shadow: bool = False
     parts: bool = False
     """For verifiers: whether it also looks at steps that do not end an answer."""
+    pairs: bool = False
+    """For verifiers: whether it looks at an answer together with tests."""
 
     def __call__(self, view: View[Any]) -> Any:
         """Call the function itself, as in its own unit tests."""
         return self.function(view)
 
-    async def critique(self, desk: Desk, attempt_id: str) -> Feedback:
+    async def critique(self, desk: Desk, attempt_id: str, tests: str | None = None) -> Feedback:
         """Show the function its view and read what it returns."""
         calls: list[str] = []
         view = self._view(desk, attempt_id, calls)
+        if tests is not None:
+            view = replace(view, beside=(desk.tree[tests],))
         with boundary(VerifierError, f"{self.source} {self.name!r}"):
             given = self.function(view)
             feedback = judgement(await given if inspect.isawaitable(given) else given)
@@ -146,8 +150,12 @@ def judgement(given: object) -> Feedback:
 @overload
 def verifier(function: Callable[..., Any], /) -> FunctionCritic: ...
 @overload
-def verifier(*, name: str = "", parts: bool = False) -> Callable[[Callable[..., Any]], FunctionCritic]: ...
-def verifier(function: Callable[..., Any] | None = None, /, *, name: str = "", parts: bool = False) -> Any:
+def verifier(
+    *, name: str = "", parts: bool = False, pairs: bool = False
+) -> Callable[[Callable[..., Any]], FunctionCritic]: ...
+def verifier(
+    function: Callable[..., Any] | None = None, /, *, name: str = "", parts: bool = False, pairs: bool = False
+) -> Any:
     """Make a verifier of a function `(View) -> Feedback | bool | float`, sync or async.
 
     A verifier is evidence: deterministic, it sees reference and checks, and never asks a model.
@@ -157,10 +165,12 @@ def verifier(function: Callable[..., Any] | None = None, /, *, name: str = "", p
         name: how records call it; the function's own name unless given.
         parts: whether it also looks at steps that do not end an answer. `view.attempt` holds their text;
             it fails what is wrong already, and abstains otherwise.
+        pairs: whether it looks at each answer together with each attempt of kind `tests`, which is
+            `view.beside[0]`, when all have been made: a verdict, or `data={"tests": {...}}`, about the pair.
     """
 
     def make(f: Callable[..., Any]) -> FunctionCritic:
-        return FunctionCritic(f, name or _name_of(f), "verifier", parts=parts)
+        return FunctionCritic(f, name or _name_of(f), "verifier", parts=parts, pairs=pairs)
 
     return make if function is None else make(function)
 

@@ -13,12 +13,13 @@ from typing import Any, Literal, TypeVar
 
 from critic_loop.core.errors import CriticLoopError, ModelError, ToolError, boundary
 from critic_loop.core.messages import Message, ToolCall, ToolResult
-from critic_loop.core.records import PARTS, Ask, Attempt, AttemptStatus, Feedback, Subject
+from critic_loop.core.records import PARTS, Ask, Attempt, AttemptStatus, Feedback, Subject, Verdict
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import value_of
 from critic_loop.nodes.calls import BudgetSpent
-from critic_loop.nodes.desk import Critic, Desk, HumanCritic, ToolLike, Turn, Verifier
+from critic_loop.nodes.desk import Critic, Desk, HumanCritic, Judge, ToolLike, Turn, Verifier
 from critic_loop.nodes.roles import abstention, is_job_error
+from critic_loop.nodes.view import argued
 
 Source = Literal["verifier", "critic"]
 T = TypeVar("T")
@@ -244,7 +245,36 @@ def _wanted(tree: Tree, attempt_id: str, critic: Critic | HumanCritic) -> bool:
 
 
 def _verifies(verifier: Verifier, attempt: Attempt) -> bool:
-    return verifier.parts or not attempt.unfinished
+    return not verifier.pairs and attempt.kind != "tests" and (verifier.parts or not attempt.unfinished)
+
+
+async def pair_verifier(desk: Desk) -> None:
+    """Gather evidence on each answer together with each attempt of kind `tests`, where it is missing."""
+    for checker in (v for v in desk.verifiers if v.pairs):
+        said = (f.subject for f in desk.tree.feedback.values() if f.author == checker.name)
+        known = {subject.attempts for subject in said if subject is not None}
+        pairs = [pair for pair in _crossed(desk.tree) if pair not in known]
+        await gather(_cross(desk, pair, checker) for pair in pairs)
+
+
+def _crossed(tree: Tree) -> Iterable[tuple[str, str]]:
+    replaced = {a.replaces for a in tree if a.replaces and a.status == "complete"}
+    whole = [a for a in tree if a.status == "complete" and not a.error_code and not a.unfinished]
+    left = [a for a in whole if a.id not in replaced]
+    tests = [a.id for a in left if a.kind == "tests"]
+    return ((a.id, i) for a in left if a.kind != "tests" for i in tests)
+
+
+async def _cross(desk: Desk, pair: tuple[str, str], checker: Verifier) -> None:
+    try:
+        given = await checker.critique(desk, *pair)
+    except CriticLoopError as error:
+        if is_job_error(error):
+            raise
+        given = abstention(error)
+    each = (given,) if isinstance(given, Feedback) else tuple(given)
+    update = {"subject": Subject.of(*pair)}
+    await add(desk, [f.model_copy(update=update) for f in each], pair[0], "verifier", checker.name)
 
 
 def said(tree: Tree, attempt_id: str, source: str, author: str) -> bool:
@@ -295,33 +325,74 @@ async def add(
 
 
 async def judge(desk: Desk, first: str, second: str) -> None:
-    """Have two attempts compared in both orders, where that has not been done.
+    """Have two attempts debated, and compared in both orders, where that has not been done.
 
     Raises:
         BudgetSpent: there is no call or no time left for it.
     """
-    await gather(_compare(desk, pair) for pair in ((first, second), (second, first)))
+    orders = ((first, second), (second, first))
+    if not all(_compared(desk.tree, pair) for pair in orders):
+        await _debate(desk, orders)
+    await gather(_compare(desk, pair) for pair in orders)
+
+
+async def _debate(desk: Desk, orders: Sequence[tuple[str, str]]) -> None:
+    """Let both sides speak, round by round; one that cannot ends the debate."""
+    for turn in range(0 if desk.debater is None else desk.debater.rounds):
+        await gather(_argue(desk, pair, turn) for pair in orders)
+        if any(_silent(desk.tree, pair) for pair in orders):
+            return
+
+
+async def _argue(desk: Desk, pair: tuple[str, str], turn: int) -> None:
+    if desk.debater is None or len(argued(desk.tree, *pair)) > turn:
+        return
+    try:
+        argument = await desk.debater.argue(desk, *pair, turn)
+    except BudgetSpent:
+        raise
+    except CriticLoopError as error:
+        if is_job_error(error):
+            raise
+        argument = abstention(error)
+    addressed = argument.model_copy(update={"subject": Subject.of(*pair)})
+    await add(desk, addressed, pair[0], "critic", desk.debater.name)
+
+
+def _silent(tree: Tree, pair: tuple[str, str]) -> Feedback | None:
+    return next((f for f in argued(tree, *pair) if f.verdict is Verdict.ABSTAIN), None)
 
 
 async def _compare(desk: Desk, pair: tuple[str, str]) -> None:
     if desk.judge is None or _compared(desk.tree, pair):
         return
     try:
-        feedback = await desk.judge.compare(desk, *pair)
+        feedback = await _compared_by(desk.judge, desk, pair)
     except BudgetSpent:
         raise
     except CriticLoopError as error:
         if is_job_error(error):
             raise
         feedback = abstention(error)
-    addressed = feedback.model_copy(update={"subject": Subject.of(*pair)})
+    arguments = (*argued(desk.tree, *pair), *argued(desk.tree, pair[1], pair[0]))
+    update = {"subject": Subject.of(*pair), "rests_on": tuple(f.id for f in arguments)}
+    addressed = feedback.model_copy(update=update)
     await add(desk, addressed, pair[0], "judge", desk.judge.name)
+
+
+async def _compared_by(judge: Judge, desk: Desk, pair: tuple[str, str]) -> Feedback:
+    """Ask the judge; after a debate in which one side could not speak, it would be no comparison."""
+    silent = _silent(desk.tree, pair) or _silent(desk.tree, (pair[1], pair[0]))
+    if silent is not None:
+        return Feedback.abstain(f"one side of the debate could not speak: {silent.reason}")
+    return await judge.compare(desk, *pair)
 
 
 async def judge_revisions(desk: Desk, asks: Sequence[Ask]) -> None:
     """Compare each new attempt with its parent, where evidence does not decide already."""
     with suppress(BudgetSpent):
-        await gather(_compare(desk, pair) for ask in asks for pair in _pending_pairs(desk.tree, ask.attempt))
+        pending = (_pending_pairs(desk.tree, ask.attempt) for ask in asks)
+        await gather(judge(desk, *pairs[0]) for pairs in pending if pairs)
 
 
 def _pending_pairs(tree: Tree, attempt_id: str) -> list[tuple[str, str]]:
@@ -333,7 +404,8 @@ def _pending_pairs(tree: Tree, attempt_id: str) -> list[tuple[str, str]]:
 
 
 def _compared(tree: Tree, pair: tuple[str, str]) -> bool:
-    return any(f.subject is not None and f.subject.attempts == pair for f in tree.about(pair[0]))
+    said = (f for f in tree.about(pair[0]) if f.source != "critic")
+    return any(f.subject is not None and f.subject.attempts == pair for f in said)
 
 
 def _comparable(tree: Tree, attempt_id: str) -> bool:

@@ -69,7 +69,8 @@ class View(Generic[T]):
     """What is shown with masked fields at their defaults: to actors the feedback on the path, to critics
     the evidence on the attempt, to verifiers nothing (they stand beside each other)."""
     beside: tuple[Attempt, ...] = ()
-    """To actors: attempts off the path that the search shows, siblings or rejected ones."""
+    """To actors: attempts off the path that the search shows, siblings or rejected ones. To verifiers of pairs:
+    the tests."""
     kind: AttemptKind = "answer"
     """To actors: what is asked for. A `step` is returned as a `Part`, unless it ends the answer."""
     seed: int = 0
@@ -158,6 +159,13 @@ def earlier(tree: Tree, attempt_id: str) -> tuple[Attempt, ...]:
     """Return the answers on the path before this attempt, oldest first."""
     before = (tree[i] for i in tree.path(attempt_id)[:-1] if i in tree)
     return tuple(a for a in before if not a.unfinished)
+
+
+def argued(tree: Tree, mine: str, theirs: str) -> tuple[Feedback, ...]:
+    """Return what was argued for `mine` against `theirs`, a feedback for each round, oldest first."""
+    pair = (mine, theirs)
+    found = (f for f in tree.about(mine) if f.subject is not None and f.subject.attempts == pair)
+    return tuple(f for f in found if f.source == "critic" and f.obeyed)
 
 
 def shown_to_actor(tree: Tree, move: Move, memory: str, fields: tuple[str, ...]) -> Shown:

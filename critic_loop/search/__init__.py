@@ -12,7 +12,7 @@ from critic_loop.search.ab_mcts import AbMcts
 from critic_loop.search.base import FunctionSearch, SearchFn, search
 from critic_loop.search.beam import Beam
 from critic_loop.search.best_first import BestFirst, curriculum_weight
-from critic_loop.search.build import SEARCHES, build
+from critic_loop.search.build import SEARCHES, build, require_settings
 from critic_loop.search.elites import Axis, MapElites, coverage, qd_score
 from critic_loop.search.evolve import Evolve, exploit_share
 from critic_loop.search.knobs import Knobs
@@ -21,13 +21,14 @@ from critic_loop.search.modifiers import AntiRepeat, Modified, Modifier, Pool, T
 from critic_loop.search.nest import Nest
 from critic_loop.search.propose_verify_reflect import ProposeVerifyReflect
 from critic_loop.search.refine import Refine
-from critic_loop.search.sample import Sample
+from critic_loop.search.sample import Also, Sample
 from critic_loop.search.scores import Additive
 
 __all__ = [
     "SEARCHES",
     "AbMcts",
     "Additive",
+    "Also",
     "AntiRepeat",
     "Axis",
     "Beam",
@@ -51,6 +52,7 @@ __all__ = [
     "curriculum_weight",
     "exploit_share",
     "qd_score",
+    "require_settings",
     "search",
 ]
 

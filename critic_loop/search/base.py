@@ -12,12 +12,13 @@ Such a function keeps no state; `Search` with `start` and `fold` is the optimisa
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from critic_loop.core.errors import ConfigError, SearchError, boundary
-from critic_loop.core.protocols import Move, Stop, Wait
+from critic_loop.core.protocols import AnySearch, Move, Stop, Wait
 from critic_loop.core.records import PARTS, Ask, Attempt, AttemptKind, Task
 from critic_loop.core.tree import Tree
 
@@ -43,6 +44,46 @@ def extensible(attempt: Attempt, moves: AttemptKind) -> bool:
     """Whether a search that makes such `moves` may build on this: it came to something, and ended no answer."""
     ended = moves in PARTS and (attempt.answer is not None or not attempt.unfinished)
     return attempt.status == "complete" and not ended
+
+
+def written(attempt: Attempt) -> str:
+    """Return what its actor wrote last."""
+    return next((m.text for m in reversed(attempt.messages) if m.role == "assistant"), "")
+
+
+def state_in(attempt: Attempt, pattern: str) -> str | None:
+    """Return all that a pattern finds in an answer so far (or its first group), sorted; None if nothing."""
+    found = [m[min(m.re.groups, 1)] for m in re.finditer(pattern, written(attempt))]
+    return "\n".join(sorted(found)) if found else None
+
+
+def require_pattern(state: str) -> None:
+    """Refuse a pattern that cannot be read.
+
+    Raises:
+        ValueError: it is no regular expression.
+    """
+    try:
+        re.compile(state)
+    except re.error as error:
+        raise ValueError(f"state {state!r} is no regular expression: {error}") from error
+
+
+@runtime_checkable
+class Several(Protocol):
+    """A search made of others, which may have more than one move to offer."""
+
+    def alternatives(self, state: Any, tree: Tree) -> Iterator[Move | Wait | Stop]:
+        """Yield the moves it could make now, the one it would make first; a Wait or a Stop only alone."""
+        ...
+
+
+def alternatives(search: AnySearch, state: Any, tree: Tree) -> Iterator[Move | Wait | Stop]:
+    """Yield what a search could do now, what it would do first."""
+    if isinstance(search, Several):
+        yield from search.alternatives(state, tree)
+    else:
+        yield search.ask(state, tree)
 
 
 @dataclass(frozen=True)

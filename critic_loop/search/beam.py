@@ -50,7 +50,9 @@ class Beam:
     width: Count = 4
     """Attempts of a level that are built on."""
     samples: Count = 4
-    """Attempts below each of them, and drafts."""
+    """Attempts below each of them."""
+    roots: Count | None = None
+    """Drafts; None = as many as `samples`. Inside a nest always 1."""
     depth: Count = 8
     """Levels."""
     batch: Count = 1
@@ -78,7 +80,7 @@ class Beam:
         if extensible(record, self.moves) and known >= self.least:
             state.candidates.append((-known, state.numbers[record.id], record.id))
             state.candidates.sort()
-        if state.settled == self.samples * len(state.beam):
+        if state.settled == self._below(state) * len(state.beam):
             self._begin_level(state)
         return state
 
@@ -89,11 +91,15 @@ class Beam:
         if not state.beam:
             return Stop("exhausted", f"nothing to build on after level {state.level}")
         for parent in state.beam:
-            left = self.samples - state.asked[parent]
+            left = self._below(state) - state.asked[parent]
             if left > 0:
                 parents = (parent,) if parent else ()
                 return Move(parents=parents, kind=self.moves, samples=min(self.batch, left))
         return Wait()
+
+    def _below(self, state: BeamState) -> int:
+        """Return how many attempts each of the beam gets."""
+        return self.samples if state.level or self.roots is None else self.roots
 
     def _begin_level(self, state: BeamState) -> None:
         state.beam = tuple(name for _, _, name in state.candidates[: self.width])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import reduce
 from typing import Any, cast
 
@@ -57,6 +58,18 @@ def build(levels: Sequence[tuple[str, dict[str, Any]]]) -> AnySearch:
             hint='Write the search behind it: search = [{ kind = "temperature" }, { kind = "refine" }].',
         )
     return reduce(_within, reversed(searches))
+
+
+def require_settings(search: object) -> None:
+    """Refuse a built-in search or modifier that was made in Python with settings which no recipe could have.
+
+    Raises:
+        ConfigError: a setting is out of its range.
+    """
+    kind = next((kind for kind, built_in in SEARCHES.items() if type(search) is built_in), None)
+    if kind is not None:
+        settings = {field.name: getattr(search, field.name) for field in fields(cast("Any", search))}
+        plugins.built(f"search {kind!r}", type(search), settings)
 
 
 def _within(inner: Any, outer: Any) -> AnySearch:

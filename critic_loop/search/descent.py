@@ -86,13 +86,14 @@ def _best_sum(knobs: Knobs, state: Statistics, node: int, parent_q: float) -> tu
 
 
 def _q(knobs: Knobs, state: Statistics, node: int, parent_q: float) -> float:
-    if not state.returns[node]:
+    returns, worth = state.returned(node) if state.state else (state.returns[node], state.worth[node])
+    if not returns:
         own = state.own(node)
         given = parent_q if knobs.unjudged is None else knobs.unjudged
         return given if own is None else own
     if knobs.q == "mean":
-        return state.worth[node] / (state.returns[node] + knobs.virtual_loss * state.pending[node])
-    return state.worth[node]
+        return worth / (returns + knobs.virtual_loss * state.pending[node])
+    return worth
 
 
 def _by_chance(knobs: Knobs, state: Statistics, tree: Tree, node: int) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from critic_loop.core.records import Ask, Attempt
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import Value, value_of
-from critic_loop.search.knobs import LINES, Knobs
+from critic_loop.search.base import state_in
+from critic_loop.search.knobs import Knobs
 from critic_loop.search.room import refresh
 from critic_loop.search.statistics import ROOT, Statistics, exact
 
@@ -65,6 +66,8 @@ def _complete(knobs: Knobs, state: Statistics, tree: Tree, attempt: Attempt) -> 
         state.prior[node] = value.opinion
     state.reward[node] = None if thought else _reward(knobs, value)
     place = _placed(knobs, state, tree, attempt, node)
+    if knobs.state and _unended(attempt) and (name := state_in(attempt, knobs.state)) is not None:
+        state.state[place] = name
     state.grown[place] = not thought or (state.grown[place] and node not in state.rewrites)
     if knobs.closes:
         state.closed[place] |= _closes(knobs, state, tree, attempt, node)
@@ -121,7 +124,7 @@ def _twin(state: Statistics, tree: Tree, attempt: Attempt, node: int) -> int | N
 def _closes(knobs: Knobs, state: Statistics, tree: Tree, attempt: Attempt, node: int) -> bool:
     if knobs.depth is not None and state.depth[node] >= knobs.depth:
         return True
-    if knobs.moves in LINES and not _unended(attempt):
+    if knobs.moves == "step" and not _unended(attempt):
         return True
     return knobs.prune_from is not None and _prunes(state, tree, node, knobs.prune_from)
 
@@ -140,9 +143,7 @@ def _goes_on_from(knobs: Knobs, state: Statistics, attempt: Attempt, node: int) 
         return True
     if knobs.rollout == "never" or (knobs.depth is not None and state.depth[node] >= knobs.depth):
         return False
-    return (knobs.moves in LINES and _unended(attempt)) or (
-        knobs.rollout == "depth" and knobs.moves not in LINES
-    )
+    return _unended(attempt) if knobs.moves == "step" else knobs.rollout == "depth"
 
 
 def _rejects(knobs: Knobs, state: Statistics, node: int, place: int, value: Value) -> bool:
@@ -175,7 +176,7 @@ def _back_up(knobs: Knobs, state: Statistics, tree: Tree, node: int, place: int,
 
 
 def _unended(attempt: Attempt) -> bool:
-    return attempt.kind in LINES and attempt.answer is None
+    return attempt.kind == "step" and attempt.answer is None
 
 
 def _same(one: Attempt, other: Attempt) -> bool:

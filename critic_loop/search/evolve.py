@@ -36,6 +36,7 @@ def exploits(epoch: int, place: int) -> bool:
 class EvolveState:
     """All that was tried, and what of it beat the baseline; in the order of asking."""
 
+    drafts: int = 0
     numbers: dict[str, int] = field(default_factory=dict[str, int])
     tried: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     good: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
@@ -49,7 +50,8 @@ class Evolve:
     To exploit: `inspiring` attempts that beat the baseline are drawn; the first is the parent (the lineage),
     the others are shown beside it with the feedback on them. To explore: an attempt without parents that is
     shown `avoided` of all that was tried, in order to be different. While nothing beats the baseline, it
-    explores. Failed attempts, and scores above `believable`, are neither varied nor shown.
+    explores. Failed attempts, and scores above `believable`, are neither varied nor shown. After `roots`
+    drafts it only exploits, and ends if nothing beat the baseline: inside a nest, each root is a lineage.
 
     Source: execution-grounded evolutionary search (2026): 10 epochs of 80, 10 ideas to exploit, 100 to
     explore. We differ: an epoch is counted by asking, with no barrier between epochs (there the next one
@@ -71,6 +73,8 @@ class Evolve:
     explorer: str = "actor"
     """The agent that tries something different."""
     moves: AttemptKind = "answer"
+    roots: Count | None = None
+    """Attempts without parents at most; None = as many as the shares say. Inside a nest always 1."""
 
     def start(self, task: Task) -> EvolveState:  # noqa: ARG002
         """Return an empty history."""
@@ -81,6 +85,7 @@ class Evolve:
         require_known(tree, record)
         if isinstance(record, Ask):
             state.numbers[record.attempt] = len(state.numbers)
+            state.drafts += not record.parents
             return state
         state.settled += 1
         score = value_of(tree, record.id).score
@@ -95,10 +100,12 @@ class Evolve:
     def ask(self, state: EvolveState, tree: Tree) -> Move | Wait | Stop:
         """Ask for the next attempt of the epoch."""
         epoch, place = divmod(len(state.numbers), self.size)
-        if self.epochs is not None and epoch >= self.epochs:
-            done = state.settled == len(state.numbers)
-            return Stop("exhausted", f"{self.epochs} epochs made") if done else Wait()
-        exploit = bool(state.good) and exploits(epoch, place)
+        drafted = self.roots is not None and state.drafts >= self.roots
+        made = self.epochs is not None and epoch >= self.epochs
+        if made or (drafted and not state.good):
+            text = f"{self.epochs} epochs made" if made else "nothing beat the baseline"
+            return Stop("exhausted", text) if state.settled == len(state.numbers) else Wait()
+        exploit = bool(state.good) and (drafted or exploits(epoch, place))
         pool, count = (state.good, self.inspiring) if exploit else (state.tried, self.avoided)
         drawn = tuple(name for _, name in chance(tree).sample(pool, min(count, len(pool))))
         if exploit:

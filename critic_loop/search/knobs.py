@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from critic_loop.core.records import AttemptKind
+from critic_loop.core.records import PARTS, AttemptKind
+from critic_loop.search.base import require_pattern
 from critic_loop.search.scores import RULES, Additive, RuleName, Weigh
 from critic_loop.search.statistics import Fold
 
@@ -17,8 +18,6 @@ Whole = Annotated[int, Field(ge=0)]
 Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Unit = Annotated[float, Field(ge=0, le=1)]
-LINES: tuple[AttemptKind, ...] = ("step", "action")
-"""Kinds of which several in a row make one answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +27,8 @@ class Knobs:
     n: Count = 32
     """Attempts to ask for at most, failed ones and each step counted."""
     moves: AttemptKind = "answer"
-    """`answer`: a child revises its parent. `step`, `action`: an attempt is one step of an answer, until one
-    ends it. `thought`: children are thoughts, each evaluated by an answer below it."""
+    """`answer`: a child revises its parent. `step`: an attempt is one step of an answer, until one ends it.
+    `thought`: children are thoughts, each evaluated by an answer below it."""
     agent: str = "actor"
     """Who makes the attempts."""
     answerer: str = "actor"
@@ -66,10 +65,15 @@ class Knobs:
     program that passes and dislikes itself falls below one that fails a third of the tests."""
     statistics: Literal["node", "edge"] = "node"
     """Of a rewritten attempt: `edge` = it takes over the returns of the one it replaces (RethinkMCTS)."""
+    state: str = ""
+    """A regular expression: all that it finds in an answer so far (its first group, if it has one), in any order,
+    is where one stands. Steps at the same place share their returns, whatever came before; visits are each one's own. Empty = nobody
+    shares. For steps and actions, with q `mean`, no discount and no rethink. After HAIChart, a graph of states
+    with counts on its edges, in which children are shared, too; in trees, UCT2 (Childs et al. 2008)."""
     roots: Count | None = None
     """Attempts without parents; None = as many as `width`. 1 inside a nest."""
-    width: Count | None = 3
-    """Children of a node; None needs `widening`."""
+    width: Count | None = None
+    """Children of a node at most; None = 3, and with `widening` as many as that allows."""
     batch: Count = 1
     """Children asked for with one request of so many choices."""
     widening: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -78,7 +82,7 @@ class Knobs:
     depth: Count | None = None
     """Attempts on a path."""
     rollout: Literal["never", "ended", "depth"] = "ended"
-    """How a simulation goes on from a new attempt: not at all; until an answer ends (steps, actions); to the
+    """How a simulation goes on from a new attempt: not at all; until an answer ends (steps); to the
     limit of `depth`. What it makes stays in the tree."""
     duplicates: Literal["merge", "keep"] = "merge"
     """`merge`: an attempt that says the same as a sibling is not expanded; its visits count for the sibling."""
@@ -100,10 +104,20 @@ class Knobs:
         Raises:
             ValueError: a setting needs another one.
         """
-        if self.width is None and self.widening is None:
-            raise ValueError("without a width, widening must be set")
         if self.depth is None and (self.rollout == "depth" or self.randomness is not None):
             raise ValueError("rollout to the depth and randomness need a limit of depth")
+        if self.state:
+            self._shares()
+
+    def _shares(self) -> None:
+        if self.moves != "step" or self.q != "mean" or not self.flat or self.rethink:
+            raise ValueError("a state is shared by steps, with q mean, no discount and no rethink")
+        require_pattern(self.state)
+
+    @cached_property
+    def most(self) -> int:
+        """Children of a node, however often it was visited."""
+        return self.width or (3 if self.widening is None else self.n)
 
     @cached_property
     def weight_of(self) -> Weigh:
@@ -119,17 +133,17 @@ class Knobs:
     def plain(self) -> bool:
         """Whether a child's score is its mean return and a share of 1/sqrt(n), and nothing else."""
         under_root = self.rule in ("ucb1", "edge_ucb")
-        return under_root and self.q == "mean" and self.log == "parent" and not self.min_visits
+        return under_root and self.q == "mean" and self.log == "parent" and not (self.min_visits or self.state)
 
     @cached_property
     def closes(self) -> bool:
         """Whether there are attempts that get no children."""
-        return self.depth is not None or self.prune_from is not None or self.moves in LINES
+        return self.depth is not None or self.prune_from is not None or self.moves == "step"
 
     @cached_property
     def goes_on(self) -> bool:
         """Whether simulations go on from attempts."""
-        return self.moves == "thought" or self.moves in LINES or self.rollout == "depth"
+        return self.moves in PARTS or self.rollout == "depth"
 
     @cached_property
     def flat(self) -> bool:

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import json
 from bisect import insort
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 from pydantic import Field
 
 from critic_loop.core.protocols import AnySearch, Move, Stop, Wait
-from critic_loop.core.records import Ask, Attempt, Sampling, Task, Unit
+from critic_loop.core.records import Ask, Attempt, AttemptKind, Sampling, Task, Unit
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import value_of
 from critic_loop.outputs import final_part, normalised
-from critic_loop.search.base import require_known
+from critic_loop.search.base import alternatives, require_known
 
 S = TypeVar("S")
 Count = Annotated[int, Field(ge=1)]
@@ -72,8 +73,18 @@ class Modified(Generic[S]):
         return state
 
     def ask(self, state: ModifiedState[S], tree: Tree) -> Move | Wait | Stop:
-        """Ask the search and let the modifier change what it said."""
-        return self.modifier.change(state.modifier, tree, self.inner.ask(state.search, tree))
+        """Return the search's first move that the modifier lets through; else what holds it back."""
+        held: list[Wait | Stop] = []
+        for changed in self.alternatives(state, tree):
+            if isinstance(changed, Move):
+                return changed
+            held.append(changed)
+        return next((said for said in held if isinstance(said, Wait)), held[0])
+
+    def alternatives(self, state: ModifiedState[S], tree: Tree) -> Iterator[Move | Wait | Stop]:
+        """Yield what the search could do, as the modifier changes it."""
+        for said in alternatives(self.inner, state.search, tree):
+            yield self.modifier.change(state.modifier, tree, said)
 
 
 # -- temperature -------------------------------------------------------------------------------
@@ -121,8 +132,13 @@ class Temperature:
 
 
 def same_answer(attempt: Attempt) -> str | None:
-    """Return what makes two answers the same: the final part of a text, normalised; of others the JSON."""
+    """Return what makes two answers the same: the final part of a text, normalised; of others the JSON.
+
+    Of a step or a thought it is all that was written so far. None where there is nothing to compare.
+    """
     answer = attempt.answer
+    if attempt.unfinished and (written := "\n".join(message.text for message in attempt.messages).strip()):
+        return json.dumps([attempt.kind, written])
     if answer is None:
         return None
     said = str(normalised(final_part(answer))) if isinstance(answer, str) else answer
@@ -227,14 +243,26 @@ class Pool:
     """Lets a search make `n` attempts at most, and of each stage no more than its share of them.
 
     A stage is `draft` or `revision` (with parents), or with `by` a kind of attempt, or an agent. A stage
-    without a share is bounded by `n` alone. Before a search that stands inside another one, the pool is
-    each inner search's own: `[{kind="sample", n=4}, {kind="pool", n=5}, {kind="refine"}]`.
+    without a share is bounded by `n` alone. Before searches that nest, the pool is that of all of them: where
+    no revision is left, the next draft is asked for. Before a search that stands inside another one, it is
+    each inner search's own: `[{kind="sample", n=4}, {kind="pool", n=5}, {kind="refine"}]`. A single search
+    says one move at a time: it ends as soon as that one has no share left, whatever others have.
     """
 
     n: Count
     shares: dict[str, Unit] = field(default_factory=dict[str, Unit])
     """Rounded to whole attempts."""
     by: Literal["stage", "kind", "agent"] = "stage"
+
+    def __post_init__(self) -> None:
+        """Refuse shares of stages that no attempt has.
+
+        Raises:
+            ValueError: there is no such stage, or kind of attempt.
+        """
+        known = {"stage": ("draft", "revision"), "kind": get_args(AttemptKind)}.get(self.by)
+        if known and (unknown := set(self.shares) - set(known)):
+            raise ValueError(f"no attempt is a {min(unknown)!r}; there are {', '.join(known)}")
 
     def begin(self) -> dict[str, int]:
         """Return counts by stage; the empty name counts what is in flight."""

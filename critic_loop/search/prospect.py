@@ -6,7 +6,6 @@ Does not know what a step says, beyond the part of it that names where one stand
 
 from __future__ import annotations
 
-import re
 from bisect import insort
 from dataclasses import dataclass, field
 from math import exp, fsum, prod
@@ -18,7 +17,7 @@ from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Ask, Attempt, Sampling, Task, digest_of
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import value_of
-from critic_loop.search.base import require_known
+from critic_loop.search.base import require_known, require_pattern, state_in, written
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -57,6 +56,8 @@ class Place:
     """Success per step to be hoped for at the best place below or here, given that it is possible here."""
     way: str = ""
     """The place below through which that is; empty = here."""
+    ended: bool = False
+    """Whether an answer ends here: there is no next step, however early it came."""
 
 
 @dataclass(slots=True)
@@ -74,14 +75,14 @@ class Prospects:
 class Prospect:
     """Asks for a step where success per step is likeliest, for tasks in which one verified answer is enough.
 
-    An answer takes `len(succeeds)` steps. `succeeds[d]` is the probability that the step at depth d keeps
-    success possible where it was; a critic's score of a step, read as that probability, takes its place, and
-    is evidence of the places above, too. What was tried in vain below a
-    place makes it less likely (Bayes' rule over the places), and so does what repeats itself: the chance of
-    something new is what the model's own probabilities of the steps drawn there leave, and where it serves none
-    it is estimated from how many of them were drawn once (Good 1953, after Turing). So whole answers are drawn
-    as long as those are new, what is there is gone on from when beginnings repeat themselves, and a beginning
-    that has failed often is left.
+    An answer takes `len(succeeds)` steps at most; longer ones are left. `succeeds[d]` is the probability that
+    the step at depth d keeps success possible where it was; a critic's score of a step, read as that
+    probability, takes its place, and is evidence of the places above, too. What was tried in vain below a place
+    makes it less likely (Bayes' rule over the places), and so does what repeats itself: the chance of something
+    new is what the model's own probabilities of the steps drawn there leave, and where it serves none it is
+    estimated from how many of them were drawn once (Good 1953, after Turing). So whole answers are drawn as
+    long as those are new, what is there is gone on from when beginnings repeat themselves, and a beginning that
+    has failed often is left.
 
     A step that a verifier fails is never gone on from (`cl.verifier(parts=True)`).
     Attempts in flight count as tried in vain, so that lanes spread. Stops are the loop's: `verified`, and `n`.
@@ -90,7 +91,7 @@ class Prospect:
 
     n: Count | None = None
     """Attempts in all; None leaves it to the stop rules."""
-    succeeds: tuple[Share, ...] = (0.5, 0.5, 0.5)
+    succeeds: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.5, 0.5, 0.5)
     temperatures: tuple[Annotated[float, Field(ge=0)], ...] = ()
     """For the steps at each depth; the last for all deeper ones; none = the agent's own."""
     state: str = ""
@@ -98,6 +99,14 @@ class Prospect:
     order, is where one stands. Steps of one depth with the same state lead to one place, whatever came
     before. Empty, or nothing found = the whole text."""
     agent: str = "actor"
+
+    def __post_init__(self) -> None:
+        """Refuse a pattern that cannot be read.
+
+        Raises:
+            ValueError: `state` is no regular expression.
+        """
+        require_pattern(self.state)
 
     def start(self, task: Task) -> Prospects:  # noqa: ARG002
         """Return the root alone."""
@@ -148,7 +157,8 @@ class Prospect:
         if likely is not None:
             from_here.likely[digest_of(attempt.messages)] = likely
         state.place_of[attempt.id] = name
-        place = state.places.setdefault(name, Place(depth=depth, alive=self._prior(depth - 1)))
+        fresh = Place(depth=depth, alive=self._prior(depth - 1), ended=not attempt.unfinished)
+        place = state.places.setdefault(name, fresh)
         if attempt.unfinished and value_of(tree, attempt.id).verified is False:
             return
         if above not in place.above:
@@ -167,9 +177,8 @@ class Prospect:
     def _state(self, attempt: Attempt) -> str:
         if not attempt.unfinished:
             return attempt.id
-        text = next((m.text for m in reversed(attempt.messages) if m.role == "assistant"), "")
-        found = [m[min(m.re.groups, 1)] for m in re.finditer(self.state, text)] if self.state else []
-        return "\n".join(sorted(found)) or text
+        found = state_in(attempt, self.state) if self.state else None
+        return written(attempt) if found is None else found
 
     def _prior(self, depth: int) -> float:
         return self.succeeds[min(depth, len(self.succeeds) - 1)]
@@ -184,7 +193,7 @@ class Prospect:
 
     def _weigh(self, state: Prospects, at: str) -> None:
         place = state.places[at]
-        if place.depth >= len(self.succeeds):
+        if place.ended or place.depth >= len(self.succeeds):
             place.lost = 0.0
             return
         below = [state.places[name] for name in place.below]

@@ -11,7 +11,7 @@ from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Ask, Attempt, AttemptKind, Task
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import beats
-from critic_loop.search.base import require_known
+from critic_loop.search.base import extensible, require_known
 
 
 @dataclass(slots=True)
@@ -22,6 +22,8 @@ class RefineState:
     """The attempt that the next one revises."""
     in_flight: bool = False
     made: int = 0
+    done: bool = False
+    """Whether the base ends the answer that was begun in steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,8 @@ class Refine:
     rounds: Annotated[int, Field(ge=1)] | None = None
     """Attempts on the chain, the draft counted; None leaves it to the stop rules."""
     base: Literal["last", "kept"] = "last"
-    kind: AttemptKind = "answer"
+    moves: AttemptKind = "answer"
+    """`step`: each goes on from the one before it, until one ends the answer."""
 
     def start(self, task: Task) -> RefineState:  # noqa: ARG002
         """Return the state before the draft."""
@@ -52,15 +55,18 @@ class Refine:
             state.in_flight = False
             if record.status != "failed" and self._replaces(tree, state.base, record.id):
                 state.base = record.id
+                state.done = not extensible(record, self.moves)
         return state
 
     def ask(self, state: RefineState, tree: Tree) -> Move | Wait | Stop:  # noqa: ARG002
         """Ask for the next revision when the last one has been judged."""
         if state.in_flight:
             return Wait()
+        if state.done:
+            return Stop("exhausted", f"{state.base} ended the answer")
         if self.rounds is not None and state.made >= self.rounds:
             return Stop("exhausted", f"{self.rounds} rounds made")
-        return Move(parents=() if state.base is None else (state.base,), kind=self.kind)
+        return Move(parents=() if state.base is None else (state.base,), kind=self.moves)
 
     def _replaces(self, tree: Tree, base: str | None, revision: str) -> bool:
         return base is None or self.base == "last" or beats(tree, revision, base)

@@ -49,8 +49,7 @@ def places(knobs: Knobs, state: Statistics, node: int) -> int:
 def _allowed(knobs: Knobs, state: Statistics, node: int) -> int:
     if node == ROOT and knobs.roots is not None:
         return knobs.roots
-    width = knobs.n if knobs.width is None else knobs.width
     if knobs.widening is None:
-        return width
+        return knobs.most
     n = state.visits[node] + state.pending[node]
-    return min(width, max(1, int(knobs.widening_k * n**knobs.widening)))
+    return min(knobs.most, max(1, int(knobs.widening_k * n**knobs.widening)))

@@ -1,11 +1,11 @@
-"""Best-of-n: search of depth one."""
+"""Best-of-n: search of depth one, by one actor or by several."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Ask, Attempt, AttemptKind, Task
@@ -24,13 +24,29 @@ class SampleState:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Also:
+    """Further samples, of another kind or by another agent."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    n: Count
+    moves: AttemptKind = "answer"
+    agent: str = "actor"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Asks for `n` attempts without parents, as many at once as there are lanes."""
+    """Asks for `n` attempts without parents, as many at once as there are lanes; then for those of `also`.
+
+    Solutions by one agent and tests by another are `also=[{n=8, moves="tests", agent="tester"}]`.
+    **Source**: of solutions beside tests, CodeT (Chen et al. 2022).
+    """
 
     n: Count = 8
     batch: Count = 1
     """Attempts asked for with one request of so many choices (cheaper where prompts are long)."""
-    kind: AttemptKind = "answer"
+    moves: AttemptKind = "answer"
+    agent: str = "actor"
+    also: tuple[Also, ...] = ()
 
     def start(self, task: Task) -> SampleState:  # noqa: ARG002
         """Return an empty count."""
@@ -48,9 +64,11 @@ class Sample:
         return state
 
     def ask(self, state: SampleState, tree: Tree) -> Move | Wait | Stop:  # noqa: ARG002
-        """Ask until there are `n`, then wait for those in flight."""
-        if state.asked < self.n:
-            return Move(kind=self.kind, samples=min(self.batch, self.n - state.asked))
-        if state.judged < self.n:
-            return Wait()
-        return Stop("exhausted", f"{self.n} samples made")
+        """Ask until there are as many as wanted, then wait for those in flight."""
+        wanted = 0
+        for each in (self, *self.also):
+            wanted += each.n
+            if state.asked < wanted:
+                samples = min(self.batch, wanted - state.asked)
+                return Move(kind=each.moves, agent=each.agent, samples=samples)
+        return Stop("exhausted", f"{wanted} samples made") if state.judged == wanted else Wait()

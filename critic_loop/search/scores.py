@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import exp, inf, log, sqrt
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 RuleName = Literal["ucb1", "uct", "puct", "var_puct", "prompt_uct", "edge_ucb", "additive"]
 Share = Callable[[float, float], float]
@@ -166,6 +166,7 @@ class Additive:
     terms; here `correct_most` bounds it. Left out: terms on files, patches, context and types of actions.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     exploit: Weight = 1.0
     explore: Weight = 0.7
     depth: Weight = 0.004

@@ -85,6 +85,11 @@ class Statistics:
     answers: dict[int, int] = field(default_factory=dict[int, int])
     """From a thought to the answer that was last asked for and has ended."""
 
+    state: dict[int, str] = field(default_factory=dict[int, str])
+    """Where a step stands, if others may stand there, too."""
+    shared: dict[str, tuple[int, float]] = field(default_factory=dict[str, tuple[int, float]])
+    """Returns and worth of all nodes of a state."""
+
     def made_for(self, attempt_id: str) -> int:
         """Return the node that was made for an attempt.
 
@@ -169,6 +174,7 @@ class Statistics:
                 nodes.add(keep)
         if gone in self.answers:
             self.answers[keep] = self.answers.pop(gone)
+        self.state.pop(gone, None)
 
     def _move_worth(self, gone: int, keep: int, fold: Fold) -> None:
         if fold == "sum":
@@ -199,6 +205,7 @@ class Statistics:
             self.worth,
             self.returns,
         )
+        start = node
         pending[node] += 1  # it was taken off this one before
         while node >= ROOT:
             visits[node] += visit
@@ -207,6 +214,22 @@ class Statistics:
                 returns[node] += 1
                 worth[node] += gained
             node = parent[node]
+        if gained is not None and self.state:
+            self._share(start, gained)
+
+    def _share(self, node: int, gained: float) -> None:
+        """Add a return to the states at which the node and those above it stand."""
+        while node >= ROOT:
+            name = self.state.get(node)
+            if name is not None:
+                returns, worth = self.shared.get(name, (0, 0.0))
+                self.shared[name] = (returns + 1, worth + gained)
+            node = self.parent[node]
+
+    def returned(self, node: int) -> tuple[int, float]:
+        """Return how many returns count at a node, and what they came to: those of its state, if it has one."""
+        name = self.state.get(node)
+        return (self.returns[node], self.worth[node]) if name is None else self.shared.get(name, (0, 0.0))
 
     def back_up(self, node: int, rewards: list[float], *, discount: float, fold: Fold, order: int) -> None:
         """Add a return to the node and to all above it.

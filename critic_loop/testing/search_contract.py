@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from critic_loop.core.errors import SearchError
-from critic_loop.core.messages import user
+from critic_loop.core.messages import assistant, user
 from critic_loop.core.protocols import AnySearch, Move, Stop, Wait
 from critic_loop.core.records import (
     PARTS,
@@ -128,10 +128,13 @@ class Drive:
         status, answer = ("failed", None) if failed else ("complete", chance.randrange(5))
         if ask.kind in PARTS and random.Random(f"{self.seed}/{attempt_id}/goes on").random() < 0.7:
             answer = None
+        kind = "answer" if ask.kind in PARTS and answer is not None else ask.kind
+        words = random.Random(f"{self.seed}/{attempt_id}/words")
+        said = assistant(f"{words.randrange(9)} makes\n>{words.randrange(3)}")
         self.tree.append(
             Attempt(
-                id=attempt_id, parents=ask.parents, kind=ask.kind, replaces=ask.replaces,
-                status=status, answer=answer,
+                id=attempt_id, parents=ask.parents, kind=kind, replaces=ask.replaces,
+                status=status, answer=answer, messages=() if failed else (said,),
             )
         )  # fmt: skip
         self.flying.remove(attempt_id)
@@ -207,6 +210,19 @@ class SearchContract:
                     assert said.samples >= 1
                     assert all(p in drive.tree and p not in drive.flying for p in said.parents)
 
+    def test_only_what_came_to_something_is_built_on(self, search: AnySearch) -> None:
+        """A failed attempt is no parent, and where a step ended the answer there is no next one."""
+        for seed in self.seeds:
+            tree = (
+                Drive(search, seed, self.lanes[seed % len(self.lanes)], late=bool(seed % 2))
+                .run(self.limit)
+                .tree
+            )
+            for ask in tree.asks.values():
+                for parent in [tree[name] for name in ask.parents if not ask.replaces]:
+                    assert parent.status == "complete"
+                    assert ask.kind != "step" or parent.kind == "step"
+
     def test_asking_changes_nothing(self, search: AnySearch) -> None:
         """Asked twice, it says the same and its state stays as it was."""
         for seed in self.seeds:
@@ -277,3 +293,5 @@ class SearchContract:
         drive = Drive(search, 0).run(self.limit)
         with pytest.raises(SearchError, match=r"elsewhere\.1"):
             search.fold(drive.state, drive.tree, Attempt(id="elsewhere.1"))
+        with pytest.raises(SearchError, match=r"elsewhere\.1"):
+            search.fold(drive.state, drive.tree, Ask(attempt="elsewhere.1"))

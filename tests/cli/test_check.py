@@ -82,6 +82,76 @@ def test_a_selection_with_settings_is_looked_through(cli: Cli, project: Path) ->
     assert not any("good.toml" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("search", "actors", "said"),
+    [
+        (
+            '{ kind = "mcts", moves = "step" }',
+            "",
+            "the search asks actor/solver for steps, but its spec does not",
+        ),
+        (
+            '{ kind = "mcts", hindsight = 1 }',
+            "",
+            "actor/solver attempts beside the path, but its prompt has no",
+        ),
+        (
+            '{ kind = "evolve" }',
+            "",
+            "actor/solver attempts beside the path, but its prompt has no block 'beside'",
+        ),
+        ('[{ kind = "anti-repeat" }, { kind = "sample" }]', "", "attempts beside the path"),
+        (
+            '{ kind = "ab-mcts", agents = ["actor", "second"] }',
+            "",
+            "asks actor 'second'; there are actor. Name it",
+        ),
+        (
+            '{ kind = "mcts", moves = "thought", answerer = "coder" }',
+            "",
+            "asks actor 'coder'; there are actor.",
+        ),
+        (
+            '[{ kind = "refine" }, { kind = "sample" }]',
+            "",
+            "Refine stands around another search but builds on its",
+        ),
+        ('{ kind = "ab-mcts", agents = ["actor", "second"] }', 'second = "actor/solver"', ""),
+        ('{ kind = "mcts", moves = "step", agent = "second" }', 'second = "actor/step"', ""),
+        ('{ kind = "mcts" }', "", ""),
+    ],
+)
+def test_actors_can_do_what_the_search_asks_of_them(
+    cli: Cli, project: Path, search: str, actors: str, said: str
+) -> None:
+    recipe = f'search = {search}\nactor = "actor/solver"\nactors = {{ {actors} }}\n'
+    (project / "agents/recipes/mine.toml").write_text(recipe)
+    ended = cli("recipes", "check")
+    assert ended.code == (1 if said else 0)
+    assert ("mine.toml:1: key 'search': " in ended.out) is bool(said)
+    assert said in ended.out
+
+
+def test_a_debate_is_looked_through(cli: Cli, project: Path) -> None:
+    folder = project / "agents/recipes"
+    head = 'search = { kind = "sample" }\nselect = "tournament"\n'
+    for name, rest in (
+        ("deaf", 'judge = "judge/pairwise"\ndebate = { agent = "debater/advocate" }\n'),
+        ("mute", 'judge = "judge/debate"\ndebate = { agent = "actor/solver" }\n'),
+        ("short", 'judge = "judge/debate"\ndebate = { agent = "debater/advocate", rounds = 0 }\n'),
+        ("good", 'judge = "judge/debate"\ndebate = { agent = "debater/advocate", rounds = 3 }\n'),
+    ):
+        (folder / f"{name}.toml").write_text(head + rest)
+    lines = cli("recipes", "check").out.splitlines()
+    for file, said in (
+        ("deaf.toml:4:", "does not declare the variable 'debate'. Let the prompt print what was argued"),
+        ("mute.toml:4:", "'actor/solver' has role 'actor', not 'debater'."),
+        ("short.toml:4:", "'debate.rounds'"),
+    ):
+        assert any(file in line and said in line for line in lines), (said, lines)
+    assert not any("good.toml" in line for line in lines)
+
+
 def test_problems_of_specs_and_prompts(cli: Cli, project: Path) -> None:
     (project / "agents/recipes/good.toml").write_text(
         'search = { kind = "refine" }\nactor = "actor/mine"\ncritics = [{ agent = "critic/mine" }]\n'

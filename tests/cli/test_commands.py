@@ -153,14 +153,19 @@ def test_recipes(cli: Cli) -> None:
     listed = cli("recipes", "list", "--json").json["recipes"]
     assert {r["name"] for r in listed} >= {"refine", "best-of-n", "self-check", "try-again", "parallel-refine"}
     assert set(listed[0]) == {
-        "name", "description", "source", "search", "actor", "actors", "critics", "verifiers", "judge", "show",
-        "memory", "select", "select_settings", "stop", "lanes", "max_calls", "agents",
+        "name", "description", "source", "search", "actor", "actors", "critics", "verifiers", "judge",
+        "debate", "show", "memory", "select", "select_settings", "stop", "lanes", "max_calls", "agents",
     }  # fmt: skip
     table = cli("recipes", "list").out
     assert all(r["name"] in table for r in listed)
     page = cli("recipes", "show", "refine").out
     assert "critic/stepwise" in page
     assert "max_rounds 4" in page
+    page = " ".join(cli("recipes", "show", "debate").out.split())
+    assert (
+        "debater/advocate: Speaks for one of two answers. (slot debater, prompt debater/advocate.md; 2 rounds"
+        in page
+    )
 
 
 def test_a_recipe_page_says_who_is_not_obeyed_and_who_is_asked_next(cli: Cli, tmp_path: Path) -> None:

@@ -105,6 +105,25 @@ def test_what_others_wrote_cannot_touch_the_terminal(width: int) -> None:
     assert len(drawn(view.draw(20, width), width)) == 5
 
 
+def test_arguments_and_evidence_on_pairs_judge_no_attempt() -> None:
+    grown = Grown(tree="t")
+    grown.attempt(answer="a")
+    grown.attempt(answer="b")
+    grown.say("t.1", "t.2", author="debater/advocate", text="It is mine.")
+    grown.say("t.2", "t.1", author="debater/advocate", verdict="abstain", reason="dead", parse="error")
+    grown.say("t.1", "t.2", source="verifier", author="pair", verdict="pass")
+    grown.say("t.1", "t.2", source="judge", author="judge/debate", verdict="abstain", reason="dead")
+    assert drawn(view_of("t", grown.tree.log).final()) == [
+        "• 1  not judged",
+        "     debater/advocate against 2 (It is mine.)",
+        "     pair with 2",
+        "     judge/debate against 2: abstains",
+        "     a",
+        "• 2  not judged  debater/advocate against 1: abstains (dead)",
+        "     b",
+    ]
+
+
 def test_judges_failures_and_people() -> None:
     grown = Grown(tree="t")
     grown.attempt(answer="a")

@@ -22,6 +22,12 @@ class TestRefineKept(SearchContract):
         return Refine(rounds=8, base="kept")
 
 
+class TestRefineBySteps(SearchContract):
+    @pytest.fixture
+    def search(self):
+        return build([("refine", {"rounds": 8, "moves": "step"})])
+
+
 class TestSample(SearchContract):
     budget = 9
 
@@ -34,6 +40,15 @@ class TestSampleInBatches(SearchContract):
     @pytest.fixture
     def search(self):
         return Sample(n=7, batch=3)
+
+
+class TestSampleOfTwoKinds(SearchContract):
+    budget = 5 + 4 + 1
+
+    @pytest.fixture
+    def search(self):
+        also = [{"n": 4, "moves": "tests", "agent": "tester"}, {"n": 1, "agent": "other"}]
+        return build([("sample", {"n": 5, "batch": 2, "also": also})])
 
 
 class TestProspect(SearchContract):
@@ -55,7 +70,8 @@ MCTS = {
         "prune_from": 1,
     },
     "swe-search": {"rule": "additive", "roots": 1, "hindsight": 1, "virtual_loss": 0.5},
-    "widening": {"width": None, "widening": 0.5, "batch": 2, "min_visits": 2, "log": "tree", "rethink": 1},
+    "widening": {"widening": 0.5, "batch": 2, "min_visits": 2, "log": "tree", "rethink": 1},
+    "shared states": {"moves": "step", "depth": 4, "width": 3, "state": ">(.)$"},
 }  # fmt: skip
 
 
@@ -80,6 +96,30 @@ class TestNest(SearchContract):
     @pytest.fixture
     def search(self):
         return build([("sample", {"n": 4, "batch": 2}), ("refine", {"rounds": 4, "base": "kept"})])
+
+
+NESTS = {
+    "beam": {"width": 2, "samples": 3, "depth": 3, "batch": 2, "moves": "answer"},
+    "evolve": {"epochs": 2, "size": 5, "baseline": 0.3, "inspiring": 2},
+    "best-first": {"n": 10},
+}
+
+
+class TestNestOfDrafters(SearchContract):
+    budget = 3 * (1 + 3 + 2 * 3)
+
+    @pytest.fixture(params=NESTS.items(), ids=NESTS)
+    def search(self, request):
+        return build([("sample", {"n": 3}), request.param])
+
+
+class TestPoolOfANest(SearchContract):
+    budget = 14
+
+    @pytest.fixture
+    def search(self):
+        shares = {"revision": 0.5}
+        return build([("pool", {"n": 14, "shares": shares}), ("sample", {"n": 9}), ("refine", {})])
 
 
 class TestNestOfThree(SearchContract):
@@ -244,6 +284,9 @@ class _Broken:
                 return Move(parents=(next(iter(tree.asks)),))
             case "spendthrift" if isinstance(said, Stop) and state.asked == 3:
                 return Move()
+            case "regardless" if isinstance(said, Stop) and state.asked == 3 and len(tree.attempts) == 3:
+                failed = [a.id for a in tree if a.status == "failed"]
+                return Move(parents=(failed[0],)) if failed else said
             case "empty" if isinstance(said, Stop) and state.asked == 3:
                 return Move(samples=0) if tree.attempts else said
             case _:
@@ -259,6 +302,7 @@ class _Broken:
         ("idle", "test_it_does_not_wait_for_nothing"),
         ("stranger", "test_moves_build_on_attempts_that_have_ended"),
         ("hasty", "test_moves_build_on_attempts_that_have_ended"),
+        ("regardless", "test_only_what_came_to_something_is_built_on"),
         ("empty", "test_moves_build_on_attempts_that_have_ended"),
         ("forgets", "test_replaying_the_log_rebuilds_the_state"),
         ("in order of arrival", "test_the_log_alone_rebuilds_the_state"),

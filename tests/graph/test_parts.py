@@ -28,7 +28,7 @@ from critic_loop.core.messages import user
 from critic_loop.core.protocols import Move, Request, Stop
 from critic_loop.graph.identity import identity
 from critic_loop.models import Priced, Retrying, RetryPolicy, Tariff, resolve
-from critic_loop.search import Nest, Refine, Sample
+from critic_loop.search import Mcts, Modified, Nest, Pool, Refine, Sample, Temperature
 from critic_loop.select import best_value
 from critic_loop.store import open_store
 from critic_loop.store.memory import MemoryStore
@@ -190,6 +190,23 @@ async def test_a_tree_is_resumed_by_a_search_whose_repr_holds_an_address() -> No
 def test_settings_count_and_addresses_do_not(make: Any) -> None:
     assert digests(**make(1)) == digests(**make(1))
     assert digests(**make(1)) != digests(**make(2))
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        (Mcts(n=0), "search 'mcts', setting 'n': .*greater than or equal to 1"),
+        (Mcts(rule="ucb"), "search 'mcts', setting 'rule': "),  # type: ignore[arg-type]
+        (Nest(Sample(n=2), Refine(rounds=0)), "search 'refine', setting 'rounds': "),
+        (Modified(Pool(n=0), Refine()), "search 'pool', setting 'n': "),
+        (Refine, r"Refine is a class, no search\. Make one: Refine\(\)\."),
+        (Temperature(), r"Temperature\(.*\) changes another search, but none is given\. Say which: Modified\("),
+        (3, "3 is no search"),
+    ],
+)
+def test_a_search_made_in_python_is_looked_at_before_anything_runs(search: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        _ = a_loop(search=search).parts
 
 
 def test_the_same_names_of_two_kinds_differ() -> None:

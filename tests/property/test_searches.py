@@ -17,6 +17,7 @@ from critic_loop.search import (
     Evolve,
     MapElites,
     Modified,
+    Nest,
     Pool,
     ProposeVerifyReflect,
     Refine,
@@ -24,6 +25,7 @@ from critic_loop.search import (
     Temperature,
 )
 from critic_loop.search.elites import cell_of
+from critic_loop.search.prospect import Prospect
 from tests.worlds import Played, draw
 
 small = st.integers(1, 4)
@@ -35,17 +37,20 @@ trees = (
     | st.builds(Beam, width=small, samples=small, depth=small, batch=small, moves=kinds)
     | st.builds(MapElites, axes=st.just(AXES), n=st.integers(1, 25), seeds=small, shots=st.integers(0, 3))
     | st.builds(Evolve, epochs=small, size=st.integers(1, 7), baseline=st.sampled_from([0.0, 0.5]))
+    | st.builds(Prospect, n=st.integers(1, 25), succeeds=st.sampled_from([(0.5,), (0.3, 0.9, 0.9)]))
     | st.builds(ProposeVerifyReflect, rounds=st.integers(1, 12), holds=st.sampled_from([0.5, 1.0]), moves=kinds)
 )
-plain = trees | st.builds(Sample, n=st.integers(1, 9), batch=small) | st.builds(Refine, rounds=small)
+plain = (
+    trees | st.builds(Sample, n=st.integers(1, 9), batch=small) | st.builds(Refine, rounds=small, moves=kinds)
+)
 modifiers = (
     st.builds(Temperature, by=st.sampled_from(["depth", "asked"]))
     | st.builds(AntiRepeat, tries=st.integers(0, 2), shown=small)
     | st.builds(Pool, n=st.integers(1, 20), shares=st.sampled_from([{}, {"draft": 0.5}]))
 )
-searches = plain | st.builds(Modified, modifiers, plain) | st.builds(
-    Modified, modifiers, st.builds(Modified, modifiers, plain)
-)  # fmt: skip
+nests = st.builds(Nest, st.builds(Sample, n=small, batch=small), plain)
+modified = st.builds(Modified, modifiers, plain)
+searches = plain | nests | modified | st.builds(Modified, modifiers, nests | modified)
 
 
 def any_world(tree, ask):
@@ -108,7 +113,7 @@ def test_parents_came_to_something_and_a_last_step_is_never_built_on(played, ord
             assert ask.kind != "step" or tree[parent].answer is None or ask.replaces
 
 
-@given(st.builds(Pool, n=st.integers(1, 15)), plain, st.integers(1, 5), st.integers(0, 10**6))
+@given(st.builds(Pool, n=st.integers(1, 15)), plain | nests, st.integers(1, 5), st.integers(0, 10**6))
 def test_a_pool_is_never_exceeded(pool, inner, lanes, seed):
     played = Played(Modified(pool, inner), any_world, lanes=lanes, seed=seed).run(60)
     assert len(played.tree.asks) <= pool.n

@@ -19,7 +19,7 @@ from tests.graph.conftest import outline
 N = 24
 SEARCHES = {
     "revisions": Mcts(n=N, width=2),
-    "widening": Mcts(n=N, width=None, widening=0.6, rule="puct", q="max", discount=0.9),
+    "widening": Mcts(n=N, widening=0.6, rule="puct", q="max", discount=0.9),
     "in batches": Mcts(n=N, width=3, batch=2, c=0.2),
 }
 

@@ -46,6 +46,12 @@ FULL = {
     "answer": "6 + 7 = 13\nThe answer is 13.",
     "first": Data("answer A", "42"),
     "second": Data("answer B", "13"),
+    "mine": Data("your answer", "42"),
+    "theirs": Data("other answer", "13"),
+    "debate": [
+        {"side": Word("A"), "argument": "Six sevens are 42."},
+        {"side": Word("B"), "argument": "6 and 7 make 13.\nBetter: B"},
+    ],
     "schema": Word('{"type": "object", "properties": {"answer": {"type": "integer"}}}'),
     "reference": "42",
     "rejected": ["12", "13"],
@@ -63,6 +69,7 @@ EMPTY = {
     "feedback": [],
     "so_far": "",
     "beside": [],
+    "debate": [],
 }
 
 

@@ -102,7 +102,7 @@ def test_shares_are_of_all_tokens_an_attempts_own_and_with_those_below_it() -> N
         float(bar) for bar in re.findall(r'class="own" x="[\d.]+" y="[\d.]+" width="([\d.]+)" height="10"', svg)
     ]
     assert own[:4] == [15.0, 30.0, 45.0, 60.0]
-    assert "Attempt 2: not judged, value 0.200\n20 tokens on itself, 50 with 1 attempt below it\n2" in list(
+    assert "Attempt 2: scored, value 0.200\n20 tokens on itself, 50 with 1 attempt below it\n2" in list(
         titles(svg)
     )
 
@@ -142,6 +142,8 @@ def test_what_does_not_fit_is_summed_up_where_it_belongs() -> None:
     assert any(title.startswith("Attempt 131: ") for title in titles(svg)), "the answer is never left out"
     summed = [int(n) for n in re.findall(r'class="dim">(?:\+ )?(\d+) more', svg)]
     assert sum(summed) == 211
+    assert re.search(r"more, best 1\.00: \d+ scored", svg), "what has a score was judged"
+    assert "not judged" not in svg.replace(">not judged</text>", ""), "but for the key"
     assert rows(picture(tree)) == MOST
     full = picture(tree, most=None)
     assert rows(full) == 231

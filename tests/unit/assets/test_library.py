@@ -48,8 +48,10 @@ def test_every_recipe_loads_with_all_that_it_names(name):
     for verifier in recipe.verifiers:
         verifier_named(verifier)
     agents = [recipe.actor, *(use.agent for use in recipe.critics), *([recipe.judge] if recipe.judge else [])]
+    agents += [recipe.debate.agent] if recipe.debate else []
     roles = [library.agent(agent).role for agent in agents]
-    assert roles == ["actor", *["critic"] * len(recipe.critics), *["judge"] * bool(recipe.judge)]
+    compare = ["judge"] * bool(recipe.judge) + ["debater"] * bool(recipe.debate)
+    assert roles == ["actor", *["critic"] * len(recipe.critics), *compare]
 
 
 @pytest.mark.parametrize("name", BUNDLED_AGENTS)
@@ -60,11 +62,12 @@ def test_every_agent_loads_with_its_prompt_and_output(name):
     assert ("feedback" if spec.role == "actor" else "user") in template.blocks
     weighing = LIKELIHOODS.get(spec.output)
     if weighing is None:
-        (output_of if spec.role == "actor" else critique_of)(spec.output)
+        (output_of if spec.role in ("actor", "debater") else critique_of)(spec.output)
     else:
         assert template.blocks >= set(weighing.blocks)
     actor = {"schema", "feedback", "rejected", "round", "so_far", "beside"}
-    given = {"actor": actor, "judge": {"task", "first", "second"}}
+    given = {"actor": actor, "judge": {"task", "first", "second", "debate"}}
+    given["debater"] = {"task", "mine", "theirs", "debate"}
     critics = {"task", "answer", "rejected", "reference", "feedback", "schema"}
     assert template.variables <= given.get(spec.role, critics)
 
@@ -189,7 +192,7 @@ GOOD_AGENT = 'role = "actor"\nprompt = "actor/solver.md"\nslot = "actor"\n'
         ('role = "actor"\nslot = "actor"\n', r"key 'prompt': Field required\."),
         (
             GOOD_AGENT.replace('"actor"', '"poet"', 1),
-            r"key 'role': .*'actor', 'critic' or 'judge', not 'poet'\.",
+            r"key 'role': .*'actor', 'critic', 'judge' or 'debater', not 'poet'\.",
         ),
         (
             GOOD_AGENT.replace('"actor"', '"critic"', 1),

@@ -148,6 +148,19 @@ def test_a_judge_who_contradicts_himself_or_abstains_prefers_none() -> None:
     assert preference(tree, "t.1", "t.3") == 0.5
 
 
+@pytest.mark.parametrize(
+    ("shown_first", "shown_second", "comes_to"),
+    [(0.9, 0.8, 0.5), (0.6, 0.5, 0.55), (0.9, 0.2, 0.85), (0.2, 0.6, 0.3)],
+)
+def test_a_judge_who_is_less_sure_in_one_order_contradicts_himself_all_the_same(
+    shown_first: float, shown_second: float, comes_to: float
+) -> None:
+    tree = tree_of("complete", "complete")
+    compare(tree, "t.1", "t.2", shown_first)
+    compare(tree, "t.2", "t.1", shown_second)
+    assert preference(tree, "t.1", "t.2") == pytest.approx(comes_to)
+
+
 def test_where_judges_only_abstained_the_value_decides() -> None:
     tree = tree_of("complete", "complete")
     compare(tree, "t.1", "t.2", None, verdict=ABSTAIN)

@@ -50,10 +50,11 @@ class Says:
     when: str = "always"
     shadow: bool = False
     parts: bool = False
-    asked: list[str] = field(default_factory=list)
+    pairs: bool = False
+    asked: list[Any] = field(default_factory=list)
 
-    async def critique(self, desk, attempt_id):
-        self.asked.append(attempt_id)
+    async def critique(self, desk, attempt_id, tests=None):
+        self.asked.append(attempt_id if tests is None else (attempt_id, tests))
         if isinstance(self.words, BaseException):
             raise self.words
         return self.words
@@ -406,6 +407,25 @@ async def test_nobody_is_asked_about_what_cannot_be_read(grown):
     await stages.critic(desk, group)
     assert grown.tree["t.1"].status == "complete"
     await stages.release(desk, "t.9")
+
+
+# -- pairs -----------------------------------------------------------------------------------------
+
+
+async def test_answers_that_stand_meet_tests_that_stand_once(grown):
+    first, second = grown.attempt(answer="1"), grown.attempt(answer="2")
+    old = grown.attempt(answer="t", kind="tests")
+    test = grown.attempt(answer="t", kind="tests", replaces=old)
+    better = grown.attempt(answer="3", replaces=second)
+    grown.attempt(answer=None, kind="step")
+    grown.attempt(status="failed", kind="tests")
+    grown.say(first, test, source="verifier", author="p", verdict="pass")
+    pairs, alone = Says(Feedback.passed(), name="p", pairs=True), Says(Feedback.passed(), name="alone")
+    desk = await desk_of(grown, verifiers=(pairs, alone))
+    for _ in range(2):
+        await stages.pair_verifier(desk)
+    assert (pairs.asked, alone.asked) == ([(better, test)], [])
+    assert grown.tree.about(better)[-1].subject == Subject.of(better, test)
 
 
 # -- judge -----------------------------------------------------------------------------------------

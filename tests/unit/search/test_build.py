@@ -62,11 +62,17 @@ def test_classes_and_objects_elsewhere(elsewhere):
     [
         ([], "a recipe needs a search"),
         ([("refien", {})], r"there is no search 'refien'; there are .*refine, sample.*'package.module:name'"),
-        ([("refine", {"round": 3})], r"search 'refine' has no setting 'round'; it has rounds, base, kind\."),
+        ([("refine", {"round": 3})], r"search 'refine' has no setting 'round'; it has rounds, base, moves\."),
         ([("refine", {"base": "first"})], r"search 'refine', setting 'base': .*'last' or 'kept'"),
         ([("refine", {"rounds": 0})], "search 'refine', setting 'rounds': .*greater than or equal to 1"),
         ([("sample", {"n": "many"})], "search 'sample', setting 'n': .*valid integer"),
         ([("sample", {"batch": 0})], "search 'sample', setting 'batch': "),
+        ([("prospect", {"succeeds": []})], "search 'prospect', setting 'succeeds': .*at least 1 item"),
+        ([("prospect", {"state": "("})], r"search 'prospect': state '\(' is no regular expression: missing \)"),
+        (
+            [("pool", {"n": 5, "shares": {"drafts": 0.5}}), ("refine", {})],
+            "search 'pool': no attempt is a 'drafts'; there are draft, revision",
+        ),
         ([("elsewhere_searches:Mine", {"width": 1})], "has no setting 'width'; it has depth"),
         ([("elsewhere_searches:Plain", {"width": 1})], "search 'elsewhere_searches:Plain': TypeError.*'width'"),
         ([("elsewhere_searches:whole", {"n": 1})], "an object, not a class: it takes no settings"),

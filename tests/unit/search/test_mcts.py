@@ -175,7 +175,7 @@ def test_failed_attempts_are_never_parents_and_give_their_place_back(grown):
 
 
 def test_progressive_widening_follows_the_visits():
-    search = Mcts(n=50, width=None, widening=0.5, widening_k=2.0)
+    search = Mcts(n=50, widening=0.5, widening_k=2.0)
     tree, state = bandit(*[0.5] * 16).play(search)
     for attempt in tree.asks:
         children = len(tree.children(attempt))
@@ -304,8 +304,8 @@ def test_unknown_attempts_are_refused(grown):
         ({"discount": 1.5}, "setting 'discount': .*less than or equal to 1"),
         ({"opinion": 1.0}, "setting 'opinion': .*less than 1"),
         ({"additive": {"explore": -1}}, r"setting 'additive\.explore': "),
-        ({"width": None}, "without a width, widening must be set"),
-        ({"rollout": "depth"}, "need a limit of depth"),
+        ({"additive": {"explor": 1}}, r"setting 'additive\.explor': "),
+        ({"rollout": "depth"}, "search 'mcts': rollout to the depth and randomness need a limit of depth"),
         ({"gamma": 0.9}, "has no setting 'gamma'; it has n, moves"),
     ],
 )

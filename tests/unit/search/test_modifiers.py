@@ -1,9 +1,10 @@
 import pytest
 
 from critic_loop.core.errors import ConfigError
+from critic_loop.core.messages import assistant
 from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Sampling
-from critic_loop.search import Modified, Nest, Refine, Sample, build
+from critic_loop.search import Modified, Nest, ProposeVerifyReflect, Refine, Sample, build
 from critic_loop.search.modifiers import AntiRepeat, Pool, Temperature, same_answer
 from tests.worlds import Played
 
@@ -78,6 +79,20 @@ def test_what_was_rejected_is_shown_and_a_repetition_is_never_built_on():
     assert [move.shows for move in played.moves] == [
         (), ("toy.1",), ("toy.1",), ("toy.1", "toy.3"), ("toy.1", "toy.3"),
     ]  # fmt: skip
+
+
+def test_a_step_that_was_rejected_is_not_built_on_when_it_comes_again():
+    steps = {"toy.1": "a", "toy.2": "b", "toy.3": "b", "toy.4": "a b"}
+
+    def world(tree, ask):
+        text = steps.get(ask.attempt, ask.attempt)
+        score = 1.0 if text == "a" or ask.attempt == "toy.3" else 0.0  # a judge who changed his mind
+        return {"answer": None, "messages": (assistant(text),), "score": score}
+
+    search = ProposeVerifyReflect(rounds=5)
+    played = Played(Modified(AntiRepeat(tries=0), search), world).run()
+    assert [move.parents for move in played.moves] == [(), ("toy.1",), ("toy.1",), ("toy.1",), ("toy.1",)]
+    assert Played(search, world).run().moves[3].parents == ("toy.3",)
 
 
 def test_samples_that_repeated_are_asked_for_again_in_their_place():

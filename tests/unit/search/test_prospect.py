@@ -19,8 +19,14 @@ class World:
     """A loop with a writer of steps: `write(so far, n)` is the n-th step drawn there; `right` ends well."""
 
     def __init__(
-        self, search: Prospect, write: Write, right: str, scores: dict[str, float] | None = None
+        self,
+        search: Prospect,
+        write: Write,
+        right: str,
+        scores: dict[str, float] | None = None,
+        ends_after: int | None = None,
     ) -> None:
+        self.ends_after = ends_after or len(search.succeeds)
         self.search, self.write, self.right, self.scores = search, write, right, scores or {}
         task = Task(prompt=(user("?"),))
         self.tree = Tree(Head(tree="t", task=task, recipe="", recipe_digest="", key="k", created_at=0.0))
@@ -50,7 +56,7 @@ class World:
         so_far = self.tree[parents[0]].messages[0].text + " " if parents else ""
         self.drawn[so_far] = self.drawn.get(so_far, 0) + 1
         text = so_far + self.write(so_far, self.drawn[so_far])
-        ended = len(text.split()) == len(self.search.succeeds)
+        ended = len(text.split()) == self.ends_after
         kind, answer = ("answer", text) if ended else ("step", None)
         attempt = Attempt(id=attempt_id, parents=parents, kind=kind, messages=(assistant(text),), answer=answer)
         self.tree.append(attempt)
@@ -157,6 +163,12 @@ def test_lanes_spread_and_the_budget_holds() -> None:
     for attempt_id in asked:
         world.settle(attempt_id)
     assert isinstance(search.ask(world.state, world.tree), Stop)
+
+
+def test_an_answer_that_ends_early_is_not_gone_on_from() -> None:
+    world = World(Prospect(succeeds=(0.9, 0.9, 0.9)), lambda so_far, n: f"a{n}", "never", ends_after=1)
+    assert world.run(4) == ["a1", "a2", "a3", "a4"]
+    assert not any(ask.parents for ask in world.tree.asks.values())
 
 
 @pytest.mark.parametrize("succeeds", [(0.0,), (1.0, 0.5), (1.5,)])

@@ -19,7 +19,7 @@ def next_move(search, grown):
 
 
 def test_the_draft_has_no_parents(grown):
-    assert next_move(Refine(kind="thought"), grown) == Move(kind="thought")
+    assert next_move(Refine(moves="thought"), grown) == Move(kind="thought")
 
 
 def test_it_waits_for_what_is_in_flight(grown):
@@ -40,6 +40,14 @@ def test_a_failed_attempt_is_never_built_on(grown):
     draft = grown.attempt(answer="1")
     grown.attempt(draft, status="failed", error="no answer came")
     assert next_move(Refine(), grown) == Move(parents=(draft,))
+
+
+def test_steps_go_on_until_one_ends_the_answer(grown):
+    search = Refine(moves="step")
+    step = grown.attempt(kind="step")
+    assert next_move(search, grown) == Move(parents=(step,), kind="step")
+    last = grown.attempt(step, answer="42")
+    assert next_move(search, grown) == Stop("exhausted", f"{last} ended the answer")
 
 
 def test_kept_goes_back_to_the_parent_that_was_not_beaten(grown):

@@ -1,6 +1,6 @@
 from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Ask, Attempt
-from critic_loop.search import Sample
+from critic_loop.search import Also, Sample
 
 
 def folded(search, grown):
@@ -16,7 +16,7 @@ def next_move(search, grown):
 
 
 def test_it_asks_for_n_without_waiting(grown):
-    search = Sample(n=3, kind="tests")
+    search = Sample(n=3, moves="tests")
     for _ in range(3):
         assert next_move(search, grown) == Move(kind="tests")
         grown.ask()
@@ -47,3 +47,16 @@ def test_only_roots_count(grown):
     grown.attempt(root, answer="2")
     grown.say(root, score=0.5)
     assert next_move(search, grown) == Move()
+
+
+def test_what_is_wanted_also_comes_after_and_no_batch_is_of_two_kinds(grown):
+    search, asked = Sample(n=3, batch=2, also=(Also(n=3, moves="tests", agent="tester"), Also(n=1))), []
+    while isinstance(move := next_move(search, grown), Move):
+        asked.append((move.kind, move.agent, move.samples))
+        for _ in range(move.samples):
+            grown.attempt(kind=move.kind)
+    assert asked == [
+        ("answer", "actor", 2), ("answer", "actor", 1), ("tests", "tester", 2), ("tests", "tester", 1),
+        ("answer", "actor", 1),
+    ]  # fmt: skip
+    assert move == Stop("exhausted", "7 samples made")
