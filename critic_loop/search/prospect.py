@@ -143,24 +143,25 @@ class Prospect:
         return Move(parents=tuple(place.attempts[:1]), kind="step", agent=self.agent, sampling=sampling)
 
     def _sampling(self, depth: int) -> Sampling | None:
-        if not self.temperatures:
-            return None
-        return Sampling(temperature=self.temperatures[min(depth, len(self.temperatures) - 1)])
+        temperature = self._temperature(depth)
+        return None if temperature is None else Sampling(temperature=temperature)
+
+    def _temperature(self, depth: int) -> float | None:
+        return self.temperatures[min(depth, len(self.temperatures) - 1)] if self.temperatures else None
 
     def _found(self, state: Prospects, tree: Tree, attempt: Attempt, above: str) -> None:
         """Note where a step leads: to a new place, or to one that is known, from here or from elsewhere."""
         from_here = state.places[above]
         depth = from_here.depth + 1
-        name = digest_of([depth, self._state(attempt)])
+        ended = not attempt.unfinished or value_of(tree, attempt.id).verified is False
+        name = digest_of([depth, ended, written(attempt) if ended else self._state(attempt)])
         from_here.drawn[name] = from_here.drawn.get(name, 0) + 1
         likely = _likely(tree, attempt)
         if likely is not None:
             from_here.likely[digest_of(attempt.messages)] = likely
         state.place_of[attempt.id] = name
-        fresh = Place(depth=depth, alive=self._prior(depth - 1), ended=not attempt.unfinished)
+        fresh = Place(depth=depth, alive=self._prior(depth - 1), ended=ended)
         place = state.places.setdefault(name, fresh)
-        if attempt.unfinished and value_of(tree, attempt.id).verified is False:
-            return
         if above not in place.above:
             insort(place.above, above)
             insort(from_here.below, name)
@@ -175,8 +176,6 @@ class Prospect:
             place.evidence = _odds(mean) / _odds(place.alive)
 
     def _state(self, attempt: Attempt) -> str:
-        if not attempt.unfinished:
-            return attempt.id
         found = state_in(attempt, self.state) if self.state else None
         return written(attempt) if found is None else found
 
@@ -209,7 +208,8 @@ class Prospect:
     def _here(self, place: Place) -> float:
         """Success per step to be hoped for from another step here."""
         chance = prod(self.succeeds[place.depth :]) * (1 - self._prior(place.depth)) ** place.open
-        return _new(place) * chance / (len(self.succeeds) - place.depth)
+        new = _LEAST if place.drawn and self._temperature(place.depth) == 0 else _new(place)
+        return new * chance / (len(self.succeeds) - place.depth)
 
 
 def _odds(probability: float) -> float:
