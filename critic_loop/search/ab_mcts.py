@@ -24,7 +24,7 @@ from critic_loop.search.statistics import ROOT, exact
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-FEW = 24
+FEW = 48
 """So many children are drawn for one by one; of more, most are passed over."""
 
 

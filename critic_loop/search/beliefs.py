@@ -134,8 +134,12 @@ class Gaussian:
         mean, square, power, ends = sums.mean, sums.square, sums.power, self._ends[0]
         highest, found, ahead = -inf, -1, -log(random())
         for place in sorted(crowd):
-            rows, gone = crowd[place], 0.0
-            left, moved = len(rows), dict[int, int]()
+            rows, end = crowd[place], ends[place]
+            left = len(rows)
+            if ahead > left * end:
+                ahead -= left * end
+                continue
+            gone, moved = 0.0, dict[int, int]()
             while left and ahead <= left * (ends[place] - gone):
                 gone += ahead / left
                 ahead, at, left = -log(random()), int(random() * left), left - 1
