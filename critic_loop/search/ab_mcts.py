@@ -45,7 +45,7 @@ class AbMctsState:
     """About a new attempt below one of those that are there."""
     children: dict[int, Rows] = field(default_factory=dict[int, Rows])
     """Those that may be built on."""
-    bins: array[int] = field(default_factory=lambda: array("H"))
+    bins: array[int] = field(default_factory=lambda: array("i"))
     """Where an attempt stands in a crowd of siblings; 0: in none."""
     settled: int = 0
 

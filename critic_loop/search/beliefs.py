@@ -16,6 +16,8 @@ from critic_loop.search.chance import Uniform
 _NO = 1e-6
 """What a beta distribution has in place of a parameter of 0."""
 _TURN = 2 * pi
+_FINE = 256
+"""Levels of draws between 0 and 1."""
 Crowd = dict[int, list[int]]
 """Rows by their bin (`Gaussian.refresh`), each in ascending order."""
 Rows = list[int] | Crowd
@@ -103,11 +105,12 @@ class Gaussian:
         return mean + sqrt(square * (random() ** power - 1.0)) * cos(_TURN * random())
 
     def refresh(self, sums: Drawn, row: int) -> int:
-        """Keep the posterior of a row; return its bin, by count, mean and squared spread: from 1 to 1,024."""
+        """Keep the posterior of a row; return its bin, 1 or more: by count, mean and squared spread."""
         mean, square, power = self.posterior(sums, row)
         sums.mean[row], sums.square[row], sums.power[row] = mean, square, power
         count, spread = min(sums.count[row].bit_length(), 15), min(max(frexp(square)[1] + 5, 0), 7)
-        return 1 + 64 * count + 8 * (7 - min(int(8.0 * mean), 7)) + 7 - spread
+        steps = 8 << (count >> 1)  # the more observations, the closer to its mean is each draw
+        return 1 + (count << 13) + (max(steps - 1 - int(steps * mean), 0) << 3) + 7 - spread
 
     def best(self, sums: Drawn, rows: Rows, random: Uniform) -> int:
         """Draw for each row; return the one with the highest draw."""
@@ -154,39 +157,45 @@ class Gaussian:
         return found
 
     @cached_property
-    def _ends(self) -> _Ends:
-        return _Ends(self.freedom)
+    def _ends(self) -> _Levels:
+        return _Levels(self.freedom)
 
 
-class _Ends(dict[int, "array[float]"]):
-    """By level of the highest draw, and by bin: -log(1 - u) of the u above which no row draws more than that.
-
-    inf where there is no such u. Each level is made when it is first asked for.
-    """
+class _Levels(dict[int, "_Ends"]):
+    """The ends of bins by `_level` of the highest draw. Each is worked out when it is first asked for."""
 
     def __init__(self, freedom: float) -> None:
         super().__init__()
         self.freedom = freedom
 
-    def __missing__(self, level: int) -> array[float]:
-        highest = level / 64.0 if level < 128 else 2.0 ** (1.0 + (level - 128) / 16.0)
-        self[level] = ends = array("d", (inf, *(self._end(place, highest) for place in range(1024))))
+    def __missing__(self, level: int) -> _Ends:
+        highest = level / _FINE if level < 2 * _FINE else 2.0 ** (1.0 + (level - 2 * _FINE) / 16.0)
+        self[level] = ends = _Ends(self.freedom, highest)
         return ends
 
-    def _end(self, place: int, highest: float) -> float:
-        count, gap = place // 64, highest - (8 - place // 8 % 8) / 8
-        spread, freedom = 7 - place % 8, self.freedom + (2 ** (count - 1) if count else 0)
-        if gap <= 0.0 or spread == 7:
-            return inf
-        limit = (1.0 + gap * gap / 2.0 ** (spread - 5)) ** (-freedom / 2.0)
-        return -log1p(-limit) if limit < 1.0 else inf
+
+class _Ends(dict[int, float]):
+    """By bin: -log(1 - u) of the u above which no row draws more than the highest draw; inf: there is none."""
+
+    def __init__(self, freedom: float, highest: float) -> None:
+        super().__init__()
+        self.freedom, self.highest = freedom, highest
+
+    def __missing__(self, place: int) -> float:
+        count, below, spread = (place - 1) >> 13, (place - 1) >> 3 & 1023, 7 - (place - 1 & 7)
+        gap, limit = self.highest - 1.0 + below / (8 << (count >> 1)), 1.0
+        if gap > 0.0 and spread < 7:
+            freedom = self.freedom + (2 ** (count - 1) if count else 0)
+            limit = (1.0 + gap * gap / 2.0 ** (spread - 5)) ** (-freedom / 2.0)
+        self[place] = end = -log1p(-limit) if limit < 1.0 else inf
+        return end
 
 
 def _level(drawn: float) -> int:
-    """Return the number of the greatest bound in `_Ends` that is not above a draw; bounds begin at 0."""
+    """Return the number of the greatest level in `_Levels` that is not above a draw; they begin at 0."""
     if drawn < 2.0:
-        return max(int(64.0 * drawn), 0)
-    return 128 + int(16.0 * log2(drawn / 2.0))
+        return max(int(_FINE * drawn), 0)
+    return 2 * _FINE + int(16.0 * log2(drawn / 2.0))
 
 
 @dataclass(frozen=True, kw_only=True)
