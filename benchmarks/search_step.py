@@ -1,14 +1,15 @@
 """What a step of a search costs, without any model: ask, and fold what came of it.
 
-    python benchmarks/search_step.py [--searches mcts] [--sizes 1000 10000 100000] [--repeat 3]
+    python benchmarks/search_step.py [--searches ab-mcts mcts] [--sizes 1000 10000 100000] [--repeat 3]
                                      [--treequest PYTHON] [--no-collect] [--json]
 
 A generator that costs nothing answers at once, each node has up to four children, rewards are random in [0, 1].
 Our searches go through their protocol, on a tree with asks, attempts and feedback; timed are `ask` and `fold`
 alone, the records are not. The floor is UCT as one would write it by hand, over slotted objects, in the same
 run. Microseconds of CPU a step are the mean over the last tenth of the attempts before each size, less what
-reading the clock costs; the median of the repeats is printed. Garbage collection is on, as in any program:
-what it costs while records are made counts for nobody. `--no-collect` turns it off.
+reading the clock costs. Each repeat has a seed of its own, which decides the shape of trees that are drawn;
+medians are printed, and what each repeat costs over its own floor. Garbage collection is on, as in any
+program: what it costs while records are made counts for nobody. `--no-collect` turns it off.
 `--treequest` names a Python that has TreeQuest (StandardMCTS, in place), at the sizes that it reaches.
 """
 
@@ -31,7 +32,7 @@ from critic_loop.core.tree import Tree
 from critic_loop.search import build
 
 BRANCHING = 4
-SETTINGS = {"mcts": {"width": BRANCHING}}
+SETTINGS = {"ab-mcts": {}, "mcts": {"width": BRANCHING}}
 """What each search needs, beside `n`, to work on a task like this one."""
 
 
@@ -63,9 +64,9 @@ class Timed:
 # -- through the protocol ----------------------------------------------------------------------------
 
 
-def new_tree() -> Tree:
+def new_tree(seed: int) -> Tree:
     task = Task(prompt=(user("x"),))
-    return Tree(Head(tree="t", task=task, recipe="", recipe_digest="", key="k", created_at=0.0))
+    return Tree(Head(tree="t", task=task, recipe="", recipe_digest="", key="k", created_at=0.0, seed=seed))
 
 
 def records_of(tree: Tree, ask: Ask, reward: float) -> tuple[Attempt, Feedback]:
@@ -75,9 +76,9 @@ def records_of(tree: Tree, ask: Ask, reward: float) -> tuple[Attempt, Feedback]:
     return attempt, said
 
 
-def grow(search, sizes: list[int]) -> tuple[Tree, dict[int, float]]:
+def grow(search, sizes: list[int], seed: int) -> tuple[Tree, dict[int, float]]:
     """Run a search to the greatest size, one attempt after the other."""
-    tree, timed, clock, rng = new_tree(), Timed(sizes), time.thread_time, random.Random(7)
+    tree, timed, clock, rng = new_tree(seed), Timed(sizes), time.thread_time, random.Random(7)
     state = search.start(tree.task)
     for made in range(1, max(sizes) + 1):
         began = clock()
@@ -198,27 +199,36 @@ def measure(names: list[str], sizes: list[int], repeat: int) -> dict[str, dict[s
         times["by hand"].append(by_hand(sizes)[1])
         for name in names:
             search = build([(name, {"n": max(sizes), **SETTINGS.get(name, {})})])
-            tree, each = grow(search, sizes)
+            tree, each = grow(search, sizes, turn)
             times[name].append(each)
             if turn == 0:
                 memory[name] = bytes_each(search, tree)
             del tree
             gc.collect()
     memory["by hand"] = bytes_by_hand(max(sizes))
-    return {name: {"us": medians(runs), "bytes": memory[name]} for name, runs in times.items()}
+    return {
+        name: {"us": medians(runs), "bytes": memory[name], "over": shares(runs, times["by hand"])}
+        for name, runs in times.items()
+    }
+
+
+def shares(runs: list[dict[int, float]], floors: list[dict[int, float]]) -> list[float]:
+    """Return what each repeat cost over its floor at the greatest size, ascending."""
+    last = max(floors[0])
+    return sorted(run[last] / floor[last] for run, floor in zip(runs, floors, strict=True))
 
 
 def show(rows: dict[str, dict[str, object]], sizes: list[int]) -> None:
-    floor = rows["by hand"]["us"]
-    print(f"{'us a step':<14}" + "".join(f"{size:>10}" for size in sizes) + "    growth  of the floor  bytes")
+    print(f"{'us a step':<14}" + "".join(f"{size:>10}" for size in sizes) + "    growth  bytes  of the floor")
     for name, row in rows.items():
         us = row["us"]
         cells = "".join(f"{us[size]:>10.1f}" if size in us else f"{'-':>10}" for size in sizes)
         first, last = min(us, default=0), max(us, default=0)
         grown = us[last] / us[first] if us else math.nan
-        over = us[last] / floor[last] if us else math.nan
+        over = row.get("over", [])
+        spread = f"{median(over):.2f} ({over[0]:.2f} to {over[-1]:.2f})" if over else "-"
         used = f"{row['bytes']:>7.0f}" if row.get("bytes") else f"{'-':>7}"
-        print(f"{name:<14}{cells}{grown:>10.2f}{over:>14.2f}{used}")
+        print(f"{name:<14}{cells}{grown:>10.2f}{used}  {spread}")
 
 
 def main() -> None:

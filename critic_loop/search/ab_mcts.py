@@ -5,9 +5,10 @@ Knows the scores of attempts and how they lie in the tree. Does not know who gav
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from array import array
+from bisect import bisect_left, insort
 from dataclasses import dataclass, field
-from random import Random
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -17,42 +18,48 @@ from critic_loop.core.records import Ask, Attempt, AttemptKind, Task, Unit
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import value_of
 from critic_loop.search.base import extensible, require_known
-from critic_loop.search.beliefs import Belief, Beta, Gaussian, Ranked, units
-from critic_loop.search.chance import chance
+from critic_loop.search.beliefs import Beta, Crowd, Drawn, Gaussian, Rows, Sums
+from critic_loop.search.chance import Uniform, chance
+from critic_loop.search.statistics import ROOT, exact
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-ROOT = ""
-"""The node above all drafts."""
-
-
-@dataclass(slots=True)
-class Node:
-    """A place in the tree where the search goes wider or deeper."""
-
-    parent: str
-    depth: int
-    own: Belief
-    """About this attempt and all below it."""
-    wider: Belief = field(default_factory=Belief)
-    """About a new attempt right below this one."""
-    deeper: Belief = field(default_factory=Belief)
-    """About a new attempt below one of those that are there."""
-    ranked: list[Ranked] = field(default_factory=list[Ranked])
-    """About children that may be built on, by ascending mean."""
-    loose: list[Belief] = field(default_factory=list[Belief])
-    """About those that cannot be ranked (`Gaussian.sorts`), in the order of asking."""
+FEW = 48
+"""So many children are drawn for one by one; of more, most are passed over."""
 
 
 @dataclass(slots=True)
 class AbMctsState:
-    """All nodes, and what is believed about the agents."""
+    """What is believed of attempts, numbered from 1 in the order of asking; 0 is the root above all drafts."""
 
-    prior: Gaussian | Beta
-    nodes: dict[str, Node]
-    agents: dict[str, Belief]
-    asked: int = 0
+    agents: Sums = field(default_factory=Sums)
+    """About who makes attempts, in the order of the setting."""
+    numbers: dict[str, int] = field(default_factory=dict[str, int])
+    ids: list[str] = field(default_factory=list[str])
+    parent: array[int] = field(default_factory=lambda: array("i"))
+    own: Drawn = field(default_factory=Drawn)
+    """About an attempt and all below it."""
+    wider: Sums = field(default_factory=Sums)
+    """About a new attempt right below."""
+    deeper: Sums = field(default_factory=Sums)
+    """About a new attempt below one of those that are there."""
+    children: dict[int, Rows] = field(default_factory=dict[int, Rows])
+    """Those that may be built on."""
+    bins: array[int] = field(default_factory=lambda: array("i"))
+    """Where an attempt stands in a crowd of siblings; 0: in none."""
     settled: int = 0
+
+    def add(self, attempt_id: str, parent: int) -> int:
+        """Return the number of a new attempt."""
+        number = len(self.ids)
+        self.numbers[attempt_id] = number
+        self.ids.append(attempt_id)
+        self.parent.append(parent)
+        self.bins.append(0)
+        self.own.add()
+        self.wider.add()
+        self.deeper.add()
+        return number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +75,8 @@ class AbMcts:
     Search" (2025), AB-MCTS-A; the priors' defaults are those of its package treequest 0.3.3. We differ: an
     attempt in flight counts as one of score 0 until it settles, so that lanes spread; one that nobody
     judged counts for nothing; draws follow from the tree (`search.chance`), so a replay makes the same.
-    Folding costs O(depth log width), asking O(depth x width) at most; with `gaussian`, children that cannot
-    win are passed over (`Gaussian.best`), so that a wide node costs little more than a narrow one.
+    Folding costs O(depth); asking draws for each child on the way, but with `gaussian`, where there are more
+    than `FEW`, only for those that may win (`Gaussian.best`), so that a wide node costs little more.
     """
 
     n: Count | None = None
@@ -93,112 +100,119 @@ class AbMcts:
 
     def start(self, task: Task) -> AbMctsState:  # noqa: ARG002
         """Return a root without children."""
-        prior = self._prior()
-        agents = {name: _blank(prior, name) for name in self.agents}
-        return AbMctsState(prior, {ROOT: _node(prior, ROOT, Belief())}, agents)
+        state = AbMctsState()
+        for _ in self.agents:
+            state.agents.add()
+        state.add("", ROOT)
+        return state
 
     def fold(self, state: AbMctsState, tree: Tree, record: Ask | Attempt) -> AbMctsState:
-        """Add a node, or what came of it, to all that is believed on its path."""
+        """Add an attempt, or what came of it, to all that is believed on its path."""
         require_known(tree, record)
         if isinstance(record, Ask):
-            state.asked += 1
-            self._add(state, record)
+            number = state.add(record.attempt, state.numbers[record.parents[0]] if record.parents else ROOT)
             if self.virtual_loss:
-                _observe(state, record.attempt, _arm(state, record), 1, 0)
+                self._observe(state, number, record, 1, 0.0)
             return state
+        number, score = state.numbers[record.id], None
+        if record.status == "complete":
+            score = value_of(tree, record.id).score
+        count = (score is not None) - self.virtual_loss
+        if score is not None or count:
+            self._observe(state, number, tree.asks[record.id], count, score or 0.0)
         state.settled += 1
-        agent, score = _arm(state, tree.asks[record.id]), value_of(tree, record.id).score
-        if score is not None and record.status == "complete":
-            _observe(state, record.id, agent, 0 if self.virtual_loss else 1, units(score))
-        elif self.virtual_loss:
-            _observe(state, record.id, agent, -1, 0)
-        self._open(state, record)
+        if extensible(record, self.moves) and (self.depth is None or _depth(state, number) < self.depth):
+            self._open(state, number)
         return state
 
     def ask(self, state: AbMctsState, tree: Tree) -> Move | Wait | Stop:
         """Draw the way down from the root, and the agent at its end."""
-        if self.n is not None and state.asked >= self.n:
-            done = state.settled == state.asked
+        asked = len(state.ids) - 1
+        if self.n is not None and asked >= self.n:
+            done = state.settled == asked
             return Stop("exhausted", f"{self.n} attempts made") if done else Wait()
-        draws = chance(tree)
-        parent = self._way_down(state, draws)
-        agent = state.prior.best(tuple(state.agents.values()), (), draws).name
-        return Move(parents=(parent,) if parent else (), kind=self.moves, agent=agent)
+        random, agent = chance(tree).random, 0
+        at = self._way_down(state, random)
+        if len(self.agents) > 1:
+            agent = max(range(len(self.agents)), key=lambda k: self.prior.draw(state.agents, k, random))
+        parents = (state.ids[at],) if at else ()
+        return Move(parents=parents, kind=self.moves, agent=self.agents[agent])
 
-    def _way_down(self, state: AbMctsState, draws: Random) -> str:
-        prior, at = state.prior, ROOT
-        node = state.nodes[at]
-        while node.loose or node.ranked:
-            if prior.draw(node.deeper, draws) <= prior.draw(node.wider, draws):
+    def _way_down(self, state: AbMctsState, random: Uniform) -> int:
+        prior, at = self.prior, ROOT
+        while at in state.children:
+            if prior.draw(state.deeper, at, random) <= prior.draw(state.wider, at, random):
                 break
-            at = prior.best(node.loose, node.ranked, draws).name
-            node = state.nodes[at]
+            at = prior.best(state.own, state.children[at], random)
         return at
 
-    def _add(self, state: AbMctsState, ask: Ask) -> None:
-        parent = ask.parents[0] if ask.parents else ROOT
-        depth = state.nodes[parent].depth + 1
-        own = Belief(state.asked, ask.attempt)
-        state.nodes[ask.attempt] = _node(state.prior, parent, own, depth)
+    def _observe(self, state: AbMctsState, number: int, ask: Ask, count: int, score: float) -> None:
+        """Add to all that an attempt is evidence for, or take from how often it was observed."""
+        square = 0.0
+        if score:
+            score, square = exact(score), exact(score * score)
+        if (agent := self._agent(ask)) is not None:
+            state.agents.observe(agent, count, score, square)
+        parents, own, deeper = state.parent, state.own, state.deeper
+        above = parents[number]
+        own.observe(number, count, score, square)
+        state.wider.observe(above, count, score, square)
+        while above:
+            own.observe(above, count, score, square)
+            self._refresh(state, above)
+            above = parents[above]
+            deeper.observe(above, count, score, square)
 
-    def _open(self, state: AbMctsState, attempt: Attempt) -> None:
-        node = state.nodes[attempt.id]
-        if extensible(attempt, self.moves) and (self.depth is None or node.depth < self.depth):
-            node.own.open = True
-            _place(state.prior, state.nodes[node.parent], node.own)
+    def _refresh(self, state: AbMctsState, number: int) -> None:
+        """Follow a change of what is believed about an attempt: it may change its place in a crowd."""
+        place, known = self.prior.refresh(state.own, number), state.bins[number]
+        if not known or place == known:
+            return
+        crowd = state.children[state.parent[number]]
+        if isinstance(crowd, dict):
+            _leave(crowd, known, number)
+            _join(state, crowd, place, number)
 
-    def _prior(self) -> Gaussian | Beta:
+    def _open(self, state: AbMctsState, number: int) -> None:
+        place, parent = self.prior.refresh(state.own, number), state.parent[number]
+        rows = state.children.setdefault(parent, [])
+        if isinstance(rows, dict):
+            _join(state, rows, place, number)
+            return
+        insort(rows, number)
+        if place and len(rows) > FEW:
+            state.children[parent] = crowd = {}
+            for row in rows:
+                _join(state, crowd, self.prior.refresh(state.own, row), row)
+
+    def _agent(self, ask: Ask) -> int | None:
+        """Return who is drawn for when this agent is: a recipe's own actor is recorded by its spec's name."""
+        name = ask.agent if ask.agent in self.agents else "actor"
+        return self.agents.index(name) if name in self.agents else None
+
+    @cached_property
+    def prior(self) -> Gaussian | Beta:
+        """What is believed before anything was observed."""
         if self.posterior == "beta":
             return Beta(mean=0.5 if self.mean is None else self.mean, weight=self.weight)
         mean = 0.0 if self.mean is None else self.mean
         return Gaussian(mean=mean, weight=self.weight, freedom=self.freedom, variance=self.variance)
 
 
-def _observe(state: AbMctsState, attempt: str, agent: str, count: int, score: int) -> None:
-    """Add an observation of an attempt, or take one back, to all that it is evidence for."""
-    observe, nodes = state.prior.observe, state.nodes
-    if agent in state.agents:
-        observe(state.agents[agent], count, score)
-    node = nodes[attempt]
-    parent = nodes[node.parent]
-    observe(node.own, count, score)
-    observe(parent.wider, count, score)
-    while parent.depth:
-        node, parent = parent, nodes[parent.parent]
-        _place(state.prior, parent, node.own, away=True)
-        observe(node.own, count, score)
-        _place(state.prior, parent, node.own)
-        observe(parent.deeper, count, score)
+def _join(state: AbMctsState, crowd: Crowd, place: int, number: int) -> None:
+    insort(crowd.setdefault(place, []), number)
+    state.bins[number] = place
 
 
-def _arm(state: AbMctsState, ask: Ask) -> str:
-    """Return who is drawn for when this agent is: a recipe's own actor is recorded under its spec's name."""
-    return ask.agent if ask.agent in state.agents else "actor"
+def _leave(crowd: Crowd, place: int, number: int) -> None:
+    rows = crowd[place]
+    del rows[bisect_left(rows, number)]
+    if not rows:
+        del crowd[place]
 
 
-def _place(prior: Gaussian | Beta, parent: Node, own: Belief, *, away: bool = False) -> None:
-    """Put a child that may be built on to its siblings, or take it away before its belief changes."""
-    if not own.open:
-        return
-    if prior.sorts(own):
-        entry = (own.shape[0], own.number, own)
-        at = bisect_left(parent.ranked, entry[:2])
-        parent.ranked[at : at + away] = [] if away else [entry]
-    else:
-        at = bisect_left(parent.loose, own.number, key=_number)
-        parent.loose[at : at + away] = [] if away else [own]
-
-
-def _node(prior: Gaussian | Beta, parent: str, own: Belief, depth: int = 0) -> Node:
-    own.shape = prior.shape(own)
-    return Node(parent, depth, own, _blank(prior), _blank(prior))
-
-
-def _blank(prior: Gaussian | Beta, name: str = "") -> Belief:
-    belief = Belief(name=name)
-    belief.shape = prior.shape(belief)
-    return belief
-
-
-def _number(belief: Belief) -> int:
-    return belief.number
+def _depth(state: AbMctsState, number: int) -> int:
+    depth = 0
+    while number:
+        number, depth = state.parent[number], depth + 1
+    return depth

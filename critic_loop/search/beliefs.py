@@ -1,51 +1,85 @@
-"""What is believed about a score in [0, 1] after some observations: conjugate posteriors, and draws from them.
+"""What is believed about scores in [0, 1] after some observations: conjugate posteriors, and draws from them.
 
-Sums are kept as integers, so that they do not depend on the order in which scores arrive. Knows numbers
-alone.
+Kept are sums of exact numbers, a row for each thing that is observed, so that they do not depend on the order
+in which scores arrive. Knows numbers alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import cos, log, log1p, pi, sqrt
-from random import Random
+from array import array
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import cos, expm1, frexp, inf, log, log1p, log2, pi, sqrt
 
-UNIT = 1 << 32
-"""A score of 1 in sums: scores are kept to about ten digits."""
+from critic_loop.search.chance import Uniform
+
 _NO = 1e-6
 """What a beta distribution has in place of a parameter of 0."""
+_TURN = 2 * pi
+_FINE = 256
+"""Levels of draws between 0 and 1."""
+Crowd = dict[int, list[int]]
+"""Rows by their bin (`Gaussian.refresh`), each in ascending order."""
+Rows = list[int] | Crowd
+
+
+def _integers() -> array[int]:
+    return array("q")
+
+
+def _numbers() -> array[float]:
+    return array("d")
 
 
 @dataclass(slots=True)
-class Belief:
-    """Observations of one thing, and the posterior that follows from them."""
+class Sums:
+    """How often each row was observed, and what its scores and their squares add up to."""
 
-    number: int = 0
-    """Place of what this is about in the order of asking."""
-    name: str = ""
-    """The attempt or agent that this is about."""
-    count: int = 0
-    total: int = 0
-    """Sum of scores, in units."""
-    squares: int = 0
-    """Sum of squared scores, in squared units."""
-    shape: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Parameters of the posterior, as its prior reads them."""
-    open: bool = False
-    """Whether this may be drawn for among its siblings."""
+    count: array[int] = field(default_factory=_integers)
+    total: array[float] = field(default_factory=_numbers)
+    """Of the scores, each a multiple of 2^-30."""
+    squares: array[float] = field(default_factory=_numbers)
+    """Of their squares, each rounded to a multiple of 2^-30."""
+
+    def add(self) -> None:
+        """Add a row of which nothing was observed."""
+        self.count.append(0)
+        self.total.append(0.0)
+        self.squares.append(0.0)
+
+    def observe(self, row: int, count: int, score: float, square: float) -> None:
+        """Add `count` observations that sum to `score` (one observation, or none but its score)."""
+        self.count[row] += count
+        if score:
+            self.total[row] += score
+            self.squares[row] += square
 
 
-Ranked = tuple[float, int, Belief]
-"""Posterior mean, number, and what they belong to."""
+@dataclass(slots=True)
+class Drawn(Sums):
+    """Sums of rows of which many are drawn for at once, with the Student-t distribution of each."""
+
+    mean: array[float] = field(default_factory=_numbers)
+    square: array[float] = field(default_factory=_numbers)
+    """Squared spread."""
+    power: array[float] = field(default_factory=_numbers)
+    """-2 / degrees of freedom."""
+
+    def add(self) -> None:
+        """Add a row of which nothing was observed, its distribution yet to be filled in."""
+        Sums.add(self)
+        self.mean.append(0.0)
+        self.square.append(0.0)
+        self.power.append(0.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Gaussian:
     """Scores are normal with unknown mean and variance: normal-inverse-gamma prior, Student-t draws.
 
     Source: Murphy, Probabilistic Machine Learning: Advanced Topics, 3.4.3.3. Given the data, the mean has a
-    Student-t distribution; it is drawn by Bailey's polar method (1994), with two uniform numbers.
+    Student-t distribution; it is drawn by Bailey's polar method (1994), with two uniform numbers: how far from
+    the posterior mean at most, and how much of that.
     """
 
     mean: float
@@ -54,73 +88,117 @@ class Gaussian:
     freedom: float
     variance: float
 
-    def observe(self, belief: Belief, count: int, score: int) -> None:
-        """Add `count` observations that sum to `score` (one observation, or none but its score)."""
-        belief.count += count
-        belief.total += score
-        belief.squares += score * score
-        belief.shape = self.shape(belief)
+    def posterior(self, sums: Sums, row: int) -> tuple[float, float, float]:
+        """Return mean, squared spread and exponent of the Student-t draw."""
+        count, prior, weight = sums.count[row], self.mean, self.weight
+        pulled, weighs = weight * prior, weight + count
+        mean = (pulled + sums.total[row]) / weighs
+        around = sums.squares[row] + pulled * prior - weighs * mean * mean
+        variance = self.freedom * self.variance
+        if around > 0.0:
+            variance += around
+        return mean, variance / weighs, -2.0 / (self.freedom + count)
 
-    def shape(self, belief: Belief) -> tuple[float, float, float]:
-        """Return mean, spread and exponent of the Student-t draw."""
-        count, total = belief.count, belief.total / UNIT
-        weight, freedom = self.weight + count, self.freedom + count
-        mean = (self.weight * self.mean + total) / weight
-        around = belief.squares / (UNIT * UNIT) + self.weight * self.mean**2 - weight * mean**2
-        variance = self.freedom * self.variance + max(around, 0.0)
-        return mean, sqrt(variance / weight), -2.0 / freedom
-
-    def draw(self, belief: Belief, chance: Random) -> float:
+    def draw(self, sums: Sums, row: int, random: Uniform) -> float:
         """Return a mean that the observations allow."""
-        mean, spread, power = belief.shape
-        return mean + spread * sqrt((1.0 - chance.random()) ** power - 1.0) * cos(2 * pi * chance.random())
+        mean, square, power = self.posterior(sums, row)
+        return mean + sqrt(square * (random() ** power - 1.0)) * cos(_TURN * random())
 
-    def sorts(self, belief: Belief) -> bool:
-        """Whether this may be ranked by its mean: then 1 / (1 + z^2) bounds the chance of each draw."""
-        return belief.count >= 1 and self.freedom >= 1.0
+    def refresh(self, sums: Drawn, row: int) -> int:
+        """Keep the posterior of a row; return its bin, 1 or more: by count, mean and squared spread."""
+        mean, square, power = self.posterior(sums, row)
+        sums.mean[row], sums.square[row], sums.power[row] = mean, square, power
+        count, spread = min(sums.count[row].bit_length(), 15), min(max(frexp(square)[1] + 5, 0), 7)
+        steps = 8 << (count >> 1)  # the more observations, the closer to its mean is each draw
+        return 1 + (count << 13) + (max(steps - 1 - int(steps * mean), 0) << 3) + 7 - spread
 
-    def best(self, loose: Sequence[Belief], ranked: Sequence[Ranked], chance: Random) -> Belief:
-        """Draw for each; return the one with the highest draw. `ranked` ascend, and each `sorts`.
-
-        With two degrees of freedom or more, a draw is above mean + z * spread only if its first uniform number
-        is below 1 / (1 + z^2). Of the ranked, those that cannot win are passed over without a draw of their
-        own: how many, is one geometric draw, thinned to each one's own bound. No probability changes.
-        """
-        highest, found = float("-inf"), Belief()
-        for belief in loose:
-            drawn = self.draw(belief, chance)
-            if drawn > highest:
-                highest, found = drawn, belief
-        random, at = chance.random, len(ranked) - 1
-        while at >= 0:
-            gap, bound = highest - ranked[at][0], 1.0
-            if gap > 0.0:
-                square = self._widest(ranked[at][0])
-                bound = square / (square + gap * gap)
-                at -= int(log(1.0 - random()) / log1p(-bound)) if bound < 1.0 else 0
-                if at < 0:
-                    break
-            belief = ranked[at][2]
-            mean, spread, power = belief.shape
-            own = 1.0 / (1.0 + (max(highest - mean, 0.0) / spread) ** 2)
-            if random() * bound <= own:
-                u = own * (1.0 - random())
-                drawn = mean + spread * sqrt(u**power - 1.0) * cos(2 * pi * random())
+    def best(self, sums: Drawn, rows: Rows, random: Uniform) -> int:
+        """Draw for each row; return the one with the highest draw."""
+        if isinstance(rows, dict):
+            return self._best_of_crowd(sums, rows, random)
+        mean, square, power = sums.mean, sums.square, sums.power
+        highest, found = -inf, -1
+        for row in rows:
+            reach, gap = square[row] * (random() ** power[row] - 1.0), highest - mean[row]
+            if gap < 0.0 or reach > gap * gap:
+                drawn = mean[row] + sqrt(reach) * cos(_TURN * random())
                 if drawn > highest:
-                    highest, found = drawn, belief
-            at -= 1
+                    highest, found = drawn, row
         return found
 
-    def _widest(self, mean: float) -> float:
-        """Return what no squared spread exceeds where the posterior mean is `mean` or less.
+    def _best_of_crowd(self, sums: Drawn, crowd: Crowd, random: Uniform) -> int:
+        """Draw for those that may win: a few of many. No probability changes.
 
-        That is after one observation or more, all in [0, 1]: their squares then sum to no more than they do.
+        The first uniform number u of a row bounds its draw, the less, the greater u; so in each bin there is a
+        limit above which no row wins any more (`_Ends`). Rows are visited in ascending order of u, drawn as
+        such: -log(1 - u) of the least of n is exponential with rate n. What is left of that where a bin ends
+        goes on in the next. Bins of few observations come first: a high draw, likely there, ends the others.
         """
-        ahead = self.freedom * self.variance / (self.weight + 1.0)
-        return ahead + (0.25 if mean >= 0.5 else mean * (1.0 - mean)) + 1e-9
+        mean, square, power, ends = sums.mean, sums.square, sums.power, self._ends[0]
+        highest, found, ahead = -inf, -1, -log(random())
+        for place in sorted(crowd):
+            rows, end = crowd[place], ends[place]
+            left = len(rows)
+            if ahead > left * end:
+                ahead -= left * end
+                continue
+            gone, moved = 0.0, dict[int, int]()
+            while left and ahead <= left * (ends[place] - gone):
+                gone += ahead / left
+                ahead, at, left = -log(random()), int(random() * left), left - 1
+                row, moved[at] = rows[moved.get(at, at)], moved.get(left, left)
+                reach, gap = square[row] * ((-expm1(-gone)) ** power[row] - 1.0), highest - mean[row]
+                if gap < 0.0 or reach > gap * gap:
+                    drawn = mean[row] + sqrt(reach) * cos(_TURN * random())
+                    if drawn > highest:
+                        highest, found, ends = drawn, row, self._ends[_level(drawn)]
+            if left and ends[place] > gone:
+                ahead -= left * (ends[place] - gone)
+        return found
+
+    @cached_property
+    def _ends(self) -> _Levels:
+        return _Levels(self.freedom)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class _Levels(dict[int, "_Ends"]):
+    """The ends of bins by `_level` of the highest draw. Each is worked out when it is first asked for."""
+
+    def __init__(self, freedom: float) -> None:
+        super().__init__()
+        self.freedom = freedom
+
+    def __missing__(self, level: int) -> _Ends:
+        highest = level / _FINE if level < 2 * _FINE else 2.0 ** (1.0 + (level - 2 * _FINE) / 16.0)
+        self[level] = ends = _Ends(self.freedom, highest)
+        return ends
+
+
+class _Ends(dict[int, float]):
+    """By bin: -log(1 - u) of the u above which no row draws more than the highest draw; inf: there is none."""
+
+    def __init__(self, freedom: float, highest: float) -> None:
+        super().__init__()
+        self.freedom, self.highest = freedom, highest
+
+    def __missing__(self, place: int) -> float:
+        count, below, spread = (place - 1) >> 13, (place - 1) >> 3 & 1023, 7 - (place - 1 & 7)
+        gap, limit = self.highest - 1.0 + below / (8 << (count >> 1)), 1.0
+        if gap > 0.0 and spread < 7:
+            freedom = self.freedom + (2 ** (count - 1) if count else 0)
+            limit = (1.0 + gap * gap / 2.0 ** (spread - 5)) ** (-freedom / 2.0)
+        self[place] = end = -log1p(-limit) if limit < 1.0 else inf
+        return end
+
+
+def _level(drawn: float) -> int:
+    """Return the number of the greatest level in `_Levels` that is not above a draw; they begin at 0."""
+    if drawn < 2.0:
+        return max(int(_FINE * drawn), 0)
+    return 2 * _FINE + int(16.0 * log2(drawn / 2.0))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Beta:
     """A score s counts as s successes and 1 - s failures: beta prior and posterior."""
 
@@ -128,33 +206,36 @@ class Beta:
     weight: float
     """What the prior mean counts for, in observations."""
 
-    def observe(self, belief: Belief, count: int, score: int) -> None:
-        """Add `count` observations that sum to `score`."""
-        belief.count += count
-        belief.total += score
-        belief.shape = self.shape(belief)
+    def posterior(self, sums: Sums, row: int) -> tuple[float, float]:
+        """Return the two parameters of the beta distribution."""
+        good = sums.total[row]
+        bad = sums.count[row] - good
+        return max(self.weight * self.mean + good, _NO), max(self.weight * (1 - self.mean) + bad, _NO)
 
-    def shape(self, belief: Belief) -> tuple[float, float, float]:
-        """Return the two parameters of the beta distribution, and a zero."""
-        good = belief.total / UNIT
-        bad = belief.count - good
-        return max(self.weight * self.mean + good, _NO), max(self.weight * (1 - self.mean) + bad, _NO), 0.0
-
-    def draw(self, belief: Belief, chance: Random) -> float:
+    def draw(self, sums: Sums, row: int, random: Uniform) -> float:
         """Return a chance of success that the observations allow."""
-        good, bad, _ = belief.shape
-        return chance.betavariate(good, bad)
+        good, bad = (gamma(shape, random) for shape in self.posterior(sums, row))
+        return good / (good + bad) if good > 0.0 else 0.0
 
-    def sorts(self, belief: Belief) -> bool:  # noqa: ARG002
-        """Never: each is drawn for."""
-        return False
+    def refresh(self, sums: Drawn, row: int) -> int:  # noqa: ARG002
+        """Return 0, no bin: each row is drawn for."""
+        return 0
 
-    def best(self, loose: Sequence[Belief], ranked: Sequence[Ranked], chance: Random) -> Belief:
-        """Draw for each; return the one with the highest draw."""
-        each = (*loose, *(belief for _, _, belief in ranked))
-        return max(each, key=lambda belief: self.draw(belief, chance))
+    def best(self, sums: Drawn, rows: Rows, random: Uniform) -> int:
+        """Draw for each row; return the one with the highest draw. O(rows)."""
+        return max(rows, key=lambda row: self.draw(sums, row, random))
 
 
-def units(score: float) -> int:
-    """Return a score in [0, 1] in units."""
-    return round(score * UNIT)
+def gamma(shape: float, random: Uniform) -> float:
+    """Return a draw from the gamma distribution of this shape (> 0) and scale 1.
+
+    Source: Marsaglia and Tsang (2000), a normal number and a rejection; below a shape of 1, their section 6.
+    """
+    if shape < 1.0:
+        return gamma(shape + 1.0, random) * random() ** (1.0 / shape)
+    most = shape - 1.0 / 3.0
+    while True:
+        normal = sqrt(-2.0 * log(random())) * cos(_TURN * random())
+        cube = (1.0 + normal / sqrt(9.0 * most)) ** 3
+        if cube > 0.0 and log(random()) < normal * normal / 2.0 + most * (1.0 - cube + log(cube)):
+            return most * cube

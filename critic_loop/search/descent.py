@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from math import inf, sqrt
 
 from critic_loop.core.tree import Tree
+from critic_loop.search.chance import Chance, chance
 from critic_loop.search.knobs import Knobs
 from critic_loop.search.scores import RULES, Seen, chance_of_random
 from critic_loop.search.statistics import ROOT, Statistics
@@ -17,10 +17,10 @@ _FIRST = 1e9
 def leaf(knobs: Knobs, state: Statistics, tree: Tree) -> int:
     """Return the node at which the next child is to be asked for; one is ready. O(depth * width)."""
     node, q, wide = ROOT, 0.5, state.wide
+    draws = None if knobs.randomness is None else chance(tree)
     while not wide[node]:
-        if knobs.randomness is not None and _by_chance(knobs, state, tree, node):
-            ready = [c for c in state.children[node] if state.ready[c]]
-            node = ready[_draw(state, tree, node, "child").randrange(len(ready))]
+        if draws is not None and _by_chance(knobs, state, draws, node):
+            node = draws.choice([c for c in state.children[node] if state.ready[c]])
         elif knobs.rule == "additive":
             node, q = _best_sum(knobs, state, node, q)
         elif knobs.plain and not state.pending[node]:
@@ -96,10 +96,6 @@ def _q(knobs: Knobs, state: Statistics, node: int, parent_q: float) -> float:
     return worth
 
 
-def _by_chance(knobs: Knobs, state: Statistics, tree: Tree, node: int) -> bool:
-    chance = chance_of_random(knobs.randomness or 0.0, state.depth[node], knobs.depth or 1)
-    return _draw(state, tree, node, "whether").random() < chance
-
-
-def _draw(state: Statistics, tree: Tree, node: int, what: str) -> random.Random:
-    return random.Random(f"{tree.task.id}/{tree.head.seed}/{state.asked}/{node}/{what}")  # noqa: S311  # no secret
+def _by_chance(knobs: Knobs, state: Statistics, draws: Chance, node: int) -> bool:
+    share = chance_of_random(knobs.randomness or 0.0, state.depth[node], knobs.depth or 1)
+    return draws.random() < share

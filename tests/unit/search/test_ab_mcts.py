@@ -1,9 +1,11 @@
+import random
 import statistics
 
 import pytest
 
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import Move, Stop, Wait
+from critic_loop.core.records import Ask, Attempt
 from critic_loop.search import AbMcts, build
 from tests.worlds import Played, deep, score_of, wide
 
@@ -35,35 +37,60 @@ def test_the_better_agent_is_asked_more_often():
     assert strong < 60, "the other was tried"
 
 
+def below(state, number):
+    return [child for child in range(1, len(state.ids)) if state.parent[child] == number]
+
+
+def rows_of(children):
+    return sorted(row for rows in children.values() for row in rows) if isinstance(children, dict) else children
+
+
 @pytest.mark.parametrize("posterior", ["gaussian", "beta"])
-def test_children_that_may_be_built_on_stand_in_order(posterior):
-    nodes = Played(AbMcts(n=80, posterior=posterior), deep, lanes=3).run().state.nodes
-    for name, node in nodes.items():
-        children = [child for child in nodes if child and nodes[child].parent == name]
-        by_mean = sorted((nodes[c].own.shape[0], nodes[c].own.number) for c in children)
-        assert [entry[:2] for entry in node.ranked] == (by_mean if posterior == "gaussian" else [])
-        assert [belief.name for belief in node.loose] == ([] if posterior == "gaussian" else children)
+def test_children_that_may_be_built_on_stand_where_their_beliefs_say(posterior):
+    search = AbMcts(n=90, posterior=posterior)
+    state = Played(search, wide, lanes=3).run().state
+    kinds = [type(state.children[number]) for number in state.children]
+    assert (dict in kinds) == (posterior == "gaussian"), "there is a crowd"
+    for number in range(len(state.ids)):
+        children = state.children.get(number, [])
+        assert rows_of(children) == below(state, number)
+        assert [state.bins[row] for row in below(state, number)] == [
+            search.prior.refresh(state.own, row) if isinstance(children, dict) else 0
+            for row in below(state, number)
+        ]
 
 
 @pytest.mark.parametrize("posterior", ["gaussian", "beta"])
 def test_beliefs_count_every_attempt_once_on_each_level(posterior):
-    played = Played(AbMcts(n=50, posterior=posterior), deep, lanes=3).run()
-    nodes = played.state.nodes
-    for name, node in nodes.items():
-        below = [child for child in nodes if child and nodes[child].parent == name]
-        assert node.wider.count == len(below)
-        assert node.deeper.count == sum(nodes[child].own.count - 1 for child in below)
-    assert nodes[""].wider.count + nodes[""].deeper.count == 50 == played.state.agents["actor"].count
+    state = Played(AbMcts(n=50, posterior=posterior), deep, lanes=3).run().state
+    own, wider, deeper = state.own.count, state.wider.count, state.deeper.count
+    for number in range(len(state.ids)):
+        assert wider[number] == len(below(state, number))
+        assert deeper[number] == sum(own[child] - 1 for child in below(state, number))
+    assert wider[0] + deeper[0] == 50 == state.agents.count[0]
 
 
 def test_what_is_in_flight_counts_as_a_score_of_zero_and_what_nobody_judged_as_nothing():
     played = Played(AbMcts(n=9), lambda tree, ask: {})
     played.begin(Move())
-    assert played.state.nodes[""].wider.count == 1
-    assert played.state.nodes[""].wider.total == 0
+    assert played.state.wider.count[0] == 1
+    assert played.state.wider.total[0] == 0.0
     played.settle(played.flying[0])
-    assert played.state.nodes[""].wider.count == 0
-    assert [belief.name for belief in played.state.nodes[""].loose] == ["toy.1"], "it may be built on"
+    assert played.state.wider.count[0] == 0
+    assert played.state.children == {0: [1]}, "it may be built on"
+
+
+def test_the_place_in_a_crowd_does_not_depend_on_the_order_of_settling():
+    """Eight lanes over 120 attempts; some are judged late, in another order."""
+    played = Played(AbMcts(n=120), wide, lanes=8).run()
+    state = played.search.start(played.tree.task)
+    records = list(played.tree.log)
+    asks = [record for record in records if isinstance(record, Ask)]
+    ended = [record for record in records if isinstance(record, Attempt)]
+    for record in (*asks, *random.Random(3).sample(ended, len(ended))):
+        state = played.search.fold(state, played.tree, record)
+    assert state == played.state
+    assert any(isinstance(rows, dict) for rows in state.children.values())
 
 
 def test_lanes_never_idle_while_there_is_something_to_ask():

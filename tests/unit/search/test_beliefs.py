@@ -2,105 +2,151 @@
 
 import random
 import statistics
+from math import expm1, inf, sqrt
 
 import pytest
 
-from critic_loop.search.beliefs import UNIT, Belief, Beta, Gaussian, units
+from critic_loop.search.beliefs import Beta, Drawn, Gaussian, _level, gamma
+from critic_loop.search.statistics import exact
 
 PRIOR = Gaussian(mean=0.0, weight=1.0, freedom=1.0, variance=0.1)
 
 
-def told(prior, *scores):
-    belief = Belief()
-    for score in scores:
-        prior.observe(belief, 1, units(score))
-    return belief
+def told(prior, *rows):
+    """Return sums with a row for each tuple of scores."""
+    sums = Drawn()
+    for row, scores in enumerate(rows):
+        sums.add()
+        for score in scores:
+            sums.observe(row, 1, exact(score), exact(score * score))
+        prior.refresh(sums, row)
+    return sums
 
 
 def test_the_gaussian_posterior_by_hand():
     """Scores 0.5 and 0.7: mean 1.2/3; 0.1 + 0.74 - 3 * 0.16 = 0.36 of variance, three degrees of freedom."""
-    mean, spread, power = told(PRIOR, 0.5, 0.7).shape
+    mean, square, power = PRIOR.posterior(told(PRIOR, (0.5, 0.7)), 0)
     assert mean == pytest.approx(0.4)
-    assert spread**2 == pytest.approx(0.36 / 3)
+    assert square == pytest.approx(0.36 / 3)
     assert power == pytest.approx(-2 / 3)
 
 
 def test_the_beta_posterior_by_hand():
-    good, bad, _ = told(Beta(mean=0.5, weight=1.0), 1.0, 0.25).shape
-    assert (good, bad) == (pytest.approx(1.75), pytest.approx(1.25))
+    beta = Beta(mean=0.5, weight=1.0)
+    assert beta.posterior(told(beta, (1.0, 0.25)), 0) == (pytest.approx(1.75), pytest.approx(1.25))
 
 
 @pytest.mark.parametrize("prior", [PRIOR, Beta(mean=0.3, weight=2.0)])
 def test_the_order_of_scores_and_what_is_taken_back_leave_no_trace(prior):
     scores = [0.1, 0.2, 0.7, 0.3, 0.9, 1 / 3]
-    there, back = told(prior, *scores), told(prior, *reversed(scores))
-    prior.observe(back, 1, 0)
-    prior.observe(back, -1, 0)
+    there, back = told(prior, scores), told(prior, scores[::-1])
+    back.observe(0, 1, 0.0, 0.0)
+    back.observe(0, -1, 0.0, 0.0)
     assert there == back
-    assert there.total == sum(round(score * UNIT) for score in scores)
+    assert there.total[0] == pytest.approx(sum(scores))
 
 
 def test_draws_have_the_moments_of_their_distribution():
     """Student-t with 9 degrees of freedom: variance 9/7 of the squared scale; beta: by its formulas."""
-    chance = random.Random(3)
-    belief = told(PRIOR, *[0.4, 0.6] * 4)
-    mean, spread, _ = belief.shape
-    drawn = [PRIOR.draw(belief, chance) for _ in range(40_000)]
+    chance = random.Random(3).random
+    sums = told(PRIOR, [0.4, 0.6] * 4)
+    mean, square, _ = PRIOR.posterior(sums, 0)
+    drawn = [PRIOR.draw(sums, 0, chance) for _ in range(40_000)]
     assert statistics.fmean(drawn) == pytest.approx(mean, abs=0.003)
-    assert statistics.variance(drawn) == pytest.approx(spread**2 / 9 * 9 / 7, rel=0.05)
+    assert statistics.variance(drawn) == pytest.approx(square / 9 * 9 / 7, rel=0.05)
     beta = Beta(mean=0.5, weight=1.0)
-    drawn = [beta.draw(told(beta, 1.0, 1.0, 0.0), chance) for _ in range(20_000)]
+    sums = told(beta, (1.0, 1.0, 0.0))
+    drawn = [beta.draw(sums, 0, chance) for _ in range(20_000)]
     assert statistics.fmean(drawn) == pytest.approx(2.5 / 4, abs=0.01)
     assert statistics.variance(drawn) == pytest.approx(2.5 * 1.5 / (16 * 5), rel=0.05)
 
 
-def ranked(*beliefs):
-    return sorted((belief.shape[0], number, belief) for number, belief in enumerate(beliefs))
+@pytest.mark.parametrize("shape", [0.3, 1.0, 4.5])
+def test_a_gamma_draw_has_mean_and_variance_of_its_shape(shape):
+    chance = random.Random(6).random
+    drawn = [gamma(shape, chance) for _ in range(40_000)]
+    assert min(drawn) > 0.0
+    assert statistics.fmean(drawn) == pytest.approx(shape, rel=0.03)
+    assert statistics.variance(drawn) == pytest.approx(shape, rel=0.06)
 
 
-@pytest.mark.parametrize("mean", [0.0, 0.4])
-def test_what_is_passed_over_would_not_have_won(mean):
-    """Shares of the winners, among few and many, agree with plain draws within four sigma."""
-    prior = Gaussian(mean=mean, weight=1.0, freedom=1.0, variance=0.1)
-    several = [told(prior, *scores) for scores in ([0.9, 0.8], [0.5, 0.1], [0.2] * 4, [0.0, 1.0])]
-    sorted_ones = [*several, *(told(prior, k / 39) for k in range(40))]
-    loose, rounds = [blank(prior), blank(prior)], 20_000
-    assert all(map(prior.sorts, sorted_ones))
-    assert not any(map(prior.sorts, loose))
-    quick, plain, beliefs = random.Random(1), random.Random(2), [*loose, *sorted_ones]
-    places = {id(belief): place for place, belief in enumerate(beliefs)}
-    shares, order = [[0] * len(beliefs), [0] * len(beliefs)], ranked(*sorted_ones)
+def crowd(prior, sums):
+    """Return all rows by their bins."""
+    bins = {}
+    for row in range(len(sums.count)):
+        bins.setdefault(prior.refresh(sums, row), []).append(row)
+    return bins
+
+
+MIXED = [[], [], [0.9, 0.8], [0.5, 0.1], [0.2] * 4, [0.0, 1.0], *([k / 39] for k in range(40))]
+SETTLED = [[0.4 + k / 400, 0.6] * (1 + k % 12) for k in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "prior"),
+    [
+        (MIXED, PRIOR),
+        (MIXED, Gaussian(mean=0.4, weight=1.0, freedom=0.5, variance=0.1)),
+        (SETTLED, PRIOR),
+        (SETTLED, Gaussian(mean=1.0, weight=0.5, freedom=3.0, variance=9.0)),
+    ],
+    ids=["mixed", "heavy tails", "settled", "a wide prior"],
+)
+def test_what_is_passed_over_would_not_have_won(rows, prior):
+    """Shares of the winners, in a crowd and one by one, agree with plain draws within four sigma."""
+    sums, rounds = told(prior, *rows), 12_000
+    quick, narrow, plain = (random.Random(seed).random for seed in (1, 2, 3))
+    bins, every = crowd(prior, sums), list(range(len(rows)))
+    shares = [[0] * len(rows) for _ in range(3)]
     for _ in range(rounds):
-        shares[0][places[id(prior.best(loose, order, quick))]] += 1
-        drawn = [prior.draw(belief, plain) for belief in beliefs]
-        shares[1][drawn.index(max(drawn))] += 1
-    for one, other in zip(*shares, strict=True):
-        assert abs(one - other) < 4 * max(one + other, 10) ** 0.5
-    assert shares[0][-1] > shares[0][6] > 0, "the best score wins more often than the worst"
+        shares[0][prior.best(sums, bins, quick)] += 1
+        shares[1][prior.best(sums, every, narrow)] += 1
+        drawn = [prior.draw(sums, row, plain) for row in every]
+        shares[2][drawn.index(max(drawn))] += 1
+    for one, other, third in zip(*shares, strict=True):
+        assert abs(one - third) < 4 * max(one + third, 10) ** 0.5
+        assert abs(other - third) < 4 * max(other + third, 10) ** 0.5
+    assert len({row for row in every if shares[0][row]}) > 5, "one that always wins says little"
 
 
-def test_no_spread_is_wider_than_the_bound_that_draws_rest_on():
-    prior = Gaussian(mean=0.3, weight=2.0, freedom=1.0, variance=0.4)
+@pytest.mark.parametrize("freedom", [0.5, 1.0, 4.0])
+def test_no_row_draws_above_the_level_beyond_the_end_of_its_bin(freedom):
+    """What a first uniform number u allows at most, mean + spread * sqrt(u^power - 1), is below the level."""
+    prior = Gaussian(mean=0.3, weight=2.0, freedom=freedom, variance=0.4)
     chance = random.Random(4)
-    for count in range(1, 60):
-        for scores in ([0.0] * count, [1.0] * count, [float(k % 2) for k in range(count)],
-                       [chance.random() for _ in range(count)]):  # fmt: skip
-            mean, spread, _ = told(prior, *scores).shape
-            assert spread**2 <= prior._widest(mean) <= prior._widest(mean + 0.1)
+    rows = [[], [0.0], [1.0], [0.5] * 7, *([chance.random() for _ in range(n % 40)] for n in range(120))]
+    sums = told(prior, *rows)
+    finite = 0
+    for place, members in crowd(prior, sums).items():
+        for drawn in (-1.0, 0.3, 0.9, 1.4, 2.0, 2.1, 7.7, 300.0):
+            end = prior._ends[_level(drawn)][place]
+            if end == inf:
+                continue
+            finite += 1
+            for row in members:
+                u = -expm1(-end)
+                reach = sums.mean[row] + sqrt(sums.square[row] * (u ** sums.power[row] - 1.0))
+                assert reach <= drawn * (1 + 1e-9)
+    assert finite > 100
 
 
-def test_with_few_degrees_of_freedom_nothing_is_passed_over():
-    loose = Gaussian(mean=0.0, weight=1.0, freedom=0.5, variance=0.1)
-    assert not loose.sorts(told(loose, 0.5))
+def test_of_a_crowd_few_are_drawn_for():
+    """Of 2,000 rows with one score each, some 20: four uniform numbers for one that is."""
+    sums, calls = told(PRIOR, *([k / 1999] for k in range(2000))), 0
+    source, bins = random.Random(5).random, crowd(PRIOR, sums)
 
+    def counted():
+        nonlocal calls
+        calls += 1
+        return source()
 
-def blank(prior):
-    belief = Belief()
-    prior.observe(belief, 0, 0)
-    return belief
+    for _ in range(50):
+        PRIOR.best(sums, bins, counted)
+    assert calls / 50 < 150
 
 
 def test_a_beta_prior_at_the_edge_still_draws():
-    edge = Beta(mean=0.0, weight=1.0)
-    assert 0.0 <= edge.draw(blank(edge), random.Random(0)) < 0.5
-    assert edge.best([blank(edge), told(edge, 1.0)], [], random.Random(0)).count == 1
+    edge, chance = Beta(mean=0.0, weight=1.0), random.Random(0).random
+    sums = told(edge, [], [1.0])
+    assert 0.0 <= edge.draw(sums, 0, chance) < 0.5
+    assert edge.best(sums, [0, 1], chance) == 1
