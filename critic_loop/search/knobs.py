@@ -68,8 +68,8 @@ class Knobs:
     state: str = ""
     """A regular expression: all that it finds in an answer so far (or its first group), in any order, is where
     one stands. Steps at the same place share their returns, whatever came before; visits are each one's own.
-    Empty = nobody shares. For steps, with q `mean`, no discount and no rethink. After HAIChart, a graph of states
-    with counts on its edges, in which children are shared, too; in trees, UCT2 (Childs et al. 2008)."""
+    Empty = nobody shares. For steps, with q `mean`, no discount and no rethink. After HAIChart, a graph of
+    states with counts on its edges, in which children are shared, too; in trees, UCT2 (Childs et al. 2008)."""
     roots: Count | None = None
     """Attempts without parents; None = as many as `width`. 1 inside a nest."""
     width: Count | None = None
