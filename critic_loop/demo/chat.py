@@ -24,14 +24,18 @@ def chat_template() -> str:
     return (files("critic_loop.demo") / "weights" / "chat_template.jinja").read_text(encoding="utf-8")
 
 
-def chat_prompt(messages: Sequence[Message]) -> str:
+def chat_prompt(messages: Sequence[Message], *, continues: bool = False) -> str:
     """Returns the prompt for the model's next turn.
+
+    Args:
+        messages: the conversation.
+        continues: whether the last message is a beginning to be gone on with.
 
     Raises:
         ModelError: no user message holds a puzzle.
     """
     spoken = [{"role": message.role, "content": message.text} for message in messages]
-    return _compiled().render(messages=spoken, add_generation_prompt=True)
+    return _compiled().render(messages=spoken, add_generation_prompt=not continues)
 
 
 @cache

@@ -78,7 +78,7 @@ class EmbeddedModel:
             ModelError: no user message holds a puzzle, a text is none of its own, or the runtime failed.
             DeadlineExceeded: `request.timeout_s` passed.
         """
-        prompt = _prompt(request)
+        prompt = chat_prompt(request.messages, continues=request.continues)
         with boundary(ModelError, "running the embedded model"):
             try:
                 async with asyncio.timeout(request.timeout_s):
@@ -117,13 +117,6 @@ class EmbeddedModel:
             weight_version=f"sha256:{runtime.weights_sha256[:16]}",
             prompt_token_ids=prompt_ids,
         )
-
-
-def _prompt(request: Request) -> str:
-    """Writes the conversation as a prompt, and behind it the answer that was begun, if one was."""
-    if not request.continues:
-        return chat_prompt(request.messages)
-    return f"{chat_prompt(request.messages[:-1])}{request.messages[-1].text}"
 
 
 async def _sampled(runtime: Runtime, request: Request, prompt: str) -> list[Sample]:

@@ -23,6 +23,7 @@ from critic_loop.models import resolve
 from critic_loop.models.canary import CANARY
 from critic_loop.models.vllm.servers import server_of
 from critic_loop.models.vllm.settings import Serve
+from critic_loop.search.prospect import Prospect
 from critic_loop.testing import TestServer
 from tests.real.conversations import NEW_TOKENS, cases, samples
 from tests.real.vllm import NEEDS_VLLM, SERVE_DEMO, servers_of
@@ -48,6 +49,23 @@ async def test_it_writes_the_embedded_models_tokens(countdown):
     ours = await asyncio.to_thread(samples, list(conversations))
     same = sum(one.choices[0].token_ids == other.token_ids for one, other in zip(got, ours, strict=True))
     assert same >= 0.99 * len(conversations), f"{same} of {len(conversations)}"
+
+
+async def test_it_goes_on_with_half_lines_as_the_embedded_one_does(countdown):
+    """The server says which stop string ended a step, and the step that follows begins behind it."""
+    vllm = resolve(f"vllm:{countdown / 'base'}", settings={"serve": SERVE_DEMO})
+    greedy = Prospect(succeeds=(0.5, 0.9) * 4, temperatures=(0.0,))
+    tasks, written = [task_of(puzzle) for puzzle in sample_puzzles(5, 12, HARD)], []
+    for actor in (vllm, EMBEDDED):
+        async with cl.Loop("countdown-steps", actor=actor, search=greedy, stop=cl.MaxAttempts(8)) as loop:
+            results = [result async for result in loop.map(tasks)]
+        written.append({r.tree.task.id: [a.messages[-1].text for a in r.tree] for r in results})
+        choices = [c for r in results for reply in r.tree.replies.values() for c in reply.choices]
+        assert {choice.stopped_by for choice in choices} == {"=", "\n", ""}
+        assert all(choice.logprobs for choice in choices), "what prospect weighs novelty by"
+    await vllm.aclose()
+    theirs, ours = written
+    assert sum(theirs[task] == ours[task] for task in ours) >= len(tasks) - 1, (theirs, ours)
 
 
 # -- one job, four swaps -----------------------------------------------------------------------
