@@ -54,6 +54,19 @@ def names(group: str) -> list[str]:
     return sorted(_registered(group))
 
 
+def checked(what: str, part: Any) -> None:
+    """Refuse a part that was made in Python with settings which no recipe could have.
+
+    Args:
+        what: what errors call it, as in `search 'mcts'`.
+        part: an object of a dataclass.
+
+    Raises:
+        ConfigError: a setting is out of its range.
+    """
+    built(what, type(part), {field.name: getattr(part, field.name) for field in dataclasses.fields(part)})
+
+
 def built(what: str, cls: type[Any], settings: Mapping[str, Any]) -> Any:
     """Return a part made of its class with what a recipe sets; a dataclass's fields are checked by pydantic.
 

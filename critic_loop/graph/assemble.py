@@ -33,7 +33,7 @@ from critic_loop.nodes.desk import Judge, ToolLike
 from critic_loop.nodes.replay import Nobody
 from critic_loop.outputs import Output, output_of
 from critic_loop.search import Modifier, SearchFn, build, require_settings, search
-from critic_loop.select import require_judge, selection
+from critic_loop.select import require_fit, require_judge, selection
 from critic_loop.tools import tool
 
 DEFAULT_STOP: tuple[dict[str, JsonValue], ...] = (
@@ -190,5 +190,6 @@ def _select(given: Given, judge: Judge | None, hashes: dict[str, str]) -> Select
         return selection(use.kind, use.settings)
     if not callable(chosen):
         raise ConfigError(f"{chosen!r} is no selection.", hint="Give a name or a function of the tree.")
+    require_fit(chosen, judged=judge is not None)
     hashes["select"] = digest_of(identity(chosen))
     return cast("Select", chosen)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from functools import reduce
 from typing import Any, cast
 
@@ -68,8 +67,7 @@ def require_settings(search: object) -> None:
     """
     kind = next((kind for kind, built_in in SEARCHES.items() if type(search) is built_in), None)
     if kind is not None:
-        settings = {field.name: getattr(search, field.name) for field in fields(cast("Any", search))}
-        plugins.built(f"search {kind!r}", type(search), settings)
+        plugins.checked(f"search {kind!r}", search)
 
 
 def _within(inner: Any, outer: Any) -> AnySearch:

@@ -1,7 +1,7 @@
 """Which answer wins: pure functions `Tree -> Pick | Compare`."""
 
 from critic_loop.select.agreement import b4_scores, code_t_scores, groups_of, max_pass_scores, mbr_scores
-from critic_loop.select.build import COMPARES, RULES, require_judge, selection
+from critic_loop.select.build import COMPARES, RULES, require_fit, require_judge, selection
 from critic_loop.select.by_tests import B4, TestMatrix, code_t, matrix_of, max_pass, mbr
 from critic_loop.select.compared import WinRate, tournament
 from critic_loop.select.duel import Duel
@@ -40,6 +40,7 @@ __all__ = [
     "mbr",
     "mbr_scores",
     "mean_trajectory",
+    "require_fit",
     "require_judge",
     "selection",
     "standing",

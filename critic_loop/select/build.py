@@ -63,6 +63,25 @@ def selection(kind: str, settings: Mapping[str, Any] | None = None) -> Select:
     return rule
 
 
+def require_fit(select: object, *, judged: bool) -> None:
+    """Refuse a rule given in Python that is not made yet, has wrong settings, or compares without a judge.
+
+    Raises:
+        ConfigError: it is one of these.
+    """
+    if isinstance(select, type):
+        raise ConfigError(
+            f"{select.__name__} is a class, no selection.", hint=f"Make one: {select.__name__}()."
+        )
+    kind = next((kind for kind, rule in RULES.items() if rule in (select, type(select))), None)
+    if kind is None:
+        return
+    if isinstance(RULES[kind], type):
+        plugins.checked(f"selection {kind!r}", select)
+    if not judged:
+        require_judge(kind)
+
+
 def require_judge(kind: str) -> None:
     """Refuse a rule that compares; to be asked where there is no judge.
 

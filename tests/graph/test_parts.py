@@ -29,7 +29,7 @@ from critic_loop.core.protocols import Move, Request, Stop
 from critic_loop.graph.identity import identity
 from critic_loop.models import Priced, Retrying, RetryPolicy, Tariff, resolve
 from critic_loop.search import Mcts, Modified, Nest, Pool, Refine, Sample, Temperature
-from critic_loop.select import best_value
+from critic_loop.select import Duel, WinRate, best_value, tournament
 from critic_loop.store import open_store
 from critic_loop.store.memory import MemoryStore
 from critic_loop.testing import ScriptedModel, TestServer
@@ -207,6 +207,21 @@ def test_settings_count_and_addresses_do_not(make: Any) -> None:
 def test_a_search_made_in_python_is_looked_at_before_anything_runs(search: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         _ = a_loop(search=search).parts
+
+
+@pytest.mark.parametrize(
+    ("select", "said"),
+    [
+        (Duel(rounds=0), "selection 'duel', setting 'rounds': "),
+        (Duel, r"Duel is a class, no selection\. Make one: Duel\(\)\."),
+        (WinRate(), "selection 'win-rate' compares, but the recipe has no judge"),
+        (tournament, "selection 'tournament' compares, but the recipe has no judge"),
+        (3, "3 is no selection"),
+    ],
+)
+def test_a_selection_made_in_python_is_looked_at_before_anything_runs(select: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        _ = a_loop(select=select).parts
 
 
 def test_the_same_names_of_two_kinds_differ() -> None:
