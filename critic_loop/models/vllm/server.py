@@ -73,6 +73,10 @@ class Running(Protocol):
         ...
 
 
+_LONGEST_FOLDER = 64
+"""Of a folder of sockets, in bytes: with vLLM's names a path stays below 108, which is what systems take."""
+
+
 class Server:
     """A vLLM server and what it takes to have it up."""
 
@@ -344,9 +348,11 @@ class Server:
         """
         self._port = free_port()
         command = command_line(self.name, self.serve, port=self._port, ours=self._ours)
-        environment = {**os.environ, **self._environment(), **self.serve.environment, "VLLM_API_KEY": self._key}
         try:
-            log = self.serve.log or self._own_folder() / "server.log"
+            folder = self._own_folder()
+            given = {**_sockets_in(folder), **os.environ, **self._environment(), **self.serve.environment}
+            environment = {**given, "VLLM_API_KEY": self._key}
+            log = self.serve.log or folder / "server.log"
             _log.info("starting vLLM for %r on port %d; log: %s", self.name, self._port, log)
             return Process(command, environment=environment, log=log, secret=self._key)
         except OSError as error:
@@ -428,3 +434,8 @@ class Server:
         if folder is not None and log is not None and folder.path == log.parent and not self._unwanted.is_set():
             folder.keep()
             self._folder = None
+
+
+def _sockets_in(folder: Path) -> dict[str, str]:
+    """Have vLLM's sockets made where they are removed, as it leaves them behind; unless paths get too long."""
+    return {"VLLM_RPC_BASE_PATH": str(folder)} if len(os.fsencode(folder)) <= _LONGEST_FOLDER else {}

@@ -126,7 +126,10 @@ class Handler(BaseHTTPRequestHandler):
 
 def main():
     worker = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"])
-    note(path="start", pid=os.getpid(), worker=worker.pid, arguments=sys.argv[1:])
+    sockets = os.environ.get("VLLM_RPC_BASE_PATH", "")
+    if sockets:
+        open(os.path.join(sockets, "left-behind"), "w").close()
+    note(path="start", pid=os.getpid(), worker=worker.pid, arguments=sys.argv[1:], sockets=sockets)
     print("loading weights", flush=True)
     if NAME == "dies":
         print(f"CUDA out of memory, by the way the key is {os.environ['VLLM_API_KEY']}", flush=True)

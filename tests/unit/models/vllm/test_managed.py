@@ -15,7 +15,7 @@ from critic_loop.core.errors import ConfigError, Unreachable
 from critic_loop.models import resolve
 from critic_loop.models.canary import CANARY
 from critic_loop.models.failures import EndpointError, ServerFailed
-from critic_loop.models.vllm import servers
+from critic_loop.models.vllm import server, servers
 from critic_loop.models.vllm.folders import Folder, sweep
 from tests.unit.models.vllm.conftest import FAKE, ask, gone, is_running
 
@@ -36,6 +36,20 @@ async def test_a_server_is_started_when_it_is_first_asked_and_ends_with_its_mode
     assert is_running(start["worker"])
     await model.aclose()
     assert gone(start["pid"], start["worker"])
+
+
+@pytest.mark.parametrize(("longest", "named"), [(4096, True), (3, False)])
+async def test_the_sockets_that_a_server_leaves_go_with_it(fake, folders, monkeypatch, longest, named):
+    """Paths of sockets that get too long are vLLM's own affair."""
+    monkeypatch.setattr(server, "_LONGEST_FOLDER", longest)
+    monkeypatch.delenv("VLLM_RPC_BASE_PATH", raising=False)
+    model = fake.model("vllm:Q")
+    await model.complete(ask())
+    [start] = fake.noted("start")
+    assert [path.name for path in folders.path.glob("*/left-behind")] == ["left-behind"] * named
+    await model.aclose()
+    assert bool(start["sockets"]) is named
+    assert list(folders.path.iterdir()) == []
 
 
 async def test_models_of_one_name_share_a_server_until_the_last_is_closed(fake):
