@@ -35,7 +35,7 @@ from critic_loop.search.prospect import Prospect
 
 BUDGETS = {"easy": (120, 240, 480), "hard": (480, 960, 1920)}
 TEMPERATURE = 0.8
-STATE = r"(?m)^[^=\n]+(?=[\s\S]*=\Z)|\d+(?=[\d,]*\n\Z)"
+STATE = str(Library().recipe("countdown-steps").search[0].settings["state"])
 """Of half a line, what was computed so far; of a whole one, the numbers that are left."""
 
 
