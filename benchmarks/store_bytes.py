@@ -25,6 +25,7 @@ from critic_loop.core.records import (
     Attempt,
     Call,
     Choice,
+    ContextSpec,
     Feedback,
     Head,
     Outcome,
@@ -32,7 +33,6 @@ from critic_loop.core.records import (
     Record,
     Reply,
     Sampling,
-    Shown,
     Subject,
     Task,
     Usage,
@@ -109,7 +109,7 @@ class Run:
                 attempt=attempt,
                 parents=parents,
                 seed=self.rng.getrandbits(32),
-                view=Shown(attempts=parents, feedback=shown, fields=("answer", "verdict", "text")),
+                context=ContextSpec(attempts=parents, feedback=shown, fields=("answer", "verdict", "text")),
             )
         )
         message = await self.call(2 * number - 1, attempt, "actor", (system(SOLVE), user(prompt)))

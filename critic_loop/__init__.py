@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from critic_loop.graph.result import Result as Result
     from critic_loop.models import model as model
     from critic_loop.nodes.roles import Human as Human
-    from critic_loop.nodes.roles import Part as Part
+    from critic_loop.nodes.roles import Unfinished as Unfinished
     from critic_loop.nodes.roles import critic as critic
     from critic_loop.nodes.roles import verifier as verifier
     from critic_loop.nodes.view import View as View
@@ -74,7 +74,7 @@ _HOMES = {
     "graph.loop": ("Loop",),
     "graph.result": ("Result",),
     "models": ("model",),
-    "nodes.roles": ("Human", "Part", "critic", "verifier"),
+    "nodes.roles": ("Human", "Unfinished", "critic", "verifier"),
     "nodes.view": ("View",),
     "search": ("search",),
     "store": ("open_store",),
@@ -99,7 +99,6 @@ __all__ = [
     "Message",
     "Model",
     "Move",
-    "Part",
     "Pick",
     "Plateau",
     "Recipe",
@@ -110,6 +109,7 @@ __all__ = [
     "Store",
     "Task",
     "Tree",
+    "Unfinished",
     "Value",
     "Verdict",
     "Verified",

@@ -129,7 +129,8 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Parts of your own",
         "Decorators for functions, what these are shown and return, and the protocols behind them.",
         (
-            "verifier", "critic", "tool", "search", "View", "Part", "Move", "Wait", "Stop", "Pick", "Compare",
+            "verifier", "critic", "tool", "search", "View", "Unfinished", "Move", "Wait", "Stop", "Pick",
+            "Compare",
             "Model", "model", "Store",
         ),
     ),
@@ -192,7 +193,7 @@ def _records() -> str:
         if inspect.isclass(kind) and issubclass(kind, BaseModel) and kind.__module__ == module.__name__
     ]
     names = [f"critic_loop.core.records.{name}" for name in kinds if name not in public]
-    protocols = ("Request", "Completion", "ToolSpec", "OutputSchema", "Piece", "Search", "TreeInfo")
+    protocols = ("Request", "Completion", "ToolSpec", "OutputSchema", "Delta", "Search", "TreeInfo")
     names += [f"critic_loop.core.protocols.{name}" for name in protocols]
     text = "What else a tree holds, and what models and searches are handed. As JSON: [schemas](../schemas.md)."
     return _api_page("Records", text, names)

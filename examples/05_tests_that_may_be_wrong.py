@@ -48,7 +48,7 @@ def value(formula: str, n: int) -> Fraction | None:
 def works_out(view: cl.View[str]) -> cl.Feedback:
     """Tell which of the tests beside it a formula passes; one that cannot be read passes none."""
     formula = re.findall(r"Formula:(.*)", view.answer or "")
-    lines = re.findall(r"n = (\d{1,6}): (-?\d{1,18})\b", str(view.beside[0].answer))
+    lines = re.findall(r"n = (\d{1,6}): (-?\d{1,18})\b", str(view.also_shown[0].answer))
     if not lines:
         return cl.Feedback.abstain("no test can be read")
     holds = {n: value(formula[-1], int(n)) if formula else None for n, _ in lines}

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from critic_loop.core.messages import assistant
-from critic_loop.core.records import Ask, Attempt, Feedback, Head, Shown, Subject, Task
+from critic_loop.core.records import Ask, Attempt, ContextSpec, Feedback, Head, Subject, Task
 from critic_loop.core.tree import Tree
 
 settings.register_profile(
@@ -92,7 +92,8 @@ class Grown:
         """Ask for an attempt that stays open."""
         attempt = self.tree.next_attempt_id()
         fields.setdefault(
-            "view", Shown(attempts=parents, feedback=self._told(parents), fields=fields.pop("show", ()))
+            "context",
+            ContextSpec(attempts=parents, feedback=self._told(parents), fields=fields.pop("show", ())),
         )
         self.tree.append(Ask(attempt=attempt, parents=parents, **fields))
         return attempt
@@ -111,8 +112,8 @@ class Grown:
 
     def attempt(self, *parents: str, answer: Any = None, text: str | None = None, **fields: Any) -> str:
         """Ask for an attempt and settle it."""
-        asked = {k: fields[k] for k in ("kind", "replaces", "seed", "view", "show") if k in fields}
-        rest = {k: v for k, v in fields.items() if k not in ("seed", "view", "show")}
+        asked = {k: fields[k] for k in ("kind", "replaces", "seed", "context", "show") if k in fields}
+        rest = {k: v for k, v in fields.items() if k not in ("seed", "context", "show")}
         return self.settle(self.ask(*parents, **asked), answer, text=text, **rest)
 
     def say(self, *subject: str, **fields: Any) -> str:

@@ -45,7 +45,7 @@ class Played:
         for _ in range(move.samples):
             ask = Ask(
                 attempt=self.tree.next_attempt_id(), parents=move.parents, kind=move.kind, agent=move.agent,
-                replaces=move.replaces, view={"attempts": move.parents, "beside": move.shows},
+                replaces=move.replaces, context={"attempts": move.parents, "also_shown": move.shows},
             )  # fmt: skip
             self.tree.append(ask)
             self.state = self.search.fold(self.state, self.tree, ask)

@@ -14,8 +14,18 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from critic_loop.cli.diff import Line, diff
-from critic_loop.core.messages import File, Image, Message, Opaque, Part, Reasoning, Text, ToolCall, ToolResult
-from critic_loop.core.records import Attempt, Call, Choice, Event, Feedback, Locus, Outcome, Spend, Verdict
+from critic_loop.core.messages import (
+    ContentPart,
+    File,
+    Image,
+    Message,
+    Opaque,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from critic_loop.core.records import Attempt, Call, Choice, Event, Feedback, Location, Outcome, Spend, Verdict
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import value_of
 from critic_loop.metrics import Why, says, truth_of, why
@@ -287,7 +297,7 @@ class _Reader:
 
     def _said(self, feedback: Feedback) -> Said:
         marks = {
-            "shadow": not feedback.obeyed,
+            "shadow": feedback.advisory,
             "late": feedback.id in self._late,
             "taken back": feedback.id in self._taken_back,
             feedback.parse: feedback.parse != "ok",
@@ -299,7 +309,7 @@ class _Reader:
             author=feedback.author,
             verdict=None if feedback.verdict is None else str(feedback.verdict),
             score=feedback.score,
-            stance=feedback.verdict or {True: "pass", False: "fail", None: ""}[says(feedback)],
+            stance=_stance(feedback),
             text=feedback.text or feedback.reason,
             details=tuple(_details(feedback)),
             marks=tuple(mark for mark, holds in marks.items() if holds),
@@ -354,7 +364,7 @@ def message_text(message: Message) -> str:
     return "\n".join(text for part in message.parts if (text := _part_text(part)))
 
 
-def _part_text(part: Part) -> str:
+def _part_text(part: ContentPart) -> str:
     match part:
         case Text():
             return part.text
@@ -365,7 +375,8 @@ def _part_text(part: Part) -> str:
         case ToolCall():
             return f"[calls {part.name}({part.arguments_text or to_json(part.arguments).decode()})]"
         case ToolResult():
-            return f"[{part.name or 'tool'} {'fails' if part.is_error else 'answers'}] {part.text}"
+            said = "\n".join(_part_text(each) for each in part.parts)
+            return f"[{part.name or 'tool'} {'fails' if part.is_error else 'answers'}] {said}"
         case Reasoning():
             return f"[thinks] {part.text}"
         case Opaque():
@@ -392,28 +403,42 @@ def all_said(said: Iterable[Said]) -> Iterator[Said]:
 # -- one feedback ----------------------------------------------------------------------------------
 
 
+def _stance(feedback: Feedback) -> str:
+    """Return the verdict, or what a score alone says."""
+    if feedback.verdict is not None:
+        return str(feedback.verdict)
+    return {True: "pass", False: "fail", None: ""}[says(feedback)]
+
+
 def _about(feedback: Feedback, tree: Tree) -> str:
     subject = feedback.subject
     if subject is None or subject.feedback:
         return ""
     if len(subject.attempts) == 1:
         attempt = tree.attempts.get(subject.attempts[0])
-        return "" if subject.part is None else f"on {_part_named(subject.part, attempt)}"
+        return "" if subject.location is None else f"on {_quoted_location(subject.location, attempt)}"
     names, shares = [a.rpartition(".")[2] for a in subject.attempts], feedback.preference
     if shares is None:
         return f"attempts {', '.join(names)}"
     return "shown in this order: " + ", ".join(f"{n} {s:.2f}" for n, s in zip(names, shares, strict=True))
 
 
-def _part_named(part: Locus, attempt: Attempt | None) -> str:
-    """Return a part of an attempt as a quotation, where it is there, else as a place."""
-    if attempt is not None and part.start is not None:
-        return f"“{_text_at(attempt, part.message)[part.start : part.end]}”"
-    if attempt is not None and part.message is not None and part.part is not None:
-        parts = [p for message in attempt.messages[part.message : part.message + 1] for p in message.parts]
-        if part.part < len(parts):
-            return _part_text(parts[part.part])
-    places = (("message", part.message), ("part", part.part), ("step", part.step), ("character", part.start))
+def _quoted_location(location: Location, attempt: Attempt | None) -> str:
+    """Return a location as a quotation, where it is there, else as a place."""
+    if attempt is not None and location.start is not None:
+        return f"“{_text_at(attempt, location.message)[location.start : location.end]}”"
+    if attempt is not None and location.message is not None and location.content_part is not None:
+        parts = [
+            p for message in attempt.messages[location.message : location.message + 1] for p in message.parts
+        ]
+        if location.content_part < len(parts):
+            return _part_text(parts[location.content_part])
+    places = (
+        ("message", location.message),
+        ("part", location.content_part),
+        ("step", location.step),
+        ("character", location.start),
+    )
     return ", ".join(f"{name} {number + 1}" for name, number in places if number is not None)
 
 

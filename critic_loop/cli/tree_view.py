@@ -17,7 +17,7 @@ from rich.text import Text
 
 from critic_loop.cli.results import VERDICT_STYLES, count, verdict_word
 from critic_loop.core.printable import excerpt
-from critic_loop.core.protocols import Piece
+from critic_loop.core.protocols import Delta
 from critic_loop.core.records import Ask, Attempt, Call, Feedback, Outcome, Record, Reply, Verdict
 from critic_loop.core.value import EVIDENCE
 
@@ -122,10 +122,10 @@ class TreeView:
 
     # -- taking in
 
-    def observe(self, record: Record | Piece) -> None:
+    def observe(self, record: Record | Delta) -> None:
         """Take in what was written, or is being written."""
         match record:
-            case Piece():
+            case Delta():
                 if record.call in self.asked:
                     asked = self.asked[record.call]
                     asked.text = (asked.text + record.text)[-_TAIL:]
@@ -163,7 +163,7 @@ class TreeView:
 
     def _feedback(self, feedback: Feedback) -> None:
         subject = feedback.subject
-        if subject is None or not subject.attempts or subject.part is not None or not feedback.obeyed:
+        if subject is None or not subject.attempts or subject.location is not None or feedback.advisory:
             return
         node, evidence = self.nodes[subject.attempts[0]], feedback.source in EVIDENCE
         told = feedback.verdict is not Verdict.ABSTAIN or feedback.parse == "error"  # what could be mended

@@ -84,6 +84,10 @@ class File(_Blob):
     name: str = ""
 
 
+ResultPart = Annotated[Text | Image | File, Field(discriminator="type")]
+"""A content part of what a tool answers."""
+
+
 class ToolCall(_Part):
     """A model's wish to call a tool."""
 
@@ -102,8 +106,25 @@ class ToolResult(_Part):
     type: Literal["tool_result"] = "tool_result"
     call_id: str
     name: str = ""
-    text: str
+    parts: tuple[ResultPart, ...] = ()
     is_error: bool = False
+    duration_s: float | None = None
+    """How long the tool ran; None where nobody measured it."""
+
+    @classmethod
+    def of(cls, *content: str | ResultPart, call_id: str, name: str = "", is_error: bool = False) -> Self:
+        """Return the answer that these texts, images and files are."""
+        return cls(call_id=call_id, name=name, parts=_parts(content), is_error=is_error)
+
+    @property
+    def text(self) -> str:
+        """The text parts joined; images and files are left out."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def blobs(self) -> tuple[Image | File, ...]:
+        """The parts that stand for bytes."""
+        return tuple(part for part in self.parts if isinstance(part, Image | File))
 
 
 class Reasoning(_Part):
@@ -121,14 +142,17 @@ class Opaque(_Part):
     data: JsonValue
 
 
-Part = Annotated[Text | Image | File | ToolCall | ToolResult | Reasoning | Opaque, Field(discriminator="type")]
+ContentPart = Annotated[
+    Text | Image | File | ToolCall | ToolResult | Reasoning | Opaque, Field(discriminator="type")
+]
+"""A part of a message."""
 
 
 class Message(Frozen):
     """One turn of a conversation."""
 
     role: Role
-    parts: tuple[Part, ...]
+    parts: tuple[ContentPart, ...]
     sampled: bool = False
     """True when a model really wrote it (the role alone cannot tell): only such text is trained on."""
 
@@ -144,8 +168,14 @@ class Message(Frozen):
 
     @property
     def blobs(self) -> tuple[Image | File, ...]:
-        """The parts that stand for bytes."""
-        return tuple(part for part in self.parts if isinstance(part, Image | File))
+        """The parts that stand for bytes, those within tool results included."""
+        found: list[Image | File] = []
+        for part in self.parts:
+            if isinstance(part, Image | File):
+                found.append(part)
+            elif isinstance(part, ToolResult):
+                found += part.blobs
+        return tuple(found)
 
 
 def system(text: str) -> Message:
@@ -153,15 +183,15 @@ def system(text: str) -> Message:
     return Message(role="system", parts=(Text(text=text),))
 
 
-def user(*content: str | Part) -> Message:
+def user(*content: str | ContentPart) -> Message:
     """Return a user message of text and other parts."""
     return Message(role="user", parts=_parts(content))
 
 
-def assistant(*content: str | Part, sampled: bool = False) -> Message:
+def assistant(*content: str | ContentPart, sampled: bool = False) -> Message:
     """Return an assistant message; `sampled` says that a model wrote it."""
     return Message(role="assistant", parts=_parts(content), sampled=sampled)
 
 
-def _parts(content: Iterable[str | Part]) -> tuple[Part, ...]:
+def _parts(content: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(Text(text=item) if isinstance(item, str) else item for item in content)

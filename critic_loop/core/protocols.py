@@ -124,7 +124,7 @@ def scored_choices(request: Request, completion: Completion) -> tuple[Choice, ..
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Delta:
     """Text of an answer that is still being written; no record, and kept nowhere."""
 
     call: str

@@ -19,14 +19,18 @@ from pydantic_core import to_json
 
 from critic_loop.core.messages import Frozen, Message, user
 
-SCHEMA_VERSION = 1
-"""Raised by a change that older readers cannot read; readers refuse newer trees."""
+SCHEMA_VERSION = 2
+"""Raised by a change that older readers cannot read; readers refuse newer trees. Version 2 renamed fields
+(`store.migrate` has the list) and added graders, request policies, durations and versions."""
+DIGEST_VERSION = 1
+"""Raised when what a digest covers, or how prompts fence data, changes. A tree keeps the version that it was
+begun with, so that its paid calls are still found."""
 
 AttemptKind = Literal["answer", "step", "thought", "tests", "prompt", "action"]
-PARTS: frozenset[AttemptKind] = frozenset({"step", "thought"})
-"""Attempts on the way to an answer: they are judged, but never chosen."""
+UNFINISHED: frozenset[AttemptKind] = frozenset({"step", "thought"})
+"""Kinds of attempts on the way to an answer: they are judged, but never chosen."""
 AttemptStatus = Literal["complete", "partial", "failed", "parked"]
-Source = Literal["verifier", "critic", "judge", "tool", "human", "user"]
+Source = Literal["grader", "verifier", "critic", "judge", "tool", "human", "user"]
 ParseStatus = Literal["ok", "repaired", "unparsed", "refused", "error"]
 CallStatus = Literal["ok", "error", "cancelled"]
 EventKind = Literal["swap", "fallback", "breaker", "stop", "budget", "error", "resume", "park"]
@@ -37,11 +41,21 @@ Unit = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 
 class Verdict(StrEnum):
-    """Three outcomes, never a bool: ABSTAIN is neither pass nor fail. Compare, never truth-test."""
+    """Three outcomes, never a bool: ABSTAIN is neither pass nor fail. Compare it: `verdict is Verdict.PASS`."""
 
     PASS = "pass"
     FAIL = "fail"
     ABSTAIN = "abstain"
+
+    def __bool__(self) -> bool:
+        """Refuse.
+
+        Raises:
+            TypeError: always. Every member is a text that is not empty, so FAIL would count as true.
+        """
+        raise TypeError(
+            f"a verdict has three outcomes: compare it, as in `verdict is Verdict.PASS`, not {self!r}"
+        )
 
 
 class Usage(Frozen):
@@ -105,9 +119,11 @@ class Task(Frozen):
     reference: JsonValue = None
     """The right answer where one is known; hidden from actor and critics unless a recipe says so."""
     checks: dict[str, JsonValue] = {}
-    """What verifiers need, by verifier name."""
+    """What verifiers need, by verifier name: what is available where the answer is used."""
+    held_out: dict[str, JsonValue] = {}
+    """What only graders see, by grader name."""
     source: str = ""
-    licence: str = ""
+    license: str = ""
     tags: tuple[str, ...] = ()
     language: str = ""
     parent: str | None = None
@@ -117,6 +133,8 @@ class Task(Frozen):
     def _named(self) -> Self:
         if not self.id:
             content = self.model_dump(mode="json", exclude={"id"}, exclude_defaults=True)
+            if "license" in content:  # spelled so in record schema 1: a task's id outlives the spelling
+                content["licence"] = content.pop("license")
             object.__setattr__(self, "id", digest_of(content))
         return self
 
@@ -142,9 +160,11 @@ class Head(Frozen):
     task: Task
     recipe: str
     recipe_digest: str
-    """Hash over `parts`: a loop made of others may not resume this tree."""
-    parts: str = ""
-    """A line `name hash` for the recipe, each spec and prompt: what a refusal to resume points at."""
+    """Hash over `components`: a loop made of others may not resume this tree."""
+    components: str = ""
+    """A line `name hash` for each part of the loop: the recipe, specs, prompts, functions, tools."""
+    digest_version: int = DIGEST_VERSION
+    """The rules that its digests and fences follow, for as long as it lives."""
     seed: int = 0
     key: str = Field(repr=False)
     """What this tree's fences are made with; never shown to a model, never exported. It follows from task
@@ -156,13 +176,13 @@ class Head(Frozen):
     schema_version: int = SCHEMA_VERSION
 
 
-class Shown(Frozen):
-    """What the agent is shown, frozen when it is asked, so that a resumed ask sees the same."""
+class ContextSpec(Frozen):
+    """What the actor is shown, frozen when it is asked, so that a resumed ask sees the same."""
 
     attempts: tuple[str, ...] = ()
     feedback: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
-    beside: tuple[str, ...] = ()
+    also_shown: tuple[str, ...] = ()
     """Attempts that are not on the path: siblings, rejected ones."""
 
 
@@ -176,7 +196,7 @@ class Ask(Frozen):
     agent: str = "actor"
     seed: int = 0
     sampling: Sampling = Sampling()
-    view: Shown = Shown()
+    context: ContextSpec = ContextSpec()
     replaces: str | None = None
     """The attempt that this one takes the place of (a rethought step)."""
     group: str | None = None
@@ -239,6 +259,8 @@ class Reply(Frozen):
     prompt_token_ids: tuple[int, ...] | None = None
     sends: int = 1
     """How often the call was sent: retries count, and each may be billed."""
+    duration_s: float | None = None
+    """Seconds from when the model got the call until it ended, retries and waiting in line included."""
     busy_s: float | None = None
     """Its share of the endpoint's time: a second in which n calls were in flight counts 1/n for each."""
     error: str = ""
@@ -268,7 +290,7 @@ class Attempt(Frozen):
     @property
     def unfinished(self) -> bool:
         """Whether it is a part of an answer and not its end."""
-        return self.kind in PARTS
+        return self.kind in UNFINISHED
 
     @property
     def settled(self) -> bool:
@@ -276,11 +298,11 @@ class Attempt(Frozen):
         return self.status in ("complete", "failed")
 
 
-class Locus(Frozen):
-    """A part of an attempt: a message, a part of it (a tool call, say), a step, or a span of text."""
+class Location(Frozen):
+    """A place in an attempt: a message, a content part of it (as a tool call), a step, or a span of text."""
 
     message: int | None = None
-    part: int | None = None
+    content_part: int | None = None
     step: int | None = None
     start: int | None = None
     end: int | None = None
@@ -288,18 +310,18 @@ class Locus(Frozen):
 
 
 class Subject(Frozen):
-    """What feedback is about: an attempt or part of one, several in order, or another feedback."""
+    """What feedback is about: an attempt or a place in it, several in order, or another feedback."""
 
     attempts: tuple[str, ...] = ()
-    part: Locus | None = None
+    location: Location | None = None
     feedback: str | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         if bool(self.attempts) == (self.feedback is not None):
             raise ValueError("a subject is attempts or a feedback, exactly one of them")
-        if self.part is not None and len(self.attempts) != 1:
-            raise ValueError("a part belongs to exactly one attempt")
+        if self.location is not None and len(self.attempts) != 1:
+            raise ValueError("a location belongs to exactly one attempt")
         return self
 
     @classmethod
@@ -347,11 +369,12 @@ class Box(Frozen):
 
 
 class Feedback(Frozen):
-    """Evidence or opinion about an attempt, a part of one, several, or another feedback."""
+    """Evidence, opinion or a grade about an attempt, a place in one, several, or another feedback."""
 
     type: Literal["feedback"] = "feedback"
     id: str = ""
-    """Given by the tree or store that it is added to."""
+    """Given by the tree or store that it is added to. A role that returns several may call one `#name`, to name
+    it in `supersedes` or `rests_on` of the others."""
     subject: Subject | None = None
     """None only until it is added: `store.add_feedback(attempt_id, ...)` fills it in."""
     source: Source = "critic"
@@ -376,8 +399,15 @@ class Feedback(Frozen):
     reason: str = ""
     """Why it abstains, where it does."""
     saw_reference: bool = False
-    obeyed: bool = True
-    """False for a shadow critic: asked and recorded, never acted upon."""
+    advisory: bool = False
+    """True for a shadow critic: asked and recorded, never acted upon."""
+    requested_because: str = ""
+    """The policy that asked for it: `always`, `unverified`, `escalated`, `audit`; empty where nobody knows."""
+    request_probability: Unit | None = None
+    """How likely that policy was to ask, in (0, 1]; None where nobody knows. Without it, what is measured on
+    the judged attempts alone is biased."""
+    produced_by: str = ""
+    """The version of what judged: a model and its weights, a sandbox driver, a checker."""
     supersedes: str | None = None
     calls: tuple[str, ...] = ()
     rests_on: tuple[str, ...] = ()
@@ -456,8 +486,6 @@ class Outcome(Frozen):
     """The stop reason's name, as in `verified` or `max_rounds`."""
     stop_text: str = ""
     spend: Spend = Spend()
-    oracle: str | None = None
-    """The best attempt by evidence alone, where verifiers know; beside `chosen` it shows selection."""
 
 
 Record = Annotated[

@@ -244,7 +244,7 @@ class Tree:
     def judgements(self, attempt_id: str) -> tuple[Feedback, ...]:
         """Return the valid feedback on this attempt as a whole, alone, that loops obey."""
         found, superseded = self._about.get(attempt_id, ()), self._superseded
-        return tuple([f for f in found if f.obeyed and f.id not in superseded and _whole(f.subject)])
+        return tuple([f for f in found if not f.advisory and f.id not in superseded and _whole(f.subject)])
 
     def calls_at(self, place: Place) -> tuple[Call, ...]:
         """Return the calls ever sent from `place`, oldest first."""
@@ -266,4 +266,4 @@ class Tree:
 
 
 def _whole(subject: Subject | None) -> bool:
-    return subject is not None and subject.part is None and len(subject.attempts) == 1
+    return subject is not None and subject.location is None and len(subject.attempts) == 1

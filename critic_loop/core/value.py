@@ -100,7 +100,7 @@ def shares_of(tree: Tree, first: str, second: str) -> dict[tuple[str, ...], floa
     shares: dict[tuple[str, ...], float | None] = {}
     for feedback in tree.about(first):
         pair = feedback.subject.attempts if feedback.subject else ()
-        if pair in orders and feedback.obeyed and feedback.source != "critic":
+        if pair in orders and not feedback.advisory and feedback.source != "critic":
             shares[pair] = None if feedback.preference is None else feedback.preference[pair.index(first)]
     return shares
 

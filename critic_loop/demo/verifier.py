@@ -15,10 +15,10 @@ from critic_loop.nodes.view import View
 
 def task_of(puzzle: Puzzle, *, source: str = "") -> Task:
     """Returns a puzzle as a task; the same puzzle is always the same task."""
-    return Task.of(prompt_of(puzzle), source=source, licence="Apache-2.0", tags=("countdown", puzzle.split))
+    return Task.of(prompt_of(puzzle), source=source, license="Apache-2.0", tags=("countdown", puzzle.split))
 
 
-@verifier(parts=True)
+@verifier(steps=True)
 def countdown(view: View[Any]) -> Feedback:
     """Passes a trace that reaches the target, or names its first wrong line and why.
 

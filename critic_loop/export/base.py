@@ -95,7 +95,7 @@ def provenance(
         "recipe_digest": tree.head.recipe_digest,
         "task": task.id,
         "source": task.source,
-        "licence": task.licence,
+        "license": task.license,
         "language": task.language,
         "models": list[JsonValue](sorted({tree.calls[call].binding for call in calls if call in tree.calls})),
         "decided_by": decided_by,

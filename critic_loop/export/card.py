@@ -16,7 +16,7 @@ _COLUMNS = {
     "rejected": "the worse answer",
     "tools": "JSON Schemas of the tools",
     "images": 'the pictures that `{"type": "image"}` parts stand for, in order',
-    "provenance": "tree, attempts, feedback, recipe, task, source, licence, models, who decided",
+    "provenance": "tree, attempts, feedback, recipe, task, source, license, models, who decided",
     "weight": "rows of one tree share a weight of 1",
 }
 
@@ -28,12 +28,12 @@ def card(manifest: dict[str, Any], languages: list[str], columns: list[str]) -> 
 
 def _header(manifest: dict[str, Any], languages: list[str]) -> list[str]:
     suffix = ".parquet" if any(path.endswith(".parquet") for path in manifest["files"]) else ".jsonl"
-    licences = sorted(manifest["licences"])
-    licence = licences[0] if len(licences) == 1 and licences[0] else "other"
+    licenses = sorted(manifest["licenses"])
+    name = licenses[0] if len(licenses) == 1 and licenses[0] else "other"
     lines = [
         "---",
         f"pretty_name: {_quoted('Critic Loop ' + manifest['export'])}",
-        f"license: {_quoted(licence)}",
+        f"license: {_quoted(name)}",
         *(["language:", *(f"- {_quoted(language)}" for language in languages)] if languages else []),
         "tags:",
         "- critic_loop",
@@ -74,11 +74,11 @@ def _body(manifest: dict[str, Any], columns: list[str]) -> list[str]:
         if counts:
             lines += ["", f"| {title.lower()} | count |", "|---|---|"]
             lines += [f"| {reason} | {count} |" for reason, count in counts.items()]
-    licences = {name or "(none given)": count for name, count in manifest["licences"].items()}
+    licenses = {name or "(none given)": count for name, count in manifest["licenses"].items()}
     lines += [
         "",
-        "| licence of the tasks | rows |",
+        "| license of the tasks | rows |",
         "|---|---|",
-        *(f"| {n} | {c} |" for n, c in licences.items()),
+        *(f"| {n} | {c} |" for n, c in licenses.items()),
     ]
     return lines

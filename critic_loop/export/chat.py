@@ -45,10 +45,7 @@ class ChatFormat:
     def _turns(self, message: Message) -> list[JsonValue]:
         results = [part for part in message.parts if isinstance(part, ToolResult)]
         if results:
-            return [
-                {"role": "tool", "name": r.name, "content": self._content((Text(text=r.text),))}
-                for r in results
-            ]
+            return [{"role": "tool", "name": r.name, "content": self._content(r.parts)} for r in results]
         turn: dict[str, JsonValue] = {"role": message.role, "content": self._content(message.parts)}
         thought = "".join(part.text for part in message.parts if isinstance(part, Reasoning))
         if self.thinking and thought:
@@ -88,7 +85,7 @@ def images_in(messages: Iterable[Message]) -> tuple[Image, ...]:
     Raises:
         Unfit: the bytes of one are not at hand.
     """
-    images = tuple(part for message in messages for part in message.parts if isinstance(part, Image))
+    images = tuple(blob for message in messages for blob in message.blobs if isinstance(blob, Image))
     if any(image.data is None for image in images):
         raise Unfit("a picture's bytes are not at hand")
     return images

@@ -91,7 +91,7 @@ class CritiqueSft:
 def judged_rightly(tree: Tree, feedback: Feedback) -> bool | None:
     """Return whether evidence confirms a verdict or preference; None if it says nothing about it."""
     subject = feedback.subject
-    if subject is None or subject.part is not None:
+    if subject is None or subject.location is not None:
         return None
     truths = [value_of(tree, attempt).verified for attempt in subject.attempts]
     if feedback.preference is not None:

@@ -80,7 +80,7 @@ def comparisons(tree: Tree, one: str, other: str, *, both_orders: bool = True) -
         f
         for f in tree.about(one)
         if f.preference is not None
-        and f.obeyed
+        and not f.advisory
         and f.verdict is not Verdict.ABSTAIN
         and f.subject is not None
         and sorted(f.subject.attempts) == sorted((one, other))

@@ -19,7 +19,7 @@ from critic_loop.export.schema import Kind, Shapes
 _BATCH = 1_000
 """Rows in a row group."""
 
-_STRINGS = ("tree", "recipe", "recipe_digest", "task", "source", "licence", "language", "decided_by")
+_STRINGS = ("tree", "recipe", "recipe_digest", "task", "source", "license", "language", "decided_by")
 _LISTS = ("attempts", "feedback", "models")
 
 _PROVENANCE = pa.struct(

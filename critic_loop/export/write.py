@@ -55,8 +55,8 @@ class Manifest(Frozen):
     """What could have become a row, counted by the reason why it did not."""
     notes: dict[str, int]
     """Rows counted by what their users should know."""
-    licences: dict[str, int]
-    """Rows by their task's licence; "" where none is given."""
+    licenses: dict[str, int]
+    """Rows by their task's license; "" where none is given."""
     files: dict[str, FileInfo]
     """By path inside the export, pictures left out."""
     digest: str
@@ -165,7 +165,7 @@ class _Written:
     rows: Counter[str] = field(default_factory=Counter[str])
     skipped: Counter[str] = field(default_factory=Counter[str])
     notes: Counter[str] = field(default_factory=Counter[str])
-    licences: Counter[str] = field(default_factory=Counter[str])
+    licenses: Counter[str] = field(default_factory=Counter[str])
     languages: set[str] = field(default_factory=set[str])
     shapes: Shapes = field(default_factory=Shapes)
     files: dict[str, IO[str]] = field(default_factory=dict[str, IO[str]])
@@ -194,7 +194,7 @@ class _Written:
         self.files[name].write(json.dumps(row.columns, ensure_ascii=False, allow_nan=False) + "\n")
         self.rows[name] += 1
         self.notes.update(row.notes)
-        self.licences[tree.task.licence] += 1
+        self.licenses[tree.task.license] += 1
         self.languages |= {tree.task.language} - {""}
         self.shapes.see(row.columns)
         for image in row.images:
@@ -232,7 +232,7 @@ class _Written:
             rows={name: self.rows[name] for name in self.shares},
             skipped=dict(sorted(self.skipped.items())),
             notes=dict(sorted(self.notes.items())),
-            licences=dict(sorted(self.licences.items())),
+            licenses=dict(sorted(self.licenses.items())),
             files=files,
             digest=digest_of([settings, {path: info.sha256 for path, info in files.items()}]),
         )

@@ -280,9 +280,12 @@ def _lacking(library: Library, name: str, move: Move) -> Iterator[tuple[str, str
     if move.kind == "step" and spec.steps is None:
         hint = "Set steps = { ends = 'a regular expression' } in the agent's spec."
         yield f"the search asks {name} for steps, but its spec does not say where an answer ends.", hint
-    if move.shows and "beside" not in blocks:
-        hint = "Give it one that prints the variable 'beside', as actor/step does."
-        yield f"the search shows {name} attempts beside the path, but its prompt has no block 'beside'.", hint
+    if move.shows and "also_shown" not in blocks:
+        hint = "Give it one that prints the variable 'also_shown', as actor/step does."
+        yield (
+            f"the search shows {name} attempts beside the path, but its prompt has no block 'also_shown'.",
+            hint,
+        )
 
 
 def _built(*uses: dict[str, Any]) -> Any:

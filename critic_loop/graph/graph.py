@@ -110,7 +110,7 @@ def build_graph(sessions: Sessions, lane: CompiledStateGraph[Any]) -> CompiledSt
         answer = ask_people(session)
         session = await sessions.session(tree_id)
         for attempt_id, feedback in answers_in(answer, session.parked()).items():
-            await session.hear(attempt_id, feedback)
+            await session.respond(attempt_id, feedback)
 
     graph: Any = StateGraph(_Outer, input_schema=LoopState, output_schema=LoopState)
     graph.add_node("dispatch", dispatch, destinations=("lane", "human", END))

@@ -29,11 +29,11 @@ from critic_loop.core.errors import (
     Unreachable,
 )
 from critic_loop.core.messages import (
+    ContentPart,
     File,
     Image,
     Message,
     Opaque,
-    Part,
     Reasoning,
     Text,
     ToolCall,
@@ -255,7 +255,9 @@ def to_langchain(message: Message) -> Iterator[BaseMessage]:
     results = [part for part in message.parts if isinstance(part, ToolResult)]
     for part in results:
         status = "error" if part.is_error else "success"
-        yield ToolMessage(part.text, tool_call_id=part.call_id, name=part.name or None, status=status)
+        yield ToolMessage(
+            _result_content(part), tool_call_id=part.call_id, name=part.name or None, status=status
+        )
     if message.role == "tool" or (results and len(results) == len(message.parts)):
         return
     match message.role:
@@ -282,12 +284,18 @@ def _assistant(message: Message) -> AIMessage:
 
 
 def _content(message: Message) -> str | list[Any]:
-    if not message.blobs:
+    if not any(isinstance(part, Image | File) for part in message.parts):
         return message.text
     return [block for part in message.parts if (block := _block(part)) is not None]
 
 
-def _block(part: Part) -> dict[str, Any] | None:
+def _result_content(result: ToolResult) -> str | list[Any]:
+    if not result.blobs:
+        return result.text
+    return [block for part in result.parts if (block := _block(part)) is not None]
+
+
+def _block(part: ContentPart) -> dict[str, Any] | None:
     if isinstance(part, Text):
         return {"type": "text", "text": part.text}
     if not isinstance(part, Image | File):
@@ -321,13 +329,13 @@ def _implied(message: Message) -> str:
     return "tool_calls" if message.tool_calls else "stop"
 
 
-def _thoughts(answer: AIMessage) -> Iterator[Part]:
+def _thoughts(answer: AIMessage) -> Iterator[ContentPart]:
     for block in answer.content_blocks:
         if block["type"] == "reasoning" and (said := block.get("reasoning")):
             yield Reasoning(text=said)
 
 
-def _calls(answer: AIMessage) -> Iterator[Part]:
+def _calls(answer: AIMessage) -> Iterator[ContentPart]:
     for call in answer.tool_calls:
         text = orjson.dumps(call["args"]).decode()
         yield ToolCall(id=call["id"] or "", name=call["name"], arguments=call["args"], arguments_text=text)
@@ -335,7 +343,7 @@ def _calls(answer: AIMessage) -> Iterator[Part]:
         yield ToolCall(id=call["id"] or "", name=call["name"] or "", arguments_text=call["args"] or "")
 
 
-def _own(answer: AIMessage) -> Iterator[Part]:
+def _own(answer: AIMessage) -> Iterator[ContentPart]:
     """Yield what only the provider's package understands, to be given back to it as it was."""
     blocks = answer.content if isinstance(answer.content, list) else None
     beside = {key: value for key, value in answer.additional_kwargs.items() if value is not None}

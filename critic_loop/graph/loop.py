@@ -19,7 +19,7 @@ from typing_extensions import TypeVar
 from critic_loop.assets import Library, Recipe
 from critic_loop.core.errors import ConfigError, CriticLoopError
 from critic_loop.core.messages import Message
-from critic_loop.core.protocols import AnySearch, Model, Piece, Select, Store
+from critic_loop.core.protocols import AnySearch, Delta, Model, Select, Store
 from critic_loop.core.records import Event, Outcome, Record, Task
 from critic_loop.core.stop import Rule, StopReason
 from critic_loop.core.tree import Tree
@@ -53,7 +53,7 @@ from critic_loop.store import open_store
 T = TypeVar("T", default=str)
 
 TaskLike = str | Sequence[Message] | Task
-Notify = Callable[[Record | Piece], None]
+Notify = Callable[[Record | Delta], None]
 _OWN_LIMIT: Any = {"recursion_limit": 1_000_000_000}
 """Our own runs end by stop rules and budgets, not by LangGraph's fuse."""
 
@@ -170,11 +170,11 @@ class Loop(Generic[T]):
         seed: int,
         notify: Notify,
         *,
-        pieces: bool = False,
+        deltas: bool = False,
         streak: Streak | None = None,
     ) -> Result[T]:
         session = await self._open(task, tree_id, seed, notify)
-        session.desk.calls.pieces, session.desk.calls.streak = pieces, streak
+        session.desk.calls.deltas, session.desk.calls.streak = deltas, streak
         self._announce()
         try:
             if session.stop is None:
@@ -201,19 +201,19 @@ class Loop(Generic[T]):
         return self._background.run(self.run(task, tree_id=tree_id, seed=seed))
 
     async def stream(
-        self, task: TaskLike, *, tree_id: str | None = None, seed: int = 0, pieces: bool = False
-    ) -> AsyncGenerator[Record | Piece | Result[T], None]:
+        self, task: TaskLike, *, tree_id: str | None = None, seed: int = 0, deltas: bool = False
+    ) -> AsyncGenerator[Record | Delta | Result[T], None]:
         """Yield every record after the head as it is written, and the result last.
 
         Args:
             task: text, messages, or a Task.
             tree_id: resume (or begin) this tree; without it a new tree is begun.
             seed: another seed gives other random draws where models honour seeds.
-            pieces: ask models to stream, and yield their text piece by piece, too.
+            deltas: ask models to stream, and yield their text as it comes, too.
         """
         wanted = tree_id or new_tree_id()
-        queue: asyncio.Queue[Record | Piece | None] = asyncio.Queue()
-        work = self._run(Task.of(task), wanted, seed, queue.put_nowait, pieces=pieces)
+        queue: asyncio.Queue[Record | Delta | None] = asyncio.Queue()
+        work = self._run(Task.of(task), wanted, seed, queue.put_nowait, deltas=deltas)
         running = asyncio.create_task(work)
         running.add_done_callback(lambda _: queue.put_nowait(None))
         try:
@@ -362,7 +362,7 @@ class Loop(Generic[T]):
                 heard -= not unreadable(interrupt(None), list(result.tree.attempts))
             while result.stop == "parked" and tree_id is not None:
                 answer = ask_people(self.parts.session(result.tree, self.store, _ignore))
-                await self._hear(result.tree.id, answer, by="host")
+                await self._respond(result.tree.id, answer, by="host")
                 result = await self.run(task, tree_id=tree_id)
             return dict(output(result)) if callable(output) else {output: result.answer}
 
@@ -374,16 +374,16 @@ class Loop(Generic[T]):
 
         return LoopModel(self)
 
-    async def hear(self, tree_id: str, answer: Any) -> None:
+    async def respond(self, tree_id: str, answer: Any) -> None:
         """Add people's words to a tree whose attempts wait for them; `run` it again to go on.
 
         Args:
             tree_id: a tree that stopped as `parked`.
             answer: true, false, a text, fields of a Feedback, or a mapping of these by attempt id.
         """
-        await self._hear(tree_id, answer, by="caller")
+        await self._respond(tree_id, answer, by="caller")
 
-    async def _hear(self, tree_id: str, answer: Any, *, by: str) -> None:
+    async def _respond(self, tree_id: str, answer: Any, *, by: str) -> None:
         live = self._sessions.get(tree_id)
         if live is not None:
             await _told(live, answer, by)
@@ -546,10 +546,10 @@ def _differing(stored: Task, given: Task) -> str:
 
 async def _told(session: Session, answer: Any, by: str) -> None:
     for attempt_id, feedback in answers_in(answer, session.parked()).items():
-        await session.hear(attempt_id, feedback)
+        await session.respond(attempt_id, feedback)
     event = Event(kind="resume", at=session.now(), data={"by": by})
     await session.desk.calls.record(event, durable=True)
 
 
-def _ignore(record: Record | Piece) -> None:
+def _ignore(record: Record | Delta) -> None:
     """Nobody listens."""

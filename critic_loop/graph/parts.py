@@ -13,8 +13,8 @@ from typing import Any
 from critic_loop.assets import Library, Recipe
 from critic_loop.core.budget import Budget, LocalLedger
 from critic_loop.core.errors import ConfigError
-from critic_loop.core.protocols import AnySearch, Model, Piece, Select, Store
-from critic_loop.core.records import Head, Record, Task, digest_of
+from critic_loop.core.protocols import AnySearch, Delta, Model, Select, Store
+from critic_loop.core.records import DIGEST_VERSION, SCHEMA_VERSION, Head, Record, Task, digest_of
 from critic_loop.core.stop import AnyOf, Elapsed, Rule
 from critic_loop.core.tree import Tree
 from critic_loop.graph.identity import state_of
@@ -90,13 +90,13 @@ class Parts:
             task=task,
             recipe=self.recipe.name,
             recipe_digest=self.digest,
-            parts="\n".join(f"{name} {digest}" for name, digest in sorted(self.hashes.items())),
+            components="\n".join(f"{name} {digest}" for name, digest in sorted(self.hashes.items())),
             seed=seed,
             key=digest_of(["fence", task.id, seed]),
             created_at=round(time.time(), 3),
         )
 
-    def session(self, tree: Tree, store: Store, notify: Callable[[Record | Piece], None]) -> Session:
+    def session(self, tree: Tree, store: Store, notify: Callable[[Record | Delta], None]) -> Session:
         """Return a working session over `tree`, new or stored."""
         self.check(tree)
         spend = tree.spend()
@@ -140,11 +140,18 @@ class Parts:
         """Refuse a tree that was begun by a loop of other parts, and say which differ.
 
         Raises:
-            ConfigError: recipe, specs, prompts, output or functions differ.
+            ConfigError: recipe, specs, prompts, output or functions differ, or an earlier critic_loop began it.
         """
+        if tree.head.schema_version < SCHEMA_VERSION or tree.head.digest_version != DIGEST_VERSION:
+            raise ConfigError(
+                f"tree {tree.id!r} was begun by another version of critic_loop (record schema "
+                f"{tree.head.schema_version}, digests {tree.head.digest_version}; here {SCHEMA_VERSION} and "
+                f"{DIGEST_VERSION}): it can be shown, judged and exported, but not continued.",
+                hint="Run the task again under another tree id.",
+            )
         if tree.head.recipe_digest == self.digest:
             return
-        then = dict(line.rsplit(" ", 1) for line in tree.head.parts.splitlines())
+        then = dict(line.rsplit(" ", 1) for line in tree.head.components.splitlines())
         differ = sorted(k for k in {*then, *self.hashes} if then.get(k) != self.hashes.get(k))
         raise ConfigError(
             f"tree {tree.id!r} was begun with another loop; these differ: {', '.join(differ)}.",

@@ -10,7 +10,7 @@ from itertools import cycle
 
 from critic_loop.core.messages import assistant, user
 from critic_loop.core.protocols import AnySearch, Move
-from critic_loop.core.records import PARTS, Ask, Attempt, Feedback, Head, Subject, Task
+from critic_loop.core.records import UNFINISHED, Ask, Attempt, Feedback, Head, Subject, Task
 from critic_loop.core.tree import Tree
 
 _ATTEMPTS = 40
@@ -41,11 +41,11 @@ def rehearsed(search: AnySearch) -> Iterator[Move]:
 
 
 def _attempt(ask: Ask, number: int) -> Attempt:
-    part = ask.kind in PARTS and (ask.kind == "thought" or number % 3 > 0)
+    part = ask.kind in UNFINISHED and (ask.kind == "thought" or number % 3 > 0)
     return Attempt(
         id=ask.attempt,
         parents=ask.parents,
-        kind=ask.kind if part or ask.kind not in PARTS else "answer",
+        kind=ask.kind if part or ask.kind not in UNFINISHED else "answer",
         messages=(assistant(f"attempt {number}"),),
         answer=None if part else f"attempt {number}",
         replaces=ask.replaces,

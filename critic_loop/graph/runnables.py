@@ -52,10 +52,10 @@ class RunnableActor:
 def _conversation(desk: Desk, ask: Ask) -> list[tuple[str, str]]:
     tree = desk.tree
     turns = [(m.role, m.text) for m in tree.task.prompt]
-    for attempt_id in ask.view.attempts:
-        about = [tree.feedback[i] for i in ask.view.feedback]
+    for attempt_id in ask.context.attempts:
+        about = [tree.feedback[i] for i in ask.context.feedback]
         about = [f for f in about if f.subject and attempt_id in f.subject.attempts]
-        turns += [("assistant", answer_text(tree[attempt_id])), ("user", _remarks(about, ask.view.fields))]
+        turns += [("assistant", answer_text(tree[attempt_id])), ("user", _remarks(about, ask.context.fields))]
     return turns
 
 

@@ -15,10 +15,9 @@ from typing import Any
 from critic_loop.core.budget import Ledger
 from critic_loop.core.errors import SearchError
 from critic_loop.core.protocols import AnySearch, Compare, Move, Pick, Select, Stop, Wait
-from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Reply, Sampling, Spend, Verdict
+from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Reply, Sampling, Spend
 from critic_loop.core.stop import GOES_ON, Progress, Rule, StopReason
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import EVIDENCE, best, value_of
 from critic_loop.nodes import stages
 from critic_loop.nodes.calls import BudgetSpent
 from critic_loop.nodes.desk import Desk, seed_of
@@ -149,7 +148,7 @@ class Session:
                 agent=agent,
                 seed=seed_of(self.tree.head.seed, self.tree.task.id, first + k),
                 sampling=move.sampling or Sampling(),
-                view=view,
+                context=view,
                 replaces=move.replaces,
                 group=ids[0] if move.samples > 1 else None,
                 lane=lane,
@@ -286,7 +285,7 @@ class Session:
         """Return the attempts that wait for a person."""
         return [i for i in self.tree.open if self._parked(i)]
 
-    async def hear(self, attempt_id: str, feedback: Feedback) -> None:
+    async def respond(self, attempt_id: str, feedback: Feedback) -> None:
         """Add a person's word on a parked attempt and let the attempt go on."""
         human = stages.awaited(self.desk, attempt_id)[0]
         await stages.add(self.desk, feedback, attempt_id, "human", human.name)
@@ -331,16 +330,7 @@ class Session:
             stop=stop.name,
             stop_text=stop.text,
             spend=self.spend(),
-            oracle=self._oracle(),
         )
-
-    def _oracle(self) -> str | None:
-        if not any(
-            f.source in EVIDENCE and f.verdict is not Verdict.ABSTAIN for f in self.tree.feedback.values()
-        ):
-            return None
-        top = best(self.tree)
-        return top if top is not None and value_of(self.tree, top).verified is not None else None
 
     def spend(self) -> Spend:
         """Return calls, tokens and time so far."""

@@ -56,7 +56,7 @@ def unknown(case: Case) -> Why:
         return because(case, Cause.UNKNOWN, f"{text}: {said}." if said else f"{text}.")
     opinions = [f for f in case.tree.judgements(chosen.id) if f.source not in EVIDENCE]
     graded = [f for f in case.said[chosen.id] if f.source in EVIDENCE and f.score is not None]
-    compared = [f for f in case.tree.about(chosen.id) if f.preference is not None and f.obeyed]
+    compared = [f for f in case.tree.about(chosen.id) if f.preference is not None and not f.advisory]
     name, nobody = named(chosen), "nobody who can know has said whether it is right"
     accepting = [f for f in opinions if f.verdict is Verdict.PASS]
     rejecting = [f for f in opinions if rejects(f)]

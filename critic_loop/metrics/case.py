@@ -147,13 +147,13 @@ class Case:
         return [
             f
             for f in self.said[attempt_id]
-            if f.obeyed and self.at[f.id] < place <= self.taken_back_at.get(f.id, place)
+            if not f.advisory and self.at[f.id] < place <= self.taken_back_at.get(f.id, place)
         ]
 
     def known_right_then(self, *attempts: str) -> bool:
         """Whether somebody who can know had said in time that an answer is right, and none that it is wrong."""
         heard = [f for attempt in attempts for f in self.obeyed_before(attempt, self.at[""])]
-        whole = [f for f in heard if f.subject is not None and f.subject.part is None]
+        whole = [f for f in heard if f.subject is not None and f.subject.location is None]
         known = [says(f) for f in whole if f.source in (*EVIDENCE, *PEOPLE) or f.saw_reference]
         return True in known and False not in known
 

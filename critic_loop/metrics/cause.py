@@ -56,7 +56,7 @@ _HINTS = {
     Cause.ERROR: "Mend what the message names, and run it again with the same store.",
     Cause.UNKNOWN: "Run with a verifier, or add what is known: store.add_feedback(attempt_id, "
     "Feedback.user(score=...)).",
-    Cause.PARKED: "Give it with loop.hear(tree_id, ...), and run the tree again.",
+    Cause.PARKED: "Give it with loop.respond(tree_id, ...), and run the tree again.",
     Cause.UNFINISHED: "If nothing runs any more, run it again with the same store: no finished call is "
     "repeated.",
     Cause.SOLVED: "",

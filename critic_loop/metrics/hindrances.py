@@ -48,7 +48,7 @@ def unparsed(case: Case) -> Why | None:
             f"{excerpt(case.unread[-1].error, 200)}",
             shows=reversed(case.unread),
         )
-    said = [f for f in case.tree.feedback.values() if f.obeyed and f.source in ("critic", "judge")]
+    said = [f for f in case.tree.feedback.values() if not f.advisory and f.source in ("critic", "judge")]
     critiques = [f for f in said if case.at[f.id] < case.at.get("", len(case.tree.log))]
     garbled = [f for f in critiques if f.parse == "unparsed"]
     if 2 * len(garbled) <= len(critiques):

@@ -41,7 +41,7 @@ def truth_of(tree: Tree, attempt_id: str) -> Truth:
     said = [
         f
         for f in tree.about(attempt_id)
-        if f.subject is not None and len(f.subject.attempts) == 1 and f.subject.part is None
+        if f.subject is not None and len(f.subject.attempts) == 1 and f.subject.location is None
     ]
     for decides in _TIERS:
         known = {f.id: right for f in decides(said) if (right := says(f)) is not None}

@@ -17,11 +17,11 @@ from pydantic import JsonValue
 
 from critic_loop.core.errors import ModelError
 from critic_loop.core.messages import (
+    ContentPart,
     File,
     Image,
     Message,
     Opaque,
-    Part,
     Reasoning,
     Text,
     ToolCall,
@@ -113,7 +113,7 @@ def messages_to_wire(messages: Iterable[Message], profile: Profile) -> list[Json
     return wire
 
 
-def _block(part: Part, profile: Profile) -> Json | None:  # noqa: PLR0911  # one return for each kind of part
+def _block(part: ContentPart, profile: Profile) -> Json | None:  # noqa: PLR0911  # one return for each kind of part
     match part:
         case Text():
             return {"type": "text", "text": part.text} if part.text.strip() else None  # refused when empty
@@ -126,12 +126,18 @@ def _block(part: Part, profile: Profile) -> Json | None:  # noqa: PLR0911  # one
             return {"type": "tool_use", "id": part.id, "name": part.name, "input": given or {}}
         case ToolResult():
             wire: Json = {"type": "tool_result", "tool_use_id": part.call_id}
-            wire |= {"content": part.text} if part.text else {}
+            wire |= {"content": _result_content(part, profile)} if part.blobs or part.text else {}
             return wire | ({"is_error": True} if part.is_error else {})
         case Opaque():
             return cast("Json", part.data) if part.provider == profile.name else None
         case Reasoning():
             return None  # without its signature it is refused; the block beside it has one
+
+
+def _result_content(result: ToolResult, profile: Profile) -> str | list[Json]:
+    if not result.blobs:
+        return result.text
+    return [block for part in result.parts if (block := _block(part, profile)) is not None]
 
 
 def _document(part: File) -> Json:
@@ -183,7 +189,7 @@ def from_wire(body: Mapping[str, Any], *, profile: Profile, request_id: str = ""
     )
 
 
-def _parts(block: Mapping[str, Any], profile: Profile) -> Sequence[Part]:
+def _parts(block: Mapping[str, Any], profile: Profile) -> Sequence[ContentPart]:
     match block["type"]:
         case "text":
             return [Text(text=block["text"])]

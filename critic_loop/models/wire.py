@@ -17,11 +17,11 @@ from pydantic import JsonValue
 
 from critic_loop.core.errors import ModelError
 from critic_loop.core.messages import (
+    ContentPart,
     File,
     Image,
     Message,
     Opaque,
-    Part,
     Reasoning,
     Role,
     Text,
@@ -135,12 +135,21 @@ def is_strict(schema: JsonValue) -> bool:
 def messages_to_wire(messages: Iterable[Message], profile: Profile = GENERIC) -> list[Json]:
     """Return the messages in wire form; each tool result becomes a message of its own."""
     wire: list[Json] = []
+    shown: list[Json] = []
     for message in messages:
         results = [part for part in message.parts if isinstance(part, ToolResult)]
         wire += [_tool_result(part, profile) for part in results]
         if message.role != "tool" and (len(results) < len(message.parts) or not results):
+            wire += _user_message(shown)
             wire.append(_message(message, profile))
-    return wire
+            shown = []
+        shown += [_content_part(blob) for result in results for blob in result.blobs]
+    return wire + _user_message(shown)
+
+
+def _user_message(parts: list[Json]) -> list[Json]:
+    """Return what tools showed as a message behind theirs: endpoints take only text in a tool's own message."""
+    return [{"role": "user", "content": parts}] if parts else []
 
 
 def _tool_result(result: ToolResult, profile: Profile) -> Json:
@@ -173,7 +182,7 @@ def _tool_call(call: ToolCall) -> Json:
 
 def _content(message: Message) -> str | list[Json]:
     """Return text as a string, which every endpoint takes; a list of parts only where it must be."""
-    if not message.blobs:
+    if not any(isinstance(part, Image | File) for part in message.parts):
         return message.text
     return [_content_part(part) for part in message.parts if isinstance(part, Text | Image | File)]
 
@@ -272,9 +281,9 @@ def message_from_wire(wire: Mapping[str, Any], profile: Profile = GENERIC, *, sa
     """Return one wire message as a record; a refusal's text is taken as its text."""
     role = "system" if wire["role"] == "developer" else cast("Role", wire["role"])
     if role == "tool":
-        result = ToolResult(call_id=wire["tool_call_id"], name=wire.get("name") or "", text=_plain(wire))
+        result = ToolResult.of(_plain(wire), call_id=wire["tool_call_id"], name=wire.get("name") or "")
         return Message(role="tool", parts=(result,))
-    parts: list[Part] = []
+    parts: list[ContentPart] = []
     if reasoning := wire.get("reasoning") or wire.get("reasoning_content"):
         parts.append(Reasoning(text=reasoning))
     parts += _content_parts(wire.get("content") or wire.get("refusal") or "")
@@ -289,13 +298,13 @@ def _plain(wire: Mapping[str, Any]) -> str:
     return "".join(part.text for part in parts if isinstance(part, Text))
 
 
-def _content_parts(content: str | Sequence[Mapping[str, Any]]) -> list[Part]:
+def _content_parts(content: str | Sequence[Mapping[str, Any]]) -> list[ContentPart]:
     if isinstance(content, str):
         return [Text(text=content)] if content else []
     return [_content_part_from_wire(part) for part in content]
 
 
-def _content_part_from_wire(part: Mapping[str, Any]) -> Part:
+def _content_part_from_wire(part: Mapping[str, Any]) -> ContentPart:
     match part["type"]:
         case "text":
             return Text(text=part["text"])

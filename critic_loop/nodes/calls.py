@@ -20,7 +20,7 @@ from pydantic_core import to_json
 from critic_loop.core.budget import Lease, Ledger
 from critic_loop.core.errors import CriticLoopError, DeadlineExceeded, ModelError, OutputError, boundary
 from critic_loop.core.messages import Text
-from critic_loop.core.protocols import Completion, NotSent, Piece, Request, Store
+from critic_loop.core.protocols import Completion, Delta, NotSent, Request, Store
 from critic_loop.core.records import NOT_SENT, Ask, Call, CallStatus, Event, Place, Record, Reply
 from critic_loop.core.stop import StopReason
 from critic_loop.core.tree import Tree
@@ -48,7 +48,7 @@ class Calls:
     slots: Slots
     ledger: Ledger
     now: Callable[[], float] = time.time
-    notify: Callable[[Record | Piece], None] = field(default=lambda _: None)
+    notify: Callable[[Record | Delta], None] = field(default=lambda _: None)
     """Told of every record: what `Loop.stream` listens to."""
     replay: Replay | None = None
     """A stored tree that answers instead of models."""
@@ -56,8 +56,8 @@ class Calls:
     """What a call cost in US dollars; None where nobody knows."""
     cost_usd: float | None = None
     """Of all calls so far; None as soon as nobody knows what one of them cost."""
-    pieces: bool = False
-    """Whether to ask models to stream, and to tell of each piece of text as it comes."""
+    deltas: bool = False
+    """Whether to ask models to stream, and to tell of each delta of text as it comes."""
     halted: StopReason | None = None
     """Why no call may be sent any more, though those in flight are waited for."""
     spent: StopReason | None = None
@@ -291,11 +291,11 @@ class Calls:
         return completion
 
     def _heard(self, call: Call, request: Request) -> Request:
-        if not self.pieces:
+        if not self.deltas:
             return request
 
         def heard(text: str) -> None:
-            self.notify(Piece(call.id, text))
+            self.notify(Delta(call.id, text))
 
         return replace(request, on_text=heard)
 

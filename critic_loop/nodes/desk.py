@@ -81,7 +81,7 @@ class Verifier(Critic, Protocol):
     """Judges by evidence."""
 
     @property
-    def parts(self) -> bool:
+    def steps(self) -> bool:
         """Whether it also looks at steps that do not end an answer."""
         ...
 

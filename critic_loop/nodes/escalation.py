@@ -45,7 +45,7 @@ class Escalating:
             return (first,)
         second = await _heard(self.second, desk, attempt_id)
         if second.verdict is Verdict.ABSTAIN:
-            second = second.model_copy(update={"obeyed": False})
+            second = second.model_copy(update={"advisory": True})
         return (first, second)
 
     def _sure(self, feedback: Feedback) -> bool:

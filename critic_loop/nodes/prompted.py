@@ -15,16 +15,16 @@ from pydantic_core import to_json
 
 from critic_loop.assets import AgentSpec, Data, Template, Word, word
 from critic_loop.core.errors import ConfigError
-from critic_loop.core.messages import Message, Part, assistant, system, user
+from critic_loop.core.messages import ContentPart, Message, assistant, system, user
 from critic_loop.core.protocols import Completion, Request
-from critic_loop.core.records import PARTS, Ask, Attempt, Choice, Feedback, Place, Sampling, Task
+from critic_loop.core.records import UNFINISHED, Ask, Attempt, Choice, Feedback, Place, Sampling, Task
 from critic_loop.core.tree import Tree
 from critic_loop.nodes.desk import Desk, Turn, When, seed_of
 from critic_loop.nodes.view import argued, earlier, evidence_on, masked_feedback, masked_messages
 from critic_loop.outputs import CritiqueOutput
 
 VARIABLES: dict[str, frozenset[str]] = {
-    "actor": frozenset({"schema", "feedback", "rejected", "round", "so_far", "beside"}),
+    "actor": frozenset({"schema", "feedback", "rejected", "round", "so_far", "also_shown"}),
     "critic": frozenset({"task", "answer", "rejected", "reference", "feedback", "schema"}),
     "judge": frozenset({"task", "first", "second", "debate"}),
     "debater": frozenset({"task", "mine", "theirs", "debate"}),
@@ -78,7 +78,7 @@ class PromptedActor(Prompted):
         request = self.request(desk, ask, so_far, turn, choices=len(asks))
         place = self.place(ask.attempt, turn=turn)
         call, completion = await desk.calls.complete(place, self.slot, request, template=self.template_id)
-        if ask.kind in PARTS or self.begun(desk, ask):
+        if ask.kind in UNFINISHED or self.begun(desk, ask):
             return [self._part(desk, ask, choice, call) for choice in completion.choices]
         return [self._turn(desk, so_far, choice.message, call) for choice in completion.choices]
 
@@ -93,13 +93,13 @@ class PromptedActor(Prompted):
             sampling=self.sampling(ask.sampling, seed_of(ask.seed, turn)),
             choices=choices,
             continues=self._continues(desk, ask),
-            accept=lambda completion: "" if ask.kind in PARTS else _unusable_answer(desk, completion),
+            accept=lambda completion: "" if ask.kind in UNFINISHED else _unusable_answer(desk, completion),
         )
 
     def conversation(self, desk: Desk, ask: Ask) -> tuple[Message, ...]:
         """Return task, earlier attempts and feedback as messages."""
         tree, key = desk.tree, desk.tree.head.key
-        shown = [a for a in (tree[i] for i in ask.view.attempts) if not a.unfinished]
+        shown = [a for a in (tree[i] for i in ask.context.attempts) if not a.unfinished]
         values = self._values(desk, ask)
         opening = tree.task.prompt
         if "system" in self.template.blocks:
@@ -112,7 +112,7 @@ class PromptedActor(Prompted):
         turns: list[Message] = []
         for number, attempt in enumerate(shown, start=1):
             values |= {"feedback": self._feedback(desk, ask, [attempt]), "round": number}
-            turns += masked_messages(attempt.messages, ask.view.fields)
+            turns += masked_messages(attempt.messages, ask.context.fields)
             turns.append(user(self.template.render("feedback", values, key)))
         return (*opening, *turns, *ending)
 
@@ -120,14 +120,14 @@ class PromptedActor(Prompted):
         begun = self.begun(desk, ask)
         beside = [
             {"answer": answer_text(a), "feedback": self._feedback(desk, ask, [a])}
-            for a in (desk.tree[i] for i in ask.view.beside)
+            for a in (desk.tree[i] for i in ask.context.also_shown)
         ]
         values: dict[str, Any] = {"schema": Word(desk.output.describe()), "feedback": [], "rejected": []}
-        return values | {"round": 0, "so_far": answer_text(begun) if begun else "", "beside": beside}
+        return values | {"round": 0, "so_far": answer_text(begun) if begun else "", "also_shown": beside}
 
     def begun(self, desk: Desk, ask: Ask) -> Attempt | None:
         """Return the unfinished attempt that this one goes on from, if it does."""
-        last = desk.tree[ask.view.attempts[-1]] if ask.view.attempts else None
+        last = desk.tree[ask.context.attempts[-1]] if ask.context.attempts else None
         return last if last is not None and last.unfinished else None
 
     def _aside(self, ask: Ask, values: dict[str, Any], key: str) -> tuple[Message, ...]:
@@ -136,19 +136,20 @@ class PromptedActor(Prompted):
         Raises:
             ConfigError: the prompt has no block for them.
         """
-        if not ask.view.beside:
+        if not ask.context.also_shown:
             return ()
-        if "beside" not in self.template.blocks:
+        if "also_shown" not in self.template.blocks:
             raise ConfigError(
-                f"the search shows attempts beside the path, but {self.template.where} has no block 'beside'.",
-                hint="Give it one that prints the variable 'beside', as actor/step does.",
+                "the search shows attempts beside the path, but "
+                f"{self.template.where} has no block 'also_shown'.",
+                hint="Give it one that prints the variable 'also_shown', as actor/step does.",
             )
-        return (user(self.template.render("beside", values, key)),)
+        return (user(self.template.render("also_shown", values, key)),)
 
     def _onward(self, desk: Desk, ask: Ask, values: dict[str, Any]) -> tuple[Message, ...]:
         """Return what asks for the next step: the prompt's words, or what is written, to be gone on with."""
         begun = self.begun(desk, ask)
-        if ask.kind not in PARTS and begun is None:
+        if ask.kind not in UNFINISHED and begun is None:
             return ()
         if "next" in self.template.blocks:
             return (user(self.template.render("next", values, desk.tree.head.key)),)
@@ -184,9 +185,9 @@ class PromptedActor(Prompted):
 
     def _feedback(self, desk: Desk, ask: Ask, attempts: Iterable[Attempt]) -> list[dict[str, Any]]:
         about = {a.id for a in attempts}
-        given = (desk.tree.feedback[i] for i in ask.view.feedback)
+        given = (desk.tree.feedback[i] for i in ask.context.feedback)
         chosen = [f for f in given if f.subject and set(f.subject.attempts) & about]
-        return [feedback_values(f) for f in masked_feedback(chosen, ask.view.fields)]
+        return [feedback_values(f) for f in masked_feedback(chosen, ask.context.fields)]
 
     def _turn(self, desk: Desk, so_far: tuple[Message, ...], message: Message, call: str) -> Turn:
         messages = (*so_far, message)
@@ -339,5 +340,5 @@ def plain_text(value: Any) -> str:
 
 def with_blobs(message: Message, task: Task) -> Message:
     """Return `message` with the task's images and files behind its text."""
-    blobs: tuple[Part, ...] = tuple(b for m in task.prompt for b in m.blobs)
+    blobs: tuple[ContentPart, ...] = tuple(b for m in task.prompt for b in m.blobs)
     return message.model_copy(update={"parts": (*message.parts, *blobs)}) if blobs else message

@@ -56,7 +56,7 @@ class FunctionCritic:
     when: When = "always"
     slot: str = "critic"
     shadow: bool = False
-    parts: bool = False
+    steps: bool = False
     """For verifiers: whether it also looks at steps that do not end an answer."""
     pairs: bool = False
     """For verifiers: whether it looks at an answer together with tests."""
@@ -70,7 +70,7 @@ class FunctionCritic:
         calls: list[str] = []
         view = self._view(desk, attempt_id, calls)
         if tests is not None:
-            view = replace(view, beside=(desk.tree[tests],))
+            view = replace(view, also_shown=(desk.tree[tests],))
         with boundary(VerifierError, f"{self.source} {self.name!r}"):
             given = self.function(view)
             feedback = judgement(await given if inspect.isawaitable(given) else given)
@@ -151,10 +151,10 @@ def judgement(given: object) -> Feedback:
 def verifier(function: Callable[..., Any], /) -> FunctionCritic: ...
 @overload
 def verifier(
-    *, name: str = "", parts: bool = False, pairs: bool = False
+    *, name: str = "", steps: bool = False, pairs: bool = False
 ) -> Callable[[Callable[..., Any]], FunctionCritic]: ...
 def verifier(
-    function: Callable[..., Any] | None = None, /, *, name: str = "", parts: bool = False, pairs: bool = False
+    function: Callable[..., Any] | None = None, /, *, name: str = "", steps: bool = False, pairs: bool = False
 ) -> Any:
     """Make a verifier of a function `(View) -> Feedback | bool | float`, sync or async.
 
@@ -163,14 +163,14 @@ def verifier(
     Args:
         function: the function itself.
         name: how records call it; the function's own name unless given.
-        parts: whether it also looks at steps that do not end an answer. `view.attempt` holds their text;
+        steps: whether it also looks at steps that do not end an answer. `view.attempt` holds their text;
             it fails what is wrong already, and abstains otherwise.
         pairs: whether it looks at each answer together with each attempt of kind `tests`, which is
-            `view.beside[0]`, when all have been made: a verdict, or `data={"tests": {...}}`, about the pair.
+            `view.also_shown[0]`, when all have been made: a verdict about the pair, or `data={"tests": {...}}`.
     """
 
     def make(f: Callable[..., Any]) -> FunctionCritic:
-        return FunctionCritic(f, name or _name_of(f), "verifier", parts=parts, pairs=pairs)
+        return FunctionCritic(f, name or _name_of(f), "verifier", steps=steps, pairs=pairs)
 
     return make if function is None else make(function)
 
@@ -218,7 +218,7 @@ def _name_of(function: Callable[..., Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Unfinished:
     """What a function returns for a step or a thought that does not end the answer."""
 
     text: str
@@ -247,7 +247,7 @@ class FunctionActor:
         with boundary(ModelError, f"actor {self.name!r}"):
             given = self.function(self._view(desk, ask, calls))
             value = await given if inspect.isawaitable(given) else given
-        if isinstance(value, Part):
+        if isinstance(value, Unfinished):
             return Turn(messages=(assistant(value.text),), calls=tuple(calls), unfinished=True)
         message = message_of(value, desk)
         return Turn(messages=(message,), answer=parsed_of(value, message, desk), calls=tuple(calls))
@@ -266,10 +266,10 @@ class FunctionActor:
 
         tree = desk.tree
         return View(
-            task=masked_task(tree.task, ask.view.fields),
-            path=lambda: masked_attempts((tree[i] for i in ask.view.attempts), ask.view.fields),
-            feedback=masked_feedback((tree.feedback[i] for i in ask.view.feedback), ask.view.fields),
-            beside=masked_attempts((tree[i] for i in ask.view.beside), ask.view.fields),
+            task=masked_task(tree.task, ask.context.fields),
+            path=lambda: masked_attempts((tree[i] for i in ask.context.attempts), ask.context.fields),
+            feedback=masked_feedback((tree.feedback[i] for i in ask.context.feedback), ask.context.fields),
+            also_shown=masked_attempts((tree[i] for i in ask.context.also_shown), ask.context.fields),
             kind=ask.kind,
             seed=ask.seed,
             _ask=ask_slot,

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from critic_loop.core.errors import CriticLoopError, ModelError, ToolError, boundary
 from critic_loop.core.messages import Message, ToolCall, ToolResult
-from critic_loop.core.records import PARTS, Ask, Attempt, AttemptStatus, Feedback, Subject, Verdict
+from critic_loop.core.records import UNFINISHED, Ask, Attempt, AttemptStatus, Feedback, Subject, Verdict
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import value_of
 from critic_loop.nodes.calls import BudgetSpent
@@ -103,7 +103,7 @@ def _attempt(desk: Desk, ask: Ask, turn: Turn, earlier: tuple[str, ...]) -> Atte
 
 def _ended(ask: Ask) -> Ask:
     """Return the ask of a step that ended the answer as that of an answer."""
-    return ask.model_copy(update={"kind": "answer"}) if ask.kind in PARTS else ask
+    return ask.model_copy(update={"kind": "answer"}) if ask.kind in UNFINISHED else ask
 
 
 def _failed(ask: Ask, messages: tuple[Message, ...], calls: tuple[str, ...], error: CriticLoopError) -> Attempt:
@@ -150,7 +150,7 @@ async def _run_tool(tools: dict[str, ToolLike], call: ToolCall) -> ToolResult:
         if error.scope == "job":
             raise
         text, is_error = str(error), True
-    return ToolResult(call_id=call.id, name=call.name, text=text, is_error=is_error)
+    return ToolResult.of(text, call_id=call.id, name=call.name, is_error=is_error)
 
 
 async def _tool_text(tools: dict[str, ToolLike], call: ToolCall) -> str:
@@ -245,7 +245,7 @@ def _wanted(tree: Tree, attempt_id: str, critic: Critic | HumanCritic) -> bool:
 
 
 def _verifies(verifier: Verifier, attempt: Attempt) -> bool:
-    return not verifier.pairs and attempt.kind != "tests" and (verifier.parts or not attempt.unfinished)
+    return not verifier.pairs and attempt.kind != "tests" and (verifier.steps or not attempt.unfinished)
 
 
 async def pair_verifier(desk: Desk) -> None:
@@ -295,7 +295,7 @@ async def _judge(desk: Desk, attempt_id: str, critic: Critic, source: Source) ->
         given = abstention(error)
     each = (given,) if isinstance(given, Feedback) else tuple(given)
     if critic.shadow:
-        each = tuple(feedback.model_copy(update={"obeyed": False}) for feedback in each)
+        each = tuple(feedback.model_copy(update={"advisory": True}) for feedback in each)
     await add(desk, each, attempt_id, source, critic.name)
 
 
@@ -314,9 +314,9 @@ async def add(
             "source": source,
             "author": author,
         }
-        if feedback.obeyed and obeyed is not None:
+        if not feedback.advisory and obeyed is not None:
             update["supersedes"] = obeyed
-        obeyed = update["id"] if feedback.obeyed else obeyed
+        obeyed = update["id"] if not feedback.advisory else obeyed
         addressed.append(feedback.model_copy(update=update))
     await desk.calls.record(*addressed)
 

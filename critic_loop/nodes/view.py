@@ -12,13 +12,13 @@ from typing import Any, Generic, TypeVar, overload
 
 from critic_loop.core.messages import Message, Reasoning
 from critic_loop.core.protocols import Move
-from critic_loop.core.records import Attempt, AttemptKind, Feedback, Shown, Task, Verdict
+from critic_loop.core.records import Attempt, AttemptKind, ContextSpec, Feedback, Task, Verdict
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import EVIDENCE
 
 T = TypeVar("T")
 
-_ALWAYS = {"type", "id", "subject", "source", "author", "obeyed", "parse", "calls", "trees", "supersedes"}
+_ALWAYS = {"type", "id", "subject", "source", "author", "advisory", "parse", "calls", "trees", "supersedes"}
 _BY_FIELD = {
     "verdict": {"verdict", "confidence"},
     "score": {"score"},
@@ -68,11 +68,11 @@ class View(Generic[T]):
     feedback: tuple[Feedback, ...] = ()
     """What is shown with masked fields at their defaults: to actors the feedback on the path, to critics
     the evidence on the attempt, to verifiers nothing (they stand beside each other)."""
-    beside: tuple[Attempt, ...] = ()
+    also_shown: tuple[Attempt, ...] = ()
     """To actors: attempts off the path that the search shows, siblings or rejected ones. To verifiers of pairs:
     the tests."""
     kind: AttemptKind = "answer"
-    """To actors: what is asked for. A `step` is returned as a `Part`, unless it ends the answer."""
+    """To actors: what is asked for. A `step` is returned as a `Unfinished`, unless it ends the answer."""
     seed: int = 0
     """Derived from the attempt's place: use it for anything random, so that a resumed run agrees."""
     _ask: Callable[[str, Any], Awaitable[Any]] = _nobody
@@ -110,7 +110,7 @@ def masked_feedback(feedback: Iterable[Feedback], fields: Iterable[str]) -> tupl
     return tuple(
         Feedback.model_construct(**{name: value for name, value in f if name in keep})
         for f in feedback
-        if f.obeyed
+        if not f.advisory
         and (f.text or f.verdict is not Verdict.ABSTAIN)
         and (f.source not in EVIDENCE or "verifier" in shown)
     )
@@ -165,10 +165,10 @@ def argued(tree: Tree, mine: str, theirs: str) -> tuple[Feedback, ...]:
     """Return what was argued for `mine` against `theirs`, a feedback for each round, oldest first."""
     pair = (mine, theirs)
     found = (f for f in tree.about(mine) if f.subject is not None and f.subject.attempts == pair)
-    return tuple(f for f in found if f.source == "critic" and f.obeyed)
+    return tuple(f for f in found if f.source == "critic" and not f.advisory)
 
 
-def shown_to_actor(tree: Tree, move: Move, memory: str, fields: tuple[str, ...]) -> Shown:
+def shown_to_actor(tree: Tree, move: Move, memory: str, fields: tuple[str, ...]) -> ContextSpec:
     """Return what the actor will be shown for a move, to be frozen in its ask.
 
     Of steps and thoughts on the path the last is shown, whose text holds those before it.
@@ -177,7 +177,7 @@ def shown_to_actor(tree: Tree, move: Move, memory: str, fields: tuple[str, ...])
     attempts = tuple(dict.fromkeys(i for i in path if _is_shown(tree, i)))
     beside = tuple(i for i in dict.fromkeys(move.shows) if i not in attempts and _is_shown(tree, i))
     feedback = tuple(f.id for i in (*attempts, *beside) for f in tree.judgements(i))
-    return Shown(attempts=attempts, feedback=feedback, fields=fields, beside=beside)
+    return ContextSpec(attempts=attempts, feedback=feedback, fields=fields, also_shown=beside)
 
 
 def _path_shown(tree: Tree, parents: tuple[str, ...], memory: str) -> list[str]:

@@ -21,19 +21,19 @@ from critic_loop.search.modifiers import AntiRepeat, Modified, Modifier, Pool, T
 from critic_loop.search.nest import Nest
 from critic_loop.search.propose_verify_reflect import ProposeVerifyReflect
 from critic_loop.search.refine import Refine
-from critic_loop.search.sample import Also, Sample
+from critic_loop.search.sample import ExtraSamples, Sample
 from critic_loop.search.scores import Additive
 
 __all__ = [
     "SEARCHES",
     "AbMcts",
     "Additive",
-    "Also",
     "AntiRepeat",
     "Axis",
     "Beam",
     "BestFirst",
     "Evolve",
+    "ExtraSamples",
     "FunctionSearch",
     "Knobs",
     "MapElites",

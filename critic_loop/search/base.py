@@ -19,7 +19,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 from critic_loop.core.errors import ConfigError, SearchError, boundary
 from critic_loop.core.protocols import AnySearch, Move, Stop, Wait
-from critic_loop.core.records import PARTS, Ask, Attempt, AttemptKind, Task
+from critic_loop.core.records import UNFINISHED, Ask, Attempt, AttemptKind, Task
 from critic_loop.core.tree import Tree
 
 SearchFn = Callable[..., Move | Wait | Stop]
@@ -42,7 +42,7 @@ def require_known(tree: Tree, record: Ask | Attempt) -> None:
 
 def extensible(attempt: Attempt, moves: AttemptKind) -> bool:
     """Whether a search that makes such `moves` may build on this: it came to something, and ended no answer."""
-    ended = moves in PARTS and (attempt.answer is not None or not attempt.unfinished)
+    ended = moves in UNFINISHED and (attempt.answer is not None or not attempt.unfinished)
     return attempt.status == "complete" and not ended
 
 

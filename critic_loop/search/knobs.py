@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from critic_loop.core.records import PARTS, AttemptKind
+from critic_loop.core.records import UNFINISHED, AttemptKind
 from critic_loop.search.base import require_pattern
 from critic_loop.search.scores import RULES, Additive, RuleName, Weigh
 from critic_loop.search.statistics import Fold
@@ -143,7 +143,7 @@ class Knobs:
     @cached_property
     def goes_on(self) -> bool:
         """Whether simulations go on from attempts."""
-        return self.moves in PARTS or self.rollout == "depth"
+        return self.moves in UNFINISHED or self.rollout == "depth"
 
     @cached_property
     def flat(self) -> bool:

@@ -230,8 +230,8 @@ class AntiRepeat:
 def repeats(tree: Tree, attempt: Attempt) -> bool:
     """Whether an attempt gives an answer that its ask showed the actor."""
     answer = same_answer(attempt)
-    view = tree.asks[attempt.id].view
-    shown = (*view.attempts, *view.beside) if answer is not None else ()
+    view = tree.asks[attempt.id].context
+    shown = (*view.attempts, *view.also_shown) if answer is not None else ()
     return any(i in tree and same_answer(tree[i]) == answer for i in shown)
 
 

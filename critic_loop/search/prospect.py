@@ -84,7 +84,7 @@ class Prospect:
     long as those are new, what is there is gone on from when beginnings repeat themselves, and a beginning that
     has failed often is left.
 
-    A step that a verifier fails is never gone on from (`cl.verifier(parts=True)`).
+    A step that a verifier fails is never gone on from (`cl.verifier(steps=True)`).
     Attempts in flight count as tried in vain, so that lanes spread. Stops are the loop's: `verified`, and `n`.
     Settings are measured on tasks of one's own, as `benchmarks/search.py` does. **Source**: our own.
     """

@@ -24,7 +24,7 @@ class SampleState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Also:
+class ExtraSamples:
     """Further samples, of another kind or by another agent."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -37,7 +37,7 @@ class Also:
 class Sample:
     """Asks for `n` attempts without parents, as many at once as there are lanes; then for those of `also`.
 
-    Solutions by one agent and tests by another are `also=[{n=8, moves="tests", agent="tester"}]`.
+    Solutions by one agent and tests by another are `extra_samples=[{n=8, moves="tests", agent="tester"}]`.
     **Source**: of solutions beside tests, CodeT (Chen et al. 2022).
     """
 
@@ -46,7 +46,7 @@ class Sample:
     """Attempts asked for with one request of so many choices (cheaper where prompts are long)."""
     moves: AttemptKind = "answer"
     agent: str = "actor"
-    also: tuple[Also, ...] = ()
+    extra_samples: tuple[ExtraSamples, ...] = ()
 
     def start(self, task: Task) -> SampleState:  # noqa: ARG002
         """Return an empty count."""
@@ -66,7 +66,7 @@ class Sample:
     def ask(self, state: SampleState, tree: Tree) -> Move | Wait | Stop:  # noqa: ARG002
         """Ask until there are as many as wanted, then wait for those in flight."""
         wanted = 0
-        for each in (self, *self.also):
+        for each in (self, *self.extra_samples):
             wanted += each.n
             if state.asked < wanted:
                 samples = min(self.batch, wanted - state.asked)

@@ -58,7 +58,7 @@ def _results(tree: Tree, solution: str, replaced: Collection[str]) -> dict[Test,
     found: dict[Test, bool] = {}
     for feedback in tree.about(solution):
         subject = feedback.subject
-        if feedback.source not in EVIDENCE or not feedback.obeyed or subject is None or subject.part:
+        if feedback.source not in EVIDENCE or feedback.advisory or subject is None or subject.location:
             continue
         others = [i for i in subject.attempts if i != solution]
         if not others:

@@ -127,7 +127,7 @@ def _compared(tree: Tree, ids: tuple[str, ...]) -> dict[tuple[int, int], float |
     found: dict[tuple[int, int], float | None] = {}
     for feedback in tree.feedback.values():
         about = feedback.subject.attempts if feedback.subject else ()
-        if len(about) != 2 or not feedback.obeyed or not place.keys() >= set(about):
+        if len(about) != 2 or feedback.advisory or not place.keys() >= set(about):
             continue
         first, second = _pair(place[about[0]], place[about[1]])
         if (first, second) not in found:

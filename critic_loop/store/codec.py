@@ -52,11 +52,13 @@ KEYS = (
     "schema_version", "prompt", "reference", "checks", "licence", "tags", "language", "parent",
     "sha256", "media_type", "arguments", "arguments_text", "call_id", "is_error", "provider",
     "prompt_tokens", "completion_tokens", "total_tokens", "rests_on", "slot", "sends", "busy_s",
+    "license", "held_out", "components", "digest_version", "context", "also_shown", "duration_s",
+    "content_part", "location", "advisory", "requested_because", "request_probability", "produced_by",
 )  # fmt: skip
 """Names that are written as codes. Append only: the place in this list is the code."""
 
 LABELS = frozenset((
-    "agent", "author", "binding", "model", "output_schema", "recipe_digest", "template", "tools",
+    "agent", "author", "binding", "model", "output_schema", "produced_by", "recipe_digest", "template", "tools",
     "weight_version",
 ))  # fmt: skip
 """Names of fields that hold one of few strings, over and over."""

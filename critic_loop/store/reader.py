@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from critic_loop.core.errors import StoreError
 from critic_loop.core.protocols import TreeInfo
-from critic_loop.core.records import Ask, Attempt, Call, Feedback, Record
+from critic_loop.core.records import SCHEMA_VERSION, Ask, Attempt, Call, Feedback, Record
 from critic_loop.store import codec, layout
 from critic_loop.store.known import Known
-from critic_loop.store.rebuild import KIND_OF, LATE, UNSETTLED, record_of, with_bytes
+from critic_loop.store.rebuild import KIND_OF, LATE, UNSETTLED, record_of, version_in, with_bytes
 
 _PAGE = 500
 
@@ -48,11 +48,12 @@ class Reader:
             ref = _ref(db, tree)
             if ref is None:
                 return None
-            texts = _Texts(db)
-            return [
-                with_bytes(record_of(kind, codec.loads(line, tree, texts.get), tree), texts.blob)
-                for kind, line in _lines(db, ref)
-            ]
+            texts, records, version = _Texts(db), list[Record](), SCHEMA_VERSION
+            for kind, line in _lines(db, ref):
+                fields = codec.loads(line, tree, texts.get)
+                version = version if records else version_in(fields)
+                records.append(with_bytes(record_of(kind, fields, tree, version), texts.blob))
+            return records
 
     def known(self, tree: str) -> Begun | None:
         """Return what a tree has, by ids, and who writes it; None if there is none."""

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from pydantic import ValidationError
 
 from critic_loop.core.errors import StoreError
-from critic_loop.core.messages import File, Image, Message
+from critic_loop.core.messages import File, Image, Message, ToolResult
 from critic_loop.core.records import (
     SCHEMA_VERSION,
     Ask,
@@ -27,6 +27,7 @@ from critic_loop.core.records import (
     tree_of,
 )
 from critic_loop.store.known import Known
+from critic_loop.store.migrate import upgraded
 
 Kind: TypeAlias = (
     type[Head]
@@ -73,11 +74,18 @@ Blob = Image | File
 
 def fields_of(record: Record) -> dict[str, Any]:
     """Return what differs from the defaults, as plain values; floats and integers stay exact."""
-    return record.model_dump(exclude_defaults=True)
+    fields = record.model_dump(exclude_defaults=True)
+    return fields | {"schema_version": record.schema_version} if isinstance(record, Head) else fields
 
 
-def record_of(letter: str, fields: Mapping[str, Any], tree_id: str) -> Record:
+def record_of(letter: str, fields: Mapping[str, Any], tree_id: str, version: int = SCHEMA_VERSION) -> Record:
     """Return the record that `fields_of` took apart.
+
+    Args:
+        letter: its kind.
+        fields: what was stored.
+        tree_id: the tree that it belongs to.
+        version: the schema version of that tree's head.
 
     Raises:
         StoreError: a newer version wrote it, or it is damaged.
@@ -86,11 +94,19 @@ def record_of(letter: str, fields: Mapping[str, Any], tree_id: str) -> Record:
     if kind is None:
         raise StoreError(f"tree {tree_id!r} holds an unknown kind {letter!r}.", hint="Upgrade critic_loop.")
     if kind is Head:
-        require_readable(fields.get("schema_version", 1), tree_id)
+        version = version_in(fields)
+        require_readable(version, tree_id)
     try:
+        if version < SCHEMA_VERSION:
+            fields = upgraded(str(kind.model_fields["type"].default), fields, version)
         return kind.model_validate(fields)
-    except ValidationError as error:
+    except (ValidationError, KeyError, TypeError, AttributeError, ValueError) as error:  # any kind of damage
         raise StoreError(f"tree {tree_id!r} holds a {kind.__name__} that cannot be read: {error}") from error
+
+
+def version_in(head: Mapping[str, Any]) -> int:
+    """Return the schema version that a stored head names: until version 2 it was left out."""
+    return int(head.get("schema_version", 1))
 
 
 def require_readable(version: int, tree_id: str) -> None:
@@ -153,6 +169,8 @@ def with_bytes(record: Record, find: Callable[[str], bytes | None]) -> Record:
 
 def _filled(message: Message, find: Callable[[str], bytes | None]) -> Message:
     def fill(part: Any) -> Any:
+        if isinstance(part, ToolResult) and part.blobs:
+            return part.model_copy(update={"parts": tuple(fill(each) for each in part.parts)})
         if not isinstance(part, Image | File) or part.data is not None:
             return part
         return part.model_copy(update={"data": find(part.sha256)})

@@ -22,6 +22,7 @@ from critic_loop.core.records import (
     AttemptStatus,
     Call,
     Choice,
+    ContextSpec,
     Event,
     Feedback,
     Head,
@@ -29,7 +30,6 @@ from critic_loop.core.records import (
     Place,
     Reply,
     Sampling,
-    Shown,
     Spend,
     Subject,
     Task,
@@ -80,7 +80,7 @@ class Grown:
     def ask(self, *parents: str, **said: Unpack[_Asked]) -> str:
         """Ask for an attempt; return its id."""
         attempt = self.tree.next_attempt_id()
-        view = Shown(
+        view = ContextSpec(
             attempts=said.get("shown", parents), feedback=said.get("told", ()), fields=("answer", "text")
         )
         self.tree.append(
@@ -90,7 +90,7 @@ class Grown:
                 kind=said.get("kind", "answer"),
                 agent=said.get("agent", "actor"),
                 seed=len(self.tree.asks),
-                view=view,
+                context=view,
                 replaces=said.get("replaces"),
                 group=said.get("group"),
                 lane=said.get("lane", 0),
@@ -169,8 +169,8 @@ class Grown:
         return self.settle(attempt, message, answer=text, calls=(call,))
 
     def _prompt(self, ask: Ask) -> str:
-        shown = [self.tree[i].answer for i in ask.view.attempts]
-        told = [self.tree.feedback[i].text for i in ask.view.feedback]
+        shown = [self.tree[i].answer for i in ask.context.attempts]
+        told = [self.tree.feedback[i].text for i in ask.context.feedback]
         quoted = [self.fence("answer", str(text)) for text in shown] + [self.fence("feedback", t) for t in told]
         return "\n\n".join([self.tree.task.text, *quoted])
 
@@ -201,11 +201,9 @@ class Grown:
             attempt, Feedback(source="verifier", author="unit_tests", verdict=verdict, score=score, text=text)
         )
 
-    def end(self, chosen: str | None, decided_by: str, stop: str, *, oracle: str | None = None) -> Tree:
+    def end(self, chosen: str | None, decided_by: str, stop: str) -> Tree:
         """Write the outcome; return the tree."""
         spend = Spend(calls=len(self.tree.calls), usage=self.tree.spend().usage, elapsed_s=self._now - START)
         self.tree.append(Event(kind="stop", at=self._tick(), text=stop))
-        self.tree.append(
-            Outcome(chosen=chosen, decided_by=decided_by, select="best", stop=stop, spend=spend, oracle=oracle)
-        )
+        self.tree.append(Outcome(chosen=chosen, decided_by=decided_by, select="best", stop=stop, spend=spend))
         return self.tree

@@ -24,13 +24,13 @@ from critic_loop.core.errors import SearchError
 from critic_loop.core.messages import assistant, user
 from critic_loop.core.protocols import AnySearch, Move, Stop, Wait
 from critic_loop.core.records import (
-    PARTS,
+    UNFINISHED,
     Ask,
     Attempt,
+    ContextSpec,
     Feedback,
     Head,
     Sampling,
-    Shown,
     Subject,
     Task,
     Verdict,
@@ -101,7 +101,7 @@ class Drive:
                 kind=move.kind,
                 agent=move.agent,
                 sampling=move.sampling or Sampling(),
-                view=Shown(attempts=move.parents, beside=move.shows),
+                context=ContextSpec(attempts=move.parents, also_shown=move.shows),
                 replaces=move.replaces,
             )
             self.tree.append(ask)
@@ -126,9 +126,9 @@ class Drive:
         ask = self.tree.asks[attempt_id]
         failed = chance.random() < 0.15
         status, answer = ("failed", None) if failed else ("complete", chance.randrange(5))
-        if ask.kind in PARTS and random.Random(f"{self.seed}/{attempt_id}/goes on").random() < 0.7:
+        if ask.kind in UNFINISHED and random.Random(f"{self.seed}/{attempt_id}/goes on").random() < 0.7:
             answer = None
-        kind = "answer" if ask.kind in PARTS and answer is not None else ask.kind
+        kind = "answer" if ask.kind in UNFINISHED and answer is not None else ask.kind
         words = random.Random(f"{self.seed}/{attempt_id}/words")
         said = assistant(f"{words.randrange(9)} makes\n>{words.randrange(3)}")
         self.tree.append(

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pydantic import JsonValue
 
 from critic_loop.core.messages import (
+    ContentPart,
     Image,
     Message,
-    Part,
     Text,
     ToolCall,
     ToolResult,
@@ -28,7 +28,7 @@ from critic_loop.core.records import (
     Criterion,
     Event,
     Feedback,
-    Locus,
+    Location,
     Span,
     Step,
     Subject,
@@ -55,7 +55,7 @@ def refine_tree() -> Tree:
     said = grown.say(draft, critique, asked=grown.fence("answer", "def double(x):\n    return x + 2"))
     better = grown.write("def double(x):\n    return x * 2", draft, told=(failed, said))
     grown.verify(better, PASS, 1.0, "3 of 3 tests pass")
-    return grown.end(better, "verifier", "verified", oracle=better)
+    return grown.end(better, "verifier", "verified")
 
 
 def best_of_n_tree() -> Tree:
@@ -73,7 +73,7 @@ def best_of_n_tree() -> Tree:
         grown.settle(attempt, message, answer=int(message.text), calls=(call,))
         prime = message.text in ("53", "59", "67")
         grown.verify(attempt, PASS if prime else FAIL, float(prime))
-    return grown.end(ids[1], "verifier", "verified", oracle=ids[1])
+    return grown.end(ids[1], "verifier", "verified")
 
 
 def multi_critique_tree() -> Tree:
@@ -115,7 +115,7 @@ def _unit(
     grown: Grown, answer: str, text: str, quote: str, critic: int, remark: str, kind: str, severity: str
 ) -> str:
     start = text.index(quote)
-    where = Subject(attempts=(answer,), part=Locus(message=0, start=start, end=start + len(quote)))
+    where = Subject(attempts=(answer,), location=Location(message=0, start=start, end=start + len(quote)))
     return grown.say(
         where,
         Feedback(
@@ -158,7 +158,7 @@ def spc_tree() -> Tree:
     )
     judged = Feedback(author="critic/0/step", verdict=FAIL, score=0.1, text="3 * 9 is 27.", first_error=0)
     grown.say(sneaky, judged, asked=grown.fence("step", "3 * 9 = 24."))
-    return grown.end(right, "verifier", "exhausted", oracle=right)
+    return grown.end(right, "verifier", "exhausted")
 
 
 def rethink_mcts_tree() -> Tree:
@@ -193,7 +193,7 @@ def rethink_mcts_tree() -> Tree:
     grown.say(
         better, Feedback(author="actor/0/estimate", score=0.95, text="0.9"), asked="Rate it from -1 to 1."
     )
-    return grown.end(better, "verifier", "verified", oracle=better)
+    return grown.end(better, "verifier", "verified")
 
 
 def pairwise_tree() -> Tree:
@@ -232,7 +232,7 @@ def gate_tree() -> Tree:
     """
     grown = Grown("gate", _task("Delete the temporary files under /tmp/build."), "gated")
     vetoed, calls = _propose(grown, "rm -rf /tmp", ())
-    gate = Subject(attempts=(vetoed,), part=Locus(message=0, part=1))
+    gate = Subject(attempts=(vetoed,), location=Location(message=0, content_part=1))
     veto = Feedback(
         author="gate/0/gate",
         verdict=FAIL,
@@ -245,17 +245,17 @@ def gate_tree() -> Tree:
         vetoed, *grown.tree[vetoed].messages, status="failed", error="vetoed", error_code="vetoed", calls=calls
     )
     again, calls = _propose(grown, "rm -rf /tmp/build", (said,))
-    gate = Subject(attempts=(again,), part=Locus(message=0, part=1))
+    gate = Subject(attempts=(again,), location=Location(message=0, content_part=1))
     allowed = Feedback(author="gate/0/gate", verdict=PASS, score=1.0, text="As asked.")
     grown.say(gate, allowed, asked="May this be executed? rm -rf /tmp/build")
-    result = Message(role="tool", parts=(ToolResult(call_id="call-1", name="shell", text="removed 12 files"),))
+    result = Message(role="tool", parts=(ToolResult.of("removed 12 files", call_id="call-1", name="shell"),))
     grown.settle(again, *grown.tree[again].messages, result, answer="removed 12 files", calls=calls)
     grown.say(again, Feedback(source="tool", author="shell", verdict=PASS, text="exit status 0"))
-    return grown.end(again, "verifier", "accepted", oracle=again)
+    return grown.end(again, "verifier", "accepted")
 
 
 def _propose(grown: Grown, command: str, told: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    parts: tuple[str | Part, ...] = (
+    parts: tuple[str | ContentPart, ...] = (
         "I remove them.",
         ToolCall(
             id="call-1",
@@ -288,16 +288,16 @@ def ask_for_help_tree() -> Tree:
     call = grown.call((attempt,), "actor/0/agent", task.text, message)
     grown.settle(attempt, message, status="parked", calls=(call,))
     grown.tree.append(Event(kind="park", at=START + 10, text="To which region?", data={"attempt": attempt}))
-    where = Subject(attempts=(attempt,), part=Locus(message=0, part=0))
+    where = Subject(attempts=(attempt,), location=Location(message=0, content_part=0))
     answered = grown.say(where, Feedback(source="human", author="ops", text="To eu-west-1."))
     data: dict[str, JsonValue] = {"blocker": "missing-region"}
     matched = Feedback(source="judge", author="judge/0/blocker", verdict=PASS, text="missing-region", data=data)
     grown.say(where, matched, asked="Which blocker does the question hit?")
-    heard = Message(role="tool", parts=(ToolResult(call_id="q1", name="ask_human", text="To eu-west-1."),))
+    heard = Message(role="tool", parts=(ToolResult.of("To eu-west-1.", call_id="q1", name="ask_human"),))
     grown.settle(attempt, message, heard, calls=(call,))
     done = grown.write("Deployed to eu-west-1.", attempt, told=(answered,))
     grown.verify(done, PASS, 1.0)
-    return grown.end(done, "verifier", "verified", oracle=done)
+    return grown.end(done, "verifier", "verified")
 
 
 def code_t_tree() -> Tree:
@@ -319,7 +319,7 @@ def code_t_tree() -> Tree:
                 source="verifier", author="run", verdict=PASS if passed else FAIL, score=float(passed)
             )
             grown.say(Subject.of(solution, test), evidence)
-    return grown.end(solutions[0], "vote", "exhausted", oracle=solutions[0])
+    return grown.end(solutions[0], "vote", "exhausted")
 
 
 def prompt_agent_tree() -> Tree:
@@ -336,7 +336,7 @@ def prompt_agent_tree() -> Tree:
     said = grown.say(plain, errors, asked="What do the errors have in common?")
     better = grown.write("Spell the word letter by letter, then count.", plain, kind="prompt", told=(said,))
     grown.say(better, _accuracy(0.9, "nested-3", "nested-4"))
-    return grown.end(better, "verifier", "exhausted", oracle=better)
+    return grown.end(better, "verifier", "exhausted")
 
 
 def _rubric() -> tuple[Criterion, ...]:
@@ -377,7 +377,7 @@ def parked_tree() -> Tree:
         verdict=ABSTAIN,
         parse="refused",
         reason="The model declined to judge.",
-        obeyed=False,
+        advisory=True,
     )
     grown.say(attempt, refused)
     grown.tree.append(Event(kind="park", at=START + 20, text="human", data={"attempt": attempt}))
@@ -390,7 +390,7 @@ def image_tree() -> Tree:
     **Source**: critics that point at what they mean, as in UICrit (Duan et al. 2024).
     """
     picture = Image.of(_png(), "image/png")
-    task = Task(prompt=(user("What does the picture show?", picture),), source="hand", licence="CC0-1.0")
+    task = Task(prompt=(user("What does the picture show?", picture),), source="hand", license="CC0-1.0")
     grown = Grown("image", task, "refine")
     answer = grown.write("A red square. It has four corners. It is blue.")
     critique = Feedback(
@@ -451,7 +451,7 @@ def chinese_tree() -> Tree:
     said = grown.say(answer, critique, asked=grown.fence("answer", "设鸡有x只。" * 30))
     better = grown.write("鸡23只,兔12只。🐰", answer, told=(failed, said))
     grown.verify(better, PASS, 1.0, "正确")
-    return grown.end(better, "verifier", "verified", oracle=better)
+    return grown.end(better, "verifier", "verified")
 
 
 def _task(text: str) -> Task:

@@ -98,7 +98,7 @@ def test_a_selection_with_settings_is_looked_through(cli: Cli, project: Path) ->
         (
             '{ kind = "evolve" }',
             "",
-            "actor/solver attempts beside the path, but its prompt has no block 'beside'",
+            "actor/solver attempts beside the path, but its prompt has no block 'also_shown'",
         ),
         ('[{ kind = "anti-repeat" }, { kind = "sample" }]', "", "attempts beside the path"),
         (

@@ -17,7 +17,7 @@ from rich.console import Console, RenderableType
 
 from critic_loop.cli.job_view import JobView
 from critic_loop.cli.tree_view import TreeView, view_of
-from critic_loop.core.protocols import Piece
+from critic_loop.core.protocols import Delta
 from critic_loop.core.records import Ask, Attempt, Call, Outcome, Place, Reply, Usage, Verdict
 from tests.cli.conftest import Serve, reviewed, spec
 from tests.conftest import Grown
@@ -52,8 +52,8 @@ def test_a_tree_as_it_grows() -> None:
     view.observe(Ask(attempt="t.1"))
     view.observe(call(1, "t.1"))
     clock.time += 2.5
-    view.observe(Piece("t.c1", "The answer is "))
-    view.observe(Piece("t.c1", "forty"))
+    view.observe(Delta("t.c1", "The answer is "))
+    view.observe(Delta("t.c1", "forty"))
     assert drawn(view.draw(20, 80)) == [
         "refine  t  1 attempt, 1 of 20 calls, 0 tokens, 2 s",
         "○ 1  open",
@@ -96,8 +96,8 @@ def test_what_others_wrote_cannot_touch_the_terminal(width: int) -> None:
     view = view_of("t", grown.tree.log)
     view.observe(Ask(attempt="t.2", parents=("t.1",)))
     view.observe(call(1, "t.2", agent=HOSTILE, binding=HOSTILE))
-    view.observe(Piece("t.c1", HOSTILE * 40))
-    view.observe(Piece("t.c1", "中文" * 100))
+    view.observe(Delta("t.c1", HOSTILE * 40))
+    view.observe(Delta("t.c1", "中文" * 100))
     lines = drawn(view.draw(20, width), width) + drawn(view.final(), width) + [view.news()]
     text = "\n".join(lines)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", text)

@@ -47,8 +47,8 @@ class TestSampleOfTwoKinds(SearchContract):
 
     @pytest.fixture
     def search(self):
-        also = [{"n": 4, "moves": "tests", "agent": "tester"}, {"n": 1, "agent": "other"}]
-        return build([("sample", {"n": 5, "batch": 2, "also": also})])
+        extra_samples = [{"n": 4, "moves": "tests", "agent": "tester"}, {"n": 1, "agent": "other"}]
+        return build([("sample", {"n": 5, "batch": 2, "extra_samples": extra_samples})])
 
 
 class TestProspect(SearchContract):

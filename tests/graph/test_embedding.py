@@ -126,10 +126,10 @@ async def test_outside_a_host_a_person_parks_the_tree_and_hear_lets_it_go_on(
         result = await loop.run("What is 6*7?", tree_id="t")
         assert result.stop == "parked"
         assert len(result.parked) == 1
-        await loop.hear("t", {"verdict": "fail", "text": "Too small."})
+        await loop.respond("t", {"verdict": "fail", "text": "Too small."})
         result = await loop.run("What is 6*7?", tree_id="t")
         assert result.stop == "parked"
-        await loop.hear("t", True)
+        await loop.respond("t", True)
         result = await loop.run("What is 6*7?", tree_id="t")
     assert (result.answer, result.stop) == ("42", "accepted")
     assert (tmp_path / "log").read_text() == "paid\n" * 2

@@ -9,7 +9,7 @@ import pytest
 
 import critic_loop as cl
 from critic_loop.core.errors import RateLimited
-from critic_loop.core.protocols import Piece, Request
+from critic_loop.core.protocols import Delta, Request
 from critic_loop.core.records import Attempt, Outcome, Verdict
 from critic_loop.models import Limited, Retrying, RetryPolicy
 from critic_loop.store import MemoryStore
@@ -100,10 +100,10 @@ async def test_map_returns_what_was_in_flight_and_begins_no_other_task() -> None
 
 async def test_pieces_come_with_the_records_of_their_call() -> None:
     loop = cl.Loop("try-again", actor=ScriptedModel(["answer 42"]), verifiers=[never], max_calls=1)
-    seen = [r async for r in loop.stream("x", tree_id="t", pieces=True)]
+    seen = [r async for r in loop.stream("x", tree_id="t", deltas=True)]
     kinds = [type(r).__name__ for r in seen]
     assert kinds[:2] == ["Ask", "Call"]
-    pieces = [r for r in seen if isinstance(r, Piece)]
+    pieces = [r for r in seen if isinstance(r, Delta)]
     assert {piece.call for piece in pieces} == {"t.c1"}
     assert "".join(piece.text for piece in pieces) == "answer 42"
     assert kinds.index("Reply") == 2 + len(pieces)

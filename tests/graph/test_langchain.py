@@ -186,7 +186,7 @@ def test_a_chat_model_is_named_by_what_it_is_and_never_by_its_key() -> None:
 async def test_messages_of_every_kind() -> None:
     chat = Chat()
     said = assistant("", ToolCall(id="t", name="look", arguments={"a": 1}))
-    results = ToolResult(call_id="t", name="look", text="gone", is_error=True)
+    results = ToolResult.of("gone", call_id="t", name="look", is_error=True)
     picture = user("see", Image.of(b"png", "image/png"))
     tool = said.model_copy(update={"role": "tool", "parts": (results,)})
     await LangChainModel(chat).complete(ask(system("s"), user("u"), said, tool, picture))

@@ -12,7 +12,7 @@ import critic_loop as cl
 from critic_loop.core.errors import ModelError
 from critic_loop.core.value import best
 from critic_loop.search import Nest, Refine, Sample, build
-from critic_loop.search.sample import Also
+from critic_loop.search.sample import ExtraSamples
 from critic_loop.select import matrix_of
 from critic_loop.store import MemoryStore
 from critic_loop.testing import ScriptedModel, run_virtual
@@ -29,7 +29,7 @@ def pair(seen: list[tuple[str, str]] | None = None) -> Any:
     @cl.verifier(pairs=True, name="pair")
     def check(view: cl.View[str]) -> bool:
         """Whether a number is what its test says."""
-        number, (test,) = view.answer or "", view.beside
+        number, (test,) = view.answer or "", view.also_shown
         if seen is not None:
             seen.append((number, str(test.answer)))
         return HOLDS[str(test.answer)](int(number))
@@ -38,11 +38,11 @@ def pair(seen: list[tuple[str, str]] | None = None) -> Any:
 
 
 def loop(*verifiers: Any, store: Any = None, search: Any = None, **parts: Any) -> cl.Loop[str]:
-    also = [{"n": 3, "moves": "tests", "agent": "tester"}]
+    extra_samples = [{"n": 3, "moves": "tests", "agent": "tester"}]
     parts = {"actor": ScriptedModel(SOLUTIONS), "tester": ScriptedModel(TESTS), "lanes": 1, **parts}
     return cl.Loop(
         "code-t", slots={"tester": parts.pop("tester")}, verifiers=verifiers, store=store,
-        search=search or build([("sample", {"n": 4, "also": also})]), **parts,
+        search=search or build([("sample", {"n": 4, "extra_samples": extra_samples})]), **parts,
     )  # fmt: skip
 
 
@@ -88,9 +88,9 @@ async def test_who_verifies_answers_is_not_asked_about_tests_and_they_are_never_
 async def test_a_check_that_breaks_is_neither_passed_nor_failed() -> None:
     @cl.verifier(pairs=True, name="fragile")
     def fragile(view: cl.View[str]) -> bool:
-        if view.beside[0].answer == "even" and view.answer == "9":
+        if view.also_shown[0].answer == "even" and view.answer == "9":
             raise RuntimeError("no memory")
-        return HOLDS[str(view.beside[0].answer)](int(view.answer or ""))
+        return HOLDS[str(view.also_shown[0].answer)](int(view.answer or ""))
 
     result = await loop(fragile).run("x")
     matrix = matrix_of(result.tree, tuple(result.tree.attempts)[:4])
@@ -102,7 +102,7 @@ async def test_a_check_that_breaks_is_neither_passed_nor_failed() -> None:
 async def test_single_tests_of_a_pair_are_tests_of_their_own() -> None:
     @cl.verifier(pairs=True)
     def each(view: cl.View[str]) -> cl.Feedback:
-        words = str(view.beside[0].answer).split(" and ")
+        words = str(view.also_shown[0].answer).split(" and ")
         return cl.Feedback(data={"tests": {w: HOLDS[w](int(view.answer or "")) for w in words}})
 
     tester = ScriptedModel(["even and odd", "multiple of 3", "odd"])
@@ -126,7 +126,7 @@ def test_killed_while_pairs_are_checked_it_checks_the_others_alone() -> None:
         @cl.verifier(pairs=True, name="pair")
         async def slow(view: cl.View[str]) -> bool:
             await asyncio.sleep(1 + len(seen))
-            seen.append((view.answer or "", str(view.beside[0].answer)))
+            seen.append((view.answer or "", str(view.also_shown[0].answer)))
             return HOLDS[seen[-1][1]](int(seen[-1][0]))
 
         actor, tester = ScriptedModel(SOLUTIONS), ScriptedModel(TESTS)
@@ -148,7 +148,9 @@ def test_killed_while_pairs_are_checked_it_checks_the_others_alone() -> None:
 
 
 async def test_in_a_nest_answers_are_revised_and_tests_are_left() -> None:
-    search = Nest(Sample(n=2, also=(Also(n=2, moves="tests", agent="tester"),)), Refine(rounds=2))
+    search = Nest(
+        Sample(n=2, extra_samples=(ExtraSamples(n=2, moves="tests", agent="tester"),)), Refine(rounds=2)
+    )
     result = await loop(pair(), search=search).run("x")
     assert Counter((a.kind, bool(a.parents)) for a in result.tree) == {
         ("answer", False): 2, ("answer", True): 2, ("tests", False): 2,

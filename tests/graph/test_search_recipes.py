@@ -110,7 +110,7 @@ async def test_what_is_evolved_sees_what_was_tried_beside_its_path() -> None:
     loop = cl.Loop("evolve", actor=actor, critic=ScriptedModel(rubric), stop=cl.MaxAttempts(30), lanes=1)
     result = await loop.run("Write.")
     aside = [request for request in actor.requests if "These were written as well" in request.messages[-1].text]
-    shown = [ask for ask in result.tree.asks.values() if ask.view.beside]
+    shown = [ask for ask in result.tree.asks.values() if ask.context.also_shown]
     assert len(aside) == len(shown) > 10
 
 

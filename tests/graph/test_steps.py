@@ -166,15 +166,15 @@ async def test_a_prompt_that_has_no_place_for_it_is_refused() -> None:
         return Wait() if tree.open else Move(shows=tuple(tree.attempts))
 
     loop, _, _ = made("a", "b", recipe=recipe, search=again, stop=cl.MaxAttempts(2))
-    with pytest.raises(ConfigError, match="no block 'beside'"):
+    with pytest.raises(ConfigError, match="no block 'also_shown'"):
         await loop.run(TASK)
 
 
 async def test_a_function_returns_its_steps_as_parts() -> None:
-    async def act(view: cl.View[str]) -> cl.Part | str:
+    async def act(view: cl.View[str]) -> cl.Unfinished | str:
         so_far = view.path[-1].messages[-1].text if view.path else ""
         assert view.kind == "step"
-        return f"{so_far}9" if so_far.count("1") == 2 else cl.Part(f"{so_far}1")
+        return f"{so_far}9" if so_far.count("1") == 2 else cl.Unfinished(f"{so_far}1")
 
     loop, _, _ = made(actor=act)
     result = await loop.run(cl.Task(prompt=(cl.user("?"),), reference="119"))
@@ -222,7 +222,7 @@ async def test_the_small_model_writes_line_by_line_what_it_writes_at_once() -> N
 
 
 async def test_a_verifier_of_parts_fails_steps_that_are_wrong_already_and_answers() -> None:
-    @cl.verifier(parts=True)
+    @cl.verifier(steps=True)
     def adds_up(view: cl.View[str]) -> cl.Feedback | bool:
         assert view.attempt is not None
         if "= 6" in view.attempt.messages[-1].text:

@@ -229,7 +229,7 @@ async def test_a_tree_that_began_with_the_new_critic_keeps_it_after_a_restart(st
         await loop.swap("critic", new, when="tree")
         assert (await loop.run("x", tree_id="t")).stop == "parked"
     async with make(old) as loop:
-        await loop.hear("t", False)
+        await loop.respond("t", False)
         await loop.run("x", tree_id="t")
     assert (len(old.requests), len(new.requests)) == (0, 3), "a canary, and both rounds"
 
@@ -268,7 +268,7 @@ async def test_a_recipe_may_ask_a_shadow() -> None:
         two_critics(shadow=True), actor=writer(), slots={"local": local, "hosted": hosted}, stop=cl.MaxRounds(2)
     )
     result = await loop.run("x")
-    heard = {f.author: (f.obeyed, f.verdict) for f in result.tree.feedback.values()}
+    heard = {f.author: (not f.advisory, f.verdict) for f in result.tree.feedback.values()}
     assert heard == {"critic/stepwise": (True, cl.Verdict.FAIL), "critic/verdict": (False, cl.Verdict.PASS)}
     with pytest.raises(cl.CriticLoopError, match="asks slot 'hosted', which has no model"):
         cl.Loop(two_critics(shadow=True), actor=writer(), slots={"local": local})

@@ -110,7 +110,7 @@ async def test_a_person_may_answer_while_the_tree_goes_on(store: str) -> None:
         running = asyncio.create_task(loop.run("x", tree_id="t"))
         while not (await loop.store.has("t") and (await loop.store.load("t")).attempts):
             await asyncio.sleep(0.01)
-        await loop.hear("t", {"t.1": False})
+        await loop.respond("t", {"t.1": False})
         gate.set()
         result = await within(5, running)
         assert (result.stop, len(result.parked)) == ("parked", 2)
@@ -311,7 +311,7 @@ async def test_a_search_that_stops_leaves_time_for_people() -> None:
     loop = cl.Loop("best-of-n", actor=counting(), critic=cl.Human("ann"), verifiers=[], search=search)
     result = await loop.run("x", tree_id="t")
     assert (result.stop, len(result.parked)) == ("parked", 2)
-    await loop.hear("t", {"t.1": True, "t.2": False})
+    await loop.respond("t", {"t.1": True, "t.2": False})
     result = await loop.run("x", tree_id="t")
     assert (result.answer, result.stop) == ("answer 1", "exhausted")
 

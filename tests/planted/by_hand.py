@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from critic_loop.core.messages import Message, ToolCall, ToolResult, assistant
-from critic_loop.core.records import Event, Feedback, Locus, Outcome, Subject, Task, Verdict
+from critic_loop.core.records import Event, Feedback, Location, Outcome, Subject, Task, Verdict
 from critic_loop.core.tree import Tree
 from tests.conftest import Grown
 
@@ -80,12 +80,12 @@ def never_tools_shadow() -> Tree:
     for number in range(3):
         attempt = g.ask(*last)
         call = ToolCall(id=f"c{number}", name="ls", arguments={"path": "."}, arguments_text='{"path":"."}')
-        heard = Message(role="tool", parts=(ToolResult(call_id=f"c{number}", name="ls", text="a b c"),))
+        heard = Message(role="tool", parts=(ToolResult.of("a b c", call_id=f"c{number}", name="ls"),))
         said = assistant(f'{{"files": {number}}}', sampled=True)
         messages = (assistant(call, sampled=True), heard, said)
         g.settle(attempt, {"files": number}, messages=messages)
         g.verified(attempt, "fail", score=0.0, text="there are three")
-        accepts(g, attempt, author="shadow", obeyed=False)
+        accepts(g, attempt, author="shadow", advisory=True)
         last = (attempt,)
     end(g, last[0], "verifier", "max_rounds")
     return g.tree
@@ -111,10 +111,10 @@ def passed_over_shadow_tests() -> Tree:
     """Hidden tests, in the shadow, passed the draft; the critic scored the revision higher."""
     g = grown("passed-over-shadow-tests", "Write abs().")
     draft = g.attempt(answer="return x if x > 0 else -x")
-    g.verified(draft, "pass", author="hidden_tests", obeyed=False)
+    g.verified(draft, "pass", author="hidden_tests", advisory=True)
     g.say(draft, score=0.6, text="Correct, if terse.")
     longer = g.attempt(draft, answer="return max(x, 0)")
-    g.verified(longer, "fail", author="hidden_tests", obeyed=False, text="abs(-2) is 0")
+    g.verified(longer, "fail", author="hidden_tests", advisory=True, text="abs(-2) is 0")
     g.say(longer, score=0.8, text="Elegant.")
     end(g, longer, "critic", "plateau")
     return g.tree
@@ -184,7 +184,7 @@ def broken_by_a_remark() -> Tree:
     """The rejection was about one step of the answer; in Chinese; then nested once more."""
     g = grown("broken-by-a-remark", "鸡兔同笼,共有三十五个头,九十四只脚。问鸡兔各几何?")
     good = g.attempt(answer={"鸡": 23, "兔": 12})
-    part = Subject(attempts=(good,), part=Locus(step=1))
+    part = Subject(attempts=(good,), location=Location(step=1))
     g.tree.append(
         Feedback(
             id=g.tree.next_feedback_id(), subject=part, source="critic", author="stepwise", verdict=FAIL,
@@ -208,7 +208,7 @@ def accepted_single() -> Tree:
     g = grown("accepted-single")
     only = g.attempt(answer="41")
     accepts(g, only, "Correct: six sevens.")
-    g.verified(only, "fail", author="hidden_tests", obeyed=False)
+    g.verified(only, "fail", author="hidden_tests", advisory=True)
     end(g, only, "critic", "accepted")
     return g.tree
 
@@ -232,7 +232,7 @@ def accepted_by_weak_tests() -> Tree:
     g.verified(draft, "fail", author="unit_tests", text="1 of 9 tests fails")
     patch = g.attempt(draft, answer="patch 2: the failing test is skipped")
     g.verified(patch, "pass", author="unit_tests", text="8 of 8 tests pass")
-    end(g, patch, "verifier", "verified", oracle=patch)
+    end(g, patch, "verifier", "verified")
     user_says(g, patch, 0.0, "You switched the test off!")
     return g.tree
 

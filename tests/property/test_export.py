@@ -36,7 +36,7 @@ def written(draw):
     if draw(st.booleans()):
         call = ToolCall(id="1", name=draw(st.sampled_from(["f", "g"])), arguments=draw(ARGUMENTS))
         messages.append(assistant(draw(TEXT), call, sampled=True))
-        result = ToolResult(call_id="1", name=call.name, text=draw(TEXT))
+        result = ToolResult.of(draw(TEXT), call_id="1", name=call.name)
         messages.append(Message(role="tool", parts=(result,)))
     thought = [Reasoning(text=draw(TEXT))] if draw(st.booleans()) else []
     messages.append(assistant(*thought, draw(TEXT), sampled=draw(st.booleans())))
@@ -98,7 +98,7 @@ def draw_feedback(draw, tree, ids):
             score=draw(st.none() | SHARE),
             preference=preference,
             text=text,
-            obeyed=draw(st.booleans()),
+            advisory=draw(st.booleans()),
             calls=calls,
         )
     )

@@ -125,8 +125,8 @@ def test_forbidden_answers_are_never_built_on(inner, lanes, seed):
     tree = Played(Modified(AntiRepeat(tries=1), inner), any_world, lanes=lanes, seed=seed).run(60).tree
     for ask in tree.asks.values():
         for parent in ask.parents if not ask.replaces else ():
-            view = tree.asks[parent].view
-            shown = [tree[i].answer for i in (*view.attempts, *view.beside)]
+            view = tree.asks[parent].context
+            shown = [tree[i].answer for i in (*view.attempts, *view.also_shown)]
             assert tree[parent].answer is None or tree[parent].answer not in shown
 
 

@@ -45,7 +45,7 @@ def trees(draw: st.DrawFn) -> Tree:
                         source=draw(st.sampled_from(["verifier", "critic", "tool", "user"])),
                         verdict=draw(verdicts),
                         score=draw(scores),
-                        obeyed=draw(st.booleans()),
+                        advisory=draw(st.booleans()),
                         supersedes=draw(st.none() | st.sampled_from([*tree.feedback]))
                         if tree.feedback
                         else None,
@@ -110,7 +110,9 @@ def test_feedback_is_found_where_it_belongs(tree: Tree) -> None:
         named = [f for f in tree.feedback.values() if f.subject and attempt in f.subject.attempts]
         assert tree.about(attempt) == tuple(f for f in named if f.id not in dead)
         assert {f.id for f in tree.judgements(attempt)} == {
-            f.id for f in named if f.id not in dead and f.obeyed and f.subject and len(f.subject.attempts) == 1
+            f.id
+            for f in named
+            if f.id not in dead and not f.advisory and f.subject and len(f.subject.attempts) == 1
         }
 
 

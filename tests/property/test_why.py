@@ -45,7 +45,7 @@ feedback = st.fixed_dictionaries(
         "score": st.none() | st.floats(0, 1),
         "text": words,
         "parse": st.sampled_from(["ok", "unparsed", "error"]),
-        "obeyed": st.booleans(),
+        "advisory": st.booleans(),
         "saw_reference": st.booleans(),
     }
 )
@@ -111,7 +111,7 @@ def test_what_nobody_obeys_changes_no_cause(tree: Tree, data: st.DataObject) -> 
     if not tree.attempts:
         return
     before = why(tree).cause
-    said = {**data.draw(feedback), "source": "critic", "obeyed": False, "saw_reference": False}
+    said = {**data.draw(feedback), "source": "critic", "advisory": True, "saw_reference": False}
     about = data.draw(st.sampled_from(list(tree.attempts)))
     tree.append(Feedback(id=tree.next_feedback_id(), subject=Subject.of(about), **said))
     assert why(tree).cause == before

@@ -86,7 +86,7 @@ def tool_trees():
     made = []
     for number, (spec, arguments) in enumerate([(SUM, {"numbers": [3, 4]}), (ECHO, {"text": "7"}), (ECHO, {})]):
         asked = assistant(ToolCall(id="1", name=spec.name, arguments=arguments), sampled=True)
-        heard = Message(role="tool", parts=(ToolResult(call_id="1", name=spec.name, text="7"),))
+        heard = Message(role="tool", parts=(ToolResult.of("7", call_id="1", name=spec.name),))
         tree = tree_of(name=f"tools-{number}", task=Task(prompt=(user(f"What is it, {number}?"),)))
         add(tree, [asked, heard, assistant(f"It is 7 ({number}).", sampled=True)])
         add(tree, "I do not know.")

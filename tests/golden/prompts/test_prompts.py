@@ -58,7 +58,7 @@ FULL = {
     "round": 2,
     "feedback": [ITEM, BARE],
     "so_far": "6 * 7 is six sevens.",
-    "beside": [{"answer": "6 + 7 = 13", "feedback": [ITEM]}, {"answer": "42", "feedback": []}],
+    "also_shown": [{"answer": "6 + 7 = 13", "feedback": [ITEM]}, {"answer": "42", "feedback": []}],
 }
 EMPTY = {
     **FULL,
@@ -68,7 +68,7 @@ EMPTY = {
     "round": 0,
     "feedback": [],
     "so_far": "",
-    "beside": [],
+    "also_shown": [],
     "debate": [],
 }
 

@@ -65,7 +65,7 @@ def test_every_agent_loads_with_its_prompt_and_output(name):
         (output_of if spec.role in ("actor", "debater") else critique_of)(spec.output)
     else:
         assert template.blocks >= set(weighing.blocks)
-    actor = {"schema", "feedback", "rejected", "round", "so_far", "beside"}
+    actor = {"schema", "feedback", "rejected", "round", "so_far", "also_shown"}
     given = {"actor": actor, "judge": {"task", "first", "second", "debate"}}
     given["debater"] = {"task", "mine", "theirs", "debate"}
     critics = {"task", "answer", "rejected", "reference", "feedback", "schema"}

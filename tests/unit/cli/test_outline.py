@@ -110,7 +110,7 @@ def test_marks_tell_what_is_special() -> None:
     only = g.attempt(answer="42")
     before = rejects(g, only)
     accepts(g, only, supersedes=before, author="again")
-    accepts(g, only, obeyed=False, author="shadow")
+    accepts(g, only, advisory=True, author="shadow")
     g.say(only, author="garbled", parse="unparsed", saw_reference=True)
     end(g, only, "critic", "accepted")
     user_says(g, only, 1.0)
@@ -168,9 +168,7 @@ def test_every_part_of_a_message_has_words() -> None:
     call = ToolCall(id="1", name="ls", arguments={"path": "."})
     picture = File.of(b"12345", "application/pdf")
     said = assistant(Reasoning(text="hm"), call, Opaque(provider="p", data={}), sampled=True)
-    heard = Message(
-        role="tool", parts=(ToolResult(call_id="1", name="ls", text="none", is_error=True), picture)
-    )
+    heard = Message(role="tool", parts=(ToolResult.of("none", call_id="1", name="ls", is_error=True), picture))
     g.settle(attempt, {"n": 1}, messages=(said, heard))
     (node,) = outline(g.tree).nodes
     assert node.work == (

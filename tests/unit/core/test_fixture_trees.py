@@ -26,7 +26,6 @@ def test_trees_are_whole(name: str) -> None:
     assert set(cited) == set(tree.calls), "every call belongs to an attempt or a feedback"
     times = [r.sent_at for r in tree.calls.values()]
     assert all(a < b for a, b in pairwise(times))
-    assert tree.outcome.oracle in (None, best(tree)) or name in ("best-of-n", "spc", "code-t")
 
 
 def said_of(tree: Tree, subject: Subject) -> list[Feedback]:
@@ -37,8 +36,12 @@ def test_multi_critique_units_labels_and_merger() -> None:
     tree = trees.multi_critique_tree()
     (answer,) = tree.attempts
     text = tree[answer].messages[0].text
-    units = [f for f in tree.about(answer) if f.subject and f.subject.part]
-    quotes = [text[u.subject.part.start : u.subject.part.end] for u in units if u.subject and u.subject.part]
+    units = [f for f in tree.about(answer) if f.subject and f.subject.location]
+    quotes = [
+        text[u.subject.location.start : u.subject.location.end]
+        for u in units
+        if u.subject and u.subject.location
+    ]
     assert quotes == ["1853", "which was completed in 1850", "1853", "Charles Babbage"]
     labels = [tree.about(u.id)[0].text for u in units]
     assert labels == ["valid", "valid", "redundant", "wrong"]
@@ -68,7 +71,7 @@ def test_rethinking_replaces_a_node() -> None:
     (rethought,) = (a for a in tree if a.replaces)
     old = rethought.replaces or ""
     assert tree.asks[rethought.id].parents == tree.asks[old].parents
-    assert tree.asks[rethought.id].view.feedback != ()
+    assert tree.asks[rethought.id].context.feedback != ()
     replaced = {a.replaces for a in tree}
     assert [i for i in tree.roots if i not in replaced] == ["rethink-mcts.2", "rethink-mcts.3", rethought.id]
     assert value_of(tree, tree.children(old)[0]).score == 0.5
@@ -90,8 +93,10 @@ def test_the_gate_judged_before_the_action_ran() -> None:
     for attempt in (vetoed, done):
         gate = next(f for f in tree.about(attempt.id) if f.author == "gate/0/gate")
         assert gate.subject is not None
-        assert gate.subject.part is not None
-        proposed = attempt.messages[gate.subject.part.message or 0].parts[gate.subject.part.part or 0]
+        assert gate.subject.location is not None
+        proposed = attempt.messages[gate.subject.location.message or 0].parts[
+            gate.subject.location.content_part or 0
+        ]
         assert proposed in attempt.messages[0].tool_calls
         versions = [r for r in tree.log if getattr(r, "id", "") == attempt.id]
         assert tree.log.index(versions[0]) < tree.log.index(gate) < tree.log.index(versions[-1])
@@ -99,7 +104,7 @@ def test_the_gate_judged_before_the_action_ran() -> None:
         assert ran == (gate.verdict is Verdict.PASS)
     first = tree.about(vetoed.id)[0]
     assert done.messages[0].tool_calls[0].arguments == {"command": first.suggestion}
-    assert tree.asks[done.id].view.feedback == (first.id,)
+    assert tree.asks[done.id].context.feedback == (first.id,)
 
 
 def test_ask_f1() -> None:

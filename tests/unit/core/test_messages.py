@@ -29,7 +29,7 @@ PARTS = (
     Image.of(b"\x89PNG", "image/png"),
     File(sha256="0" * 64, media_type="text/plain", name="a.txt"),
     CALL,
-    ToolResult(call_id="1", name="grep", text="none", is_error=True),
+    ToolResult.of("none", call_id="1", name="grep", is_error=True),
     Reasoning(text="hm"),
     Opaque(provider="p", data={"x": [1, None]}),
     Text(text="b"),

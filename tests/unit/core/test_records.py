@@ -16,7 +16,7 @@ from critic_loop.core.records import (
     Choice,
     Feedback,
     Head,
-    Locus,
+    Location,
     Outcome,
     Record,
     Sampling,
@@ -98,8 +98,8 @@ def test_subjects() -> None:
     for wrong in (
         {},
         {"attempts": ("t.1",), "feedback": "t.f1"},
-        {"attempts": ("t.1", "t.2"), "part": Locus(step=1)},
-        {"feedback": "t.f1", "part": Locus(step=1)},
+        {"attempts": ("t.1", "t.2"), "part": Location(step=1)},
+        {"feedback": "t.f1", "part": Location(step=1)},
     ):
         with pytest.raises(ValidationError):
             Subject.model_validate(wrong)
@@ -167,3 +167,16 @@ def test_digests_are_stable() -> None:
     assert digest_of(Outcome()) == digest_of(Outcome())
     assert digest_of([user("x")]) != digest_of([user("y")])
     assert digest_of("") == "b1986d90fbf85478afb018e3", "stored digests depend on it"
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_a_verdict_is_compared_and_never_a_bool(verdict):
+    """A member of a StrEnum would count as true, FAIL included."""
+    with pytest.raises(TypeError, match="three outcomes: compare it"):
+        bool(verdict)
+
+
+def test_the_spelling_of_license_leaves_ids_of_tasks_as_they_were():
+    """As written by record schema 1 (`tests/golden/stores/schema-1.db`)."""
+    content = {"prompt": [{"role": "user", "parts": [{"type": "text", "text": "x"}]}], "licence": "CC0-1.0"}
+    assert Task(prompt=(user("x"),), license="CC0-1.0").id == digest_of(content)

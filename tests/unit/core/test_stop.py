@@ -105,7 +105,7 @@ def test_accepted_is_not_an_abstention_and_not_against_evidence(grown):
 
 
 def test_a_shadow_critic_accepts_nothing(grown):
-    grown.say(grown.attempt(answer="1"), verdict="pass", obeyed=False)
+    grown.say(grown.attempt(answer="1"), verdict="pass", advisory=True)
     assert fired(Accepted(), observed(grown)) is None
 
 

@@ -13,7 +13,7 @@ from critic_loop.core.records import (
     Event,
     Feedback,
     Head,
-    Locus,
+    Location,
     Outcome,
     Place,
     Record,
@@ -141,8 +141,8 @@ def test_what_does_not_fit_is_refused_whole(record: Record, says: str) -> None:
 
 def test_feedback_by_subject() -> None:
     whole, pair = on(1, "t.1", score=0.5), on(2, "t.1", "t.2", preference=(1.0, 0.0))
-    part = Feedback(id="t.f3", subject=Subject(attempts=("t.1",), part=Locus(message=0)))
-    shadow, doubt = on(4, "t.1", obeyed=False), Feedback(id="t.f5", subject=Subject(feedback="t.f1"))
+    part = Feedback(id="t.f3", subject=Subject(attempts=("t.1",), location=Location(message=0)))
+    shadow, doubt = on(4, "t.1", advisory=True), Feedback(id="t.f5", subject=Subject(feedback="t.f1"))
     tree = grown(*CHAIN, whole, pair, part, shadow, doubt)
     assert tree.about("t.1") == (whole, pair, part, shadow)
     assert tree.about("t.2") == (pair,)

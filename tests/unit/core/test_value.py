@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from critic_loop.core.messages import user
-from critic_loop.core.records import Ask, Attempt, Feedback, Head, Locus, Subject, Task, Verdict
+from critic_loop.core.records import Ask, Attempt, Feedback, Head, Location, Subject, Task, Verdict
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import Value, beats, best, preference, shares_of, value_of
 
@@ -59,7 +59,7 @@ def critic(verdict: Verdict | None = None, score: float | None = None) -> dict[s
             [verifier(FAIL, 0.0), critic(PASS, 1.0)],
             Value(verified=False, evidence=0.0, accepted=True, opinion=1.0),
         ),
-        ([{**critic(PASS, 1.0), "obeyed": False}], Value()),
+        ([{**critic(PASS, 1.0), "advisory": True}], Value()),
     ],
 )
 def test_evidence_and_opinion_stay_apart(said: list[dict[str, object]], value: Value) -> None:
@@ -68,7 +68,7 @@ def test_evidence_and_opinion_stay_apart(said: list[dict[str, object]], value: V
 
 def test_only_the_attempt_as_a_whole_counts() -> None:
     tree = tree_of("complete", "complete")
-    say(tree, Subject(attempts=("t.1",), part=Locus(step=0)), verdict=FAIL, score=0.0)
+    say(tree, Subject(attempts=("t.1",), location=Location(step=0)), verdict=FAIL, score=0.0)
     say(tree, Subject.of("t.1", "t.2"), preference=(0.0, 1.0), score=0.1)
     assert value_of(tree, "t.1") == Value()
 
@@ -176,8 +176,8 @@ def test_where_judges_only_abstained_the_value_decides() -> None:
 
 def test_shadow_judges_and_wider_comparisons_do_not_count() -> None:
     tree = tree_of("complete", "complete", "complete")
-    compare(tree, "t.1", "t.2", 1.0, obeyed=False)
-    compare(tree, "t.2", "t.1", 0.0, obeyed=False)
+    compare(tree, "t.1", "t.2", 1.0, advisory=True)
+    compare(tree, "t.2", "t.1", 0.0, advisory=True)
     say(tree, Subject.of("t.1", "t.2", "t.3"), preference=(1.0, 0.0, 0.0))
     say(tree, "t.1", **critic(PASS))
     assert preference(tree, "t.1", "t.2") is None

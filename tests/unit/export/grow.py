@@ -26,7 +26,7 @@ def tree_of(*texts, task=None, name="t"):
     tree = Tree(
         Head(
             tree=name,
-            task=task or Task(prompt=(user("What is 3 + 4?"),), id="sum", source="hand", licence="CC0-1.0"),
+            task=task or Task(prompt=(user("What is 3 + 4?"),), id="sum", source="hand", license="CC0-1.0"),
             recipe="r",
             recipe_digest="d",
             key="secret",

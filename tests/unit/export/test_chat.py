@@ -38,7 +38,7 @@ def test_tool_calls_carry_their_arguments_as_an_object():
 
 
 def test_each_tool_result_is_a_message_of_its_own():
-    results = (ToolResult(call_id="1", name="add", text="7"), ToolResult(call_id="2", name="sub", text="1"))
+    results = (ToolResult.of("7", call_id="1", name="add"), ToolResult.of("1", call_id="2", name="sub"))
     assert ChatFormat().write([Message(role="tool", parts=results)]) == [
         {"role": "tool", "name": "add", "content": "7"},
         {"role": "tool", "name": "sub", "content": "1"},

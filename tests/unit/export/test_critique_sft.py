@@ -1,7 +1,7 @@
 import pytest
 
 from critic_loop.core.messages import File, assistant, user
-from critic_loop.core.records import Locus, Subject, Verdict
+from critic_loop.core.records import Location, Subject, Verdict
 from critic_loop.export import CritiqueSft, Row, Skip
 from critic_loop.export.critique_sft import judged_rightly
 from tests.unit.export.grow import FAIL, PASS, call, judge, tree_of
@@ -47,7 +47,7 @@ def test_a_critique_is_learnt_as_it_was_asked_for_and_given():
 )
 def test_verdicts_are_held_against_the_evidence(evidence, verdict, kept):
     tree = tree_of("7")
-    if evidence:
+    if evidence is not None:
         judge(tree, 1, evidence)
     judge(tree, 1, verdict, **CRITIC)
     settings = ("where_known", "required", "ignored")
@@ -108,7 +108,7 @@ def test_a_request_that_cannot_be_expressed_is_left_out():
 def test_preferences_are_held_against_the_evidence(truths, shares, right):
     tree = tree_of("7", "6")
     for number, truth in enumerate(truths, start=1):
-        if truth:
+        if truth is not None:
             judge(tree, number, truth)
     id_ = judge(tree, (1, 2), preference=shares, source="judge", asked=True)
     assert judged_rightly(tree, tree.feedback[id_]) is right
@@ -117,7 +117,7 @@ def test_preferences_are_held_against_the_evidence(truths, shares, right):
 def test_evidence_about_the_whole_says_nothing_about_a_part():
     tree = tree_of("7")
     judge(tree, 1, PASS)
-    part = Subject(attempts=("t.1",), part=Locus(step=0))
+    part = Subject(attempts=("t.1",), location=Location(step=0))
     id_ = judge(tree, 1, FAIL, subject=part, **CRITIC)
     assert judged_rightly(tree, tree.feedback[id_]) is None
     meta = judge(tree, 1, FAIL, subject=Subject(feedback=id_), **CRITIC)

@@ -123,7 +123,7 @@ def test_a_person_counts_in_one_order_and_shares_are_scaled():
     assert ordered(tree) == ("t.1", "judge", 0.5)
 
 
-@pytest.mark.parametrize("fields", [{"obeyed": False}, {"verdict": Verdict.ABSTAIN}])
+@pytest.mark.parametrize("fields", [{"advisory": True}, {"verdict": Verdict.ABSTAIN}])
 def test_shadow_judges_and_abstentions_prefer_nobody(fields):
     tree = tree_of("a", "b")
     compare(tree, (1, 2), (1.0, 0.0), source="human", **fields)

@@ -40,11 +40,11 @@ def test_the_chosen_verified_attempt_is_learnt_with_what_it_was_shown():
             "recipe_digest": "d",
             "task": "sum",
             "source": "hand",
-            "licence": "CC0-1.0",
+            "license": "CC0-1.0",
             "language": "",
             "models": ["m1"],
             "decided_by": "",
-            "schema_version": 1,
+            "schema_version": 2,
         },
         "weight": 1.0,
     }
@@ -71,7 +71,7 @@ def test_a_request_that_does_not_hold_the_earlier_turns_is_taken_as_it_is():
 )
 def test_a_chosen_attempt_that_failed_is_never_learnt(verdict, verified, count):
     tree = tree_of("7")
-    if verdict:
+    if verdict is not None:
         judge(tree, 1, verdict)
     choose(tree, 1)
     assert len(rows(Sft(verified=verified), tree)) == count
@@ -100,7 +100,7 @@ def test_the_conversation_is_the_one_that_was_sent():
 
 def test_tool_turns_stand_once_between_prompt_and_answer():
     asked = assistant(ToolCall(id="1", name="add", arguments={"a": 3}), sampled=True)
-    heard = Message(role="tool", parts=(ToolResult(call_id="1", name="add", text="7"),))
+    heard = Message(role="tool", parts=(ToolResult.of("7", call_id="1", name="add"),))
     tree = tree_of()
     add(tree, [asked, heard, assistant("It is 7.", sampled=True)])
     judge(tree, 1, PASS)

@@ -15,7 +15,7 @@ from tests.unit.export.grow import FAIL, PASS, choose, judge, tree_of
 
 
 def good(name, text="What is 3 + 4?", *parts):
-    task = Task(prompt=(user(text, *parts),), id=f"task-{name}", licence="CC0-1.0")
+    task = Task(prompt=(user(text, *parts),), id=f"task-{name}", license="CC0-1.0")
     tree = tree_of("6", "7", name=name, task=task)
     judge(tree, 1, FAIL)
     judge(tree, 2, PASS)
@@ -39,7 +39,7 @@ def test_rows_manifest_and_card_are_written(tmp_path):
     assert manifest == Manifest.model_validate_json((tmp_path / "out" / "manifest.json").read_bytes())
     assert (manifest.export, manifest.trees, manifest.rows, manifest.total) == ("sft", 3, {"train": 2}, 2)
     assert manifest.settings["only"] == "chosen"
-    assert manifest.licences == {"CC0-1.0": 2}
+    assert manifest.licenses == {"CC0-1.0": 2}
     info = manifest.files["data/train.jsonl"]
     assert info.sha256 == hashlib.sha256(data.read_bytes()).hexdigest()
     assert (info.rows, info.bytes) == (2, data.stat().st_size)

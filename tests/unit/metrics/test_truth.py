@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from critic_loop.core.records import Locus, Subject, Task, Verdict
+from critic_loop.core.records import Location, Subject, Task, Verdict
 from critic_loop.metrics import truth_of
 from tests.conftest import Grown
 
@@ -51,7 +51,7 @@ def critic(verdict: Verdict, **fields: Any) -> dict[str, Any]:
         ([check(score=1.0)], True),
         ([check(score=0.0)], False),
         ([check(score=0.99)], None),
-        ([check(FAIL, obeyed=False)], False),
+        ([check(FAIL, advisory=True)], False),
         ([critic(PASS), check(FAIL)], False),
         ([{"source": "tool", "verdict": PASS}], True),
         ([{"source": "human", "verdict": PASS}], True),
@@ -131,5 +131,5 @@ def test_a_part_or_a_pair_is_not_the_whole() -> None:
     g = Grown()
     one, two = g.attempt(answer="42"), g.attempt(answer="41")
     g.say(one, two, source="verifier", verdict=FAIL)
-    g.say(one, source="verifier", verdict=FAIL, subject=Subject(attempts=(one,), part=Locus(step=0)))
+    g.say(one, source="verifier", verdict=FAIL, subject=Subject(attempts=(one,), location=Location(step=0)))
     assert truth_of(g.tree, one).right is None

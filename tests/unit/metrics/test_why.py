@@ -98,9 +98,9 @@ def test_a_rejection_that_came_after_the_revision_broke_nothing() -> None:
 def test_a_shadow_critic_breaks_nothing_and_accepts_nothing() -> None:
     g = Grown()
     good = g.attempt(answer="42")
-    rejects(g, good, obeyed=False)
+    rejects(g, good, advisory=True)
     bad = g.attempt(good, answer="41")
-    accepts(g, bad, obeyed=False)
+    accepts(g, bad, advisory=True)
     end(g, bad, "nobody", "max_rounds")
     user_says(g, bad, 0.0)
     assert cause(g) == "unknown", "nobody has judged the draft"

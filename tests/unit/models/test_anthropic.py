@@ -127,8 +127,8 @@ async def test_effort_and_schema_share_a_field():
 def test_turns_of_one_side_become_one_and_tool_results_come_first():
     call = ToolCall(id="t1", name="look", arguments={"where": "here"})
     odd = ToolCall(id="t2", name="look", arguments_text="[1]")
-    results = Message(role="tool", parts=(ToolResult(call_id="t1", text="nothing"),))
-    failed = Message(role="tool", parts=(ToolResult(call_id="t2", text="", is_error=True),))
+    results = Message(role="tool", parts=(ToolResult.of("nothing", call_id="t1"),))
+    failed = Message(role="tool", parts=(ToolResult.of("", call_id="t2", is_error=True),))
     asked = body(user("go"), assistant("", call, odd), results, failed, user("and?"))
     assert [m["role"] for m in asked["messages"]] == ["user", "assistant", "user"]
     assert asked["messages"][1]["content"] == [
@@ -279,7 +279,7 @@ async def test_thoughts_go_back_as_they_came(streamed):
         on_text = pieces.append if streamed else None
         first = await model.complete(ask(on_text=on_text))
         (call,) = first.choices[0].message.tool_calls
-        found = Message(role="tool", parts=(ToolResult(call_id=call.id, text="a cat"),))
+        found = Message(role="tool", parts=(ToolResult.of("a cat", call_id=call.id),))
         conversation = (user("hi"), first.choices[0].message, found)
         second = await model.complete(Request(messages=conversation))
         await model.aclose()

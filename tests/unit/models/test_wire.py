@@ -75,7 +75,7 @@ def answered(draw):
 
 @st.composite
 def results(draw):
-    part = ToolResult(call_id=draw(words), name=draw(words), text=draw(words))
+    part = ToolResult.of(draw(words), call_id=draw(words), name=draw(words))
     return Message(role="tool", parts=(part,))
 
 
@@ -92,7 +92,7 @@ def test_text_is_sent_as_a_string():
 
 
 def test_tool_results_of_one_message_are_messages_of_their_own():
-    results = tuple(ToolResult(call_id=f"c{i}", text=str(i)) for i in range(2))
+    results = tuple(ToolResult.of(str(i), call_id=f"c{i}") for i in range(2))
     wire = messages_to_wire([Message(role="tool", parts=results)])
     assert wire == [{"role": "tool", "tool_call_id": f"c{i}", "content": str(i)} for i in range(2)]
 

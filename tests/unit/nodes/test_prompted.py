@@ -5,7 +5,7 @@ import pytest
 
 from critic_loop.assets import Template
 from critic_loop.core.messages import Image, Reasoning, Text, assistant, system, user
-from critic_loop.core.records import Sampling, Shown, Task, Verdict
+from critic_loop.core.records import ContextSpec, Sampling, Task, Verdict
 from critic_loop.nodes.desk import seed_of
 from critic_loop.nodes.prompted import answer_text, plain_text
 from critic_loop.outputs import output_of
@@ -37,8 +37,10 @@ async def test_a_revision_is_a_conversation_with_feedback_between(grown):
     grown.say(draft, verdict="fail", text="One too few.")
     second = grown.attempt(draft, answer="43")
     grown.say(second, verdict="fail", text="One too many.")
-    view = Shown(attempts=(draft, second), feedback=tuple(grown.tree.feedback), fields=("verdict", "text"))
-    request = await request_of(grown, grown.ask(second, view=view))
+    view = ContextSpec(
+        attempts=(draft, second), feedback=tuple(grown.tree.feedback), fields=("verdict", "text")
+    )
+    request = await request_of(grown, grown.ask(second, context=view))
     assert [m.role for m in request.messages] == ["system", "user", "assistant", "user", "assistant", "user"]
     said = texts(request)
     assert said[2::2] == ["41", "43"]
@@ -50,7 +52,7 @@ async def test_a_revision_is_a_conversation_with_feedback_between(grown):
 async def test_only_the_frozen_view_counts(grown):
     draft = grown.attempt(answer="41")
     early = grown.say(draft, verdict="fail", text="early")
-    ask = grown.ask(draft, view=Shown(attempts=(draft,), feedback=(early,), fields=("text",)))
+    ask = grown.ask(draft, context=ContextSpec(attempts=(draft,), feedback=(early,), fields=("text",)))
     before = await request_of(grown, ask)
     grown.say(draft, verdict="fail", text="late")
     assert await request_of(grown, ask) == before
@@ -74,8 +76,8 @@ async def test_rejected_answers_may_be_listed_instead(grown):
     actor = prompted_actor().__class__(
         spec=prompted_actor().spec, template=Template.parse("x", source, "x"), slot="actor", name="a"
     )
-    view = Shown(attempts=(first, second), feedback=tuple(grown.tree.feedback), fields=("text",))
-    request = await request_of(grown, grown.ask(second, view=view), actor=actor, memory="rejected")
+    view = ContextSpec(attempts=(first, second), feedback=tuple(grown.tree.feedback), fields=("text",))
+    request = await request_of(grown, grown.ask(second, context=view), actor=actor, memory="rejected")
     assert [m.role for m in request.messages] == ["user", "user"]
     said = texts(request)[1]
     assert said.startswith("2 ")

@@ -19,7 +19,7 @@ from critic_loop.core.errors import (
 )
 from critic_loop.core.messages import ToolCall, ToolResult
 from critic_loop.core.protocols import ToolSpec
-from critic_loop.core.records import Feedback, Locus, Subject
+from critic_loop.core.records import Feedback, Location, Subject
 from critic_loop.nodes import stages
 from critic_loop.nodes.calls import BudgetSpent
 from critic_loop.nodes.desk import HumanCritic
@@ -49,7 +49,7 @@ class Says:
     name: str = "says"
     when: str = "always"
     shadow: bool = False
-    parts: bool = False
+    steps: bool = False
     pairs: bool = False
     asked: list[Any] = field(default_factory=list)
 
@@ -204,7 +204,7 @@ async def test_tools_run_between_turns_and_results_go_back(grown):
     assert grown.tree["t.1"].status == "partial"
     assert stages.mid_turn(desk, group)
     await stages.tool_executor(desk, group)
-    assert results(grown) == [ToolResult(call_id="call-0", name="add", text="42")]
+    assert results(grown) == [ToolResult.of("42", call_id="call-0", name="add")]
     await stages.tool_executor(desk, group)
     assert len(results(grown)) == 1
     assert stages.mid_turn(desk, group)
@@ -293,7 +293,10 @@ async def test_each_verifier_and_critic_speaks_once_whatever_is_run_again(grown)
 
 @pytest.mark.parametrize(
     "words",
-    [Feedback.failed(obeyed=False), Feedback.failed(subject=Subject(attempts=("t.1",), part=Locus(step=2)))],
+    [
+        Feedback.failed(advisory=True),
+        Feedback.failed(subject=Subject(attempts=("t.1",), location=Location(step=2))),
+    ],
 )
 async def test_a_shadow_or_a_word_on_a_part_counts_as_said(grown, words):
     attempt, critic = grown.attempt(answer="1"), Says(words)
@@ -535,7 +538,7 @@ async def test_a_shadow_is_recorded_and_not_obeyed(grown):
     desk = await desk_of(grown, critics=(Says(Feedback.passed("fine"), "shadow", shadow=True),))
     await stages.critic(desk, [grown.tree.asks[attempt]])
     [feedback] = grown.tree.about(attempt)
-    assert (feedback.author, feedback.verdict, feedback.obeyed) == ("shadow", cl.Verdict.PASS, False)
+    assert (feedback.author, feedback.verdict, not feedback.advisory) == ("shadow", cl.Verdict.PASS, False)
     assert grown.tree.judgements(attempt) == ()
     assert not stages.missing(desk, attempt)
 
@@ -545,7 +548,7 @@ async def test_a_shadows_wrong_key_disturbs_nobody(grown):
     desk = await desk_of(grown, critics=(Says(AuthFailed("401"), "shadow", shadow=True),))
     await stages.critic(desk, [grown.tree.asks[attempt]])
     [feedback] = grown.tree.about(attempt)
-    assert (feedback.verdict, feedback.obeyed) == (cl.Verdict.ABSTAIN, False)
+    assert (feedback.verdict, not feedback.advisory) == (cl.Verdict.ABSTAIN, False)
 
 
 @pytest.mark.parametrize("error", [NotRecorded("another question"), StoreError("the disk is full")])
@@ -586,7 +589,7 @@ async def test_a_second_opinion_that_abstains_leaves_the_first(grown):
     first = Feedback.passed(confidence=0.1)
     [obeyed], (_, late), _ = await said_by(grown, escalating(first, RateLimited("busy")))
     assert obeyed.verdict is cl.Verdict.PASS
-    assert (late.obeyed, late.verdict) == (False, cl.Verdict.ABSTAIN)
+    assert (not late.advisory, late.verdict) == (False, cl.Verdict.ABSTAIN)
 
 
 async def test_without_budget_for_the_second_nothing_is_written(grown):

@@ -86,7 +86,7 @@ def test_abstentions_and_shadow_critics_are_never_shown(grown):
     attempt = grown.attempt(answer="1")
     said = [
         grown.say(attempt, verdict="abstain", reason="?"),
-        grown.say(attempt, verdict="fail", obeyed=False),
+        grown.say(attempt, verdict="fail", advisory=True),
         grown.say(attempt, verdict="fail"),
         grown.say(attempt, score=0.5),
     ]
@@ -192,7 +192,7 @@ def test_masked_fields_never_appear_in_an_actors_prompt(fields, memory):
         full(grown, attempt)
         full(grown, attempt, source="verifier", author="answer", text="the-evidence")
         view = shown_to_actor(grown.tree, Move(parents=(attempt,)), memory, tuple(fields))
-        ask = grown.tree.asks[grown.ask(attempt, view=view)]
+        ask = grown.tree.asks[grown.ask(attempt, context=view)]
         desk = asyncio.run(desk_of(grown, memory=memory))
         request = prompted_actor(name).request(desk, ask, (), 0)
         said = " ".join(m.model_dump_json() for m in request.messages)

@@ -67,8 +67,8 @@ def test_words_decide_only_when_they_are_plain(verdict, words):
 )
 def test_the_verdict_line_is_found(text, verdict):
     feedback = VerdictLine().parse(assistant(text))
-    assert feedback.verdict is (verdict or ABSTAIN)
-    assert feedback.parse == ("ok" if verdict else "unparsed")
+    assert feedback.verdict is (ABSTAIN if verdict is None else verdict)
+    assert feedback.parse == ("unparsed" if verdict is None else "ok")
     assert feedback.text == text
 
 

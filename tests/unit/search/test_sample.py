@@ -1,6 +1,6 @@
 from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Ask, Attempt
-from critic_loop.search import Also, Sample
+from critic_loop.search import ExtraSamples, Sample
 
 
 def folded(search, grown):
@@ -50,7 +50,12 @@ def test_only_roots_count(grown):
 
 
 def test_what_is_wanted_also_comes_after_and_no_batch_is_of_two_kinds(grown):
-    search, asked = Sample(n=3, batch=2, also=(Also(n=3, moves="tests", agent="tester"), Also(n=1))), []
+    search, asked = (
+        Sample(
+            n=3, batch=2, extra_samples=(ExtraSamples(n=3, moves="tests", agent="tester"), ExtraSamples(n=1))
+        ),
+        [],
+    )
     while isinstance(move := next_move(search, grown), Move):
         asked.append((move.kind, move.agent, move.samples))
         for _ in range(move.samples):

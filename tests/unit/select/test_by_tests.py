@@ -68,7 +68,7 @@ def test_the_latest_word_counts_and_shadows_opinions_and_replaced_tests_do_not(g
         grown.say(solution, tests, source="verifier", verdict="pass")
     first = ran(grown, solution, a=False)
     grown.say(solution, source="verifier", author="unit", data={"tests": {"a": True}}, supersedes=first)
-    grown.say(solution, source="verifier", author="shadow", data={"tests": {"b": True}}, obeyed=False)
+    grown.say(solution, source="verifier", author="shadow", data={"tests": {"b": True}}, advisory=True)
     grown.say(solution, data={"tests": {"c": True}})
     matrix = matrix_of(grown.tree, (solution,))
     assert dict(zip(matrix.tests, matrix.passes[0], strict=True)) == {(new, ""): True, ("unit", "a"): True}

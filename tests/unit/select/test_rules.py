@@ -340,7 +340,7 @@ def test_evidence_needs_no_judge(grown):
 def test_a_shadow_judge_is_not_obeyed(grown):
     draft, revision = grown.attempt(answer="1"), grown.attempt(answer="2")
     for pair in ((draft, revision), (revision, draft)):
-        compared(grown, *pair, (0.5, 0.5), obeyed=False)
+        compared(grown, *pair, (0.5, 0.5), advisory=True)
     assert keep_if_better(grown.tree) == Compare(draft, revision)
 
 
