@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from critic_loop.assets.recipe import Recipe as Recipe
     from critic_loop.core.errors import CriticLoopError as CriticLoopError
+    from critic_loop.core.functions import critic as critic
+    from critic_loop.core.functions import grader as grader
+    from critic_loop.core.functions import verifier as verifier
     from critic_loop.core.messages import File as File
     from critic_loop.core.messages import Image as Image
     from critic_loop.core.messages import Message as Message
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
     from critic_loop.core.records import Sampling as Sampling
     from critic_loop.core.records import Task as Task
     from critic_loop.core.records import Verdict as Verdict
+    from critic_loop.core.roles import Human as Human
+    from critic_loop.core.roles import Unfinished as Unfinished
+    from critic_loop.core.roles import View as View
     from critic_loop.core.stop import Accepted as Accepted
     from critic_loop.core.stop import Diminishing as Diminishing
     from critic_loop.core.stop import Elapsed as Elapsed
@@ -50,11 +56,6 @@ if TYPE_CHECKING:
     from critic_loop.graph.loop import Loop as Loop
     from critic_loop.graph.result import Result as Result
     from critic_loop.models import model as model
-    from critic_loop.nodes.roles import Human as Human
-    from critic_loop.nodes.roles import Unfinished as Unfinished
-    from critic_loop.nodes.roles import critic as critic
-    from critic_loop.nodes.roles import verifier as verifier
-    from critic_loop.nodes.view import View as View
     from critic_loop.search import search as search
     from critic_loop.store import open_store as open_store
     from critic_loop.tools import tool as tool
@@ -62,9 +63,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "assets.recipe": ("Recipe",),
     "core.errors": ("CriticLoopError",),
+    "core.functions": ("critic", "grader", "verifier"),
     "core.messages": ("File", "Image", "Message", "assistant", "system", "user"),
     "core.protocols": ("Compare", "Model", "Move", "Pick", "Stop", "Store", "Wait"),
     "core.records": ("Attempt", "Feedback", "Sampling", "Task", "Verdict"),
+    "core.roles": ("Human", "Unfinished", "View"),
     "core.stop": (
         "Accepted", "Diminishing", "Elapsed", "Failing", "MaxAttempts", "MaxRounds", "Plateau", "Spent",
         "Verified",
@@ -74,8 +77,6 @@ _HOMES = {
     "graph.loop": ("Loop",),
     "graph.result": ("Result",),
     "models": ("model",),
-    "nodes.roles": ("Human", "Unfinished", "critic", "verifier"),
-    "nodes.view": ("View",),
     "search": ("search",),
     "store": ("open_store",),
     "tools": ("tool",),
@@ -117,6 +118,7 @@ __all__ = [
     "Wait",
     "assistant",
     "critic",
+    "grader",
     "model",
     "open_store",
     "search",

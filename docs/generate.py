@@ -129,7 +129,7 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Parts of your own",
         "Decorators for functions, what these are shown and return, and the protocols behind them.",
         (
-            "verifier", "critic", "tool", "search", "View", "Unfinished", "Move", "Wait", "Stop", "Pick",
+            "verifier", "critic", "grader", "tool", "search", "View", "Unfinished", "Move", "Wait", "Stop", "Pick",
             "Compare",
             "Model", "model", "Store",
         ),

@@ -16,6 +16,7 @@
     ├── ToolError              a tool failed                                      attempt
     ├── SandboxUnavailable     programs cannot be run safely here                 job
     ├── VerifierError          a verifier failed                                  attempt
+    ├── BudgetSpent            no call is left, or no time: a stop reason         tree
     ├── SearchError            a search asked for what cannot be                  tree
     ├── StoreError             trees cannot be written or read                    job
     ├── NotRecorded            a replay asks what the stored run did not          job
@@ -218,6 +219,16 @@ class VerifierError(CriticLoopError):
 
     code = "verifier"
     scope = "attempt"
+
+
+class BudgetSpent(CriticLoopError):
+    """No call is left, or no time. A stop reason, not a failure: what was not asked stays open.
+
+    Raise `max_calls`, or allow more time, and run the tree again: it goes on where it stopped.
+    """
+
+    code = "budget"
+    scope = "tree"
 
 
 class SearchError(CriticLoopError):

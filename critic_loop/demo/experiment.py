@@ -31,8 +31,10 @@ from pydantic import JsonValue
 
 from critic_loop.assets import Library, SearchUse
 from critic_loop.core.errors import ModelError
+from critic_loop.core.functions import FunctionCritic, critic
 from critic_loop.core.protocols import Model, Store
 from critic_loop.core.records import Feedback, Outcome, Task, Verdict
+from critic_loop.core.roles import View
 from critic_loop.core.stop import Accepted, Spent
 from critic_loop.core.tree import Tree
 from critic_loop.demo.countdown import LEVELS, check, puzzle_of, sample_puzzles
@@ -43,8 +45,6 @@ from critic_loop.demo.verifier import countdown, task_of
 from critic_loop.graph.loop import Loop
 from critic_loop.graph.result import Result
 from critic_loop.metrics import mcnemar, wilson
-from critic_loop.nodes.roles import FunctionCritic, critic
-from critic_loop.nodes.view import View
 
 ARMS = ("draft", "resample", "refine")
 """The arms of the short demo."""
@@ -342,10 +342,8 @@ async def _add_evidence(store: Store, results: Sequence[Result[str]]) -> None:
         for attempt in result.tree:
             known = any(f.source == "verifier" for f in result.tree.judgements(attempt.id))
             if attempt.status == "complete" and not known:
-                said = countdown(View(task=result.task, answer=attempt.answer, attempt=attempt))
-                await store.add_feedback(
-                    attempt.id, said.model_copy(update={"source": "verifier", "author": "countdown"})
-                )
+                view = View(task=result.task, answer=attempt.answer, attempt=attempt)
+                await store.add_feedback(attempt.id, await countdown(view))
 
 
 def _require_answers(results: Sequence[Result[str]]) -> None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from critic_loop.core.functions import verifier
 from critic_loop.core.records import Feedback, Step, Task, Verdict
+from critic_loop.core.roles import View
 from critic_loop.demo.countdown import ErrorKind, Puzzle, check, prompt_of, puzzle_of
-from critic_loop.nodes.roles import verifier
-from critic_loop.nodes.view import View
 
 
 def task_of(puzzle: Puzzle, *, source: str = "") -> Task:

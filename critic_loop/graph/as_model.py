@@ -12,7 +12,7 @@ from critic_loop.core.messages import assistant
 from critic_loop.core.protocols import Completion, Model, Request
 from critic_loop.core.records import Choice, Usage
 from critic_loop.models import resolve
-from critic_loop.nodes.prompted import plain_text
+from critic_loop.roles.texts import plain_text
 
 if TYPE_CHECKING:
     from critic_loop.graph.loop import Loop

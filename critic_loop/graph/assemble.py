@@ -14,6 +14,7 @@ from critic_loop.assets import AgentSpec, Recipe, SelectUse
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import AnySearch, Select
 from critic_loop.core.records import digest_of
+from critic_loop.core.roles import Judge
 from critic_loop.core.stop import AnyOf, Failing, Rule, limits_money, rule_of
 from critic_loop.graph.cast import (
     actor_of,
@@ -27,11 +28,11 @@ from critic_loop.graph.cast import (
 from critic_loop.graph.identity import identity
 from critic_loop.graph.langchain import adapted
 from critic_loop.graph.parts import BINDABLE, Given, Parts, with_inner
-from critic_loop.graph.runnables import RunnableActor, is_runnable
 from critic_loop.models import Switchboard, require_price
-from critic_loop.nodes.desk import Judge, ToolLike
 from critic_loop.nodes.replay import Nobody
+from critic_loop.nodes.tools import ToolLike
 from critic_loop.outputs import Output, output_of
+from critic_loop.roles.runnable_actor import RunnableActor, is_runnable
 from critic_loop.search import Modifier, SearchFn, build, require_settings, search
 from critic_loop.select import require_fit, require_judge, selection
 from critic_loop.tools import tool
@@ -61,13 +62,13 @@ def assemble(given: Given) -> Parts:
     switchboard = Switchboard(*_slots(given, spec), check=check)
     output: Output[Any] = output_of(spec.output if given.output is None else given.output)
     hashes["output"] = digest_of([output.name, output.describe()])
-    actor = actor_of(given, spec, switchboard, hashes)
+    actor = actor_of(given, spec, output, switchboard, hashes)
     if check is not None and isinstance(actor, RunnableActor):
         raise ConfigError(
             f"money is limited, but nobody counts what {actor.name!r} spends.",
             hint="Let a model play the actor, or limit calls= or tokens= instead.",
         )
-    actors = actors_of(given, hashes)
+    actors = actors_of(given, output, hashes)
     critics, humans = critics_of(given, switchboard, hashes)
     judge = judge_of(given, switchboard, hashes)
     debater = debater_of(given, judge, hashes)

@@ -8,62 +8,97 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from critic_loop.assets import AgentSpec, CriticUse, Escalation, Library, Recipe, Template
 from critic_loop.core.errors import ConfigError
-from critic_loop.core.records import digest_of
+from critic_loop.core.functions import critic, verifier
+from critic_loop.core.protocols import Output
+from critic_loop.core.roles import (
+    Actor,
+    Critic,
+    Debater,
+    Human,
+    Judge,
+    Verifier,
+    require_role,
+    role_of,
+)
+from critic_loop.graph.identity import part_digest
 from critic_loop.graph.parts import BINDABLE, Given
-from critic_loop.graph.runnables import RunnableActor, is_runnable
 from critic_loop.models import Switchboard
-from critic_loop.nodes.debate import PromptedDebater
-from critic_loop.nodes.desk import Actor, Critic, Debater, HumanCritic, Judge, Verifier
-from critic_loop.nodes.escalation import Escalating
-from critic_loop.nodes.likelihood import LikelihoodCritic
-from critic_loop.nodes.prompted import BLOCKS, Prompted, PromptedActor, PromptedCritic, PromptedJudge
-from critic_loop.nodes.roles import FunctionActor, FunctionCritic, verifier
 from critic_loop.outputs import LIKELIHOODS, critique_of
+from critic_loop.roles.debate import PromptedDebater
+from critic_loop.roles.escalation import Escalating
+from critic_loop.roles.function_actor import FunctionActor
+from critic_loop.roles.likelihood import LikelihoodCritic
+from critic_loop.roles.prompted import BLOCKS, Prompted, PromptedActor, PromptedCritic, PromptedJudge
+from critic_loop.roles.runnable_actor import RunnableActor, is_runnable
 from critic_loop.verifiers import verifier_named
 
-C = TypeVar("C", bound=Critic)
+R = TypeVar("R", Critic, Verifier)
 
 
 class CriticLoopWarning(UserWarning):
     """Something was left out and a default stepped in."""
 
 
-def actor_of(given: Given, spec: AgentSpec, switchboard: Switchboard, hashes: dict[str, str]) -> Actor:
+def actor_of(
+    given: Given, spec: AgentSpec, output: Output[Any], switchboard: Switchboard, hashes: dict[str, str]
+) -> Actor:
     """Return who makes attempts; a model that was given is bound to the slot."""
     actor = given.actor
     if isinstance(actor, BINDABLE):
         switchboard.bind(spec.slot, actor)
     elif actor is not None:
-        name = getattr(actor, "__name__", None) or getattr(actor, "name", None) or type(actor).__name__
-        hashes["actor"] = str(name)
-        return (
-            RunnableActor(actor, str(name))
-            if is_runnable(actor)
-            else FunctionActor(actor, str(name), spec.slot)
-        )
+        return _own_actor(actor, spec, hashes)
     elif spec.slot not in given.slots:
         raise ConfigError(
             "no actor was given.",
             hint="Name a model, as in actor='openai:NAME' or actor='chat:NAME@http://localhost:8000'.",
         )
-    template = _template(given.library, spec, recipe_name=given.recipe.actor, hashes=hashes)
-    _check_memory(given.recipe, template)
-    return PromptedActor(spec=spec, template=template, slot=spec.slot, name=given.recipe.actor)
+    return _prompted_actor(given, given.recipe.actor, spec, spec.slot, given.recipe.actor, output, hashes)
 
 
-def actors_of(given: Given, hashes: dict[str, str]) -> dict[str, Actor]:
+def _own_actor(actor: Any, spec: AgentSpec, hashes: dict[str, str]) -> Actor:
+    require_role(actor, "actor")
+    name = str(getattr(actor, "__name__", None) or getattr(actor, "name", None) or type(actor).__name__)
+    hashes["actor"] = name
+    if role_of(actor) == "actor":
+        hashes["actor"] = part_digest(actor)
+        return actor
+    if is_runnable(actor):
+        return RunnableActor(actor, name)
+    if not callable(actor):
+        raise ConfigError(
+            f"{actor!r} is no actor.", hint="Give a spec, a Model, a runnable, or an async function."
+        )
+    return FunctionActor(actor, name, spec.slot)
+
+
+def actors_of(given: Given, output: Output[Any], hashes: dict[str, str]) -> dict[str, Actor]:
     """Return the recipe's further actors; their hashes are their specs', as the recipe names them."""
     made: dict[str, Actor] = {}
     for name, use in given.recipe.actors.items():
         spec = given.library.agent(use.agent)
-        template = _template(given.library, spec, recipe_name=use.agent, hashes=hashes)
-        _check_memory(given.recipe, template)
-        made[name] = PromptedActor(spec=spec, template=template, slot=use.slot or spec.slot, name=name)
+        made[name] = _prompted_actor(given, use.agent, spec, use.slot or spec.slot, name, output, hashes)
     return made
+
+
+def _prompted_actor(
+    given: Given,
+    agent: str,
+    spec: AgentSpec,
+    slot: str,
+    name: str,
+    output: Output[Any],
+    hashes: dict[str, str],
+) -> PromptedActor:
+    template = _template(given.library, spec, recipe_name=agent, hashes=hashes)
+    _check_memory(given.recipe, template)
+    return PromptedActor(
+        spec=spec, template=template, slot=slot, name=name, output=output, memory=given.recipe.memory
+    )
 
 
 def _check_memory(recipe: Recipe, template: Template) -> None:
@@ -86,13 +121,13 @@ def _template(library: Library, spec: AgentSpec, *, recipe_name: str, hashes: di
 
 def critics_of(
     given: Given, switchboard: Switchboard, hashes: dict[str, str]
-) -> tuple[tuple[Critic, ...], tuple[HumanCritic, ...]]:
+) -> tuple[tuple[Critic, ...], tuple[Human, ...]]:
     """Return the critics that are asked at once, and the people."""
     brought = given.critic if isinstance(given.critic, list | tuple) else [given.critic]
     own = [c for c in brought if c is not None and not isinstance(c, BINDABLE)]
     models = [c for c in brought if isinstance(c, BINDABLE)]
-    people = tuple(c for c in own if isinstance(c, HumanCritic))
-    functions = [c if isinstance(c, FunctionCritic) else _as_critic(c) for c in own if c not in people]
+    people = tuple(c for c in own if isinstance(c, Human))
+    functions = [_as_critic(c) for c in own if not isinstance(c, Human)]
     if len(models) > 1:
         raise ConfigError(
             "several critic models were given.", hint="Bind each to a slot: slots={'critic-a': ..., ...}."
@@ -101,21 +136,20 @@ def critics_of(
         switchboard.bind("critic", model)
     prompted = () if own and not models else _prompted_critics(given, hashes)
     critics = _distinct([*prompted, *functions])
-    for critic in functions:
-        hashes[f"critic {critic.name}"] = critic.name
+    for own_critic in functions:
+        hashes[f"critic {own_critic.name}"] = part_digest(own_critic)
     for person in people:
-        hashes[f"human {person.name}"] = digest_of([person.name, person.when])
+        hashes[f"human {person.name}"] = part_digest(person)
     return critics, people
 
 
-def _as_critic(function: Any) -> FunctionCritic:
-    from critic_loop.nodes.roles import critic
-
-    if not callable(function):
-        raise ConfigError(
-            f"{function!r} is no critic.", hint="Give a spec, a Model, a function, or cl.Human()."
-        )
-    return critic(function)
+def _as_critic(given: Any) -> Critic:
+    require_role(given, "critic")
+    if role_of(given) == "critic":
+        return given
+    if not callable(given):
+        raise ConfigError(f"{given!r} is no critic.", hint="Give a spec, a Model, a function, or cl.Human().")
+    return critic(given)
 
 
 def _prompted_critics(given: Given, hashes: dict[str, str]) -> tuple[Critic, ...]:
@@ -128,14 +162,14 @@ def _prompted_critics(given: Given, hashes: dict[str, str]) -> tuple[Critic, ...
             else f"{use.agent}#{position}"
         )
         template = _template(given.library, spec, recipe_name=use.agent, hashes=hashes)
-        critic = _prompted_critic(use, spec, template, name)
-        critics.append(critic if use.escalate is None else _escalating(critic, use.escalate))
+        made = _prompted_critic(use, spec, template, name)
+        critics.append(made if use.escalate is None else _escalating(made, use.escalate))
     return tuple(critics)
 
 
-def _escalating(critic: PromptedCritic | LikelihoodCritic, escalation: Escalation) -> Escalating:
-    second = dataclasses.replace(critic, slot=escalation.slot, name=f"{critic.name}/escalated")
-    return Escalating(first=critic, second=second, below=escalation.below)
+def _escalating(first: PromptedCritic | LikelihoodCritic, escalation: Escalation) -> Escalating:
+    second = dataclasses.replace(first, slot=escalation.slot, name=f"{first.name}/escalated")
+    return Escalating(first=first, second=second, below=escalation.below)
 
 
 def _prompted_critic(
@@ -157,15 +191,23 @@ def _prompted_critic(
 
 
 def judge_of(given: Given, switchboard: Switchboard, hashes: dict[str, str]) -> Judge | None:
-    """Return the recipe's judge, if it has one."""
-    name = given.recipe.judge
+    """Return who compares attempts: the judge that was given, or the recipe's with the model that was given."""
+    name, own = given.recipe.judge, given.judge
+    if own is not None and not isinstance(own, BINDABLE):
+        require_role(own, "judge")
+        if role_of(own) is None:
+            raise ConfigError(
+                f"{own!r} is no judge.", hint="Give a spec, a Model, or an object with `compare`."
+            )
+        hashes[f"judge {own.name}"] = part_digest(own)
+        return own
     if name is None:
-        if given.judge is not None:
-            raise ConfigError(f"recipe {given.recipe.name!r} has no judge to bind {given.judge!r} to.")
+        if own is not None:
+            raise ConfigError(f"recipe {given.recipe.name!r} has no judge to bind {own!r} to.")
         return None
     spec = given.library.agent(name)
-    if given.judge is not None:
-        switchboard.bind(spec.slot, given.judge)
+    if own is not None:
+        switchboard.bind(spec.slot, own)
     template = _template(given.library, spec, recipe_name=name, hashes=hashes)
     return PromptedJudge(
         spec=spec, template=template, slot=spec.slot, name=name, output=critique_of(spec.output)
@@ -236,21 +278,34 @@ def _require_bound(recipe: Recipe, critics: Sequence[Critic], switchboard: Switc
 
 
 def verifiers_of(given: Given, hashes: dict[str, str]) -> tuple[Verifier, ...]:
-    """Return the verifiers: those that were given, else the recipe's."""
+    """Return the verifiers: those that were given, else the recipe's.
+
+    Raises:
+        ConfigError: one of them is something else: a critic's opinion is no evidence.
+    """
     chosen = given.recipe.verifiers if given.verifiers is None else given.verifiers
-    found: list[FunctionCritic] = []
-    for item in chosen:
-        function = verifier_named(item) if isinstance(item, str) else item
-        if not isinstance(function, FunctionCritic):
-            function = verifier(name=item)(function) if isinstance(item, str) else verifier(function)
-        found.append(function)
-        hashes[f"verifier {function.name}"] = function.name
+    found = [_as_verifier(item) for item in chosen]
+    for item in found:
+        hashes[f"verifier {item.name}"] = part_digest(item)
     return _distinct(found)
 
 
-def _distinct(critics: Sequence[C]) -> tuple[C, ...]:
-    names = [critic.name for critic in critics]
+def _as_verifier(item: Any) -> Verifier:
+    given = verifier_named(item) if isinstance(item, str) else item
+    require_role(given, "verifier")
+    if role_of(given) == "verifier":
+        return cast("Verifier", given)
+    if isinstance(given, BINDABLE) or not callable(given):
+        raise ConfigError(
+            f"{given!r} is no verifier: evidence is deterministic.",
+            hint="Give a name or a function of a View; a model's opinion is a critic, as in critic=...",
+        )
+    return verifier(name=item)(given) if isinstance(item, str) else verifier(given)
+
+
+def _distinct(roles: Sequence[R]) -> tuple[R, ...]:
+    names = [role.name for role in roles]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ConfigError(f"two critics or verifiers are called {twice!r}.", hint="Give one another name=.")
-    return tuple(critics)
+    return tuple(roles)

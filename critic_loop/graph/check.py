@@ -21,8 +21,8 @@ from critic_loop.core.errors import AssetError, ConfigError, CriticLoopError
 from critic_loop.core.protocols import Move
 from critic_loop.core.stop import rule_of
 from critic_loop.graph.rehearsal import rehearsed
-from critic_loop.nodes.prompted import BLOCKS, VARIABLES
 from critic_loop.outputs import LIKELIHOODS, critique_of, output_of
+from critic_loop.roles.prompted import BLOCKS, VARIABLES
 from critic_loop.search import SEARCHES, build
 from critic_loop.select import require_judge, selection
 from critic_loop.verifiers import verifier_named

@@ -31,7 +31,7 @@ from critic_loop.core.stop import StopReason
 from critic_loop.graph.people import answers_in, ask_people
 from critic_loop.graph.session import Group, Session
 from critic_loop.nodes import stages
-from critic_loop.nodes.desk import Desk
+from critic_loop.nodes.context import RunContext
 
 _LANE_RESERVE = 6
 """Steps that a lane keeps for finishing what it begins: actor, tools, actor, verifier, critic, judge."""
@@ -82,7 +82,7 @@ class Sessions(Protocol):
         ...
 
 
-Stage = Callable[[Desk, Sequence[Ask]], Awaitable[None]]
+Stage = Callable[[RunContext, Sequence[Ask]], Awaitable[None]]
 
 
 def build_graph(sessions: Sessions, lane: CompiledStateGraph[Any]) -> CompiledStateGraph[Any]:
@@ -105,7 +105,7 @@ def build_graph(sessions: Sessions, lane: CompiledStateGraph[Any]) -> CompiledSt
     async def human(state: LoopState) -> None:
         tree_id = state.get("tree_id", "")
         session = await sessions.session(tree_id)
-        await session.desk.calls.on_disk()
+        await session.run.journal.flush()
         sessions.close(tree_id)  # somebody may answer in another process: the store knows, we would not
         answer = ask_people(session)
         session = await sessions.session(tree_id)
@@ -192,7 +192,7 @@ def _actor(sessions: Sessions, after_actor: str) -> Callable[[_Lane], Awaitable[
     async def actor(state: _Lane) -> Command[Any]:
         session = await sessions.session(state["tree_id"])
         asks = _asks(session, state)
-        if not stages.mid_turn(session.desk, asks):
+        if not stages.mid_turn(session.run, asks):
             asks = await _next(session, state) or ()
         elif session.ended:
             session.put_back(asks)
@@ -206,10 +206,10 @@ def _actor(sessions: Sessions, after_actor: str) -> Callable[[_Lane], Awaitable[
 
 def _after_actor(session: Session, asks: Group, state: _Lane, following: str) -> Command[Any]:
     """Return where a lane goes when its actor has spoken: to tools, to the next stage, or back."""
-    if session.desk.calls.spent is not None:
+    if session.run.caller.spent is not None:
         return _settled(session, asks)
     known = {"asks": [ask.attempt for ask in asks]}
-    if not stages.mid_turn(session.desk, asks):
+    if not stages.mid_turn(session.run, asks):
         return _settled(session, asks) if following == "actor" else Command(update=known, goto=following)
     if state["steps"] > _LANE_RESERVE and not session.ended:
         return Command(update=known, goto="tool_executor")
@@ -264,7 +264,7 @@ async def _caught(session: Session, run: Stage, asks: Sequence[Ask]) -> bool:
     """Run a stage; keep what it raises for dispatch. Whether all went well."""
     try:
         with bound_contextvars(tree=session.tree.id, attempt=" ".join(ask.attempt for ask in asks)):
-            await run(session.desk, asks)
+            await run(session.run, asks)
     except Exception as error:  # noqa: BLE001  # siblings must settle first; dispatch raises it
         session.fail(error)
         return False

@@ -13,6 +13,14 @@ from typing import Any
 from pydantic import JsonValue
 from pydantic_core import to_json
 
+from critic_loop.core.records import digest_of
+
+
+def part_digest(part: Any) -> str:
+    """Return what tells a part of a loop from another: its own `digest()`, else a hash of its `identity`."""
+    own = getattr(part, "digest", None)
+    return str(own()) if callable(own) else digest_of(identity(part))
+
 
 def identity(part: Any) -> JsonValue:
     """Return what makes a user's search or selection the same in every process, as JSON-like data.

@@ -174,7 +174,7 @@ class Loop(Generic[T]):
         streak: Streak | None = None,
     ) -> Result[T]:
         session = await self._open(task, tree_id, seed, notify)
-        session.desk.calls.deltas, session.desk.calls.streak = deltas, streak
+        session.run.caller.deltas, session.run.caller.streak = deltas, streak
         self._announce()
         try:
             if session.stop is None:
@@ -183,7 +183,7 @@ class Loop(Generic[T]):
         except CriticLoopError as error:
             if error.scope == "tree":
                 event = Event(kind="error", at=session.now(), text=str(error), data={"code": error.code})
-                await session.desk.calls.record(event, durable=True)
+                await session.run.journal.record(event, durable=True)
             raise
         finally:
             self.close(session.tree.id)
@@ -424,7 +424,7 @@ class Loop(Generic[T]):
     def _note(self, change: Change) -> None:
         """Have each running tree write a change down; called in whatever thread it happens."""
         for session in tuple(self._sessions.values()):
-            session.desk.calls.note(change)
+            session.run.journal.note(change)
 
     # -- sessions: what the graph asks for -----------------------------------------------------
 
@@ -492,7 +492,7 @@ class Loop(Generic[T]):
             except CriticLoopError:
                 self.close(session.tree.id)
                 raise
-            session.desk.calls.replay = Replay(stored)
+            session.run.caller.replay = Replay(stored)
         return session
 
     @contextmanager
@@ -511,10 +511,10 @@ class Loop(Generic[T]):
     def _adopt(self, tree: Tree, notify: Notify) -> Session:
         session = self._sessions[tree.id] = self.parts.session(tree, self.store, notify)
         for rebound in restore(self.switchboard, tree, session.unfolded):
-            session.desk.calls.note(rebound)
+            session.run.journal.note(rebound)
         for swap in self.switchboard.latest_swaps():
             if swap.when == "tree" and len(tree.log) == 1:
-                session.desk.calls.note(swap)
+                session.run.journal.note(swap)
         if self._interrupted is not None and session.stop is None:
             session.interrupt(self._interrupted)
         return session
@@ -548,7 +548,7 @@ async def _told(session: Session, answer: Any, by: str) -> None:
     for attempt_id, feedback in answers_in(answer, session.parked()).items():
         await session.respond(attempt_id, feedback)
     event = Event(kind="resume", at=session.now(), data={"by": by})
-    await session.desk.calls.record(event, durable=True)
+    await session.run.journal.record(event, durable=True)
 
 
 def _ignore(record: Record | Delta) -> None:

@@ -15,13 +15,16 @@ from critic_loop.core.budget import Budget, LocalLedger
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import AnySearch, Delta, Model, Select, Store
 from critic_loop.core.records import DIGEST_VERSION, SCHEMA_VERSION, Head, Record, Task, digest_of
+from critic_loop.core.roles import Actor, Critic, Debater, Human, Judge, Verifier
 from critic_loop.core.stop import AnyOf, Elapsed, Rule
 from critic_loop.core.tree import Tree
 from critic_loop.graph.identity import state_of
 from critic_loop.graph.session import Session
 from critic_loop.models import Bindable, Fallback, Route, Split, Switchboard, cost_usd
-from critic_loop.nodes.calls import Calls
-from critic_loop.nodes.desk import Actor, Critic, Debater, Desk, HumanCritic, Judge, ToolLike, Verifier
+from critic_loop.nodes.caller import Caller
+from critic_loop.nodes.context import RunContext
+from critic_loop.nodes.journal import Journal
+from critic_loop.nodes.tools import ToolLike
 from critic_loop.outputs import Output
 from critic_loop.search import FunctionSearch
 
@@ -38,7 +41,7 @@ class Given:
     output: Any = None
     actor: Any = None
     critic: Any = None
-    judge: Bindable | None = None
+    judge: Any = None
     slots: Mapping[str, Bindable] = field(default_factory=dict[str, Bindable])
     verifiers: Sequence[Any] | None = None
     tools: Sequence[Any] = ()
@@ -61,7 +64,7 @@ class Parts:
     actors: dict[str, Actor]
     verifiers: tuple[Verifier, ...]
     critics: tuple[Critic, ...]
-    humans: tuple[HumanCritic, ...]
+    humans: tuple[Human, ...]
     judge: Judge | None
     debater: Debater | None
     tools: dict[str, ToolLike]
@@ -101,17 +104,16 @@ class Parts:
         self.check(tree)
         spend = tree.spend()
         ledger = LocalLedger(Budget(calls=self.max_calls), calls=spend.calls)
-        calls = Calls(
+        journal = Journal(
             tree=tree,
             store=store,
             slots=self.switchboard,
-            ledger=ledger,
             notify=notify,
             price=lambda call, reply: cost_usd(call, reply, self.switchboard.tariff(call.binding)),
-            deadline_at=self._deadline(),
         )
-        desk = Desk(
-            calls=calls,
+        run = RunContext(
+            journal=journal,
+            caller=Caller(journal=journal, ledger=ledger, deadline_at=self._deadline()),
             actor=self.actor,
             actors=self.actors,
             output=self.output,
@@ -125,7 +127,7 @@ class Parts:
             memory=self.recipe.memory,
         )
         return Session(
-            desk=desk,
+            run=run,
             search=self.search,
             select=self.select,
             rule=self.rule,

@@ -9,11 +9,11 @@ from langgraph.types import interrupt
 from pydantic import ValidationError
 
 from critic_loop.core.errors import ConfigError, CriticLoopError
+from critic_loop.core.functions import feedback_from
 from critic_loop.core.records import Feedback, tree_of
 from critic_loop.graph.session import Session
-from critic_loop.nodes.prompted import answer_text
-from critic_loop.nodes.roles import judgement
 from critic_loop.nodes.stages import awaited
+from critic_loop.roles.texts import answer_text
 
 
 def question(session: Session) -> dict[str, Any]:
@@ -27,8 +27,8 @@ def question(session: Session) -> dict[str, Any]:
                 "attempt_id": i,
                 "answer": tree[i].answer,
                 "text": answer_text(tree[i]),
-                "asked": [human.name for human in awaited(session.desk, i)],
-                "question": next((h.question for h in awaited(session.desk, i)), ""),
+                "asked": [human.name for human in awaited(session.run, i)],
+                "question": next((h.question for h in awaited(session.run, i)), ""),
             }
             for i in session.parked()
         ],
@@ -73,7 +73,7 @@ def one_answer(answer: Any) -> Feedback:
     if isinstance(answer, str):
         return Feedback(text=answer)
     try:
-        return Feedback.model_validate(dict(answer)) if isinstance(answer, Mapping) else judgement(answer)
+        return Feedback.model_validate(dict(answer)) if isinstance(answer, Mapping) else feedback_from(answer)
     except (ValidationError, ValueError, CriticLoopError) as error:
         raise ConfigError(
             f"a person's answer cannot be read: {error}.",

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from critic_loop.core.budget import Ledger
-from critic_loop.core.errors import SearchError
+from critic_loop.core.errors import BudgetSpent, SearchError
 from critic_loop.core.protocols import AnySearch, Compare, Move, Pick, Select, Stop, Wait
 from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Reply, Sampling, Spend
+from critic_loop.core.roles import seed_of
 from critic_loop.core.stop import GOES_ON, Progress, Rule, StopReason
 from critic_loop.core.tree import Tree
 from critic_loop.nodes import stages
-from critic_loop.nodes.calls import BudgetSpent
-from critic_loop.nodes.desk import Desk, seed_of
-from critic_loop.nodes.view import shown_to_actor
+from critic_loop.nodes.context import RunContext
+from critic_loop.nodes.views import shown_to_actor
 from critic_loop.select import best_value
 
 Group = tuple[Ask, ...]
@@ -31,7 +31,7 @@ Group = tuple[Ask, ...]
 class Session:
     """A tree with the state that its records imply."""
 
-    desk: Desk
+    run: RunContext
     search: AnySearch
     select: Select
     rule: Rule | None
@@ -84,7 +84,7 @@ class Session:
     @property
     def tree(self) -> Tree:
         """The tree that is being written."""
-        return self.desk.tree
+        return self.run.tree
 
     # -- asking --------------------------------------------------------------------------------
 
@@ -126,7 +126,7 @@ class Session:
             return None
         asks = self._take(self._asks(move, lane))
         self.moves += 1
-        await self.desk.calls.begin(*asks, fold=self._fold)
+        await self.run.journal.begin(*asks, fold=self._fold)
         return asks
 
     def _fold(self, ask: Ask) -> None:
@@ -139,7 +139,7 @@ class Session:
         agent = self._agent(move)
         first = len(self.tree.asks) + 1
         ids = [f"{self.tree.id}.{first + k}" for k in range(move.samples)]
-        view = shown_to_actor(self.tree, move, self.desk.memory, self.show)
+        view = shown_to_actor(self.tree, move, self.run.memory, self.show)
         return tuple(
             Ask(
                 attempt=attempt_id,
@@ -157,10 +157,10 @@ class Session:
         )
 
     def _agent(self, move: Move) -> str:
-        if move.agent in ("actor", self.desk.actor.name):
-            return self.desk.actor.name
-        if move.agent not in self.desk.actors:
-            known = ", ".join(["actor", *sorted(self.desk.actors)])
+        if move.agent in ("actor", self.run.actor.name):
+            return self.run.actor.name
+        if move.agent not in self.run.actors:
+            known = ", ".join(["actor", *sorted(self.run.actors)])
             raise SearchError(
                 f"tree {self.tree.id!r}: the search asks actor {move.agent!r}; there are {known}.",
                 hint="Name it under the recipe's actors.",
@@ -202,22 +202,22 @@ class Session:
             self.busy.discard(ask.attempt)
             if ask.attempt in self.tree and self.judged(ask.attempt):
                 self._tell(self.tree[ask.attempt])
-        if self.desk.calls.spent is not None:
-            self._halt(self.desk.calls.spent)
+        if self.run.caller.spent is not None:
+            self._halt(self.run.caller.spent)
         self.changed.set()
 
     def judged(self, attempt_id: str) -> bool:
         """Whether an attempt is settled and all feedback that its loop owes it is in the tree."""
-        attempt, desk = self.tree[attempt_id], self.desk
+        attempt = self.tree[attempt_id]
         if not attempt.settled:
             return False
-        return bool(attempt.error_code) or not stages.missing(desk, attempt_id)
+        return bool(attempt.error_code) or not stages.missing(self.run, attempt_id)
 
     def _tell(self, attempt: Attempt, spend: Spend | None = None) -> None:
         if attempt.id in self.folded:
             return
         self.folded.add(attempt.id)
-        self.desk.calls.slots.settled(attempt.id)
+        self.run.journal.slots.settled(attempt.id)
         self.state = self.search.fold(self.state, self.tree, attempt)
         self.progress.observe(attempt.id, spend or self.spend())
         if self.stop is None and self.rule is not None:
@@ -236,7 +236,7 @@ class Session:
 
     def interrupt(self, reason: StopReason) -> None:
         """Stop from outside as soon as the calls in flight have settled; no other is sent."""
-        self.desk.calls.halted = reason
+        self.run.caller.halted = reason
         self._halt(reason)
 
     def fail(self, error: BaseException) -> None:
@@ -250,7 +250,7 @@ class Session:
             case Ask():
                 self.state = self.search.fold(self.state, self.tree, record)
             case Reply():
-                self.desk.calls.bill(record)
+                self.run.journal.bill(record)
             case Attempt() if record.settled and self.judged(record.id):
                 self._tell(self.tree[record.id], self._priced(so_far.spend()))
             case Feedback() if record.subject is not None:
@@ -277,9 +277,9 @@ class Session:
 
     def _parked(self, attempt_id: str) -> bool:
         known = self.tree.attempts.get(attempt_id)
-        if known is None or known.status != "parked" or stages.missing(self.desk, attempt_id):
+        if known is None or known.status != "parked" or stages.missing(self.run, attempt_id):
             return False
-        return bool(stages.awaited(self.desk, attempt_id))
+        return bool(stages.awaited(self.run, attempt_id))
 
     def parked(self) -> list[str]:
         """Return the attempts that wait for a person."""
@@ -287,9 +287,9 @@ class Session:
 
     async def respond(self, attempt_id: str, feedback: Feedback) -> None:
         """Add a person's word on a parked attempt and let the attempt go on."""
-        human = stages.awaited(self.desk, attempt_id)[0]
-        await stages.add(self.desk, feedback, attempt_id, "human", human.name)
-        await stages.release(self.desk, attempt_id)
+        human = stages.awaited(self.run, attempt_id)[0]
+        await stages.add(self.run, [feedback], attempt_id, "human", human.name, requested_because=human.when)
+        await stages.release(self.run, attempt_id)
         group = (self.tree.asks[attempt_id],)
         self.settle(group)
         if attempt_id not in self.folded and not self._parked(attempt_id):
@@ -302,23 +302,23 @@ class Session:
         known = self.tree.outcome
         if known is not None and known.stop not in GOES_ON and not self.busy:
             return known
-        await stages.pair_verifier(self.desk)
+        await stages.pair_verifier(self.run)
         pick = self.select(self.tree)
         while isinstance(pick, Compare):
-            if self.desk.judge is None:
+            if self.run.judge is None:
                 raise SearchError(
                     "the selection has two attempts to compare, but there is no judge.",
                     hint="Give the recipe a judge, or another selection.",
                 )
             try:
-                await stages.judge(self.desk, pick.first, pick.second)
+                await stages.judge(self.run, pick.first, pick.second)
             except BudgetSpent:
                 pick = best_value(self.tree)
-                self.stop = self.desk.calls.spent
+                self.stop = self.run.caller.spent
             else:
                 pick = self.select(self.tree)
         outcome = self._outcome(pick)
-        await self.desk.calls.record(outcome, durable=True)
+        await self.run.journal.record(outcome, durable=True)
         return outcome
 
     def _outcome(self, pick: Pick) -> Outcome:
@@ -338,4 +338,4 @@ class Session:
         return self._priced(self.tree.spend()).model_copy(update={"elapsed_s": elapsed_s})
 
     def _priced(self, spend: Spend) -> Spend:
-        return spend.model_copy(update={"cost_usd": self.desk.calls.cost_usd})
+        return spend.model_copy(update={"cost_usd": self.run.journal.cost_usd})

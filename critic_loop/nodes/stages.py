@@ -11,44 +11,53 @@ from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Literal, TypeVar
 
-from critic_loop.core.errors import CriticLoopError, ModelError, ToolError, boundary
+from critic_loop.core.abstain import abstention, is_job_error
+from critic_loop.core.errors import BudgetSpent, CriticLoopError, ModelError, ToolError, boundary
 from critic_loop.core.messages import Message, ToolCall, ToolResult
-from critic_loop.core.records import UNFINISHED, Ask, Attempt, AttemptStatus, Feedback, Subject, Verdict
+from critic_loop.core.records import (
+    UNFINISHED,
+    Ask,
+    Attempt,
+    AttemptStatus,
+    Feedback,
+    Source,
+    Subject,
+    Verdict,
+)
+from critic_loop.core.roles import Critic, Human, Judge, Turn, Verifier, View
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import value_of
-from critic_loop.nodes.calls import BudgetSpent
-from critic_loop.nodes.desk import Critic, Desk, HumanCritic, Judge, ToolLike, Turn, Verifier
-from critic_loop.nodes.roles import abstention, is_job_error
-from critic_loop.nodes.view import argued
+from critic_loop.nodes.context import RunContext
+from critic_loop.nodes.tools import ToolLike
+from critic_loop.nodes.views import actor_views, argued, critic_view, pair_view, verifier_view
 
-Source = Literal["verifier", "critic"]
 T = TypeVar("T")
 
 
 # -- actor and tools ---------------------------------------------------------------------------
 
 
-async def actor(desk: Desk, asks: Sequence[Ask]) -> None:
+async def actor(run: RunContext, asks: Sequence[Ask]) -> None:
     """Let the actor speak for each ask that waits for it: all fresh ones with one request."""
-    fresh = tuple(ask for ask in asks if ask.attempt not in desk.tree)
-    going = [ask for ask in asks if _awaits(desk.tree, ask) == "actor" and ask not in fresh]
+    fresh = tuple(ask for ask in asks if ask.attempt not in run.tree)
+    going = [ask for ask in asks if _awaits(run.tree, ask) == "actor" and ask not in fresh]
     groups = [fresh, *((ask,) for ask in going)] if fresh else [(ask,) for ask in going]
-    await gather(_act(desk, group) for group in groups)
+    await gather(_act(run, group) for group in groups)
 
 
-async def _act(desk: Desk, asks: tuple[Ask, ...]) -> None:
-    known = desk.tree.attempts.get(asks[0].attempt)
+async def _act(run: RunContext, asks: tuple[Ask, ...]) -> None:
+    known = run.tree.attempts.get(asks[0].attempt)
     so_far = known.messages if known else ()
     earlier = known.calls if known else ()
-    turns = await _turns(desk, asks, so_far)
+    turns = await _turns(run, asks, so_far)
     attempts = [
         _failed(ask, so_far, earlier, turn)
         if isinstance(turn, CriticLoopError)
-        else _attempt(desk, ask, turn, earlier)
+        else _attempt(run, ask, turn, earlier)
         for ask, turn in zip(asks, turns, strict=True)
         if isinstance(turn, Turn) or turn.scope == "attempt"
     ]
-    await desk.calls.record(*attempts, *_unreadable(desk.tree, attempts))
+    await run.journal.record(*attempts, *_unreadable(run.tree, attempts))
     for (
         turn
     ) in turns:  # what a lack of budget left open stays open; what must end the run does, after its siblings
@@ -57,13 +66,14 @@ async def _act(desk: Desk, asks: tuple[Ask, ...]) -> None:
 
 
 async def _turns(
-    desk: Desk, asks: tuple[Ask, ...], so_far: tuple[Message, ...]
+    run: RunContext, asks: tuple[Ask, ...], so_far: tuple[Message, ...]
 ) -> Sequence[Turn | CriticLoopError]:
     """Return what came of each ask; an error that the actor raises is that of all."""
     try:
-        if sum(1 for m in so_far if m.role == "assistant") >= desk.max_turns:
-            raise ModelError(f"the actor took {desk.max_turns} turns without an answer.")
-        return await desk.actor_of(asks[0]).act(desk, asks, so_far)
+        if sum(1 for m in so_far if m.role == "assistant") >= run.max_turns:
+            raise ModelError(f"the actor took {run.max_turns} turns without an answer.")
+        actor = run.actor_of(asks[0])
+        return await actor.act(actor_views(run, actor, asks, so_far))
     except CriticLoopError as error:
         return [error for _ in asks]
 
@@ -85,19 +95,19 @@ def _unreadable(tree: Tree, attempts: list[Attempt]) -> list[Feedback]:
     ]
 
 
-def _attempt(desk: Desk, ask: Ask, turn: Turn, earlier: tuple[str, ...]) -> Attempt:
+def _attempt(run: RunContext, ask: Ask, turn: Turn, earlier: tuple[str, ...]) -> Attempt:
     parsed, status, answer, error, code = turn.answer, "partial", None, "", ""
     if turn.unfinished:
         status = "complete"
     elif parsed is not None:
         ask = _ended(ask)
-        status = "parked" if desk.humans else "complete"
+        status = "parked" if run.humans else "complete"
         if not parsed.found:
             error, code = parsed.reason or "the answer could not be read", "output"
             status = "failed" if parsed.status == "refused" else status
             code = "refused" if parsed.status == "refused" else code
         else:
-            answer = desk.output.dump(parsed.value)
+            answer = run.output.dump(parsed.value)
     return _record(ask, turn.messages, (*earlier, *turn.calls), status, answer=answer, error=error, code=code)
 
 
@@ -129,18 +139,18 @@ def _record(
     )  # fmt: skip
 
 
-async def tool_executor(desk: Desk, asks: Sequence[Ask]) -> None:
+async def tool_executor(run: RunContext, asks: Sequence[Ask]) -> None:
     """Run the tools that the actor's last message of each ask calls for."""
-    waiting = [desk.tree[ask.attempt] for ask in asks if _awaits(desk.tree, ask) == "tools"]
+    waiting = [run.tree[ask.attempt] for ask in asks if _awaits(run.tree, ask) == "tools"]
     if waiting:
-        await desk.calls.on_disk()
-    await gather(_run_tools(desk, attempt) for attempt in waiting)
+        await run.journal.flush()
+    await gather(_run_tools(run, attempt) for attempt in waiting)
 
 
-async def _run_tools(desk: Desk, attempt: Attempt) -> None:
-    results = await gather(_run_tool(desk.tools, call) for call in attempt.messages[-1].tool_calls)
+async def _run_tools(run: RunContext, attempt: Attempt) -> None:
+    results = await gather(_run_tool(run.tools, call) for call in attempt.messages[-1].tool_calls)
     messages = tuple(Message(role="tool", parts=(result,)) for result in results)
-    await desk.calls.record(attempt.model_copy(update={"messages": (*attempt.messages, *messages)}))
+    await run.journal.record(attempt.model_copy(update={"messages": (*attempt.messages, *messages)}))
 
 
 async def _run_tool(tools: dict[str, ToolLike], call: ToolCall) -> ToolResult:
@@ -162,10 +172,10 @@ async def _tool_text(tools: dict[str, ToolLike], call: ToolCall) -> str:
         return await tools[call.name].run(call.arguments)
 
 
-def mid_turn(desk: Desk, asks: Iterable[Ask]) -> bool:
+def mid_turn(run: RunContext, asks: Iterable[Ask]) -> bool:
     """Whether an ask has begun and waits for its tools, or for the actor after them."""
     return any(
-        a is not None and a.status == "partial" for a in (desk.tree.attempts.get(k.attempt) for k in asks)
+        a is not None and a.status == "partial" for a in (run.tree.attempts.get(k.attempt) for k in asks)
     )
 
 
@@ -181,56 +191,56 @@ def _awaits(tree: Tree, ask: Ask) -> Literal["actor", "tools", "nothing"]:
 # -- verifiers and critics ---------------------------------------------------------------------
 
 
-async def verifier(desk: Desk, asks: Sequence[Ask]) -> None:
+async def verifier(run: RunContext, asks: Sequence[Ask]) -> None:
     """Gather evidence: each verifier's word on each readable answer."""
     await gather(
-        _judge(desk, attempt_id, critic, "verifier")
-        for attempt_id in _judgeable(desk.tree, asks)
-        for critic in desk.verifiers
-        if _verifies(critic, desk.tree[attempt_id])
+        _verify(run, attempt_id, verifier)
+        for attempt_id in _judgeable(run.tree, asks)
+        for verifier in run.verifiers
+        if _verifies(verifier, run.tree[attempt_id])
     )
 
 
-async def critic(desk: Desk, asks: Sequence[Ask]) -> None:
+async def critic(run: RunContext, asks: Sequence[Ask]) -> None:
     """Gather opinions, all critics at once, and release attempts that wait for no person any more."""
     await gather(
-        _judge(desk, attempt_id, critic, "critic")
-        for attempt_id in _judgeable(desk.tree, asks)
-        for critic in desk.critics
-        if _wanted(desk.tree, attempt_id, critic)
+        _critique(run, attempt_id, critic)
+        for attempt_id in _judgeable(run.tree, asks)
+        for critic in run.critics
+        if _wanted(run.tree, attempt_id, critic)
     )
     for ask in asks:
-        await release(desk, ask.attempt)
+        await release(run, ask.attempt)
 
 
-async def release(desk: Desk, attempt_id: str) -> None:
+async def release(run: RunContext, attempt_id: str) -> None:
     """Settle a parked attempt once no person has to speak about it any more."""
-    attempt = desk.tree.attempts.get(attempt_id)
-    if attempt is not None and attempt.status == "parked" and not awaited(desk, attempt_id):
-        await desk.calls.record(attempt.model_copy(update={"status": "complete"}))
+    attempt = run.tree.attempts.get(attempt_id)
+    if attempt is not None and attempt.status == "parked" and not awaited(run, attempt_id):
+        await run.journal.record(attempt.model_copy(update={"status": "complete"}))
 
 
-def awaited(desk: Desk, attempt_id: str) -> tuple[HumanCritic, ...]:
+def awaited(run: RunContext, attempt_id: str) -> tuple[Human, ...]:
     """Return the people whose word on a parked attempt is still missing."""
-    tree = desk.tree
+    tree = run.tree
     if tree[attempt_id].error_code == "output":
         return ()
     return tuple(
         human
-        for human in desk.humans
+        for human in run.humans
         if _wanted(tree, attempt_id, human) and not said(tree, attempt_id, "human", human.name)
     )
 
 
-def missing(desk: Desk, attempt_id: str) -> bool:
+def missing(run: RunContext, attempt_id: str) -> bool:
     """Whether feedback that the loop owes a complete, readable attempt is not there yet."""
-    tree = desk.tree
+    tree = run.tree
     attempt = tree[attempt_id]
-    if any(_verifies(v, attempt) and not said(tree, attempt_id, "verifier", v.name) for v in desk.verifiers):
+    if any(_verifies(v, attempt) and not said(tree, attempt_id, "verifier", v.name) for v in run.verifiers):
         return True
-    if any(_wanted(tree, attempt_id, c) and not said(tree, attempt_id, "critic", c.name) for c in desk.critics):
+    if any(_wanted(tree, attempt_id, c) and not said(tree, attempt_id, "critic", c.name) for c in run.critics):
         return True
-    return desk.judge is not None and desk.judge_revisions and any(_pending_pairs(tree, attempt_id))
+    return run.judge is not None and run.judge_revisions and any(_pending_pairs(tree, attempt_id))
 
 
 def _judgeable(tree: Tree, asks: Sequence[Ask]) -> list[str]:
@@ -238,7 +248,7 @@ def _judgeable(tree: Tree, asks: Sequence[Ask]) -> list[str]:
     return [a.id for a in attempts if a.status in ("complete", "parked") and not a.error_code]
 
 
-def _wanted(tree: Tree, attempt_id: str, critic: Critic | HumanCritic) -> bool:
+def _wanted(tree: Tree, attempt_id: str, critic: Critic | Human) -> bool:
     if critic.when == "unfinished":
         return tree[attempt_id].unfinished
     return critic.when == "always" or value_of(tree, attempt_id).verified is not True
@@ -248,13 +258,13 @@ def _verifies(verifier: Verifier, attempt: Attempt) -> bool:
     return not verifier.pairs and attempt.kind != "tests" and (verifier.steps or not attempt.unfinished)
 
 
-async def pair_verifier(desk: Desk) -> None:
+async def pair_verifier(run: RunContext) -> None:
     """Gather evidence on each answer together with each attempt of kind `tests`, where it is missing."""
-    for checker in (v for v in desk.verifiers if v.pairs):
-        said = (f.subject for f in desk.tree.feedback.values() if f.author == checker.name)
+    for checker in (v for v in run.verifiers if v.pairs):
+        said = (f.subject for f in run.tree.feedback.values() if f.author == checker.name)
         known = {subject.attempts for subject in said if subject is not None}
-        pairs = [pair for pair in _crossed(desk.tree) if pair not in known]
-        await gather(_cross(desk, pair, checker) for pair in pairs)
+        pairs = [pair for pair in _crossed(run.tree) if pair not in known]
+        await gather(_cross(run, pair, checker) for pair in pairs)
 
 
 def _crossed(tree: Tree) -> Iterable[tuple[str, str]]:
@@ -265,90 +275,119 @@ def _crossed(tree: Tree) -> Iterable[tuple[str, str]]:
     return ((a.id, i) for a in left if a.kind != "tests" for i in tests)
 
 
-async def _cross(desk: Desk, pair: tuple[str, str], checker: Verifier) -> None:
-    try:
-        given = await checker.critique(desk, *pair)
-    except CriticLoopError as error:
-        if is_job_error(error):
-            raise
-        given = abstention(error)
-    each = (given,) if isinstance(given, Feedback) else tuple(given)
-    update = {"subject": Subject.of(*pair)}
-    await add(desk, [f.model_copy(update=update) for f in each], pair[0], "verifier", checker.name)
+async def _cross(run: RunContext, pair: tuple[str, str], checker: Verifier) -> None:
+    given = await _evidence(checker, verifier_view(run, checker, *pair))
+    subject = Subject.of(*pair)
+    await add(
+        run, [f.model_copy(update={"subject": subject}) for f in given], pair[0], "verifier", checker.name
+    )
 
 
-def said(tree: Tree, attempt_id: str, source: str, author: str) -> bool:
+def said(tree: Tree, attempt_id: str, source: Source, author: str) -> bool:
     """Whether this author's word on the attempt, or on a part of it, is in the tree; a shadow's, too."""
     return any(f.source == source and f.author == author for f in tree.about(attempt_id))
 
 
-async def _judge(desk: Desk, attempt_id: str, critic: Critic, source: Source) -> None:
-    if said(desk.tree, attempt_id, source, critic.name):
+async def _verify(run: RunContext, attempt_id: str, verifier: Verifier) -> None:
+    if said(run.tree, attempt_id, "verifier", verifier.name):
+        return
+    given = await _evidence(verifier, verifier_view(run, verifier, attempt_id))
+    await add(run, given, attempt_id, "verifier", verifier.name)
+
+
+async def _evidence(verifier: Verifier, view: View[Any]) -> Sequence[Feedback]:
+    """Return what a verifier finds; one that fails abstains, unless that ends the job."""
+    try:
+        return several(await verifier.verify(view))
+    except CriticLoopError as error:
+        if is_job_error(error):
+            raise
+        return (abstention(error),)
+
+
+async def _critique(run: RunContext, attempt_id: str, critic: Critic) -> None:
+    if said(run.tree, attempt_id, "critic", critic.name):
         return
     try:
-        given = await critic.critique(desk, attempt_id)
+        given = several(await critic.critique(critic_view(run, critic, attempt_id)))
     except BudgetSpent:
         return
     except CriticLoopError as error:
         if is_job_error(error) and not (critic.shadow and isinstance(error, ModelError)):
             raise
-        given = abstention(error)
-    each = (given,) if isinstance(given, Feedback) else tuple(given)
+        given = (abstention(error),)
     if critic.shadow:
-        each = tuple(feedback.model_copy(update={"advisory": True}) for feedback in each)
-    await add(desk, each, attempt_id, source, critic.name)
+        given = tuple(feedback.model_copy(update={"advisory": True}) for feedback in given)
+    await add(run, given, attempt_id, "critic", critic.name, requested_because=critic.when)
+
+
+def several(given: Feedback | Sequence[Feedback]) -> Sequence[Feedback]:
+    """Return what a role said, one or several, as several; nothing said is an abstention."""
+    each = (given,) if isinstance(given, Feedback) else tuple(given)
+    return each or (Feedback.abstain("it returned no remark"),)
 
 
 async def add(
-    desk: Desk, each: Feedback | Sequence[Feedback], attempt_id: str, source: str, author: str
+    run: RunContext,
+    each: Sequence[Feedback],
+    attempt_id: str,
+    source: Source,
+    author: str,
+    *,
+    requested_because: str = "always",
 ) -> None:
-    """Write feedback on a whole attempt down, or what its subject says it is about; several at once.
+    """Write feedback down, several at once: each about the whole attempt unless its subject says otherwise.
 
-    Of several, each that is obeyed supersedes the obeyed one before.
+    Ids such as `#first` name one of them in `supersedes` and `rests_on` of the others.
     """
-    first, obeyed, addressed = len(desk.tree.feedback) + 1, None, list[Feedback]()
-    for k, feedback in enumerate((each,) if isinstance(each, Feedback) else each):
-        update = {
-            "id": f"{desk.tree.id}.f{first + k}",
+    first = len(run.tree.feedback) + 1
+    ids = {f.id: f"{run.tree.id}.f{first + k}" for k, f in enumerate(each) if f.id.startswith("#")}
+    addressed: list[Feedback] = []
+    for k, feedback in enumerate(each):
+        update: dict[str, Any] = {
+            "id": f"{run.tree.id}.f{first + k}",
             "subject": feedback.subject or Subject.of(attempt_id),
             "source": source,
             "author": author,
         }
-        if not feedback.advisory and obeyed is not None:
-            update["supersedes"] = obeyed
-        obeyed = update["id"] if not feedback.advisory else obeyed
+        if feedback.supersedes in ids:
+            update["supersedes"] = ids[feedback.supersedes]
+        if ids and feedback.rests_on:
+            update["rests_on"] = tuple(ids.get(i, i) for i in feedback.rests_on)
+        if not feedback.requested_because:
+            update |= {"requested_because": requested_because, "request_probability": 1.0}
         addressed.append(feedback.model_copy(update=update))
-    await desk.calls.record(*addressed)
+    await run.journal.record(*addressed)
 
 
 # -- judge -------------------------------------------------------------------------------------
 
 
-async def judge(desk: Desk, first: str, second: str) -> None:
+async def judge(run: RunContext, first: str, second: str) -> None:
     """Have two attempts debated, and compared in both orders, where that has not been done.
 
     Raises:
         BudgetSpent: there is no call or no time left for it.
     """
     orders = ((first, second), (second, first))
-    if not all(_compared(desk.tree, pair) for pair in orders):
-        await _debate(desk, orders)
-    await gather(_compare(desk, pair) for pair in orders)
+    if not all(_compared(run.tree, pair) for pair in orders):
+        await _debate(run, orders)
+    await gather(_compare(run, pair) for pair in orders)
 
 
-async def _debate(desk: Desk, orders: Sequence[tuple[str, str]]) -> None:
+async def _debate(run: RunContext, orders: Sequence[tuple[str, str]]) -> None:
     """Let both sides speak, round by round; one that cannot ends the debate."""
-    for turn in range(0 if desk.debater is None else desk.debater.rounds):
-        await gather(_argue(desk, pair, turn) for pair in orders)
-        if any(_silent(desk.tree, pair) for pair in orders):
+    for turn in range(0 if run.debater is None else run.debater.rounds):
+        await gather(_argue(run, pair, turn) for pair in orders)
+        if any(_silent(run.tree, pair) for pair in orders):
             return
 
 
-async def _argue(desk: Desk, pair: tuple[str, str], turn: int) -> None:
-    if desk.debater is None or len(argued(desk.tree, *pair)) > turn:
+async def _argue(run: RunContext, pair: tuple[str, str], turn: int) -> None:
+    if run.debater is None or len(argued(run.tree, *pair)) > turn:
         return
     try:
-        argument = await desk.debater.argue(desk, *pair, turn)
+        argument = await run.debater.argue(pair_view(run, run.debater, *pair))
     except BudgetSpent:
         raise
     except CriticLoopError as error:
@@ -356,43 +395,43 @@ async def _argue(desk: Desk, pair: tuple[str, str], turn: int) -> None:
             raise
         argument = abstention(error)
     addressed = argument.model_copy(update={"subject": Subject.of(*pair)})
-    await add(desk, addressed, pair[0], "critic", desk.debater.name)
+    await add(run, [addressed], pair[0], "critic", run.debater.name)
 
 
 def _silent(tree: Tree, pair: tuple[str, str]) -> Feedback | None:
     return next((f for f in argued(tree, *pair) if f.verdict is Verdict.ABSTAIN), None)
 
 
-async def _compare(desk: Desk, pair: tuple[str, str]) -> None:
-    if desk.judge is None or _compared(desk.tree, pair):
+async def _compare(run: RunContext, pair: tuple[str, str]) -> None:
+    if run.judge is None or _compared(run.tree, pair):
         return
     try:
-        feedback = await _compared_by(desk.judge, desk, pair)
+        feedback = await _compared_by(run.judge, run, pair)
     except BudgetSpent:
         raise
     except CriticLoopError as error:
         if is_job_error(error):
             raise
         feedback = abstention(error)
-    arguments = (*argued(desk.tree, *pair), *argued(desk.tree, pair[1], pair[0]))
+    arguments = (*argued(run.tree, *pair), *argued(run.tree, pair[1], pair[0]))
     update = {"subject": Subject.of(*pair), "rests_on": tuple(f.id for f in arguments)}
     addressed = feedback.model_copy(update=update)
-    await add(desk, addressed, pair[0], "judge", desk.judge.name)
+    await add(run, [addressed], pair[0], "judge", run.judge.name)
 
 
-async def _compared_by(judge: Judge, desk: Desk, pair: tuple[str, str]) -> Feedback:
+async def _compared_by(judge: Judge, run: RunContext, pair: tuple[str, str]) -> Feedback:
     """Ask the judge; after a debate in which one side could not speak, it would be no comparison."""
-    silent = _silent(desk.tree, pair) or _silent(desk.tree, (pair[1], pair[0]))
+    silent = _silent(run.tree, pair) or _silent(run.tree, (pair[1], pair[0]))
     if silent is not None:
         return Feedback.abstain(f"one side of the debate could not speak: {silent.reason}")
-    return await judge.compare(desk, *pair)
+    return await judge.compare(pair_view(run, judge, *pair))
 
 
-async def judge_revisions(desk: Desk, asks: Sequence[Ask]) -> None:
+async def judge_revisions(run: RunContext, asks: Sequence[Ask]) -> None:
     """Compare each new attempt with its parent, where evidence does not decide already."""
     with suppress(BudgetSpent):
-        pending = (_pending_pairs(desk.tree, ask.attempt) for ask in asks)
-        await gather(judge(desk, *pairs[0]) for pairs in pending if pairs)
+        pending = (_pending_pairs(run.tree, ask.attempt) for ask in asks)
+        await gather(judge(run, *pairs[0]) for pairs in pending if pairs)
 
 
 def _pending_pairs(tree: Tree, attempt_id: str) -> list[tuple[str, str]]:

@@ -3,8 +3,8 @@
 Text goes in; a typed value, or the reason why there is none, comes out. No prompts, no models, no I/O.
 """
 
+from critic_loop.core.protocols import CritiqueOutput, Output, Parsed
 from critic_loop.outputs.answer import output_of
-from critic_loop.outputs.base import CritiqueOutput, Output, Parsed
 from critic_loop.outputs.critique import Critique, CritiqueJson, Rubric, critique_of
 from critic_loop.outputs.final import agree, final_part, normalised
 from critic_loop.outputs.likelihood import LIKELIHOODS, Likelihood

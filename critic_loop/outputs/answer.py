@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, overload
 
 from critic_loop.core import plugins
 from critic_loop.core.errors import ConfigError
-from critic_loop.outputs.base import Output
+from critic_loop.core.protocols import Output
 from critic_loop.outputs.plain import BoxedOutput, ChoiceOutput, CodeOutput, TextOutput
 from critic_loop.outputs.typed import JsonOutput
 

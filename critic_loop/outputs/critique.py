@@ -13,9 +13,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from critic_loop.core import plugins
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.messages import Message
-from critic_loop.core.protocols import OutputSchema
+from critic_loop.core.protocols import CritiqueOutput, OutputSchema, Parsed
 from critic_loop.core.records import Criterion, Feedback, Span, Step, Verdict
-from critic_loop.outputs.base import CritiqueOutput, Parsed, visible
+from critic_loop.outputs.base import visible
 from critic_loop.outputs.jsontext import find_last
 from critic_loop.outputs.likelihood import LIKELIHOODS
 from critic_loop.outputs.typed import JsonOutput

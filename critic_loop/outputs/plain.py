@@ -12,8 +12,8 @@ from pydantic import JsonValue
 
 from critic_loop.core.errors import OutputError
 from critic_loop.core.messages import Message
-from critic_loop.core.protocols import OutputSchema
-from critic_loop.outputs.base import Parsed, clipped, visible
+from critic_loop.core.protocols import OutputSchema, Parsed
+from critic_loop.outputs.base import clipped, visible
 from critic_loop.outputs.fences import blocks
 
 _ALIASES = {

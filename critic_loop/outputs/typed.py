@@ -13,8 +13,8 @@ from pydantic.errors import PydanticUserError
 
 from critic_loop.core.errors import ConfigError, OutputError, boundary
 from critic_loop.core.messages import Message
-from critic_loop.core.protocols import OutputSchema
-from critic_loop.outputs.base import Parsed, clipped, visible
+from critic_loop.core.protocols import OutputSchema, Parsed
+from critic_loop.outputs.base import clipped, visible
 from critic_loop.outputs.jsontext import Found, find
 
 T = TypeVar("T")

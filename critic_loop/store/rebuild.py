@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
-from critic_loop.core.errors import StoreError
+from critic_loop.core.errors import ConfigError, StoreError
 from critic_loop.core.messages import File, Image, Message, ToolResult
 from critic_loop.core.records import (
     SCHEMA_VERSION,
@@ -182,7 +182,15 @@ def late_feedback(attempt_id: str, feedback: Feedback, suffix: str) -> Feedback:
     """Return `feedback` as it is added to a tree later on: with an id that no run can give out.
 
     Its subject, unless it has one, is what `attempt_id` names: an attempt, or another feedback.
+
+    Raises:
+        ConfigError: it does not say who its author is: in a store that only grows, that could never be told.
     """
+    if not feedback.author:
+        raise ConfigError(
+            f"feedback on {attempt_id!r} has no author.",
+            hint="Write Feedback.user(...), `await my_verifier(view)`, or set source= and author=.",
+        )
     tree_id, _, local = attempt_id.rpartition(".")
     about = Subject(feedback=attempt_id) if local[:1] in ("f", "u") else Subject.of(attempt_id)
     update = {"id": f"{tree_id}.u{suffix}", "subject": feedback.subject or about}

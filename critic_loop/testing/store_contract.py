@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import pytest
 
-from critic_loop.core.errors import StoreError
+from critic_loop.core.errors import ConfigError, StoreError
 from critic_loop.core.messages import Image, assistant, user
 from critic_loop.core.protocols import Store, TreeInfo
 from critic_loop.core.records import (
@@ -173,8 +173,8 @@ class StoreContract:
         added = await store.add_feedback("t.1", Feedback.user(score=0.0, text="wrong file"))
         assert added.subject == Subject.of("t.1")
         assert added.id.startswith("t.u")
-        reply = await store.add_feedback(added.id, Feedback(source="human", text="Not so."))
-        pair = Feedback(subject=Subject.of("t.1", "t.2"), preference=(1.0, 0.0))
+        reply = await store.add_feedback(added.id, Feedback(source="human", author="ann", text="Not so."))
+        pair = Feedback(author="ann", subject=Subject.of("t.1", "t.2"), preference=(1.0, 0.0))
         both = await store.add_feedback("t.1", pair)
         tree = await store.load("t")
         assert tree.about("t.1") == (added, both)
@@ -212,7 +212,14 @@ class StoreContract:
             ("t.1", Feedback(subject=Subject.of("t.1", "t.9"), preference=(0.5, 0.5))),
         ):
             with pytest.raises(StoreError, match=r"'t' has no 't\.f?9'"):
-                await store.add_feedback(about, feedback)
+                await store.add_feedback(about, feedback.model_copy(update={"author": "ann"}))
+        assert len((await store.load("t")).log) == 3
+
+    async def test_feedback_without_an_author(self, store: Store) -> None:
+        """What cannot be told later is refused: who said it."""
+        await store.append("t", head("t"), *move("t", 1))
+        with pytest.raises(ConfigError, match="has no author"):
+            await store.add_feedback("t.1", Feedback.passed())
         assert len((await store.load("t")).log) == 3
 
     async def test_listing(self, store: Store) -> None:

@@ -11,16 +11,17 @@ from typing import Any
 
 from critic_loop.core import plugins
 from critic_loop.core.errors import ConfigError
+from critic_loop.core.roles import Verifier
 from critic_loop.verifiers.answer import answer
 
 __all__ = ["VERIFIERS", "answer", "verifier_named"]
 
-VERIFIERS: dict[str, Callable[..., Any]] = {"answer": answer}
+VERIFIERS: dict[str, Verifier] = {"answer": answer}
 GROUP = "critic_loop.verifiers"
 
 
-def verifier_named(name: str) -> Callable[..., Any]:
-    """Return the verifier function that a recipe calls `name`.
+def verifier_named(name: str) -> Verifier | Callable[..., Any]:
+    """Return the verifier, or the function that is to be one, that a recipe calls `name`.
 
     Raises:
         ConfigError: there is none.

@@ -7,24 +7,18 @@ searched for its last boxed part, its last line `Answer: ...`, or taken whole.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from critic_loop.core.records import Feedback, Task, Verdict
+from critic_loop.core.functions import verifier
+from critic_loop.core.records import Feedback, Verdict
+from critic_loop.core.roles import View
 from critic_loop.outputs import agree
 
 
-class _Seen(Protocol):
-    """The part of a view that this verifier looks at."""
-
-    @property
-    def task(self) -> Task: ...
-    @property
-    def answer(self) -> Any: ...
-
-
-def answer(view: _Seen) -> Feedback:
+@verifier
+def answer(view: View[Any]) -> Feedback:
     """Pass an answer that equals the reference; abstain where there is no reference."""
     reference = view.task.reference
     if reference is None:

@@ -9,7 +9,7 @@ import pytest
 from critic_loop.assets import Library, bundled
 from critic_loop.assets.problems import line_of
 from critic_loop.graph.check import check_folder
-from critic_loop.nodes.prompted import BLOCKS, VARIABLES
+from critic_loop.roles.prompted import BLOCKS, VARIABLES
 from tests.cli.conftest import Cli
 
 

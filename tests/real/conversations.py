@@ -13,7 +13,7 @@ from critic_loop.core.records import Feedback, Verdict
 from critic_loop.demo.chars import Rejected, critique_prompt, draft_prompt, revise_prompt
 from critic_loop.demo.countdown import EASY, HARD, Puzzle, moves, prompt_of, sample_puzzles, trace_text
 from critic_loop.demo.runtime import Runtime, Sample
-from critic_loop.nodes.prompted import feedback_values
+from critic_loop.roles.texts import feedback_values
 
 PUZZLES_A_LEVEL = 84
 NEW_TOKENS = 96

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from critic_loop.core.messages import assistant
 from critic_loop.core.records import Attempt, Task, Verdict
+from critic_loop.core.roles import View
 from critic_loop.demo import countdown as cd
 from critic_loop.demo.verifier import countdown, task_of
-from critic_loop.nodes.view import View
 
 PUZZLE = cd.Puzzle(24, (3, 5, 7, 8))
 GOOD = "8*3=24>5,7,24\n7-5=2>24,2\n24-2=22"
@@ -231,19 +231,19 @@ def seen(task: Task, answer: str, *, unfinished: bool = False) -> View[str]:
 
 
 def test_the_verifier_names_the_first_error_as_feedback():
-    assert countdown(seen(task_of(cd.Puzzle(22, (3, 5, 7, 8))), GOOD)).verdict == Verdict.PASS
-    failed = countdown(seen(task_of(PUZZLE), GOOD))
+    assert countdown.function(seen(task_of(cd.Puzzle(22, (3, 5, 7, 8))), GOOD)).verdict == Verdict.PASS
+    failed = countdown.function(seen(task_of(PUZZLE), GOOD))
     assert (failed.verdict, failed.score, failed.first_error) == (Verdict.FAIL, 0.0, 2)
     assert "22, not 24" in failed.text
-    assert countdown(seen(Task.of("What is love?"), GOOD)).verdict == Verdict.ABSTAIN
+    assert countdown.function(seen(Task.of("What is love?"), GOOD)).verdict == Verdict.ABSTAIN
 
 
 def test_lines_that_end_no_answer_fail_where_they_are_wrong_already():
     """Else nothing is known of them."""
     task, first, wrong = task_of(PUZZLE), GOOD.splitlines()[0], "8*3=24>5,24"
-    assert countdown(seen(task, first, unfinished=True)).verdict == Verdict.ABSTAIN
-    assert countdown(seen(task, first)).verdict == Verdict.FAIL, "it is no answer"
-    failed = countdown(seen(task, wrong, unfinished=True))
+    assert countdown.function(seen(task, first, unfinished=True)).verdict == Verdict.ABSTAIN
+    assert countdown.function(seen(task, first)).verdict == Verdict.FAIL, "it is no answer"
+    failed = countdown.function(seen(task, wrong, unfinished=True))
     assert (failed.verdict, failed.first_error) == (Verdict.FAIL, 0)
 
 

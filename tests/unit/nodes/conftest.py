@@ -1,10 +1,10 @@
-"""A desk by hand: what nodes need, without a graph."""
+"""A run by hand: what nodes need, without a graph."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from critic_loop.assets import Library
@@ -12,12 +12,14 @@ from critic_loop.core.budget import Budget, LocalLedger
 from critic_loop.core.errors import StoreError
 from critic_loop.core.messages import Message, ToolCall, assistant
 from critic_loop.core.protocols import Model
-from critic_loop.core.records import Record
+from critic_loop.core.records import Feedback, Record
 from critic_loop.models.routes import Chain, Way
-from critic_loop.nodes.calls import Calls
-from critic_loop.nodes.desk import Desk
-from critic_loop.nodes.prompted import PromptedActor, PromptedCritic, PromptedJudge
+from critic_loop.nodes.caller import Caller
+from critic_loop.nodes.context import RunContext
+from critic_loop.nodes.journal import Journal
+from critic_loop.nodes.views import actor_views, critic_view, pair_view, verifier_view
 from critic_loop.outputs import critique_of, output_of
+from critic_loop.roles.prompted import PromptedActor, PromptedCritic, PromptedJudge
 from critic_loop.store.memory import MemoryStore
 from critic_loop.testing import ScriptedModel
 from tests.conftest import Grown
@@ -26,7 +28,7 @@ RIGHT, WRONG = "Yes.\nVerdict: correct", "No.\nVerdict: wrong"
 
 
 @dataclass
-class Journal(MemoryStore):
+class Ordered(MemoryStore):
     """A store that remembers in which order things happened, and can fail."""
 
     events: list[str] = field(default_factory=list)
@@ -69,37 +71,57 @@ class Slots:
 
 
 class Nobody:
-    """An actor for desks that need none."""
+    """An actor for runs that need none."""
 
     name = "nobody"
 
-    async def act(self, desk: Desk, asks: Any, so_far: Any) -> list[Any]:
+    async def act(self, views: Any) -> list[Any]:
         raise AssertionError("nobody was to act")
 
 
-async def desk_of(
+async def run_of(
     grown: Grown,
     model: Model | dict[str, Model] | None = None,
     *,
     calls: int = 99,
-    store: Journal | None = None,
+    store: Ordered | None = None,
     **parts: Any,
-) -> Desk:
-    """Return a desk over a tree that is in the store already."""
+) -> RunContext:
+    """Return the context of a run over a tree that is in the store already."""
     models = model if isinstance(model, dict) else {"*": model or ScriptedModel([])}
-    store = store or Journal()
+    store = store or Ordered()
     await store.append(grown.tree.id, *grown.tree.log)
     store.events.clear()
-    ledger = LocalLedger(Budget(calls=calls))
-    made = Calls(tree=grown.tree, store=store, slots=Slots(models), ledger=ledger, now=lambda: 1000.0)
+    journal = Journal(tree=grown.tree, store=store, slots=Slots(models), now=lambda: 1000.0)
+    caller = Caller(journal=journal, ledger=LocalLedger(Budget(calls=calls)), clock=lambda: 5.0)
     parts = {"actor": Nobody(), "output": output_of(None), **parts}
-    return Desk(calls=made, **parts)
+    if isinstance(parts["actor"], PromptedActor):
+        parts["actor"] = replace(parts["actor"], output=parts["output"], memory=parts.get("memory", "full"))
+    return RunContext(journal=journal, caller=caller, **parts)
+
+
+async def said_of(run: RunContext, role: Any, *attempts: str) -> Feedback:
+    """Return what a verifier, critic or judge says of an attempt, or of two."""
+    if hasattr(role, "verify"):
+        said = await role.verify(verifier_view(run, role, *attempts))
+    elif hasattr(role, "critique"):
+        said = await role.critique(critic_view(run, role, *attempts))
+    else:
+        said = await role.compare(pair_view(run, role, *attempts))
+    return said if isinstance(said, Feedback) else said[-1]
+
+
+async def turns_of(run: RunContext, actor: Any, asks: Any, so_far: Any = ()) -> Any:
+    """Return what an actor does about some asks."""
+    return await actor.act(actor_views(run, actor, asks, so_far))
 
 
 def prompted_actor(name: str = "actor/solver") -> PromptedActor:
     library = Library()
     spec = library.agent(name)
-    return PromptedActor(spec=spec, template=library.prompt(spec.prompt), slot=spec.slot, name=name)
+    return PromptedActor(
+        spec=spec, template=library.prompt(spec.prompt), slot=spec.slot, name=name, output=output_of(None)
+    )
 
 
 def prompted_critic(name: str = "critic/stepwise", **fields: Any) -> PromptedCritic:

@@ -6,12 +6,21 @@ import pytest
 from critic_loop.assets import Template
 from critic_loop.core.messages import Image, Reasoning, Text, assistant, system, user
 from critic_loop.core.records import ContextSpec, Sampling, Task, Verdict
-from critic_loop.nodes.desk import seed_of
-from critic_loop.nodes.prompted import answer_text, plain_text
+from critic_loop.core.roles import seed_of
+from critic_loop.nodes.views import actor_views
 from critic_loop.outputs import output_of
+from critic_loop.roles.texts import answer_text, plain_text
 from critic_loop.testing import ScriptedModel
 from tests.conftest import Grown
-from tests.unit.nodes.conftest import desk_of, prompted_actor, prompted_critic, prompted_judge, texts
+from tests.unit.nodes.conftest import (
+    prompted_actor,
+    prompted_critic,
+    prompted_judge,
+    run_of,
+    said_of,
+    texts,
+    turns_of,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -19,7 +28,9 @@ PNG = Image.of(b"not really", "image/png")
 
 
 async def request_of(grown, ask, *, actor=None, so_far=(), **parts):
-    return (actor or prompted_actor()).request(await desk_of(grown, **parts), grown.tree.asks[ask], so_far, 0)
+    run = await run_of(grown, actor=actor or prompted_actor(), **parts)
+    (view,) = actor_views(run, run.actor, [grown.tree.asks[ask]], so_far)
+    return run.actor.request(view, 0)
 
 
 # -- actor -----------------------------------------------------------------------------------------
@@ -74,7 +85,11 @@ async def test_rejected_answers_may_be_listed_instead(grown):
         "{% block feedback %}{{ round }} {{ rejected }} {{ feedback }}{% endblock %}"
     )
     actor = prompted_actor().__class__(
-        spec=prompted_actor().spec, template=Template.parse("x", source, "x"), slot="actor", name="a"
+        spec=prompted_actor().spec,
+        template=Template.parse("x", source, "x"),
+        slot="actor",
+        name="a",
+        output=output_of(None),
     )
     view = ContextSpec(attempts=(first, second), feedback=tuple(grown.tree.feedback), fields=("text",))
     request = await request_of(grown, grown.ask(second, context=view), actor=actor, memory="rejected")
@@ -110,16 +125,16 @@ async def test_the_system_message_is_the_same_in_all_trees():
         attempt = grown.attempt(answer="41")
         actor = await request_of(grown, grown.ask(), output=output_of(list[int]))
         model = ScriptedModel(['{"criteria": []}'])
-        await prompted_critic("critic/rubric").critique(await desk_of(grown, model), attempt)
+        await said_of(await run_of(grown, model), prompted_critic("critic/rubric"), attempt)
         said.add((texts(actor)[0], texts(model.requests[0])[0]))
     assert len(said) == 1
 
 
 async def test_turns_within_an_attempt_stand_at_places_of_their_own(grown):
     model = ScriptedModel(["a", "b"])
-    desk, ask = await desk_of(grown, model), grown.tree.asks[grown.ask()]
-    await prompted_actor().act(desk, (ask,), ())
-    (turn,) = await prompted_actor().act(desk, (ask,), (assistant("a"), user("and?")))
+    run, ask = await run_of(grown, model), grown.tree.asks[grown.ask()]
+    await turns_of(run, prompted_actor(), (ask,))
+    (turn,) = await turns_of(run, prompted_actor(), (ask,), (assistant("a"), user("and?")))
     assert [c.place.turn for c in grown.tree.calls.values()] == [0, 1]
     assert len({r.sampling.seed for r in model.requests}) == 2
     assert [m.text for m in turn.messages] == ["a", "and?", "b"]
@@ -132,7 +147,7 @@ async def test_turns_within_an_attempt_stand_at_places_of_their_own(grown):
 async def test_a_critics_reply_is_read_and_names_its_call(grown):
     attempt = grown.attempt(answer="41")
     model = ScriptedModel(["One too few.\nVerdict: wrong"])
-    said = await prompted_critic(sees=("answer", "reference")).critique(await desk_of(grown, model), attempt)
+    said = await said_of(await run_of(grown, model), prompted_critic(sees=("answer", "reference")), attempt)
     assert (said.verdict, said.saw_reference, said.calls) == (Verdict.FAIL, True, ("t.c1",))
     assert "41" in model.requests[0].messages[-1].text
     assert model.requests[0].sampling.temperature == 0.0
@@ -141,7 +156,7 @@ async def test_a_critics_reply_is_read_and_names_its_call(grown):
 
 async def test_a_reply_without_a_verdict_is_an_abstention(grown):
     attempt = grown.attempt(answer="41")
-    said = await prompted_critic().critique(await desk_of(grown, ScriptedModel(["Hm."])), attempt)
+    said = await said_of(await run_of(grown, ScriptedModel(["Hm."])), prompted_critic(), attempt)
     assert (said.verdict, said.score, said.parse, said.saw_reference) == (
         Verdict.ABSTAIN,
         None,
@@ -154,9 +169,9 @@ async def test_pictures_of_the_task_are_shown_to_critics_and_judges():
     grown = Grown(Task(prompt=(user("What is this?", PNG),)))
     one, two = grown.attempt(answer="a cat"), grown.attempt(answer="a dog")
     model = ScriptedModel(lambda request: "Verdict: correct\nBetter: A")
-    desk = await desk_of(grown, model)
-    await prompted_critic().critique(desk, one)
-    await prompted_judge().compare(desk, one, two)
+    run = await run_of(grown, model)
+    await said_of(run, prompted_critic(), one)
+    await said_of(run, prompted_judge(), one, two)
     assert [r.messages[-1].blobs for r in model.requests] == [(PNG,), (PNG,)]
 
 
@@ -166,9 +181,9 @@ async def test_pictures_of_the_task_are_shown_to_critics_and_judges():
 async def test_a_judge_is_shown_both_in_order(grown):
     one, two = grown.attempt(answer="first words"), grown.attempt(answer="second words")
     model = ScriptedModel(["Better: A", "Better: A"])
-    desk = await desk_of(grown, model)
-    assert (await prompted_judge().compare(desk, one, two)).preference == (1.0, 0.0)
-    assert (await prompted_judge().compare(desk, two, one)).preference == (1.0, 0.0)
+    run = await run_of(grown, model)
+    assert (await said_of(run, prompted_judge(), one, two)).preference == (1.0, 0.0)
+    assert (await said_of(run, prompted_judge(), two, one)).preference == (1.0, 0.0)
     for request, (a, b) in zip(model.requests, [("first", "second"), ("second", "first")], strict=True):
         shown = re.findall(r"answer ([AB])>\n(\w+) words", request.messages[-1].text)
         assert shown == [("A", a), ("B", b)]

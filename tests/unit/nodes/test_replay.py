@@ -5,15 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from critic_loop.core.errors import ModelError, NotRecorded, RateLimited, Refused
+from critic_loop.core.errors import BudgetSpent, ModelError, NotRecorded, RateLimited, Refused
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import Request
 from critic_loop.core.records import Place, Sampling
-from critic_loop.nodes.calls import BudgetSpent, Calls
 from critic_loop.nodes.replay import Nobody, Replay
 from critic_loop.testing import ScriptedModel
 from tests.conftest import Grown
-from tests.unit.nodes.conftest import desk_of
+from tests.unit.nodes.conftest import run_of
 
 pytestmark = pytest.mark.anyio
 ASK = Request(messages=(user("Is 41 right?\nThink."),), sampling=Sampling(seed=7))
@@ -25,7 +24,7 @@ def place(attempt, **fields):
 
 async def recorded(grown, *asked):
     """Ask models about the first attempt and return the tree that was written."""
-    calls: Calls = (await desk_of(grown, ScriptedModel([reply for _, reply in asked]))).calls
+    calls = (await run_of(grown, ScriptedModel([reply for _, reply in asked]))).caller
     for request, _ in asked:
         with suppress(ModelError):
             await calls.complete(place(grown.tree.roots[0]), "critic", request)
@@ -34,15 +33,15 @@ async def recorded(grown, *asked):
 
 @pytest.fixture
 async def once_more(grown):
-    """Make a desk over another tree whose calls a stored one answers."""
+    """Make a run over another tree whose calls a stored one answers."""
     now = Grown(tree="u")
     grown.ask()
     now.ask()
 
     async def make(*asked, calls=99):
-        desk = await desk_of(now, Nobody(), calls=calls)
-        desk.calls.replay = Replay(await recorded(grown, *asked))
-        return desk.calls
+        run = await run_of(now, Nobody(), calls=calls)
+        run.caller.replay = Replay(await recorded(grown, *asked))
+        return run.caller
 
     return make
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 import critic_loop as cl
+from critic_loop.core.abstain import is_job_error
 from critic_loop.core.errors import (
     AuthFailed,
     ConfigError,
@@ -19,12 +20,13 @@ from critic_loop.core.errors import (
     Unreachable,
     VerifierError,
 )
+from critic_loop.core.functions import feedback_from
 from critic_loop.core.messages import Reasoning, Text, assistant, user
 from critic_loop.core.records import Feedback, Sampling, Task, Verdict
-from critic_loop.nodes.roles import FunctionActor, is_job_error, judgement
 from critic_loop.outputs import output_of
+from critic_loop.roles.function_actor import FunctionActor
 from critic_loop.testing import ScriptedModel
-from tests.unit.nodes.conftest import desk_of
+from tests.unit.nodes.conftest import run_of, said_of, turns_of
 
 TASK = Task(prompt=(user("?"),), reference="42", checks={"tests": "secret"})
 
@@ -39,19 +41,19 @@ class Patch(BaseModel):
 
 @given(st.booleans())
 def test_a_bool_is_a_verdict_without_a_score(given):
-    feedback = judgement(given)
+    feedback = feedback_from(given)
     assert (feedback.verdict, feedback.score) == (Verdict.PASS if given else Verdict.FAIL, None)
 
 
 @given(st.floats(0, 1) | st.sampled_from([0, 1]))
 def test_a_number_is_a_score_without_a_verdict(given):
-    feedback = judgement(given)
+    feedback = feedback_from(given)
     assert (feedback.verdict, feedback.score) == (None, float(given))
 
 
 def test_feedback_is_taken_as_it_is():
     given = Feedback.failed("no", score=0.2)
-    assert judgement(given) is given
+    assert feedback_from(given) is given
 
 
 @given(
@@ -60,7 +62,7 @@ def test_feedback_is_taken_as_it_is():
 )
 def test_anything_else_is_refused_with_what_is_expected(given):
     with pytest.raises(VerifierError, match="Return a Feedback, a bool, or a number from 0 to 1"):
-        judgement(given)
+        feedback_from(given)
 
 
 # -- verifiers and critics -------------------------------------------------------------------------
@@ -80,7 +82,7 @@ async def test_a_verifier_sees_reference_checks_and_the_typed_answer(grown):
         seen.append(view)
         return True
 
-    feedback = await look.critique(await desk_of(grown, output=output_of(Patch)), attempt)
+    feedback = await said_of(await run_of(grown, output=output_of(Patch)), look, attempt)
     (view,) = seen
     assert feedback.verdict is Verdict.PASS
     assert (view.task.reference, view.task.checks) == ("42", {"tests": "secret"})
@@ -102,11 +104,10 @@ async def test_a_critic_sees_what_it_may(grown):
         seen.append(view)
         return 0.5
 
-    desk = await desk_of(grown)
-    assert (await cl.critic(look).critique(desk, attempt)).score == 0.5
-    await cl.critic(sees=("answer", "reference", "rejected", "verifier", "text", "reasoning"))(look).critique(
-        desk, attempt
-    )
+    run = await run_of(grown)
+    assert (await said_of(run, cl.critic(look), attempt)).score == 0.5
+    sees = ("answer", "reference", "rejected", "verifier", "text", "reasoning")
+    await said_of(run, cl.critic(sees=sees)(look), attempt)
     little, much = seen
     assert (little.task.reference, little.task.checks, little.answer, little.path) == (None, {}, "b", ())
     assert (little.feedback, little.attempt.messages) == ((), (assistant("b"),))
@@ -119,15 +120,15 @@ async def test_a_critic_sees_what_it_may(grown):
 @pytest.mark.anyio
 async def test_a_seed_belongs_to_its_place(grown):
     one, other = grown.attempt(answer="a", seed=1), grown.attempt(answer="a", seed=2)
-    desk, seeds = await desk_of(grown), []
+    run, seeds = await run_of(grown), []
 
     def look(view):
         seeds.append(view.seed)
         return True
 
     for attempt in (one, one, other):
-        await cl.verifier(look).critique(desk, attempt)
-    await cl.verifier(name="another")(look).critique(desk, one)
+        await said_of(run, cl.verifier(look), attempt)
+    await said_of(run, cl.verifier(name="another")(look), one)
     assert seeds[0] == seeds[1]
     assert len(set(seeds)) == 3
 
@@ -135,16 +136,16 @@ async def test_a_seed_belongs_to_its_place(grown):
 @pytest.mark.anyio
 async def test_what_a_function_raises_names_it(grown):
     attempt = grown.attempt(answer="1")
-    desk = await desk_of(grown)
+    run = await run_of(grown)
 
     @cl.verifier
     async def broken(view):
         return 1 / 0
 
     with pytest.raises(VerifierError, match="verifier 'broken': ZeroDivisionError"):
-        await broken.critique(desk, attempt)
+        await said_of(run, broken, attempt)
     with pytest.raises(VerifierError, match="returned 'yes'"):
-        await cl.critic(lambda view: "yes").critique(desk, attempt)
+        await said_of(run, cl.critic(lambda view: "yes"), attempt)
 
 
 @pytest.mark.anyio
@@ -154,8 +155,8 @@ async def test_a_verifier_cannot_ask_a_model(grown):
         return await view.ask("Is it right?")
 
     model = ScriptedModel(["yes"])
-    with pytest.raises(VerifierError, match="evidence must be deterministic"):
-        await lazy.critique(await desk_of(grown, model), grown.attempt(answer="1"))
+    with pytest.raises(VerifierError, match="verifier 'lazy' cannot ask a model: evidence is deterministic"):
+        await said_of(await run_of(grown, model), lazy, grown.attempt(answer="1"))
     assert model.requests == []
 
 
@@ -169,12 +170,12 @@ async def test_a_critics_questions_are_recorded_and_typed(grown):
 
     attempt = grown.attempt(answer="1")
     model = ScriptedModel(["3", "4"])
-    desk = await desk_of(grown, model)
-    feedback = await asker.critique(desk, attempt)
+    run = await run_of(grown, model)
+    feedback = await said_of(run, asker, attempt)
     assert feedback.score == 0.7
     assert [grown.tree.calls[c].place.turn for c in feedback.calls] == [0, 1]
-    assert [slot for slot, *_ in desk.calls.slots.leases] == ["judge", "judge"]
-    assert (await asker.critique(desk, attempt)).score == 0.7
+    assert [slot for slot, *_ in run.journal.slots.leases] == ["judge", "judge"]
+    assert (await said_of(run, asker, attempt)).score == 0.7
     assert len(model.requests) == 2
 
 
@@ -186,9 +187,9 @@ async def test_questions_asked_at_once_stand_at_places_of_their_own(grown):
         return Feedback(text=" ".join(said), score=0.0)
 
     attempt, model = grown.attempt(answer="1"), ScriptedModel(["one", "two"])
-    desk = await desk_of(grown, model)
-    assert (await asker.critique(desk, attempt)).text == "one two"
-    assert (await asker.critique(desk, attempt)).text == "one two"
+    run = await run_of(grown, model)
+    assert (await said_of(run, asker, attempt)).text == "one two"
+    assert (await said_of(run, asker, attempt)).text == "one two"
 
 
 @pytest.mark.anyio
@@ -198,7 +199,7 @@ async def test_a_reply_that_does_not_fit_is_an_output_error(grown):
         return await view.ask("How many?", output=int)
 
     with pytest.raises(OutputError, match=r"the reply to 'How many\?' does not fit int"):
-        await asker.critique(await desk_of(grown, ScriptedModel(["many"])), grown.attempt(answer="1"))
+        await said_of(await run_of(grown, ScriptedModel(["many"])), asker, grown.attempt(answer="1"))
 
 
 def test_names_settings_and_direct_calls():
@@ -221,7 +222,6 @@ def test_names_settings_and_direct_calls():
         "unverified",
         "s",
     )
-    assert made("the view") == "the view"
 
 
 @pytest.mark.parametrize("error", [AuthFailed, ConfigError, StoreError, SandboxUnavailable])
@@ -238,9 +238,9 @@ def test_without_these_a_loop_goes_on(error):
 
 
 async def act(grown, function, *, model=None, ask=None, **parts):
-    desk = await desk_of(grown, model, **parts)
+    run = await run_of(grown, model, **parts)
     ask = grown.tree.asks[ask or grown.ask()]
-    (turn,) = await FunctionActor(function, "mine").act(desk, (ask,), ())
+    (turn,) = await turns_of(run, FunctionActor(function, "mine"), (ask,))
     return turn
 
 
@@ -323,7 +323,7 @@ async def test_an_error_in_one_ask_leaves_the_others_answers(grown):
         await asyncio.wait_for(all_begun.wait(), 5)
         return str(1 // view.seed)
 
-    broken, one, two = await FunctionActor(some, "mine").act(await desk_of(grown), asks, ())
+    broken, one, two = await turns_of(await run_of(grown), FunctionActor(some, "mine"), asks)
     assert isinstance(broken, ModelError)
     assert (one.answer.value, two.answer.value) == ("1", "0")
 
@@ -336,7 +336,7 @@ async def test_what_is_no_error_of_ours_passes(grown):
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await FunctionActor(cancelled, "mine").act(await desk_of(grown), asks, ())
+        await turns_of(await run_of(grown), FunctionActor(cancelled, "mine"), asks)
 
 
 @pytest.mark.anyio
@@ -365,7 +365,7 @@ async def test_a_critics_questions_have_seeds(grown):
         return float(await view.ask("?")) + float(await view.ask("?"))
 
     model = ScriptedModel(lambda request: "0.1")
-    await asker.critique(await desk_of(grown, model), grown.attempt(answer="1"))
+    await said_of(await run_of(grown, model), asker, grown.attempt(answer="1"))
     first, second = (request.sampling.seed for request in model.requests)
     assert first is not None
     assert first != second
@@ -375,9 +375,8 @@ async def test_a_critics_questions_have_seeds(grown):
 async def test_a_critic_without_answer_in_sees_is_not_shown_it(grown):
     seen = []
     attempt = grown.attempt(answer="SECRET")
-    await cl.critic(sees=("verdict",))(lambda view: seen.append(view) or True).critique(
-        await desk_of(grown), attempt
-    )
+    made = cl.critic(sees=("verdict",))(lambda view: seen.append(view) or True)
+    await said_of(await run_of(grown), made, attempt)
     assert seen[0].answer is None
     assert seen[0].attempt.id == attempt
     assert "SECRET" not in seen[0].attempt.model_dump_json()
@@ -386,7 +385,7 @@ async def test_a_critic_without_answer_in_sees_is_not_shown_it(grown):
 @pytest.mark.anyio
 async def test_nobody_walks_a_path_that_is_not_looked_at(grown, monkeypatch):
     attempt = grown.attempt(grown.attempt(answer="a"), answer="b")
-    desk = await desk_of(grown)
+    run = await run_of(grown)
     monkeypatch.setattr(type(grown.tree), "path", lambda *_: pytest.fail("the path was walked"))
     for made in (cl.verifier(lambda view: True), cl.critic(lambda view: True)):
-        assert (await made.critique(desk, attempt)).verdict is Verdict.PASS
+        assert (await said_of(run, made, attempt)).verdict is Verdict.PASS

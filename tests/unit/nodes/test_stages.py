@@ -7,6 +7,7 @@ import pytest
 import critic_loop as cl
 from critic_loop.core.errors import (
     AuthFailed,
+    BudgetSpent,
     ModelError,
     NotRecorded,
     OutputError,
@@ -20,22 +21,22 @@ from critic_loop.core.errors import (
 from critic_loop.core.messages import ToolCall, ToolResult
 from critic_loop.core.protocols import ToolSpec
 from critic_loop.core.records import Feedback, Location, Subject
+from critic_loop.core.roles import Human
 from critic_loop.nodes import stages
-from critic_loop.nodes.calls import BudgetSpent
-from critic_loop.nodes.desk import HumanCritic
-from critic_loop.nodes.escalation import Escalating
 from critic_loop.outputs import output_of
+from critic_loop.roles.escalation import Escalating
 from critic_loop.testing import ScriptedModel
 from critic_loop.tools import tool
 from tests.unit.nodes.conftest import (
     RIGHT,
     WRONG,
-    Journal,
+    Ordered,
     calling,
-    desk_of,
     prompted_actor,
     prompted_critic,
     prompted_judge,
+    run_of,
+    said_of,
 )
 
 pytestmark = pytest.mark.anyio
@@ -53,16 +54,22 @@ class Says:
     pairs: bool = False
     asked: list[Any] = field(default_factory=list)
 
-    async def critique(self, desk, attempt_id, tests=None):
-        self.asked.append(attempt_id if tests is None else (attempt_id, tests))
+    slot: str = "critic"
+    sees: tuple[str, ...] = ("answer",)
+
+    async def critique(self, view):
+        tests = [a.id for a in view.also_shown]
+        self.asked.append((view.attempt.id, *tests) if tests else view.attempt.id)
         if isinstance(self.words, BaseException):
             raise self.words
         return self.words
 
+    verify = critique
+
 
 async def acting(grown, replies, **parts):
     model = replies if isinstance(replies, ScriptedModel) else ScriptedModel(replies)
-    return await desk_of(grown, model, actor=prompted_actor(), **parts), model
+    return await run_of(grown, model, actor=prompted_actor(), **parts), model
 
 
 def asks(grown, *ids):
@@ -77,32 +84,32 @@ def outline(tree):
 
 
 async def test_an_attempt_is_made_and_in_the_store(grown):
-    desk, model = await acting(grown, ["42"])
+    run, model = await acting(grown, ["42"])
     one = grown.ask()
-    await desk.calls.store.append("t", *asks(grown, one))
-    await stages.actor(desk, asks(grown, one))
+    await run.journal.store.append("t", *asks(grown, one))
+    await stages.actor(run, asks(grown, one))
     attempt = grown.tree[one]
     assert (attempt.status, attempt.answer, attempt.messages[0].text) == ("complete", "42", "42")
     assert attempt.calls == tuple(grown.tree.calls)
-    assert (await desk.calls.store.load("t"))[one] == attempt
-    await stages.actor(desk, asks(grown, one))
+    assert (await run.journal.store.load("t"))[one] == attempt
+    await stages.actor(run, asks(grown, one))
     assert len(model.requests) == 1
 
 
 async def test_a_group_of_samples_is_one_request(grown):
-    desk, model = await acting(grown, ["a", "b", "c"])
+    run, model = await acting(grown, ["a", "b", "c"])
     group = asks(grown, *(grown.ask() for _ in range(3)))
-    await stages.actor(desk, group)
+    await stages.actor(run, group)
     assert [r.choices for r in model.requests] == [3]
     assert [grown.tree[a.attempt].answer for a in group] == ["a", "b", "c"]
     assert len({grown.tree[a.attempt].calls for a in group}) == 1
 
 
 async def test_an_unreadable_answer_is_evidence_written_with_it(grown):
-    store = Journal()
-    desk, _ = await acting(grown, ["no number", "7", "none"], output=output_of(int), store=store)
+    store = Ordered()
+    run, _ = await acting(grown, ["no number", "7", "none"], output=output_of(int), store=store)
     group = asks(grown, *(grown.ask() for _ in range(3)))
-    await stages.actor(desk, group)
+    await stages.actor(run, group)
     assert [(a.status, a.answer, a.error_code) for a in grown.tree] == [
         ("complete", None, "output"), ("complete", 7, ""), ("complete", None, "output"),
     ]  # fmt: skip
@@ -114,22 +121,22 @@ async def test_an_unreadable_answer_is_evidence_written_with_it(grown):
     assert "no JSON found" in said[0].text
     assert store.events[-5:] == ["attempt", "attempt", "attempt", "feedback", "feedback"]
     before = outline(grown.tree)
-    await stages.actor(desk, group)
-    await stages.verifier(desk, group)
+    await stages.actor(run, group)
+    await stages.verifier(run, group)
     assert outline(grown.tree) == before
 
 
 @pytest.mark.parametrize("error", [RateLimited("slow"), Refused("no"), OutputError("?"), Unreachable("x")])
 async def test_errors_of_an_attempt_are_records_and_others_pass(grown, error):
-    desk, _ = await acting(grown, [error])
+    run, _ = await acting(grown, [error])
     group = asks(grown, grown.ask())
     if error.scope == "attempt":
-        await stages.actor(desk, group)
+        await stages.actor(run, group)
         attempt = grown.tree["t.1"]
         assert (attempt.status, attempt.error, attempt.error_code) == ("failed", str(error), error.code)
     else:
         with pytest.raises(type(error)):
-            await stages.actor(desk, group)
+            await stages.actor(run, group)
         assert "t.1" not in grown.tree
 
 
@@ -138,29 +145,29 @@ async def test_a_wrong_key_and_programming_errors_write_no_failures(grown, error
     class Broken:
         name = "broken"
 
-        async def act(self, desk, asks, so_far):
+        async def act(self, views):
             raise error
 
-    desk = await desk_of(grown, actor=Broken())
+    run = await run_of(grown, actor=Broken())
     with pytest.raises(type(error)):
-        await stages.actor(desk, asks(grown, grown.ask()))
+        await stages.actor(run, asks(grown, grown.ask()))
     assert not grown.tree.attempts
 
 
 async def test_without_budget_an_ask_stays_open(grown):
-    desk, model = await acting(grown, ["42"], calls=0)
-    await stages.actor(desk, asks(grown, grown.ask()))
+    run, model = await acting(grown, ["42"], calls=0)
+    await stages.actor(run, asks(grown, grown.ask()))
     assert list(grown.tree.open) == ["t.1"]
-    assert desk.calls.spent
+    assert run.caller.spent
     assert not model.requests
 
 
 async def test_an_actor_speaks_a_limited_number_of_times(grown):
-    desk, _ = await acting(grown, [calling(("add", {}))], tools={"add": Loose("add")}, max_turns=1)
+    run, _ = await acting(grown, [calling(("add", {}))], tools={"add": Loose("add")}, max_turns=1)
     group = asks(grown, grown.ask())
-    await stages.actor(desk, group)
-    await stages.tool_executor(desk, group)
-    await stages.actor(desk, group)
+    await stages.actor(run, group)
+    await stages.tool_executor(run, group)
+    await stages.actor(run, group)
     attempt = grown.tree["t.1"]
     assert (attempt.status, attempt.error) == ("failed", "the actor took 1 turns without an answer.")
     assert len(attempt.messages) == 2
@@ -198,18 +205,18 @@ async def test_tools_run_between_turns_and_results_go_back(grown):
         """Add."""
         return a + b
 
-    desk, model = await acting(grown, [calling(("add", {"a": 40, "b": 2})), "42"], tools={"add": tool(add)})
+    run, model = await acting(grown, [calling(("add", {"a": 40, "b": 2})), "42"], tools={"add": tool(add)})
     group = asks(grown, grown.ask())
-    await stages.actor(desk, group)
+    await stages.actor(run, group)
     assert grown.tree["t.1"].status == "partial"
-    assert stages.mid_turn(desk, group)
-    await stages.tool_executor(desk, group)
+    assert stages.mid_turn(run, group)
+    await stages.tool_executor(run, group)
     assert results(grown) == [ToolResult.of("42", call_id="call-0", name="add")]
-    await stages.tool_executor(desk, group)
+    await stages.tool_executor(run, group)
     assert len(results(grown)) == 1
-    assert stages.mid_turn(desk, group)
-    await stages.actor(desk, group)
-    assert not stages.mid_turn(desk, group)
+    assert stages.mid_turn(run, group)
+    await stages.actor(run, group)
+    assert not stages.mid_turn(run, group)
     attempt = grown.tree["t.1"]
     assert [m.role for m in attempt.messages] == ["assistant", "tool", "assistant"]
     assert (attempt.status, attempt.answer, len(attempt.calls)) == ("complete", "42", 2)
@@ -235,10 +242,10 @@ async def test_tool_errors_go_back_to_the_actor(grown):
         ToolCall(id="c", name="typed", arguments_text="{broken"),
         ("typed", {"n": 3}),
     )
-    desk, _ = await acting(grown, [wishes], tools=tools)
+    run, _ = await acting(grown, [wishes], tools=tools)
     group = asks(grown, grown.ask())
-    await stages.actor(desk, group)
-    await stages.tool_executor(desk, group)
+    await stages.actor(run, group)
+    await stages.tool_executor(run, group)
     assert [(r.text, r.is_error) for r in results(grown)] == [
         ("argument 'n': Input should be a valid integer, unable to parse string as an integer.", True),
         ("tool 'plain': ValueError: odd", True),
@@ -252,19 +259,19 @@ async def test_tool_errors_go_back_to_the_actor(grown):
 
 async def test_a_job_error_in_a_tool_passes_after_its_siblings(grown):
     slow = Loose("slow")
-    desk, _ = await acting(
+    run, _ = await acting(
         grown, [calling(("key", {}), ("slow", {}))], tools={"key": Loose("key", AuthFailed("x")), "slow": slow}
     )
     group = asks(grown, grown.ask())
-    await stages.actor(desk, group)
+    await stages.actor(run, group)
     with pytest.raises(AuthFailed):
-        await stages.tool_executor(desk, group)
+        await stages.tool_executor(run, group)
     assert slow.given == [{}]
 
 
 async def test_without_tools_a_tool_call_is_no_answer(grown):
-    desk, _ = await acting(grown, [calling(("add", {}))])
-    await stages.actor(desk, asks(grown, grown.ask()))
+    run, _ = await acting(grown, [calling(("add", {}))])
+    await stages.actor(run, asks(grown, grown.ask()))
     assert (grown.tree["t.1"].status, grown.tree["t.1"].error_code) == ("complete", "output")
 
 
@@ -275,11 +282,11 @@ async def test_each_verifier_and_critic_speaks_once_whatever_is_run_again(grown)
     verifiers = (Says(Feedback(score=0.2), "v1"), Says(Feedback.passed(), "v2"))
     critics = (Says(Feedback.failed("no"), "c1"), Says(Feedback.abstain("?"), "c2"))
     attempt = grown.attempt(answer="1")
-    desk = await desk_of(grown, verifiers=verifiers, critics=critics)
-    assert stages.missing(desk, attempt)
+    run = await run_of(grown, verifiers=verifiers, critics=critics)
+    assert stages.missing(run, attempt)
     for _ in range(2):
-        await stages.verifier(desk, asks(grown, attempt))
-        await stages.critic(desk, asks(grown, attempt))
+        await stages.verifier(run, asks(grown, attempt))
+        await stages.critic(run, asks(grown, attempt))
     said = [(f.source, f.author, f.verdict, f.score, f.subject.attempts) for f in grown.tree.feedback.values()]
     assert said == [
         ("verifier", "v1", None, 0.2, (attempt,)),
@@ -287,8 +294,8 @@ async def test_each_verifier_and_critic_speaks_once_whatever_is_run_again(grown)
         ("critic", "c1", "fail", None, (attempt,)),
         ("critic", "c2", "abstain", None, (attempt,)),
     ]
-    assert not stages.missing(desk, attempt)
-    assert len((await desk.calls.store.load("t")).feedback) == 4
+    assert not stages.missing(run, attempt)
+    assert len((await run.journal.store.load("t")).feedback) == 4
 
 
 @pytest.mark.parametrize(
@@ -300,11 +307,11 @@ async def test_each_verifier_and_critic_speaks_once_whatever_is_run_again(grown)
 )
 async def test_a_shadow_or_a_word_on_a_part_counts_as_said(grown, words):
     attempt, critic = grown.attempt(answer="1"), Says(words)
-    desk = await desk_of(grown, critics=(critic,))
+    run = await run_of(grown, critics=(critic,))
     for _ in range(2):
-        await stages.critic(desk, asks(grown, attempt))
+        await stages.critic(run, asks(grown, attempt))
     assert critic.asked == [attempt]
-    assert not stages.missing(desk, attempt)
+    assert not stages.missing(run, attempt)
 
 
 async def test_only_readable_answers_are_judged(grown):
@@ -312,9 +319,9 @@ async def test_only_readable_answers_are_judged(grown):
     unreadable = grown.attempt(text="?", error="x", error_code="output")
     ids = [grown.ask(), grown.attempt(status="failed"), grown.attempt(status="partial"), unreadable]
     good = grown.attempt(answer="1")
-    desk = await desk_of(grown, critics=(critic,), verifiers=(critic,))
+    run = await run_of(grown, critics=(critic,), verifiers=(critic,))
     for stage in (stages.verifier, stages.critic):
-        await stage(desk, asks(grown, *ids, good))
+        await stage(run, asks(grown, *ids, good))
     assert critic.asked == [good, good]
 
 
@@ -323,9 +330,9 @@ async def test_an_unverified_critic_is_not_asked_about_what_passed(grown):
     ids = {verdict: grown.attempt(answer="1") for verdict in ("pass", "fail", "abstain")}
     for verdict, attempt in ids.items():
         grown.verified(attempt, verdict)
-    desk = await desk_of(grown, critics=(critic,))
-    assert not stages.missing(desk, ids["pass"])
-    await stages.critic(desk, asks(grown, *ids.values()))
+    run = await run_of(grown, critics=(critic,))
+    assert not stages.missing(run, ids["pass"])
+    await stages.critic(run, asks(grown, *ids.values()))
     assert critic.asked == [ids["fail"], ids["abstain"]]
 
 
@@ -335,11 +342,11 @@ async def test_an_unverified_critic_is_not_asked_about_what_passed(grown):
 )
 async def test_a_critic_that_fails_abstains_with_the_reason(grown, error, parse):
     attempt = grown.attempt(answer="1")
-    desk = await desk_of(grown, ScriptedModel([error]), critics=(prompted_critic(),))
-    await stages.critic(desk, asks(grown, attempt))
+    run = await run_of(grown, ScriptedModel([error]), critics=(prompted_critic(),))
+    await stages.critic(run, asks(grown, attempt))
     (said,) = grown.tree.feedback.values()
     assert (said.verdict, said.score, said.reason, said.parse) == ("abstain", None, str(error), parse)
-    assert not stages.missing(desk, attempt)
+    assert not stages.missing(run, attempt)
 
 
 async def test_a_verifier_that_raises_abstains(grown):
@@ -348,25 +355,25 @@ async def test_a_verifier_that_raises_abstains(grown):
         raise KeyError("tests")
 
     attempt = grown.attempt(answer="1")
-    await stages.verifier(await desk_of(grown, verifiers=(broken,)), asks(grown, attempt))
+    await stages.verifier(await run_of(grown, verifiers=(broken,)), asks(grown, attempt))
     (said,) = grown.tree.feedback.values()
     assert (said.verdict, said.reason) == ("abstain", "verifier 'broken': KeyError: 'tests'")
 
 
 async def test_a_wrong_key_passes_after_the_other_critics_were_heard(grown):
     attempt = grown.attempt(answer="1")
-    desk = await desk_of(grown, critics=(Says(AuthFailed("wrong key"), "a"), Says(Feedback.passed(), "b")))
+    run = await run_of(grown, critics=(Says(AuthFailed("wrong key"), "a"), Says(Feedback.passed(), "b")))
     with pytest.raises(AuthFailed, match="wrong key"):
-        await stages.critic(desk, asks(grown, attempt))
+        await stages.critic(run, asks(grown, attempt))
     assert [f.author for f in grown.tree.feedback.values()] == ["b"]
 
 
 async def test_without_budget_a_critics_word_stays_missing(grown):
     attempt = grown.attempt(answer="1")
-    desk = await desk_of(grown, ScriptedModel([RIGHT]), critics=(prompted_critic(),), calls=0)
-    await stages.critic(desk, asks(grown, attempt))
+    run = await run_of(grown, ScriptedModel([RIGHT]), critics=(prompted_critic(),), calls=0)
+    await stages.critic(run, asks(grown, attempt))
     assert not grown.tree.feedback
-    assert stages.missing(desk, attempt)
+    assert stages.missing(run, attempt)
 
 
 async def test_what_a_critic_is_asked_does_not_depend_on_who_was_quicker(grown):
@@ -376,10 +383,10 @@ async def test_what_a_critic_is_asked_does_not_depend_on_who_was_quicker(grown):
     )
     attempt = grown.attempt(answer="1")
     together = ScriptedModel([WRONG, RIGHT])
-    await stages.critic(await desk_of(grown, together, critics=critics), asks(grown, attempt))
+    await stages.critic(await run_of(grown, together, critics=critics), asks(grown, attempt))
     alone = ScriptedModel([WRONG])
     grown.tree._by_place.clear()
-    await critics[0].critique(await desk_of(grown, alone, store=Journal()), attempt)
+    await said_of(await run_of(grown, alone, store=Ordered()), critics[0], attempt)
     assert alone.requests[0].messages == together.requests[0].messages
 
 
@@ -387,29 +394,29 @@ async def test_what_a_critic_is_asked_does_not_depend_on_who_was_quicker(grown):
 
 
 async def test_an_attempt_waits_for_its_people_and_is_released_by_their_word(grown):
-    people = (HumanCritic(name="ann"), HumanCritic(name="bob", when="unverified"))
-    desk, _ = await acting(grown, ["42"], humans=people)
+    people = (Human(name="ann"), Human(name="bob", when="unverified"))
+    run, _ = await acting(grown, ["42"], humans=people)
     group = asks(grown, grown.ask())
-    await stages.actor(desk, group)
-    await stages.critic(desk, group)
+    await stages.actor(run, group)
+    await stages.critic(run, group)
     assert grown.tree["t.1"].status == "parked"
-    assert stages.awaited(desk, "t.1") == people
+    assert stages.awaited(run, "t.1") == people
     grown.verified("t.1", "pass")
-    assert stages.awaited(desk, "t.1") == people[:1]
-    await stages.add(desk, Feedback.passed("good"), "t.1", "human", "ann")
+    assert stages.awaited(run, "t.1") == people[:1]
+    await stages.add(run, [Feedback.passed("good")], "t.1", "human", "ann")
     for _ in range(2):
-        await stages.release(desk, "t.1")
+        await stages.release(run, "t.1")
     assert grown.tree["t.1"].status == "complete"
 
 
 async def test_nobody_is_asked_about_what_cannot_be_read(grown):
-    desk, _ = await acting(grown, ["no number"], humans=(HumanCritic(),), output=output_of(int))
+    run, _ = await acting(grown, ["no number"], humans=(Human(),), output=output_of(int))
     group = asks(grown, grown.ask())
-    await stages.actor(desk, group)
+    await stages.actor(run, group)
     assert grown.tree["t.1"].status == "parked"
-    await stages.critic(desk, group)
+    await stages.critic(run, group)
     assert grown.tree["t.1"].status == "complete"
-    await stages.release(desk, "t.9")
+    await stages.release(run, "t.9")
 
 
 # -- pairs -----------------------------------------------------------------------------------------
@@ -424,9 +431,9 @@ async def test_answers_that_stand_meet_tests_that_stand_once(grown):
     grown.attempt(status="failed", kind="tests")
     grown.say(first, test, source="verifier", author="p", verdict="pass")
     pairs, alone = Says(Feedback.passed(), name="p", pairs=True), Says(Feedback.passed(), name="alone")
-    desk = await desk_of(grown, verifiers=(pairs, alone))
+    run = await run_of(grown, verifiers=(pairs, alone))
     for _ in range(2):
-        await stages.pair_verifier(desk)
+        await stages.pair_verifier(run)
     assert (pairs.asked, alone.asked) == ([(better, test)], [])
     assert grown.tree.about(better)[-1].subject == Subject.of(better, test)
 
@@ -436,7 +443,7 @@ async def test_answers_that_stand_meet_tests_that_stand_once(grown):
 
 async def judging(grown, replies, **parts):
     model = ScriptedModel(replies)
-    return await desk_of(grown, model, judge=prompted_judge(), judge_revisions=True, **parts), model
+    return await run_of(grown, model, judge=prompted_judge(), judge_revisions=True, **parts), model
 
 
 def pairs(grown):
@@ -445,11 +452,11 @@ def pairs(grown):
 
 async def test_two_attempts_are_compared_in_both_orders_once(grown):
     one, two = grown.attempt(answer="1"), grown.attempt(answer="2")
-    desk, model = await judging(
+    run, model = await judging(
         grown, lambda r: "Better: A" if "answer A>\n2" in r.messages[-1].text else "Better: B"
     )
     for _ in range(2):
-        await stages.judge(desk, one, two)
+        await stages.judge(run, one, two)
     assert pairs(grown) == {(one, two): (0.0, 1.0), (two, one): (1.0, 0.0)}
     assert len(model.requests) == 2
     assert all(f.calls for f in grown.tree.feedback.values())
@@ -458,8 +465,8 @@ async def test_two_attempts_are_compared_in_both_orders_once(grown):
 async def test_a_missing_order_is_made_up_for(grown):
     one, two = grown.attempt(answer="1"), grown.attempt(answer="2")
     grown.say(one, two, source="judge", preference=(1.0, 0.0))
-    desk, _ = await judging(grown, ["Better: B"])
-    await stages.judge(desk, one, two)
+    run, _ = await judging(grown, ["Better: B"])
+    await stages.judge(run, one, two)
     assert pairs(grown) == {(one, two): (1.0, 0.0), (two, one): (0.0, 1.0)}
 
 
@@ -468,20 +475,20 @@ async def test_revisions_are_compared_where_evidence_does_not_decide(grown):
     revision = grown.attempt(draft, answer="2")
     known, broken = grown.attempt(draft, answer="3"), grown.attempt(draft, status="failed")
     grown.verified(known, "fail")
-    desk, model = await judging(grown, ["Better: tie"] * 2)
-    assert stages.missing(desk, revision)
+    run, model = await judging(grown, ["Better: tie"] * 2)
+    assert stages.missing(run, revision)
     for _ in range(2):
-        await stages.judge_revisions(desk, asks(grown, draft, revision, known, broken))
+        await stages.judge_revisions(run, asks(grown, draft, revision, known, broken))
     assert set(pairs(grown)) == {(draft, revision), (revision, draft)}
     assert len(model.requests) == 2
-    assert not any(stages.missing(desk, i) for i in (draft, revision, known))
+    assert not any(stages.missing(run, i) for i in (draft, revision, known))
 
 
 async def test_a_judge_that_fails_abstains_and_a_wrong_key_passes(grown):
     one, two = grown.attempt(answer="1"), grown.attempt(answer="2")
-    desk, _ = await judging(grown, [ModelError("broken"), AuthFailed("key")])
+    run, _ = await judging(grown, [ModelError("broken"), AuthFailed("key")])
     with pytest.raises(AuthFailed):
-        await stages.judge(desk, one, two)
+        await stages.judge(run, one, two)
     assert [(f.subject.attempts, f.verdict, f.reason) for f in grown.tree.feedback.values()] == [
         ((one, two), "abstain", "broken")
     ]
@@ -497,7 +504,7 @@ async def test_without_budget_selection_ends_and_a_resumed_loop_asks_again(grown
         await stages.judge(poor, draft, revision)
     assert pairs(grown) == {}, "a judge who was never asked has said nothing"
     assert stages.missing(poor, revision)
-    rich, model = await judging(grown, ["Better: A", "Better: B"], store=Journal())
+    rich, model = await judging(grown, ["Better: A", "Better: B"], store=Ordered())
     await stages.judge_revisions(rich, asks(grown, revision))
     assert len(model.requests) == 2
     assert not stages.missing(rich, revision)
@@ -505,7 +512,7 @@ async def test_without_budget_selection_ends_and_a_resumed_loop_asks_again(grown
 
 async def test_without_a_judge_nothing_is_compared(grown):
     one, two = grown.attempt(answer="1"), grown.attempt(answer="2")
-    await stages.judge(await desk_of(grown), one, two)
+    await stages.judge(await run_of(grown), one, two)
     assert not grown.tree.feedback
 
 
@@ -535,18 +542,18 @@ async def test_all_settle_before_the_first_error_passes():
 
 async def test_a_shadow_is_recorded_and_not_obeyed(grown):
     attempt = grown.attempt(answer="41")
-    desk = await desk_of(grown, critics=(Says(Feedback.passed("fine"), "shadow", shadow=True),))
-    await stages.critic(desk, [grown.tree.asks[attempt]])
+    run = await run_of(grown, critics=(Says(Feedback.passed("fine"), "shadow", shadow=True),))
+    await stages.critic(run, [grown.tree.asks[attempt]])
     [feedback] = grown.tree.about(attempt)
     assert (feedback.author, feedback.verdict, not feedback.advisory) == ("shadow", cl.Verdict.PASS, False)
     assert grown.tree.judgements(attempt) == ()
-    assert not stages.missing(desk, attempt)
+    assert not stages.missing(run, attempt)
 
 
 async def test_a_shadows_wrong_key_disturbs_nobody(grown):
     attempt = grown.attempt(answer="41")
-    desk = await desk_of(grown, critics=(Says(AuthFailed("401"), "shadow", shadow=True),))
-    await stages.critic(desk, [grown.tree.asks[attempt]])
+    run = await run_of(grown, critics=(Says(AuthFailed("401"), "shadow", shadow=True),))
+    await stages.critic(run, [grown.tree.asks[attempt]])
     [feedback] = grown.tree.about(attempt)
     assert (feedback.verdict, not feedback.advisory) == (cl.Verdict.ABSTAIN, False)
 
@@ -554,9 +561,9 @@ async def test_a_shadows_wrong_key_disturbs_nobody(grown):
 @pytest.mark.parametrize("error", [NotRecorded("another question"), StoreError("the disk is full")])
 async def test_what_is_no_models_fault_ends_the_run_in_a_shadow_too(grown, error):
     attempt = grown.attempt(answer="41")
-    desk = await desk_of(grown, critics=(Says(error, "shadow", shadow=True),))
+    run = await run_of(grown, critics=(Says(error, "shadow", shadow=True),))
     with pytest.raises(type(error)):
-        await stages.critic(desk, [grown.tree.asks[attempt]])
+        await stages.critic(run, [grown.tree.asks[attempt]])
 
 
 def escalating(first, second):
@@ -565,8 +572,8 @@ def escalating(first, second):
 
 async def said_by(grown, critic):
     attempt = grown.attempt(answer="41")
-    desk = await desk_of(grown, critics=(critic,))
-    await stages.critic(desk, [grown.tree.asks[attempt]])
+    run = await run_of(grown, critics=(critic,))
+    await stages.critic(run, [grown.tree.asks[attempt]])
     return grown.tree.judgements(attempt), list(grown.tree.feedback.values()), critic.second.asked
 
 

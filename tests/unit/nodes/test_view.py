@@ -10,9 +10,10 @@ from critic_loop.assets.recipe import Field_
 from critic_loop.core.messages import Reasoning, Text, assistant, user
 from critic_loop.core.protocols import Move
 from critic_loop.core.records import Criterion, Span, Step, Task
-from critic_loop.nodes.prompted import critic_values, feedback_values
-from critic_loop.nodes.view import (
-    View,
+from critic_loop.core.roles import View
+from critic_loop.nodes.views import (
+    actor_views,
+    critic_view,
     evidence_on,
     masked_attempts,
     masked_feedback,
@@ -20,8 +21,10 @@ from critic_loop.nodes.view import (
     masked_task,
     shown_to_actor,
 )
+from critic_loop.roles.prompted import critic_values
+from critic_loop.roles.texts import feedback_values
 from tests.conftest import Grown
-from tests.unit.nodes.conftest import desk_of, prompted_actor, prompted_critic
+from tests.unit.nodes.conftest import prompted_actor, prompted_critic, run_of
 
 FIELDS = get_args(Field_)
 TASK = Task(prompt=(user("the-task"),), reference="the-reference", checks={"answer": "the-checks"})
@@ -193,8 +196,9 @@ def test_masked_fields_never_appear_in_an_actors_prompt(fields, memory):
         full(grown, attempt, source="verifier", author="answer", text="the-evidence")
         view = shown_to_actor(grown.tree, Move(parents=(attempt,)), memory, tuple(fields))
         ask = grown.tree.asks[grown.ask(attempt, context=view)]
-        desk = asyncio.run(desk_of(grown, memory=memory))
-        request = prompted_actor(name).request(desk, ask, (), 0)
+        run = asyncio.run(run_of(grown, actor=prompted_actor(name), memory=memory))
+        (shown,) = actor_views(run, run.actor, [ask])
+        request = run.actor.request(shown, 0)
         said = " ".join(m.model_dump_json() for m in request.messages)
         for field, secret in {**SECRETS, "reasoning": "the-reasoning"}.items():
             if field != "verdict" and field not in fields:
@@ -217,9 +221,9 @@ def test_masked_fields_never_appear_in_a_critics_prompt(sees, name):
     attempt = grown.attempt(earlier, answer="the-answer", messages=(thought,))
     full(grown, attempt, text="another-critic")
     full(grown, attempt, source="verifier", author="answer")
-    desk = asyncio.run(desk_of(grown))
+    run = asyncio.run(run_of(grown))
     critic = prompted_critic(f"critic/{name}", sees=tuple(sees))
-    values = {**critic_values(desk, attempt, critic.sees), "schema": "{}"}
+    values = {**critic_values(critic_view(run, critic, attempt), critic.sees), "schema": "{}"}
     said = " ".join(m.text for m in critic.messages("user", values, "key"))
     for field, secret in {**SECRETS, "answer": "the-answer", "reference": "the-reference"}.items():
         if field not in sees and field != "verdict":
@@ -245,7 +249,7 @@ def test_templates_see_names_as_words_and_the_rest_as_data(grown):
 
 @pytest.mark.anyio
 async def test_a_view_without_a_model_says_so():
-    with pytest.raises(TypeError, match=r"this view cannot ask a model \('why\?'\): only critics may"):
+    with pytest.raises(TypeError, match="this view cannot ask a model: evidence is deterministic"):
         await View(task=TASK).ask("why?")
 
 

@@ -1,6 +1,3 @@
-from dataclasses import dataclass
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,14 +5,9 @@ from pydantic import BaseModel
 
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.records import Task, Verdict
+from critic_loop.core.roles import View
 from critic_loop.outputs import agree
 from critic_loop.verifiers import VERIFIERS, answer, verifier_named
-
-
-@dataclass
-class Seen:
-    task: Task
-    answer: Any
 
 
 class Point(BaseModel):
@@ -24,7 +16,7 @@ class Point(BaseModel):
 
 
 def judged(given, reference):
-    return answer(Seen(Task.of("?", reference=reference), given))
+    return answer.function(View(task=Task.of("?", reference=reference), answer=given))
 
 
 def test_pass_fail_and_no_reference():

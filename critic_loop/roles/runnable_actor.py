@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from critic_loop.core.errors import CriticLoopError, ModelError, OutputError, boundary
-from critic_loop.core.messages import Message, assistant
-from critic_loop.core.records import Ask
-from critic_loop.nodes.desk import Desk, Turn
-from critic_loop.nodes.prompted import answer_text, feedback_values, plain_text
-from critic_loop.nodes.roles import message_of, parsed_of, turns_of
-from critic_loop.nodes.view import masked_feedback
+from critic_loop.core.messages import assistant
+from critic_loop.core.records import Feedback
+from critic_loop.core.roles import Turn, View
+from critic_loop.roles.function_actor import message_of, parsed_of, turns_of
+from critic_loop.roles.texts import answer_text, feedback_values, plain_text
 
 
 def is_runnable(thing: object) -> bool:
@@ -30,37 +29,30 @@ class RunnableActor:
     runnable: Any
     name: str
 
-    async def act(
-        self,
-        desk: Desk,
-        asks: tuple[Ask, ...],
-        so_far: tuple[Message, ...],  # noqa: ARG002
-    ) -> list[Turn | CriticLoopError]:
-        """Invoke it once for each ask, for all of them at the same time."""
-        return await turns_of(self._one(desk, ask) for ask in asks)
+    async def act(self, views: Sequence[View[Any]]) -> list[Turn | CriticLoopError]:
+        """Invoke it once for each view, for all of them at the same time."""
+        return await turns_of(self._one(view) for view in views)
 
-    async def _one(self, desk: Desk, ask: Ask) -> Turn:
-        conversation = _conversation(desk, ask)
+    async def _one(self, view: View[Any]) -> Turn:
+        conversation = _conversation(view)
         wants_state = "messages" in getattr(self.runnable, "channels", {})
         with boundary(ModelError, f"actor {self.name!r}"):
             given = await self.runnable.ainvoke({"messages": conversation} if wants_state else conversation)
         value = _answer_in(given)
-        message = message_of(value, desk)
-        return Turn(messages=(message,), answer=parsed_of(value, message, desk))
+        message = message_of(value, view)
+        return Turn(messages=(message,), answer=parsed_of(value, message, view))
 
 
-def _conversation(desk: Desk, ask: Ask) -> list[tuple[str, str]]:
-    tree = desk.tree
-    turns = [(m.role, m.text) for m in tree.task.prompt]
-    for attempt_id in ask.context.attempts:
-        about = [tree.feedback[i] for i in ask.context.feedback]
-        about = [f for f in about if f.subject and attempt_id in f.subject.attempts]
-        turns += [("assistant", answer_text(tree[attempt_id])), ("user", _remarks(about, ask.context.fields))]
+def _conversation(view: View[Any]) -> list[tuple[str, str]]:
+    turns = [(m.role, m.text) for m in view.task.prompt]
+    for attempt in view.path:
+        about = [f for f in view.feedback if f.subject and attempt.id in f.subject.attempts]
+        turns += [("assistant", answer_text(attempt)), ("user", _remarks(about))]
     return turns
 
 
-def _remarks(feedback: list[Any], fields: tuple[str, ...]) -> str:
-    shown = [feedback_values(f) for f in masked_feedback(feedback, fields)]
+def _remarks(feedback: Sequence[Feedback]) -> str:
+    shown = [feedback_values(f) for f in feedback]
     lines = [": ".join(str(x) for x in (f["author"], f["verdict"], f["text"]) if x) for f in shown]
     return "\n\n".join(lines) or "?"
 

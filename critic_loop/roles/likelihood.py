@@ -6,6 +6,7 @@ Knows which texts: the lines of a prompt's blocks, or the task itself. Does not 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,9 @@ from critic_loop.assets import Word
 from critic_loop.core.errors import OutputError
 from critic_loop.core.protocols import Request, scored_choices
 from critic_loop.core.records import Choice, Feedback, Sampling
-from critic_loop.nodes.desk import Desk, When, seed_of
-from critic_loop.nodes.prompted import Prompted, critic_values, with_blobs
+from critic_loop.core.roles import View, When
 from critic_loop.outputs import Likelihood
+from critic_loop.roles.prompted import Prompted, critic_values, signed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,34 +28,30 @@ class LikelihoodCritic(Prompted):
     when: When = "always"
     shadow: bool = False
 
-    async def critique(self, desk: Desk, attempt_id: str) -> Feedback:
+    async def critique(self, view: View[Any]) -> Feedback:
         """Weigh the texts; a model that serves no log-probabilities is an abstention.
 
         Raises:
             ModelError: the model cannot, or failed.
             OutputError: a block of the prompt came out empty.
         """
-        tree = desk.tree
-        values = critic_values(desk, attempt_id, self.sees) | {"schema": Word("")}
-        messages = self.messages("user", values, tree.head.key)
-        likely, unlikely = self._texts(desk, values)
+        values = critic_values(view, self.sees) | {"schema": Word("")}
+        likely, unlikely = self._texts(view, values)
         request = Request(
-            messages=(*messages[:-1], with_blobs(messages[-1], tree.task)),
-            sampling=self.sampling(Sampling(), seed_of(tree.asks[attempt_id].seed, self.name)),
+            messages=self.question(values, view),
+            sampling=self.sampling(Sampling(), view.seed),
             choices=len(likely) + len(unlikely),
             score=(*likely, *unlikely),
         )
-        call, completion = await desk.calls.complete(
-            self.place(attempt_id), self.slot, request, template=self.template_id
-        )
+        call, completion = await view.models.complete(request, template=self.template_id)
         weights = [_weights(choice) for choice in scored_choices(request, completion)]
         feedback = self.output.judge(weights[: len(likely)], weights[len(likely) :])
-        return feedback.model_copy(update={"calls": (call,), "saw_reference": "reference" in self.sees})
+        return signed(feedback, call, completion, self.sees)
 
-    def _texts(self, desk: Desk, values: dict[str, Any]) -> tuple[list[str], list[str]]:
+    def _texts(self, view: View[Any], values: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         if not self.output.blocks:
-            return [desk.tree.task.text], []
-        for_it, against = (self._lines(block, values, desk.tree.head.key) for block in self.output.blocks)
+            return [view.task.text], []
+        for_it, against = (self._lines(block, values, view.fence_key) for block in self.output.blocks)
         if not (for_it and against):
             empty = self.output.blocks[1 if for_it else 0]
             raise OutputError(
@@ -62,7 +59,7 @@ class LikelihoodCritic(Prompted):
             )
         return for_it, against
 
-    def _lines(self, block: str, values: dict[str, Any], key: str) -> list[str]:
+    def _lines(self, block: str, values: Mapping[str, Any], key: str) -> list[str]:
         return [line.strip() for line in self.template.render(block, values, key).splitlines() if line.strip()]
 
 

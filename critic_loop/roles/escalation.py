@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from critic_loop.core.errors import CriticLoopError
+from critic_loop.core.abstain import abstention, is_job_error
+from critic_loop.core.errors import BudgetSpent, CriticLoopError
 from critic_loop.core.records import Feedback, Unit, Verdict
-from critic_loop.nodes.calls import BudgetSpent
-from critic_loop.nodes.desk import Critic, Desk, When
-from critic_loop.nodes.roles import abstention, is_job_error
+from critic_loop.core.roles import Critic, View, When
+
+_FIRST = "#first"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,16 @@ class Escalating:
         return self.first.name
 
     @property
+    def slot(self) -> str:
+        """The first critic's."""
+        return self.first.slot
+
+    @property
+    def sees(self) -> tuple[str, ...]:
+        """The first critic's."""
+        return self.first.sees
+
+    @property
     def when(self) -> When:
         """The first critic's."""
         return self.first.when
@@ -38,15 +50,19 @@ class Escalating:
         """The first critic's."""
         return self.first.shadow
 
-    async def critique(self, desk: Desk, attempt_id: str) -> Sequence[Feedback]:
-        """Return the first's word, then the second's where it was asked; one that abstains is not obeyed."""
-        first = await _heard(self.first, desk, attempt_id)
+    async def critique(self, view: View[Any]) -> Sequence[Feedback]:
+        """Return the first's opinion, then the second's where it was asked.
+
+        The second's takes the place of the first's; a second that abstains is advisory.
+        """
+        first = await _opinion(self.first, view)
         if self._sure(first):
             return (first,)
-        second = await _heard(self.second, desk, attempt_id)
+        second = await _opinion(self.second, view.as_agent(self.second.name, self.second.slot))
+        second = second.model_copy(update={"requested_because": "escalated", "request_probability": 1.0})
         if second.verdict is Verdict.ABSTAIN:
-            second = second.model_copy(update={"advisory": True})
-        return (first, second)
+            return (first, second.model_copy(update={"advisory": True}))
+        return (first.model_copy(update={"id": _FIRST}), second.model_copy(update={"supersedes": _FIRST}))
 
     def _sure(self, feedback: Feedback) -> bool:
         if feedback.verdict is Verdict.ABSTAIN or feedback.confidence is None:
@@ -54,14 +70,14 @@ class Escalating:
         return feedback.confidence >= self.below
 
 
-async def _heard(critic: Critic, desk: Desk, attempt_id: str) -> Feedback:
-    """Return one critic's word; an error that ends no job is an abstention.
+async def _opinion(critic: Critic, view: View[Any]) -> Feedback:
+    """Return one critic's opinion; an error that ends no job is an abstention.
 
     Raises:
-        BudgetSpent: there is no call left: nothing is written, and both are heard when the tree goes on.
+        BudgetSpent: there is no call left: nothing is written, and both are asked when the tree goes on.
     """
     try:
-        given = await critic.critique(desk, attempt_id)
+        given = await critic.critique(view)
     except BudgetSpent:
         raise
     except CriticLoopError as error:

@@ -2,16 +2,16 @@ import asyncio
 
 import pytest
 
-from critic_loop.core.errors import ConfigError, ModelError, RateLimited, StoreError, Unreachable
+from critic_loop.core.errors import BudgetSpent, ConfigError, ModelError, RateLimited, StoreError, Unreachable
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import Completion, NotSent, OutputSchema, Request, ToolSpec
 from critic_loop.core.records import Choice, Place, Sampling, Usage
 from critic_loop.core.stop import StopReason
 from critic_loop.models import Fallback, On, Switchboard
 from critic_loop.models.routes import Chain, Way
-from critic_loop.nodes.calls import BudgetSpent, request_digest
+from critic_loop.nodes.caller import request_digest
 from critic_loop.testing import ScriptedModel
-from tests.unit.nodes.conftest import Bound, Journal, desk_of
+from tests.unit.nodes.conftest import Bound, Ordered, run_of
 
 pytestmark = pytest.mark.anyio
 
@@ -23,14 +23,14 @@ def place(attempt, **fields):
 
 
 async def calls_of(grown, model, **fields):
-    return (await desk_of(grown, model, **fields)).calls
+    return (await run_of(grown, model, **fields)).caller
 
 
 # -- written before it is sent, written before anything rests on it --------------------------------
 
 
 async def test_the_call_is_on_disk_before_it_leaves_and_its_reply_before_the_next_call(grown):
-    store = Journal()
+    store = Ordered()
     model = ScriptedModel(lambda request: store.events.append("asked") or "42")
     calls = await calls_of(grown, model, store=store)
     asked = grown.ask()
@@ -50,7 +50,7 @@ async def test_the_call_is_on_disk_before_it_leaves_and_its_reply_before_the_nex
 
 async def test_a_store_that_refuses_the_call_keeps_it_from_being_sent(grown):
     model = ScriptedModel(["42"])
-    calls = await calls_of(grown, model, store=Journal(fails=lambda r: r.type == "call"), calls=1)
+    calls = await calls_of(grown, model, store=Ordered(fails=lambda r: r.type == "call"), calls=1)
     with pytest.raises(StoreError, match="the disk is full"):
         await calls.complete(place(grown.ask()), "actor", REQUEST)
     assert model.requests == []
@@ -58,14 +58,14 @@ async def test_a_store_that_refuses_the_call_keeps_it_from_being_sent(grown):
 
 
 async def test_a_store_that_refuses_the_reply_keeps_it_from_being_used(grown):
-    calls = await calls_of(grown, ScriptedModel(["42"]), store=Journal(fails=lambda r: r.type == "reply"))
+    calls = await calls_of(grown, ScriptedModel(["42"]), store=Ordered(fails=lambda r: r.type == "reply"))
     with pytest.raises(StoreError):
         await calls.complete(place(grown.ask()), "actor", REQUEST)
 
 
 async def test_listeners_hear_of_every_record(grown):
     calls, heard = await calls_of(grown, ScriptedModel(["42"])), []
-    calls.notify = heard.append
+    calls.journal.notify = heard.append
     await calls.complete(place(grown.ask()), "actor", REQUEST)
     assert [record.type for record in heard] == ["call", "reply"]
 
@@ -99,7 +99,7 @@ async def test_a_cancelled_call_is_recorded(grown):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert [r.status for r in (await calls.store.load("t")).replies.values()] == ["cancelled"]
+    assert [r.status for r in (await calls.journal.store.load("t")).replies.values()] == ["cancelled"]
     assert calls.ledger.calls == 1
 
 
@@ -110,9 +110,9 @@ async def test_a_call_that_is_cut_off_between_two_legs_leaves_no_trial_behind(gr
     back = ScriptedModel(lambda _: "42", spec="b")
     board.bind("critic", Fallback(down, back, outage=On(opens_after=1, pause_s=0.0), retries=0))
     board._breaker("b").failed("outage", On(opens_after=1, pause_s=0.0), 0.0, trial=False)
-    store = Journal(fails=lambda record: record.type == "event" and record.kind == "fallback")
+    store = Ordered(fails=lambda record: record.type == "event" and record.kind == "fallback")
     calls = await calls_of(grown, back, store=store)
-    calls.slots = board
+    calls.journal.slots = board
     with pytest.raises(StoreError):
         await calls.complete(place(grown.ask()), "critic", REQUEST)
     store.fails = lambda record: False
@@ -167,7 +167,7 @@ async def calls_of_resumed(calls, model):
     from tests.conftest import Grown
 
     grown = Grown()
-    grown.tree = await calls.store.load(calls.tree.id)
+    grown.tree = await calls.journal.store.load(calls.tree.id)
     return await calls_of(grown, model, calls=0)
 
 
@@ -290,7 +290,7 @@ async def test_a_call_gets_no_longer_than_the_loop_has(grown, deadline_at, timeo
 async def test_the_slot_is_leased_for_the_tree_and_the_attempt(grown):
     calls, attempt = await calls_of(grown, ScriptedModel(["42"])), grown.ask()
     await calls.complete(place(attempt), "critic", REQUEST)
-    assert calls.slots.leases == [("critic", "t", attempt)]
+    assert calls.journal.slots.leases == [("critic", "t", attempt)]
 
 
 async def test_no_call_is_sent_when_the_time_is_up(grown):

@@ -1,22 +1,23 @@
-"""What a role is shown: the task, an attempt and what came before, masked as the recipe says.
+"""What each role is shown: the task, an attempt and what came before, masked as the recipe says.
 
-Knows masks. Does not know prompts (`nodes.prompted`) or where a question goes (`nodes.calls`).
+Knows trees and masks. Does not know what a role makes of its view, nor prompts.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, overload
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 from critic_loop.core.messages import Message, Reasoning
 from critic_loop.core.protocols import Move
-from critic_loop.core.records import Attempt, AttemptKind, ContextSpec, Feedback, Task, Verdict
+from critic_loop.core.records import Ask, Attempt, ContextSpec, Feedback, Sampling, Task, Verdict
+from critic_loop.core.roles import Actor, Critic, Debater, Judge, NoModel, Verifier, View, seed_of
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import EVIDENCE
-
-T = TypeVar("T")
+from critic_loop.nodes.access import SlotAccess
+from critic_loop.nodes.context import RunContext
 
 _ALWAYS = {"type", "id", "subject", "source", "author", "advisory", "parse", "calls", "trees", "supersedes"}
 _BY_FIELD = {
@@ -30,70 +31,97 @@ _BY_FIELD = {
 }
 
 
-async def _nobody(prompt: str, _output: Any) -> Any:
-    raise TypeError(f"this view cannot ask a model ({prompt[:40]!r}): only critics may.")
+# -- views -------------------------------------------------------------------------------------
 
 
-class _Path:
-    """A field that may be given as a function: it is called when the path is first looked at, if ever."""
-
-    @overload
-    def __get__(self, view: None, owner: object = None) -> tuple[Attempt, ...]: ...
-    @overload
-    def __get__(self, view: object, owner: object = None) -> tuple[Attempt, ...]: ...
-    def __get__(self, view: object | None, owner: object = None) -> tuple[Attempt, ...]:
-        if view is None:  # the dataclass asks for the default
-            return ()
-        given: tuple[Attempt, ...] | Callable[[], tuple[Attempt, ...]] = vars(view)["path"]
-        path = given() if callable(given) else given
-        vars(view)["path"] = path
-        return path
-
-    def __set__(self, view: object, path: tuple[Attempt, ...] | Callable[[], tuple[Attempt, ...]]) -> None:
-        vars(view)["path"] = path
+def actor_views(
+    run: RunContext, actor: Actor, asks: Sequence[Ask], so_far: tuple[Message, ...] = ()
+) -> list[View[Any]]:
+    """Return what an actor is shown for each ask: what its context spec froze."""
+    return [_actor_view(run, actor, ask, so_far) for ask in asks]
 
 
-@dataclass(frozen=True, kw_only=True)
-class View(Generic[T]):
-    """What an actor, critic or verifier written as a function receives."""
+def _actor_view(run: RunContext, actor: Actor, ask: Ask, so_far: tuple[Message, ...]) -> View[Any]:
+    tree, shown = run.tree, ask.context
+    slot = getattr(actor, "slot", "actor")
+    return View(
+        task=masked_task(tree.task, shown.fields),
+        path=lambda: masked_attempts((tree[i] for i in shown.attempts), shown.fields),
+        feedback=masked_feedback((tree.feedback[i] for i in shown.feedback), shown.fields),
+        also_shown=masked_attempts((tree[i] for i in shown.also_shown), shown.fields),
+        kind=ask.kind,
+        so_far=so_far,
+        sampling=ask.sampling,
+        tools=tuple(tool.spec for tool in run.tools.values()),
+        output=run.output,
+        seed=ask.seed,
+        fence_key=tree.head.key,
+        models=SlotAccess(run.caller, (ask.attempt,), actor.name, slot, ask.seed, ask.sampling),
+    )
 
-    task: Task
-    """For verifiers whole; for actors and critics without reference and checks, unless shown."""
-    answer: T | None = None
-    """The typed answer under judgement; None for actors, and for critics whose `sees` lacks `answer`."""
-    attempt: Attempt | None = None
-    """The attempt under judgement, for such critics without messages and answer; for actors None."""
-    path: _Path = _Path()
-    """Earlier attempts that are shown, oldest first; to critics those that `sees` calls `rejected`."""
-    feedback: tuple[Feedback, ...] = ()
-    """What is shown with masked fields at their defaults: to actors the feedback on the path, to critics
-    the evidence on the attempt, to verifiers nothing (they stand beside each other)."""
-    also_shown: tuple[Attempt, ...] = ()
-    """To actors: attempts off the path that the search shows, siblings or rejected ones. To verifiers of pairs:
-    the tests."""
-    kind: AttemptKind = "answer"
-    """To actors: what is asked for. A `step` is returned as a `Unfinished`, unless it ends the answer."""
-    seed: int = 0
-    """Derived from the attempt's place: use it for anything random, so that a resumed run agrees."""
-    _ask: Callable[[str, Any], Awaitable[Any]] = _nobody
 
-    async def ask(self, prompt: str, *, output: Any = None) -> Any:
-        """Ask the model behind the role's slot; the call is recorded, budgeted and resumable.
+def critic_view(run: RunContext, critic: Critic, attempt_id: str) -> View[Any]:
+    """Return what a critic is shown of an attempt: what its `sees` names, and evidence alone of the feedback.
 
-        Args:
-            prompt: the user message.
-            output: a type or output name to parse the reply into; None returns its text.
+    Critics speak at the same time: were they shown each other's opinion, a question would depend on who was
+    quicker, and a resumed loop would ask it again.
+    """
+    tree, sees = run.tree, critic.sees
+    attempt, seed = tree[attempt_id], seed_of(tree.asks[attempt_id].seed, critic.name)
+    return View(
+        task=masked_task(tree.task, sees),
+        answer=_loaded(run, attempt) if "answer" in sees else None,
+        attempt=judged_attempt(attempt, sees),
+        path=(lambda: masked_attempts(earlier(tree, attempt_id), sees)) if "rejected" in sees else (),
+        feedback=evidence_on(tree, attempt_id, sees),
+        output=run.output,
+        seed=seed,
+        fence_key=tree.head.key,
+        models=SlotAccess(run.caller, (attempt_id,), critic.name, critic.slot, seed, Sampling()),
+    )
 
-        Raises:
-            OutputError: the reply does not fit `output`.
-            ModelError: the call failed.
-        """
-        return await self._ask(prompt, output)
+
+def verifier_view(run: RunContext, verifier: Verifier, attempt_id: str, tests: str | None = None) -> View[Any]:
+    """Return what a verifier is shown of an attempt, and of the tests that it is to be held against."""
+    tree = run.tree
+    attempt = tree[attempt_id]
+    return View(
+        task=tree.task.model_copy(update={"held_out": {}}) if tree.task.held_out else tree.task,
+        answer=_loaded(run, attempt),
+        attempt=attempt,
+        path=partial(earlier, tree, attempt_id),
+        also_shown=() if tests is None else (tree[tests],),
+        output=run.output,
+        seed=seed_of(tree.asks[attempt_id].seed, verifier.name),
+        models=NoModel(f"verifier {verifier.name!r}"),
+    )
+
+
+def pair_view(run: RunContext, role: Judge | Debater, first: str, second: str) -> View[Any]:
+    """Return what a judge or debater is shown of two attempts, and what was argued about them so far."""
+    tree = run.tree
+    seed = seed_of(tree.asks[first].seed, tree.asks[second].seed, role.name)
+    return View(
+        task=masked_task(tree.task, ()),
+        pair=(tree[first], tree[second]),
+        feedback=(*argued(tree, first, second), *argued(tree, second, first)),
+        output=run.output,
+        seed=seed,
+        fence_key=tree.head.key,
+        models=SlotAccess(run.caller, (first, second), role.name, role.slot, seed, Sampling()),
+    )
+
+
+def _loaded(run: RunContext, attempt: Attempt) -> Any:
+    return None if attempt.answer is None else run.output.load(attempt.answer)
+
+
+# -- masks -------------------------------------------------------------------------------------
 
 
 def masked_task(task: Task, fields: Iterable[str]) -> Task:
-    """Return `task` without its checks, and without its reference unless `fields` shows it."""
-    hidden: dict[str, Any] = {"checks": {}}
+    """Return `task` without what checks and grades it; with its reference only if `fields` shows it."""
+    hidden: dict[str, Any] = {"checks": {}, "held_out": {}}
     if "reference" not in fields:
         hidden["reference"] = None
     return task.model_copy(update=hidden)

@@ -1,4 +1,4 @@
-"""The one way from a node to a model: looked up, budgeted, written down, sent, written down.
+"""What is sent to models: looked up, budgeted, written down, sent, written down.
 
 A call stands at a place. If the tree holds an answered call of the same place and digest, its answer
 is used and nothing is sent. Otherwise the call is on disk before it leaves, and its reply before anything
@@ -11,106 +11,57 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from pydantic_core import to_json
 
 from critic_loop.core.budget import Lease, Ledger
-from critic_loop.core.errors import CriticLoopError, DeadlineExceeded, ModelError, OutputError, boundary
+from critic_loop.core.errors import (
+    BudgetSpent,
+    CriticLoopError,
+    DeadlineExceeded,
+    ModelError,
+    OutputError,
+    boundary,
+)
 from critic_loop.core.messages import Text
-from critic_loop.core.protocols import Completion, Delta, NotSent, Request, Store
-from critic_loop.core.records import NOT_SENT, Ask, Call, CallStatus, Event, Place, Record, Reply
+from critic_loop.core.protocols import Completion, Delta, NotSent, Request
+from critic_loop.core.records import DIGEST_VERSION, NOT_SENT, Call, CallStatus, Place, Reply
 from critic_loop.core.stop import StopReason
 from critic_loop.core.tree import Tree
+from critic_loop.nodes.journal import Journal
 from critic_loop.nodes.replay import GIVEN, Replay, completion_of, raised_again
-from critic_loop.nodes.slots import Bound, Change, Slots, Way
+from critic_loop.nodes.slots import Bound, Way
 from critic_loop.nodes.streak import Streak
 
 
-class BudgetSpent(CriticLoopError):
-    """No call is left, or no time. A stop reason, not a failure: what was not asked stays open.
-
-    Raise `max_calls`, or allow more time, and run the tree again: it goes on where it stopped.
-    """
-
-    code = "budget"
-    scope = "tree"
-
-
 @dataclass(kw_only=True)
-class Calls:
-    """Records and model calls of one tree."""
+class Caller:
+    """The model calls of one tree."""
 
-    tree: Tree
-    store: Store
-    slots: Slots
+    journal: Journal
     ledger: Ledger
-    now: Callable[[], float] = time.time
-    notify: Callable[[Record | Delta], None] = field(default=lambda _: None)
-    """Told of every record: what `Loop.stream` listens to."""
     replay: Replay | None = None
     """A stored tree that answers instead of models."""
-    price: Callable[[Call, Reply], float | None] = field(default=lambda call, reply: None)  # noqa: ARG005
-    """What a call cost in US dollars; None where nobody knows."""
-    cost_usd: float | None = None
-    """Of all calls so far; None as soon as nobody knows what one of them cost."""
     deltas: bool = False
-    """Whether to ask models to stream, and to tell of each delta of text as it comes."""
-    halted: StopReason | None = None
-    """Why no call may be sent any more, though those in flight are waited for."""
-    spent: StopReason | None = None
-    """Why a call was not made or not waited for: no call left, or no time."""
+    """Whether to ask models to stream, and to pass each delta of text on as it comes."""
     streak: Streak | None = None
     """Of calls that fail alike, in all trees of a job."""
     deadline_at: float | None = None
     """When the loop's time is up (seconds since the epoch); calls get no longer than that."""
-    _noted: deque[Event] = field(default_factory=deque[Event], init=False)
-    _billed: bool = field(default=False, init=False)
+    clock: Callable[[], float] = time.monotonic
+    """Seconds; for durations."""
+    halted: StopReason | None = None
+    """Why no call may be sent any more, though those in flight are waited for."""
+    spent: StopReason | None = None
+    """Why a call was not made or not waited for: no call left, or no time."""
 
-    async def record(self, *records: Record, durable: bool = False) -> None:
-        """Append what was noted, then `records`, to the tree and to the store, in this order."""
-        noted = self._taken()
-        for record in (*noted, *records):
-            self.tree.append(record)
-            self.notify(record)
-            if record.type == "reply":
-                self.bill(record)
-        if noted or records or durable:
-            await self.store.append(self.tree.id, *noted, *records, durable=durable)
-
-    async def begin(self, *asks: Ask, fold: Callable[[Ask], None]) -> None:
-        """Announce attempts and append their asks: behind the swaps that they began after, before all others.
-
-        Args:
-            asks: what was decided.
-            fold: called with each as soon as it stands in the tree.
-        """
-        noted: list[Event] = []
-        self.slots.begin(*(ask.attempt for ask in asks), then=lambda: noted.extend(self._taken()))
-        for event in noted:
-            self.tree.append(event)
-        for ask in asks:
-            self.tree.append(ask)
-            fold(ask)
-        await self.store.append(self.tree.id, *noted, *asks, durable=False)
-        for record in (*noted, *asks):
-            self.notify(record)
-
-    def _taken(self) -> list[Event]:
-        return [self._noted.popleft() for _ in range(len(self._noted))]
-
-    def bill(self, reply: Reply) -> None:
-        """Add what a call cost to what was spent."""
-        cost = self.price(self.tree.calls[reply.call], reply)
-        known = self.cost_usd if self._billed else 0.0
-        self.cost_usd = None if cost is None or known is None else known + cost
-        self._billed = True
-
-    def note(self, change: Change) -> None:
-        """Write a change down before the next record; may be called from any thread."""
-        self._noted.append(_event(change, self.now()))
+    @property
+    def tree(self) -> Tree:
+        """The tree that is being written."""
+        return self.journal.tree
 
     async def complete(
         self, place: Place, slot: str, request: Request, *, template: str = ""
@@ -125,13 +76,13 @@ class Calls:
             ModelError: the model failed; the failure is recorded.
             SameError: it did so once too often.
         """
-        digest = request_digest(request)
+        digest = request_digest(request, self.tree.head.digest_version)
         settled = self._settled(place, digest)
         if settled is not None:
             return settled
         if self.replay is not None:
             return await self._replayed(self.replay, place, digest, request)
-        async with self.slots.lease(slot, tree=self.tree.id, attempt=place.subject[0]) as bound:
+        async with self.journal.slots.lease(slot, tree=self.tree.id, attempt=place.subject[0]) as bound:
             sent = 0 if self.streak is None else self.streak.sent()
             while True:
                 try:
@@ -142,7 +93,9 @@ class Calls:
                     if change is None:
                         self._count(error, sent)
                         raise
-                    self.note(change)  # no await between two legs: the next may be on trial, and must hear
+                    self.journal.note(
+                        change
+                    )  # no await between two legs: the next may be on trial, and must hear
                 except BaseException:
                     bound.way.left()
                     raise
@@ -164,13 +117,13 @@ class Calls:
         stored, reply = replay.answer(place, digest, request)
         call_id = f"{self.tree.id}.c{len(self.tree.calls) + 1}"
         call = stored.model_copy(
-            update={"id": call_id, "place": place, "digest": digest, "sent_at": self._at()}
+            update={"id": call_id, "place": place, "digest": digest, "sent_at": self.journal.at()}
         )
-        reply = reply.model_copy(update={"call": call.id, "ended_at": self._at()})
+        reply = reply.model_copy(update={"call": call.id, "ended_at": self.journal.at()})
         self.ledger.settle(
             lease, calls=reply.sends, tokens=reply.usage.input_tokens + reply.usage.output_tokens
         )
-        await self.record(call, reply)
+        await self.journal.record(call, reply)
         if reply.status != "ok":
             raise raised_again(reply)
         return call.id, completion_of(reply)
@@ -202,7 +155,7 @@ class Calls:
             return self._may_retry(retries)
 
         try:
-            await self.record(call, durable=True)
+            await self.journal.record(call, durable=True)
             sent = 1
             asked = replace(request, may_retry=may_retry, may_send=self._may_send, retries=way.retries)
             completion = await self._send(call, asked, way, retries)
@@ -255,39 +208,46 @@ class Calls:
             sampling=request.sampling,
             choices=request.choices,
             score=request.score,
-            sent_at=self._at(),
+            sent_at=self.journal.at(),
         )
 
     async def _send(self, call: Call, request: Request, way: Way, retries: Sequence[Lease]) -> Completion:
         completion: Completion | None = None
+        started = self.clock()
+
+        def ended(status: CallStatus, error: CriticLoopError | None = None, **fields: Any) -> Reply:
+            failed = {} if error is None else {"error": str(error), "error_code": error.code}
+            given = {} if completion is None else {name: getattr(completion, name) for name in GIVEN}
+            reply = Reply(
+                call=call.id,
+                status=status,
+                sends=1 + len(retries),
+                duration_s=round(self.clock() - started, 3),
+                ended_at=self.journal.at(),
+            )
+            return reply.model_copy(update={**given, **failed, **fields})
+
         try:
             with boundary(ModelError, f"model {call.binding!r}"):
                 completion = await way.model.complete(self._within_deadline(self._heard(call, request)))
-            if len(completion.choices) != request.choices:
-                raise ModelError(
-                    f"model {call.binding!r} gave {len(completion.choices)} choices, not {request.choices}."
-                )
-            if way.rejects and request.accept is not None and (reason := request.accept(completion)):
-                raise OutputError(f"model {call.binding!r} gave an answer that cannot be used: {reason}")
+            _require_usable(completion, call, request, way)
         except asyncio.CancelledError:
-            await self.record(self._ended(call, "cancelled", retries))
+            await self.journal.record(ended("cancelled"))
             raise
         except NotSent as error:
             code = "" if retries else NOT_SENT
-            unsent = Reply(call=call.id, status="cancelled", sends=max(1, len(retries)), ended_at=self._at())
-            await self.record(unsent.model_copy(update={"error": str(error), "error_code": code}))
+            await self.journal.record(
+                ended("cancelled", error, error_code=code, sends=max(1, len(retries)), duration_s=None)
+            )
             raise
         except CriticLoopError as error:
-            reply = self._ended(call, "error", retries, completion)
-            await self.record(reply.model_copy(update={"error": str(error), "error_code": error.code}))
+            await self.journal.record(ended("error", error))
             if isinstance(error, DeadlineExceeded) and self._late():
                 raise self._time_is_up() from error
-            if (
-                self.halted is not None and error.scope == "attempt"
-            ):  # not tried again: what was asked stays open
-                raise self._no_further_call(self.halted) from error
+            if self.halted is not None and error.scope == "attempt":
+                raise self._no_further_call(self.halted) from error  # not tried again: it stays open
             raise
-        await self.record(self._ended(call, "ok", retries, completion))
+        await self.journal.record(ended("ok"))
         return completion
 
     def _heard(self, call: Call, request: Request) -> Request:
@@ -295,16 +255,12 @@ class Calls:
             return request
 
         def heard(text: str) -> None:
-            self.notify(Delta(call.id, text))
+            self.journal.notify(Delta(call.id, text))
 
         return replace(request, on_text=heard)
 
-    async def on_disk(self) -> None:
-        """Return when all that was recorded is on disk: before a tool acts or a person is asked."""
-        await self.store.append(self.tree.id, durable=True)
-
     def _late(self) -> bool:
-        return self.deadline_at is not None and self.now() >= self.deadline_at
+        return self.deadline_at is not None and self.journal.now() >= self.deadline_at
 
     def _no_further_call(self, reason: StopReason) -> BudgetSpent:
         self.spent = reason
@@ -315,23 +271,40 @@ class Calls:
         return BudgetSpent("the time is up.", hint="Give Elapsed more seconds to go on.")
 
     def _within_deadline(self, request: Request) -> Request:
-        left = None if self.deadline_at is None else max(0.001, self.deadline_at - self.now())
+        left = None if self.deadline_at is None else max(0.001, self.deadline_at - self.journal.now())
         timeouts = [t for t in (left, request.timeout_s) if t is not None]
         return replace(request, tree=self.tree.id, timeout_s=min(timeouts, default=None))
 
-    def _ended(
-        self, call: Call, status: CallStatus, retries: Sequence[Lease], completion: Completion | None = None
-    ) -> Reply:
-        given = {} if completion is None else {name: getattr(completion, name) for name in GIVEN}
-        reply = Reply(call=call.id, status=status, sends=1 + len(retries), ended_at=self._at())
-        return reply.model_copy(update=given)
 
-    def _at(self) -> float:
-        return round(self.now(), 3)
+def _require_usable(completion: Completion, call: Call, request: Request, way: Way) -> None:
+    """Check that there are as many choices as were asked for, and usable ones where another model can be asked.
+
+    Raises:
+        ModelError: there are more or fewer.
+        OutputError: none can be used.
+    """
+    if len(completion.choices) != request.choices:
+        raise ModelError(
+            f"model {call.binding!r} gave {len(completion.choices)} choices, not {request.choices}."
+        )
+    if way.rejects and request.accept is not None and (reason := request.accept(completion)):
+        raise OutputError(f"model {call.binding!r} gave an answer that cannot be used: {reason}")
 
 
-def request_digest(request: Request) -> str:
-    """Return the hash of what is asked: messages, tools, schema, sampling; not of who is asked."""
+def request_digest(request: Request, version: int = DIGEST_VERSION) -> str:
+    """Return the hash of what is asked: messages, tools, schema, sampling; not of who is asked.
+
+    Args:
+        request: what is asked.
+        version: that of the tree (`Head.digest_version`): its stored calls were hashed by the same rules.
+
+    Raises:
+        KeyError: there is no such version; such a tree is not continued.
+    """
+    return _DIGESTS[version](request)
+
+
+def _digest_1(request: Request) -> str:
     digest = hashlib.blake2b(digest_size=12)
     for message in request.messages:
         digest.update(message.role.encode())
@@ -348,5 +321,5 @@ def request_digest(request: Request) -> str:
     return digest.hexdigest()
 
 
-def _event(change: Change, at: float) -> Event:
-    return Event(kind=change.kind, at=at, text=change.text, data=change.data)
+_DIGESTS: dict[int, Callable[[Request], str]] = {1: _digest_1}
+"""Append only: trees of an older version are continued by their own rules."""

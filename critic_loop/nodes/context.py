@@ -1,0 +1,52 @@
+"""The run context: what the stages of one tree work with.
+
+`graph` puts it together; the stages only use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from critic_loop.core.protocols import Output
+from critic_loop.core.records import Ask
+from critic_loop.core.roles import Actor, Critic, Debater, Human, Judge, Verifier
+from critic_loop.core.tree import Tree
+from critic_loop.nodes.caller import Caller
+from critic_loop.nodes.journal import Journal
+from critic_loop.nodes.tools import ToolLike
+
+
+@dataclass(kw_only=True)
+class RunContext:
+    """One tree that is being written, and who plays which role."""
+
+    journal: Journal
+    """What is written."""
+    caller: Caller
+    """What is sent to models."""
+    actor: Actor
+    actors: Mapping[str, Actor] = field(default_factory=dict[str, Actor])
+    """Further actors, by the names that records and searches have for them."""
+    output: Output[Any]
+    verifiers: tuple[Verifier, ...] = ()
+    critics: tuple[Critic, ...] = ()
+    humans: tuple[Human, ...] = ()
+    judge: Judge | None = None
+    debater: Debater | None = None
+    judge_revisions: bool = False
+    """Whether the judge compares each revision with its parent as it comes (the search builds on it)."""
+    tools: dict[str, ToolLike] = field(default_factory=dict[str, ToolLike])
+    memory: str = "full"
+    max_turns: int = 32
+    """Times an actor may speak within one attempt, tools between."""
+
+    @property
+    def tree(self) -> Tree:
+        """The tree that is being written."""
+        return self.journal.tree
+
+    def actor_of(self, ask: Ask) -> Actor:
+        """Return who makes the attempt that was asked for."""
+        return self.actors.get(ask.agent, self.actor)
