@@ -129,9 +129,8 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Parts of your own",
         "Decorators for functions, what these are shown and return, and the protocols behind them.",
         (
-            "verifier", "critic", "grader", "tool", "search", "View", "Unfinished", "Move", "Wait", "Stop", "Pick",
-            "Compare",
-            "Model", "model", "Store",
+            "verifier", "critic", "grader", "tool", "search", "View", "Unfinished", "Move", "Wait", "Stop",
+            "Pick", "Compare", "Model", "model", "Store",
         ),
     ),
     "recipe": ("Recipes as objects", "What a file under `agents/` becomes.", ("Recipe", "CriticLoopError")),
