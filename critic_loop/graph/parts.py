@@ -16,12 +16,14 @@ from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import AnySearch, Delta, Model, Select, Store
 from critic_loop.core.records import DIGEST_VERSION, SCHEMA_VERSION, Head, Record, Task, digest_of
 from critic_loop.core.stop import AnyOf, Elapsed, Rule
+from critic_loop.core.tools import Tool
 from critic_loop.core.tree import Tree
 from critic_loop.graph.identity import state_of
 from critic_loop.graph.session import Session
 from critic_loop.models import Bindable, Fallback, Route, Split, Switchboard, cost_usd
 from critic_loop.nodes.calls import Calls
-from critic_loop.nodes.desk import Actor, Critic, Debater, Desk, HumanCritic, Judge, ToolLike, Verifier
+from critic_loop.nodes.desk import Actor, Critic, Debater, Desk, HumanCritic, Judge, Verifier
+from critic_loop.nodes.open_tools import OpenTools
 from critic_loop.outputs import Output
 from critic_loop.search import FunctionSearch
 
@@ -64,7 +66,7 @@ class Parts:
     humans: tuple[HumanCritic, ...]
     judge: Judge | None
     debater: Debater | None
-    tools: dict[str, ToolLike]
+    tools: dict[str, Tool]
     search: AnySearch
     select: Select
     rule: Rule
@@ -72,6 +74,7 @@ class Parts:
     lanes: int
     max_calls: int
     hashes: dict[str, str]
+    open_tools: OpenTools = field(default_factory=OpenTools)
 
     @property
     def judges_revisions(self) -> bool:
@@ -122,6 +125,7 @@ class Parts:
             debater=self.debater,
             judge_revisions=self.judges_revisions,
             tools=self.tools,
+            open_tools=self.open_tools,
             memory=self.recipe.memory,
         )
         return Session(

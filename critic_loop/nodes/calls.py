@@ -19,7 +19,7 @@ from pydantic_core import to_json
 
 from critic_loop.core.budget import Lease, Ledger
 from critic_loop.core.errors import CriticLoopError, DeadlineExceeded, ModelError, OutputError, boundary
-from critic_loop.core.messages import Text
+from critic_loop.core.messages import ContentPart, Text, ToolResult
 from critic_loop.core.protocols import Completion, Delta, NotSent, Request, Store
 from critic_loop.core.records import NOT_SENT, Ask, Call, CallStatus, Event, Place, Record, Reply
 from critic_loop.core.stop import StopReason
@@ -337,7 +337,7 @@ def request_digest(request: Request) -> str:
         digest.update(message.role.encode())
         for part in message.parts:
             # Text is most of what is asked: hashing it as it is spares a JSON encoding of every prompt.
-            content = part.text.encode() if isinstance(part, Text) else to_json(part)
+            content = part.text.encode() if isinstance(part, Text) else to_json(_asked(part))
             digest.update(b"\0%s %d\0" % (part.type.encode(), len(content)))
             digest.update(content)
     tools = [(t.name, t.description, t.parameters) for t in request.tools]
@@ -346,6 +346,11 @@ def request_digest(request: Request) -> str:
     if request.score:
         digest.update(to_json(request.score))
     return digest.hexdigest()
+
+
+def _asked(part: ContentPart) -> ContentPart:
+    """Return a part without how long a tool ran: no model is shown that, and a replay measures it anew."""
+    return part.model_copy(update={"duration_s": None}) if isinstance(part, ToolResult) else part
 
 
 def _event(change: Change, at: float) -> Event:

@@ -12,10 +12,11 @@ from typing import Any, Literal, Protocol
 
 from critic_loop.core.errors import CriticLoopError
 from critic_loop.core.messages import Message
-from critic_loop.core.protocols import ToolSpec
 from critic_loop.core.records import Ask, Feedback
+from critic_loop.core.tools import Tool
 from critic_loop.core.tree import Tree
 from critic_loop.nodes.calls import Calls
+from critic_loop.nodes.open_tools import OpenTools
 from critic_loop.outputs import Output, Parsed
 
 When = Literal["always", "unverified", "unfinished"]
@@ -128,23 +129,6 @@ class Debater(Protocol):
         ...
 
 
-class ToolLike(Protocol):
-    """A tool that an actor may call."""
-
-    @property
-    def spec(self) -> ToolSpec:
-        """What the model is told."""
-        ...
-
-    async def run(self, arguments: Mapping[str, Any]) -> str:
-        """Return what the tool says.
-
-        Raises:
-            ToolError: it failed; the text goes back to the actor.
-        """
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class HumanCritic:
     """A person. Attempts wait for their word as `parked`, and the loop goes on meanwhile."""
@@ -171,7 +155,9 @@ class Desk:
     debater: Debater | None = None
     judge_revisions: bool = False
     """Whether the judge compares each revision with its parent as it comes (the search builds on it)."""
-    tools: dict[str, ToolLike] = field(default_factory=dict[str, ToolLike])
+    tools: dict[str, Tool] = field(default_factory=dict[str, Tool])
+    open_tools: OpenTools = field(default_factory=OpenTools)
+    """What these have opened so far; shared by the trees of a loop."""
     memory: str = "full"
     max_turns: int = 32
     """Times an actor may speak within one attempt, tools between."""

@@ -18,6 +18,7 @@ from critic_loop.core.errors import ConfigError
 from critic_loop.core.messages import ContentPart, Message, assistant, system, user
 from critic_loop.core.protocols import Completion, Request
 from critic_loop.core.records import UNFINISHED, Ask, Attempt, Choice, Feedback, Place, Sampling, Task
+from critic_loop.core.tools import spec_of
 from critic_loop.core.tree import Tree
 from critic_loop.nodes.desk import Desk, Turn, When, seed_of
 from critic_loop.nodes.view import argued, earlier, evidence_on, masked_feedback, masked_messages
@@ -88,7 +89,7 @@ class PromptedActor(Prompted):
         """Return what the model is asked; depends on the ask's frozen view alone."""
         return Request(
             messages=(*self.conversation(desk, ask), *so_far),
-            tools=tuple(tool.spec for tool in desk.tools.values()),
+            tools=tuple(spec_of(tool) for tool in desk.tools.values()),
             output=desk.output.schema,
             sampling=self.sampling(ask.sampling, seed_of(ask.seed, turn)),
             choices=choices,
