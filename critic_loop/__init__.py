@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from critic_loop.core.stop import Plateau as Plateau
     from critic_loop.core.stop import Spent as Spent
     from critic_loop.core.stop import Verified as Verified
+    from critic_loop.core.tools import Tool as Tool
+    from critic_loop.core.tools import ToolContext as ToolContext
+    from critic_loop.core.tools import ToolOutput as ToolOutput
     from critic_loop.core.tree import Tree as Tree
     from critic_loop.core.value import Value as Value
     from critic_loop.core.value import value_of as value_of
@@ -72,6 +75,7 @@ _HOMES = {
         "Accepted", "Diminishing", "Elapsed", "Failing", "MaxAttempts", "MaxRounds", "Plateau", "Spent",
         "Verified",
     ),
+    "core.tools": ("Tool", "ToolContext", "ToolOutput"),
     "core.tree": ("Tree",),
     "core.value": ("Value", "value_of"),
     "graph.loop": ("Loop",),
@@ -109,6 +113,9 @@ __all__ = [
     "Stop",
     "Store",
     "Task",
+    "Tool",
+    "ToolContext",
+    "ToolOutput",
     "Tree",
     "Unfinished",
     "Value",

@@ -130,7 +130,7 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Decorators for functions, what these are shown and return, and the protocols behind them.",
         (
             "verifier", "critic", "grader", "tool", "search", "View", "Unfinished", "Move", "Wait", "Stop",
-            "Pick", "Compare", "Model", "model", "Store",
+            "Pick", "Compare", "Model", "model", "Store", "Tool", "ToolContext", "ToolOutput",
         ),
     ),
     "recipe": ("Recipes as objects", "What a file under `agents/` becomes.", ("Recipe", "CriticLoopError")),
@@ -141,7 +141,7 @@ PACKAGES = (
     "assets", "export", "metrics", "models", "outputs", "search", "select", "store", "testing", "tools",
     "verifiers",
 )  # fmt: skip
-CONTRACTS = ("model_contract", "search_contract", "store_contract", "export_contract")
+CONTRACTS = ("model_contract", "search_contract", "store_contract", "export_contract", "tool_contract")
 
 
 def _identifier(name: str) -> str:

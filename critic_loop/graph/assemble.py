@@ -16,6 +16,7 @@ from critic_loop.core.protocols import AnySearch, Select
 from critic_loop.core.records import digest_of
 from critic_loop.core.roles import Judge
 from critic_loop.core.stop import AnyOf, Failing, Rule, limits_money, rule_of
+from critic_loop.core.tools import Tool
 from critic_loop.graph.cast import (
     actor_of,
     actors_of,
@@ -30,12 +31,11 @@ from critic_loop.graph.langchain import adapted
 from critic_loop.graph.parts import BINDABLE, Given, Parts, with_inner
 from critic_loop.models import Switchboard, require_price
 from critic_loop.nodes.replay import Nobody
-from critic_loop.nodes.tools import ToolLike
 from critic_loop.outputs import Output, output_of
 from critic_loop.roles.runnable_actor import RunnableActor, is_runnable
 from critic_loop.search import Modifier, SearchFn, build, require_settings, search
 from critic_loop.select import require_fit, require_judge, selection
-from critic_loop.tools import tool
+from critic_loop.tools import tools_by_name
 
 DEFAULT_STOP: tuple[dict[str, JsonValue], ...] = (
     {"verified": True},
@@ -86,7 +86,7 @@ def assemble(given: Given) -> Parts:
         humans=humans,
         judge=judge,
         debater=debater,
-        tools=_tools(given),
+        tools=_tools(given, hashes),
         search=_search(given, hashes),
         select=_select(given, judge, hashes),
         rule=rule,
@@ -137,9 +137,10 @@ def _slots(given: Given, actor: AgentSpec) -> list[str]:
     return sorted({"actor", "critic", "judge", actor.slot, *used, *given.slots})
 
 
-def _tools(given: Given) -> dict[str, ToolLike]:
-    tools: list[ToolLike] = [tool(function) for function in given.tools]
-    return {made.spec.name: made for made in tools}
+def _tools(given: Given, hashes: dict[str, str]) -> dict[str, Tool]:
+    tools = tools_by_name(given.tools)
+    hashes |= {f"tool {name}": tool.digest() for name, tool in tools.items()}
+    return tools
 
 
 def _guarded(rule: Rule | None) -> Rule:

@@ -76,7 +76,7 @@ class Loop(Generic[T]):
         judge: Bindable | None = None,
         slots: Mapping[str, Bindable] | None = None,
         verifiers: Sequence[Any] | None = None,
-        tools: Sequence[Callable[..., Any]] = (),
+        tools: Sequence[Any] = (),
         stop: Rule | None = None,
         search: str | AnySearch | FunctionSearch | Callable[..., Any] | None = None,
         select: str | Select | None = None,
@@ -98,7 +98,7 @@ class Loop(Generic[T]):
             judge: the model of the recipe's pairwise judge.
             slots: models for further slots by name.
             verifiers: functions or names, in place of the recipe's.
-            tools: functions that the actor may call.
+            tools: what the actor may call: typed functions, Tools, LangChain tools.
             stop: a rule such as `Verified() | MaxRounds(3)`, in place of the recipe's.
             search: a name, a Search, or a function of the tree, in place of the recipe's.
             select: a name, a function of the tree, or a rule such as `B4(alpha=10)`, in place of the recipe's.
@@ -187,6 +187,7 @@ class Loop(Generic[T]):
             raise
         finally:
             self.close(session.tree.id)
+            await self.parts.open_tools.aclose(session.tree.id)
         log.info(
             "tree %s: %s, decided by %s, %d calls",
             session.tree.id,
@@ -468,6 +469,7 @@ class Loop(Generic[T]):
         """Forget a session; its tree stays in the store."""
         self._sessions.pop(tree_id, None)
         self.switchboard.forget(tree_id)
+        self.parts.open_tools.leave(tree_id)
 
     async def _open(self, task: Task, tree_id: str, seed: int, notify: Notify) -> Session:
         with self._reserve(tree_id):
@@ -522,7 +524,8 @@ class Loop(Generic[T]):
     # -- ending --------------------------------------------------------------------------------
 
     async def aclose(self) -> None:
-        """Write what is pending; release models and store."""
+        """Write what is pending; release tools, models and store."""
+        await self.parts.open_tools.aclose()
         await self.switchboard.aclose()
         await self.store.aclose()
         if self._replay is not None:

@@ -17,6 +17,7 @@ from critic_loop.core.protocols import AnySearch, Delta, Model, Select, Store
 from critic_loop.core.records import DIGEST_VERSION, SCHEMA_VERSION, Head, Record, Task, digest_of
 from critic_loop.core.roles import Actor, Critic, Debater, Human, Judge, Verifier
 from critic_loop.core.stop import AnyOf, Elapsed, Rule
+from critic_loop.core.tools import Tool
 from critic_loop.core.tree import Tree
 from critic_loop.graph.identity import state_of
 from critic_loop.graph.session import Session
@@ -24,7 +25,7 @@ from critic_loop.models import Bindable, Fallback, Route, Split, Switchboard, co
 from critic_loop.nodes.caller import Caller
 from critic_loop.nodes.context import RunContext
 from critic_loop.nodes.journal import Journal
-from critic_loop.nodes.tools import ToolLike
+from critic_loop.nodes.open_tools import OpenTools
 from critic_loop.outputs import Output
 from critic_loop.search import FunctionSearch
 
@@ -67,7 +68,7 @@ class Parts:
     humans: tuple[Human, ...]
     judge: Judge | None
     debater: Debater | None
-    tools: dict[str, ToolLike]
+    tools: dict[str, Tool]
     search: AnySearch
     select: Select
     rule: Rule
@@ -75,6 +76,7 @@ class Parts:
     lanes: int
     max_calls: int
     hashes: dict[str, str]
+    open_tools: OpenTools = field(default_factory=OpenTools)
 
     @property
     def judges_revisions(self) -> bool:
@@ -124,6 +126,7 @@ class Parts:
             debater=self.debater,
             judge_revisions=self.judges_revisions,
             tools=self.tools,
+            open_tools=self.open_tools,
             memory=self.recipe.memory,
         )
         return Session(

@@ -26,7 +26,7 @@ from critic_loop.core.errors import (
     OutputError,
     boundary,
 )
-from critic_loop.core.messages import Text
+from critic_loop.core.messages import ContentPart, Text, ToolResult
 from critic_loop.core.protocols import Completion, Delta, NotSent, Request
 from critic_loop.core.records import DIGEST_VERSION, NOT_SENT, Call, CallStatus, Place, Reply
 from critic_loop.core.stop import StopReason
@@ -310,7 +310,7 @@ def _digest_1(request: Request) -> str:
         digest.update(message.role.encode())
         for part in message.parts:
             # Text is most of what is asked: hashing it as it is spares a JSON encoding of every prompt.
-            content = part.text.encode() if isinstance(part, Text) else to_json(part)
+            content = part.text.encode() if isinstance(part, Text) else to_json(_asked(part))
             digest.update(b"\0%s %d\0" % (part.type.encode(), len(content)))
             digest.update(content)
     tools = [(t.name, t.description, t.parameters) for t in request.tools]
@@ -319,6 +319,11 @@ def _digest_1(request: Request) -> str:
     if request.score:
         digest.update(to_json(request.score))
     return digest.hexdigest()
+
+
+def _asked(part: ContentPart) -> ContentPart:
+    """Return a part without how long a tool ran: no model is shown that, and a replay measures it anew."""
+    return part.model_copy(update={"duration_s": None}) if isinstance(part, ToolResult) else part
 
 
 _DIGESTS: dict[int, Callable[[Request], str]] = {1: _digest_1}

@@ -12,10 +12,11 @@ from typing import Any
 from critic_loop.core.protocols import Output
 from critic_loop.core.records import Ask
 from critic_loop.core.roles import Actor, Critic, Debater, Human, Judge, Verifier
+from critic_loop.core.tools import Tool
 from critic_loop.core.tree import Tree
 from critic_loop.nodes.caller import Caller
 from critic_loop.nodes.journal import Journal
-from critic_loop.nodes.tools import ToolLike
+from critic_loop.nodes.open_tools import OpenTools
 
 
 @dataclass(kw_only=True)
@@ -37,7 +38,9 @@ class RunContext:
     debater: Debater | None = None
     judge_revisions: bool = False
     """Whether the judge compares each revision with its parent as it comes (the search builds on it)."""
-    tools: dict[str, ToolLike] = field(default_factory=dict[str, ToolLike])
+    tools: dict[str, Tool] = field(default_factory=dict[str, Tool])
+    open_tools: OpenTools = field(default_factory=OpenTools)
+    """What these have opened so far; shared by the trees of a loop."""
     memory: str = "full"
     max_turns: int = 32
     """Times an actor may speak within one attempt, tools between."""

@@ -6,14 +6,13 @@ may run it again. Errors of scope *attempt* become records here; others pass thr
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 from critic_loop.core.abstain import abstention, is_job_error
-from critic_loop.core.errors import BudgetSpent, CriticLoopError, ModelError, ToolError, boundary
-from critic_loop.core.messages import Message, ToolCall, ToolResult
+from critic_loop.core.errors import BudgetSpent, CriticLoopError, ModelError
+from critic_loop.core.messages import Message
 from critic_loop.core.records import (
     UNFINISHED,
     Ask,
@@ -28,10 +27,14 @@ from critic_loop.core.roles import Critic, Human, Judge, Turn, Verifier, View
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import value_of
 from critic_loop.nodes.context import RunContext
-from critic_loop.nodes.tools import ToolLike
+from critic_loop.nodes.gather import gather
+from critic_loop.nodes.tool_executor import awaits, tool_executor
 from critic_loop.nodes.views import actor_views, argued, critic_view, pair_view, verifier_view
 
-T = TypeVar("T")
+__all__ = [
+    "actor", "add", "awaited", "critic", "gather", "judge", "judge_revisions", "mid_turn", "missing",
+    "pair_verifier", "release", "said", "tool_executor", "verifier",
+]  # fmt: skip
 
 
 # -- actor and tools ---------------------------------------------------------------------------
@@ -40,7 +43,7 @@ T = TypeVar("T")
 async def actor(run: RunContext, asks: Sequence[Ask]) -> None:
     """Let the actor speak for each ask that waits for it: all fresh ones with one request."""
     fresh = tuple(ask for ask in asks if ask.attempt not in run.tree)
-    going = [ask for ask in asks if _awaits(run.tree, ask) == "actor" and ask not in fresh]
+    going = [ask for ask in asks if awaits(run.tree, ask) == "actor" and ask not in fresh]
     groups = [fresh, *((ask,) for ask in going)] if fresh else [(ask,) for ask in going]
     await gather(_act(run, group) for group in groups)
 
@@ -139,53 +142,11 @@ def _record(
     )  # fmt: skip
 
 
-async def tool_executor(run: RunContext, asks: Sequence[Ask]) -> None:
-    """Run the tools that the actor's last message of each ask calls for."""
-    waiting = [run.tree[ask.attempt] for ask in asks if _awaits(run.tree, ask) == "tools"]
-    if waiting:
-        await run.journal.flush()
-    await gather(_run_tools(run, attempt) for attempt in waiting)
-
-
-async def _run_tools(run: RunContext, attempt: Attempt) -> None:
-    results = await gather(_run_tool(run.tools, call) for call in attempt.messages[-1].tool_calls)
-    messages = tuple(Message(role="tool", parts=(result,)) for result in results)
-    await run.journal.record(attempt.model_copy(update={"messages": (*attempt.messages, *messages)}))
-
-
-async def _run_tool(tools: dict[str, ToolLike], call: ToolCall) -> ToolResult:
-    try:
-        text, is_error = await _tool_text(tools, call), False
-    except CriticLoopError as error:
-        if error.scope == "job":
-            raise
-        text, is_error = str(error), True
-    return ToolResult.of(text, call_id=call.id, name=call.name, is_error=is_error)
-
-
-async def _tool_text(tools: dict[str, ToolLike], call: ToolCall) -> str:
-    if call.name not in tools:
-        raise ToolError(f"there is no tool {call.name!r}; there are {', '.join(sorted(tools))}.")
-    if call.arguments is None:
-        raise ToolError(f"the arguments are not a JSON object: {call.arguments_text[:200]}")
-    with boundary(ToolError, f"tool {call.name!r}"):
-        return await tools[call.name].run(call.arguments)
-
-
 def mid_turn(run: RunContext, asks: Iterable[Ask]) -> bool:
     """Whether an ask has begun and waits for its tools, or for the actor after them."""
     return any(
         a is not None and a.status == "partial" for a in (run.tree.attempts.get(k.attempt) for k in asks)
     )
-
-
-def _awaits(tree: Tree, ask: Ask) -> Literal["actor", "tools", "nothing"]:
-    attempt = tree.attempts.get(ask.attempt)
-    if attempt is None:
-        return "actor"
-    if attempt.status != "partial":
-        return "nothing"
-    return "tools" if attempt.messages and attempt.messages[-1].tool_calls else "actor"
 
 
 # -- verifiers and critics ---------------------------------------------------------------------
@@ -452,16 +413,3 @@ def _comparable(tree: Tree, attempt_id: str) -> bool:
     if attempt is None or attempt.status != "complete" or attempt.error_code or attempt.unfinished:
         return False
     return value_of(tree, attempt_id).verified is None
-
-
-async def gather(awaitables: Iterable[Awaitable[T]]) -> list[T]:
-    """Run all; let every one settle before the first error passes, so that nothing paid is lost."""
-    each = list(awaitables)
-    if len(each) == 1:
-        return [await each[0]]
-    settled: list[T] = []
-    for result in await asyncio.gather(*each, return_exceptions=True):
-        if isinstance(result, BaseException):
-            raise result
-        settled.append(result)
-    return settled

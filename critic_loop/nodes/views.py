@@ -14,6 +14,7 @@ from critic_loop.core.messages import Message, Reasoning
 from critic_loop.core.protocols import Move
 from critic_loop.core.records import Ask, Attempt, ContextSpec, Feedback, Sampling, Task, Verdict
 from critic_loop.core.roles import Actor, Critic, Debater, Judge, NoModel, Verifier, View, seed_of
+from critic_loop.core.tools import spec_of
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import EVIDENCE
 from critic_loop.nodes.access import SlotAccess
@@ -52,7 +53,7 @@ def _actor_view(run: RunContext, actor: Actor, ask: Ask, so_far: tuple[Message, 
         kind=ask.kind,
         so_far=so_far,
         sampling=ask.sampling,
-        tools=tuple(tool.spec for tool in run.tools.values()),
+        tools=tuple(spec_of(tool) for tool in run.tools.values()),
         output=run.output,
         seed=ask.seed,
         fence_key=tree.head.key,

@@ -1,107 +1,159 @@
-"""Tools that actors may call: plain callables whose signature and docstring describe them."""
+"""Tools that actors may call: objects of your own, typed Python callables, LangChain's tools.
+
+Knows how each becomes a `Tool`. Does not know when a tool is called (`nodes.tool_executor`).
+"""
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar, overload
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
-from pydantic_core import to_json
+from critic_loop.core.errors import ConfigError
+from critic_loop.core.roles import require_role
+from critic_loop.core.tools import (
+    Tool,
+    ToolContext,
+    ToolOutput,
+    ToolScope,
+    require_tool,
+    spec_of,
+    tool_digest,
+)
+from critic_loop.tools.functions import FunctionTool, function_tool
+from critic_loop.tools.langchain import LangChainTool, is_langchain_tool, langchain_tool
 
-from critic_loop.core.errors import ConfigError, ToolError, boundary
-from critic_loop.core.protocols import ToolSpec
+__all__ = [
+    "FunctionTool",
+    "LangChainTool",
+    "Tool",
+    "ToolContext",
+    "ToolOutput",
+    "spec_of",
+    "tool",
+    "tool_digest",
+    "tools_by_name",
+]
 
-__all__ = ["FunctionTool", "tool"]
-
-_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-
-
-@dataclass(frozen=True)
-class FunctionTool:
-    """A tool made of a function, sync (then run in a thread) or async."""
-
-    function: Callable[..., Any]
-    name: str
-    description: str
-
-    def __post_init__(self) -> None:
-        """Refuse a function that cannot be described to a model.
-
-        Raises:
-            ConfigError: its name or one of its parameters will not do.
-        """
-        if not self.name.isidentifier():
-            raise ConfigError(f"a tool cannot be called {self.name!r}.", hint="Give it a def of its own.")
-        with boundary(ConfigError, f"tool {self.name!r}"):
-            _ = self.spec
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function itself."""
-        return self.function(*args, **kwargs)
-
-    @cached_property
-    def _parameters(self) -> list[inspect.Parameter]:
-        parameters = inspect.signature(self.function, eval_str=True).parameters.values()
-        for parameter in parameters:
-            if parameter.kind not in _NAMED:
-                raise ConfigError(f"tool {self.name!r}: {str(parameter)!r} cannot be given by name.")
-        return list(parameters)
-
-    @cached_property
-    def _arguments(self) -> type[BaseModel]:
-        """The arguments as a model; parameters are aliases, since they may be called `json` or `_x`."""
-        fields: dict[str, Any] = {}
-        for position, parameter in enumerate(self._parameters):
-            kind = Any if parameter.annotation is parameter.empty else parameter.annotation
-            default = ... if parameter.default is parameter.empty else parameter.default
-            fields[f"p{position}"] = (kind, Field(default, alias=parameter.name))
-        return create_model(f"{self.name}_arguments", __config__=ConfigDict(extra="forbid"), **fields)
-
-    @cached_property
-    def _schema(self) -> dict[str, Any]:
-        schema = self._arguments.model_json_schema()
-        schema.pop("title", None)
-        return schema
-
-    @property
-    def spec(self) -> ToolSpec:
-        """What the model is told: name, docstring, JSON Schema of the arguments."""
-        return ToolSpec(name=self.name, description=self.description, parameters=self._schema)
-
-    async def run(self, arguments: Mapping[str, Any]) -> str:
-        """Check `arguments`, call the function, and return its result as text.
-
-        Raises:
-            ToolError: the arguments do not fit, or the function raised.
-        """
-        try:
-            model = self._arguments.model_validate(dict(arguments))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            key = ".".join(str(step) for step in first["loc"])
-            raise ToolError(f"argument {key!r}: {first['msg']}.") from error
-        values = {p.name: getattr(model, f"p{position}") for position, p in enumerate(self._parameters)}
-        with boundary(ToolError, f"tool {self.name!r}"):
-            if inspect.iscoroutinefunction(self.function):
-                result = await self.function(**values)
-            else:
-                result = await asyncio.to_thread(self.function, **values)
-            if inspect.isawaitable(result):
-                result = await result
-            return result if isinstance(result, str) else to_json(result, fallback=str).decode()
+AnyTool = TypeVar("AnyTool", bound=Tool)
+_UNSET: Any = object()
 
 
-def tool(function: Callable[..., Any] | FunctionTool) -> FunctionTool:
-    """Make a tool of a function; its docstring tells the model what it is for.
+@overload
+def tool(
+    given: AnyTool,
+    /,
+    *,
+    name: str = ...,
+    description: str = ...,
+    read_only: bool = ...,
+    irreversible: bool = ...,
+    timeout_s: float | None = ...,
+    scope: ToolScope = ...,
+) -> AnyTool: ...
+@overload
+def tool(
+    given: Callable[..., Any],
+    /,
+    *,
+    name: str = ...,
+    description: str = ...,
+    read_only: bool = ...,
+    irreversible: bool = ...,
+    timeout_s: float | None = ...,
+    scope: ToolScope = ...,
+) -> FunctionTool: ...
+@overload
+def tool(
+    *,
+    name: str = ...,
+    description: str = ...,
+    read_only: bool = ...,
+    irreversible: bool = ...,
+    timeout_s: float | None = ...,
+    scope: ToolScope = ...,
+) -> Callable[[Callable[..., Any]], FunctionTool]: ...
+def tool(
+    given: Any = None,
+    /,
+    *,
+    name: str = _UNSET,
+    description: str = _UNSET,
+    read_only: bool = _UNSET,
+    irreversible: bool = _UNSET,
+    timeout_s: float | None = _UNSET,
+    scope: ToolScope = _UNSET,
+) -> Any:
+    """Make a tool of a callable, whose docstring tells the model what it is for; or of LangChain's.
+
+    A parameter that is annotated `ToolContext` receives the context, and the model is not told of it.
+
+    Args:
+        given: a function, a method, a callable object, a `functools.partial`, a LangChain tool, or a tool.
+        name: how models call it; the callable's own name unless given.
+        description: what it is for, in words to the model; the docstring unless given.
+        read_only: whether calls leave the world as it was.
+        irreversible: whether what a call does cannot be undone.
+        timeout_s: how long one call may take; a longer one is an error that the model is shown.
+        scope: for how long it stays open, where it is a context manager, and keeps its scratch folder.
 
     Raises:
         ConfigError: it cannot be described to a model.
     """
-    if isinstance(function, FunctionTool):
-        return function
-    name = getattr(function, "__name__", type(function).__name__)
-    return FunctionTool(function, name, inspect.getdoc(function) or "")
+    settings = {
+        "name": name, "description": description, "read_only": read_only, "irreversible": irreversible,
+        "timeout_s": timeout_s, "scope": scope,
+    }  # fmt: skip
+    settings = {key: value for key, value in settings.items() if value is not _UNSET}
+    return partial(_made, settings=settings) if given is None else _made(given, settings)
+
+
+def _made(given: Any, settings: dict[str, Any]) -> Tool:
+    if isinstance(given, type):
+        raise ConfigError(f"{given.__name__} is a class, not a tool.", hint="Make one of it first.")
+    require_role(given, "tool")
+    if isinstance(given, FunctionTool | LangChainTool):
+        return dataclasses.replace(given, **settings) if settings else given
+    if is_langchain_tool(given):
+        return langchain_tool(given, **settings)
+    if isinstance(given, Tool):
+        return _own(given, settings)
+    if callable(given):
+        return function_tool(given, **settings)
+    raise ConfigError(_why_none(given), hint="Give a function, a Tool, or a LangChain tool.")
+
+
+def _own(given: Tool, settings: dict[str, Any]) -> Tool:
+    if settings:
+        raise ConfigError(
+            f"tool {given.name!r} is an object with settings of its own.",
+            hint=f"Change {', '.join(settings)} there.",
+        )
+    require_tool(given)
+    return given
+
+
+def _why_none(given: Any) -> str:
+    wanted = ("name", "description", "parameters", "read_only", "irreversible", "timeout_s", "scope", "digest")
+    lacks = [name for name in wanted if not hasattr(given, name)]
+    if hasattr(given, "run"):
+        return f"{given!r} is not a tool: it lacks {', '.join(lacks)}."
+    return f"{given!r} is not a tool."
+
+
+def tools_by_name(given: Sequence[Any]) -> dict[str, Tool]:
+    """Return each of `given` as a tool, by name, in the same order.
+
+    Raises:
+        ConfigError: one cannot be described to a model, or two have one name.
+    """
+    if isinstance(given, str) or not isinstance(given, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]  # users' values
+        raise ConfigError(f"tools={given!r} is not a list of tools.", hint="Write tools=[...].")
+    made: dict[str, Tool] = {}
+    for each in given:
+        one = _made(each, {})
+        if one.name in made:
+            raise ConfigError(f"two tools are called {one.name!r}.", hint='Rename one: cl.tool(f, name="...").')
+        made[one.name] = one
+    return made

@@ -15,11 +15,8 @@ from critic_loop.core.errors import (
     Refused,
     SearchError,
     StoreError,
-    ToolError,
     Unreachable,
 )
-from critic_loop.core.messages import ToolCall, ToolResult
-from critic_loop.core.protocols import ToolSpec
 from critic_loop.core.records import Feedback, Location, Subject
 from critic_loop.core.roles import Human
 from critic_loop.nodes import stages
@@ -163,7 +160,11 @@ async def test_without_budget_an_ask_stays_open(grown):
 
 
 async def test_an_actor_speaks_a_limited_number_of_times(grown):
-    run, _ = await acting(grown, [calling(("add", {}))], tools={"add": Loose("add")}, max_turns=1)
+    def add() -> str:
+        """Add."""
+        return "done"
+
+    run, _ = await acting(grown, [calling(("add", {}))], tools={"add": tool(add)}, max_turns=1)
     group = asks(grown, grown.ask())
     await stages.actor(run, group)
     await stages.tool_executor(run, group)
@@ -172,101 +173,6 @@ async def test_an_actor_speaks_a_limited_number_of_times(grown):
     assert (attempt.status, attempt.error) == ("failed", "the actor took 1 turns without an answer.")
     assert len(attempt.messages) == 2
     assert len(attempt.calls) == 1
-
-
-# -- tools -----------------------------------------------------------------------------------------
-
-
-@dataclass
-class Loose:
-    """A tool of somebody else's, with plain errors."""
-
-    name: str
-    raises: Exception | None = None
-    given: list[Any] = field(default_factory=list)
-
-    @property
-    def spec(self):
-        return ToolSpec(name=self.name)
-
-    async def run(self, arguments):
-        self.given.append(arguments)
-        if self.raises:
-            raise self.raises
-        return "done"
-
-
-def results(grown, attempt="t.1"):
-    return [p for m in grown.tree[attempt].messages for p in m.parts if isinstance(p, ToolResult)]
-
-
-async def test_tools_run_between_turns_and_results_go_back(grown):
-    def add(a: int, b: int) -> int:
-        """Add."""
-        return a + b
-
-    run, model = await acting(grown, [calling(("add", {"a": 40, "b": 2})), "42"], tools={"add": tool(add)})
-    group = asks(grown, grown.ask())
-    await stages.actor(run, group)
-    assert grown.tree["t.1"].status == "partial"
-    assert stages.mid_turn(run, group)
-    await stages.tool_executor(run, group)
-    assert results(grown) == [ToolResult.of("42", call_id="call-0", name="add")]
-    await stages.tool_executor(run, group)
-    assert len(results(grown)) == 1
-    assert stages.mid_turn(run, group)
-    await stages.actor(run, group)
-    assert not stages.mid_turn(run, group)
-    attempt = grown.tree["t.1"]
-    assert [m.role for m in attempt.messages] == ["assistant", "tool", "assistant"]
-    assert (attempt.status, attempt.answer, len(attempt.calls)) == ("complete", "42", 2)
-    assert model.requests[1].messages[-2:] == attempt.messages[:2]
-    assert [spec.name for spec in model.requests[0].tools] == ["add"]
-
-
-async def test_tool_errors_go_back_to_the_actor(grown):
-    def typed(n: int) -> int:
-        """Take a number."""
-        return n
-
-    tools = {
-        "typed": tool(typed),
-        "plain": Loose("plain", ValueError("odd")),
-        "own": Loose("own", ToolError("my word")),
-    }
-    wishes = calling(
-        ("typed", {"n": "x"}),
-        ("plain", {}),
-        ("own", {}),
-        ("missing", {}),
-        ToolCall(id="c", name="typed", arguments_text="{broken"),
-        ("typed", {"n": 3}),
-    )
-    run, _ = await acting(grown, [wishes], tools=tools)
-    group = asks(grown, grown.ask())
-    await stages.actor(run, group)
-    await stages.tool_executor(run, group)
-    assert [(r.text, r.is_error) for r in results(grown)] == [
-        ("argument 'n': Input should be a valid integer, unable to parse string as an integer.", True),
-        ("tool 'plain': ValueError: odd", True),
-        ("my word", True),
-        ("there is no tool 'missing'; there are own, plain, typed.", True),
-        ("the arguments are not a JSON object: {broken", True),
-        ("3", False),
-    ]
-    assert [r.call_id for r in results(grown)] == ["call-0", "call-1", "call-2", "call-3", "c", "call-5"]
-
-
-async def test_a_job_error_in_a_tool_passes_after_its_siblings(grown):
-    slow = Loose("slow")
-    run, _ = await acting(
-        grown, [calling(("key", {}), ("slow", {}))], tools={"key": Loose("key", AuthFailed("x")), "slow": slow}
-    )
-    group = asks(grown, grown.ask())
-    await stages.actor(run, group)
-    with pytest.raises(AuthFailed):
-        await stages.tool_executor(run, group)
-    assert slow.given == [{}]
 
 
 async def test_without_tools_a_tool_call_is_no_answer(grown):

@@ -1,0 +1,22 @@
+"""Several things at once, none of them cut short by another's error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def gather(awaitables: Iterable[Awaitable[T]]) -> list[T]:
+    """Run all; let every one settle before the first error passes, so that nothing paid is lost."""
+    each = list(awaitables)
+    if len(each) == 1:
+        return [await each[0]]
+    settled: list[T] = []
+    for result in await asyncio.gather(*each, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
+        settled.append(result)
+    return settled

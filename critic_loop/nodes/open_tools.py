@@ -1,0 +1,215 @@
+"""Tools that are open, and their scratch folders: for a loop, a tree or an attempt.
+
+Knows when a tool is opened and closed. Does not know how it is called (`nodes.tool_executor`).
+
+Each tool that has a lifetime is opened and closed by one task of its own, because what it enters (an AnyIO
+cancel scope, say) must be left in the task that entered it. A tool that breaks down takes no other with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import shutil
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from critic_loop.core.errors import ToolError
+from critic_loop.core.lifetimes import has_lifetime, opened
+from critic_loop.core.records import Task
+from critic_loop.core.threads import in_thread
+from critic_loop.core.tools import Tool, ToolContext, ToolScope, tool_error
+
+CLOSING_S = 10.0
+"""How long the end of a scope waits for its tools to close."""
+
+log = logging.getLogger("critic_loop")
+
+Place = tuple[str, str]
+"""Tree and attempt that a scope belongs to; both empty for the loop, the attempt for a tree."""
+
+
+class OpenTools:
+    """What a loop's tools have opened so far. May be used from several event loops."""
+
+    def __init__(self) -> None:
+        """Open nothing yet."""
+        self._scopes: dict[Place, _Scope] = {}
+        self._closing: set[_Scope] = set()
+
+    async def use(self, tool: Tool, context: ToolContext) -> Tool:
+        """Return the tool to call, opened for its scope if this is the first use there.
+
+        Raises:
+            ToolError: it cannot be opened, with the reason. The next use tries again.
+        """
+        if not has_lifetime(tool):
+            return tool
+        scope = self._scope(tool.scope, context.tree_id, context.attempt_id)
+        return await scope.opening(tool, context.task).tool()
+
+    def scratch(self, tool: Tool, tree_id: str, attempt_id: str) -> Path:
+        """Return the tool's folder for its scope, made if it is not there. May be called from any thread."""
+        return self._scope(tool.scope, tree_id, attempt_id).folder(tool.name)
+
+    def leave(self, tree_id: str, attempt_id: str = "") -> None:
+        """Begin to close what was opened for an attempt, or for a tree with its attempts; wait for nothing."""
+        if not self._scopes:
+            return
+        left = (
+            [(tree_id, attempt_id)] if attempt_id else [place for place in self._scopes if place[0] == tree_id]
+        )
+        for place in left:
+            self._leave(self._scopes.pop(place, None))
+
+    async def aclose(self, tree_id: str = "") -> None:
+        """Close what was opened for a tree, or everything; return when it is closed. What fails is logged."""
+        for place in list(self._scopes):
+            if tree_id in ("", place[0]):
+                self._leave(self._scopes.pop(place, None))
+        closing = [scope.closed for scope in self._closing if tree_id in ("", scope.place[0])]
+        await _all(closing, limit_s=2 * CLOSING_S)
+
+    def _scope(self, scope: ToolScope, tree_id: str, attempt_id: str) -> _Scope:
+        place = {"loop": ("", ""), "tree": (tree_id, ""), "attempt": (tree_id, attempt_id)}[scope]
+        known = self._scopes.get(place)
+        return self._scopes.setdefault(place, _Scope(place)) if known is None else known
+
+    def _leave(self, scope: _Scope | None) -> None:
+        if scope is not None:
+            self._closing.add(scope)
+            scope.closed.add_done_callback(lambda _: self._closing.discard(scope))
+            scope.leave()
+
+
+class _Scope:
+    """What was opened in one scope, and its folders."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.closed: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._openings: dict[tuple[str, asyncio.AbstractEventLoop], _Opening] = {}
+        self._folders: dict[str, Path] = {}
+        self._lock = threading.Lock()
+        self._closing: asyncio.Task[None] | None = None
+        weakref.finalize(self, _remove, self._folders)  # also where the process ends before the scope does
+
+    def opening(self, tool: Tool, task: Task) -> _Opening:
+        """Return the opening of a tool for the running event loop, begun if there is none that holds."""
+        key = (tool.name, asyncio.get_running_loop())
+        known = self._openings.get(key)
+        if known is None or known.closed.done():
+            known = self._openings[key] = _Opening(tool, self._context(tool, task))
+        return known
+
+    def _context(self, tool: Tool, task: Task) -> ToolContext:
+        """Return what a tool is opened with: what belongs to the whole of the scope."""
+        tree_id, attempt_id = self.place
+        folder = partial(self.folder, tool.name)
+        if not tree_id:
+            return ToolContext(folder=folder)
+        return ToolContext(tree_id=tree_id, attempt_id=attempt_id, task=task, folder=folder)
+
+    def folder(self, name: str) -> Path:
+        """Return the folder of the tool of this name."""
+        with self._lock:
+            if name not in self._folders:
+                self._folders[name] = Path(tempfile.mkdtemp(prefix=f"critic-loop-{name}-"))
+            return self._folders[name]
+
+    def leave(self) -> None:
+        """Begin to close all; `closed` is set at the end."""
+        for opening in self._openings.values():
+            opening.leave()
+        try:
+            self._closing = asyncio.get_running_loop().create_task(self._close())
+        except RuntimeError:  # called by sync code: the folders are deleted with this object
+            self.closed.set_result(None)
+
+    async def _close(self) -> None:
+        try:
+            await _all((opening.closed for opening in self._openings.values()), limit_s=CLOSING_S)
+            for opening in self._openings.values():
+                opening.abandon()
+            await in_thread(_remove, self._folders)
+        finally:
+            self.closed.set_result(None)
+
+
+class _Opening:
+    """One tool, opened, held open and closed by a task of its own."""
+
+    def __init__(self, tool: Tool, context: ToolContext) -> None:
+        self.closed: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._name = tool.name
+        self._event_loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[Tool] = self._event_loop.create_future()
+        self._ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())  # waited for or not
+        self._leaving = asyncio.Event()
+        self._task = self._event_loop.create_task(self._hold(tool, context))
+        self._task.add_done_callback(self._ended)
+
+    async def tool(self) -> Tool:
+        """Return the opened tool as soon as it is there; who is cancelled meanwhile leaves it to others."""
+        return await asyncio.shield(self._ready)
+
+    def leave(self) -> None:
+        """Have the tool closed, or no longer opened; from any thread."""
+        if not self.closed.done() and self._event_loop.is_running():
+            self._event_loop.call_soon_threadsafe(self._leave)
+            return
+        if not self.closed.done():
+            log.warning("tool %r was opened in an event loop that has ended: it cannot be closed", self._name)
+            self.closed.set_result(None)
+
+    def _leave(self) -> None:
+        if self._ready.done():
+            self._leaving.set()
+        else:
+            self._task.cancel()
+
+    def abandon(self) -> None:
+        """Cancel a closing that takes too long."""
+        if not self.closed.done():
+            log.warning("tool %r did not close within %g s", self._name, CLOSING_S)
+            self._event_loop.call_soon_threadsafe(self._task.cancel)
+
+    async def _hold(self, tool: Tool, context: ToolContext) -> None:
+        try:
+            async with opened(tool, context) as used:
+                if not callable(getattr(used, "run", None)):
+                    raise TypeError(f"`open` yielded {type(used).__name__}, which has no `run`")  # noqa: TRY301
+                self._ready.set_result(used)
+                await self._leaving.wait()
+        except BaseException as error:  # noqa: BLE001  # users' code; a task that raises would end the event loop
+            self._failed(error)
+
+    def _failed(self, error: BaseException) -> None:
+        if not self._ready.done():
+            log.debug("tool %r cannot be opened", self._name, exc_info=error)
+            self._ready.set_exception(tool_error(f"tool {self._name!r} cannot be opened", error))
+        elif not isinstance(error, asyncio.CancelledError | GeneratorExit):
+            log.warning("tool %r failed while it was open or being closed", self._name, exc_info=error)
+
+    def _ended(self, _task: asyncio.Task[None]) -> None:
+        if not self._ready.done():  # cancelled before it began
+            self._ready.set_exception(ToolError(f"tool {self._name!r} was closed before it was open."))
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+
+async def _all(closed: Iterable[concurrent.futures.Future[None]], *, limit_s: float) -> None:
+    """Wait for all of these, at most `limit_s` seconds."""
+    waiting = [asyncio.wrap_future(one) for one in closed if not one.done()]
+    if waiting:
+        await asyncio.wait(waiting, timeout=limit_s)
+
+
+def _remove(folders: dict[str, Path]) -> None:
+    for folder in folders.values():
+        shutil.rmtree(folder, ignore_errors=True)

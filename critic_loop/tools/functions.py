@@ -1,0 +1,185 @@
+"""Tools made of typed Python callables, whose signature and docstring describe them.
+
+Knows signatures. Does not know how a tool is called by a loop (`nodes.tool_executor`).
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, create_model
+
+from critic_loop.core.errors import ConfigError, ToolError, boundary
+from critic_loop.core.lifetimes import entered, is_manager
+from critic_loop.core.threads import in_thread
+from critic_loop.core.tools import Tool, ToolContext, ToolOutput, ToolScope, require_tool, tool_digest
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+@dataclass(frozen=True)
+class FunctionTool:
+    """A tool made of a callable, sync (then run in a thread of its own) or async."""
+
+    function: Callable[..., Any]
+    name: str
+    description: str
+    read_only: bool = False
+    irreversible: bool = False
+    timeout_s: float | None = None
+    scope: ToolScope = "loop"
+
+    def __post_init__(self) -> None:
+        """Refuse a callable that cannot be described to a model.
+
+        Raises:
+            ConfigError: its name, one of its parameters or one of the settings cannot be used.
+        """
+        with boundary(ConfigError, f"tool {self.name!r}"):
+            require_tool(self)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function itself."""
+        return self.function(*args, **kwargs)
+
+    @cached_property
+    def _context_names(self) -> tuple[str, ...]:
+        """The parameters that receive the context; the model is not told of them."""
+        return tuple(p.name for p in self._signature if _takes_context(p.annotation))
+
+    @cached_property
+    def _signature(self) -> list[inspect.Parameter]:
+        """The parameters, without those that a `functools.partial` has set."""
+        bound = self.function.keywords if isinstance(self.function, functools.partial) else {}
+        parameters = inspect.signature(self.function, eval_str=True).parameters.values()
+        free = [p for p in parameters if p.name not in bound]
+        for parameter in free:
+            if parameter.kind not in _NAMED:
+                raise ConfigError(f"tool {self.name!r}: {str(parameter)!r} cannot be given by name.")
+        return free
+
+    @cached_property
+    def _told(self) -> list[inspect.Parameter]:
+        """The parameters that the model is told of."""
+        return [p for p in self._signature if p.name not in self._context_names]
+
+    @cached_property
+    def _arguments(self) -> type[BaseModel]:
+        """The arguments as a model; parameters are aliases, since they may be called `json` or `_x`."""
+        fields: dict[str, Any] = {}
+        for position, parameter in enumerate(self._told):
+            kind = Any if parameter.annotation is parameter.empty else parameter.annotation
+            default = ... if parameter.default is parameter.empty else parameter.default
+            fields[f"p{position}"] = (kind, Field(default, alias=parameter.name))
+        return create_model(f"{self.name}_arguments", __config__=ConfigDict(extra="forbid"), **fields)
+
+    @cached_property
+    def _schema(self) -> dict[str, JsonValue]:
+        schema = self._arguments.model_json_schema()
+        schema.pop("title", None)
+        return schema
+
+    @property
+    def parameters(self) -> dict[str, JsonValue]:
+        """JSON Schema of the arguments, from the annotations."""
+        return self._schema
+
+    def digest(self) -> str:
+        """Return the hash of what the model is told, the settings, and the function's qualified name."""
+        return tool_digest(self, qualified_name(self.function))
+
+    async def run(self, arguments: Mapping[str, Any], context: ToolContext) -> ToolOutput:
+        """Check `arguments`, call the function, and return its result as content parts.
+
+        Raises:
+            ToolError: the arguments do not fit, or the result has no content.
+            BaseException: what the function raised.
+        """
+        try:
+            model = self._arguments.model_validate(dict(arguments))
+        except ValidationError as error:
+            raise ToolError(first_problem(error)) from error
+        values = {p.name: getattr(model, f"p{position}") for position, p in enumerate(self._told)}
+        values |= dict.fromkeys(self._context_names, context)
+        if _is_async(self.function):
+            result = self.function(**values)
+        else:
+            result = await in_thread(self.function, **values)
+        return ToolOutput.from_value(await result if inspect.isawaitable(result) else result)
+
+
+class ManagedFunctionTool(FunctionTool):
+    """A tool made of a callable object that is a context manager: it is entered before it is called."""
+
+    @asynccontextmanager
+    async def open(self, context: ToolContext) -> AsyncGenerator[Tool]:  # noqa: ARG002  # as of all tools
+        """Enter the object; leave it at the end."""
+        async with entered(self.function):
+            yield self
+
+
+def function_tool(function: Callable[..., Any], **settings: Any) -> FunctionTool:
+    """Return the tool that a callable is.
+
+    Args:
+        function: a function, a method, a callable object or a `functools.partial`, sync or async.
+        settings: fields of `FunctionTool` that are not taken from the function.
+
+    Raises:
+        ConfigError: it cannot be described to a model.
+    """
+    kind = ManagedFunctionTool if is_manager(function) else FunctionTool
+    described: dict[str, Any] = {"name": _short_name(function), "description": _described(function)}
+    return kind(function, **(described | settings))
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return what is wrong with the first argument that does not fit, for the model."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(step) for step in first["loc"])
+    return f"argument {key!r}: {first['msg']}."
+
+
+def qualified_name(function: Any) -> str:
+    """Return module and qualified name of a callable, or of the type of a callable object."""
+    function = _innermost(function)
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _innermost(function: Any) -> Any:
+    return function.func if isinstance(function, functools.partial) else function
+
+
+def _short_name(function: Any) -> str:
+    function = _innermost(function)
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _described(function: Any) -> str:
+    """Return the docstring; of a callable object that of `__call__`, or else that of its class."""
+    function = _innermost(function)
+    if inspect.isroutine(function) or isinstance(function, type):
+        return inspect.getdoc(function) or ""
+    of_call: str | None = type(
+        function
+    ).__call__.__doc__  # not by getdoc, which falls back to Python's own words
+    return inspect.cleandoc(of_call) if of_call else inspect.getdoc(type(function)) or ""
+
+
+def _is_async(function: Any) -> bool:
+    function = _innermost(function)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004  # not whether it can be called: how
+    )
+
+
+def _takes_context(annotation: Any) -> bool:
+    """Whether an annotation is `ToolContext`, also within Annotated or a union."""
+    return annotation is ToolContext or any(_takes_context(one) for one in get_args(annotation))
