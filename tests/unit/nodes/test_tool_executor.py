@@ -101,9 +101,8 @@ async def test_how_long_a_tool_ran_is_on_record(grown):
 
 async def test_how_long_a_tool_ran_makes_no_other_request(grown):
     """A replay measures anew, and must find the stored call."""
-    from critic_loop.nodes.caller import request_digest
-
     from critic_loop.core.protocols import Request
+    from critic_loop.nodes.caller import request_digest
 
     def asked(duration_s, text="x"):
         part = ToolResult.of(text, call_id="c").model_copy(update={"duration_s": duration_s})
