@@ -79,6 +79,10 @@ class Sessions:
         """Whether there is such a tree, in memory or in the store."""
         return tree_id in self._open or await self.store.has(tree_id)
 
+    def all(self) -> tuple[Session, ...]:
+        """Return the sessions of the trees that are being written."""
+        return tuple(self._open.values())
+
     def close(self, tree_id: str) -> None:
         """Forget a session; its tree stays in the store."""
         self._open.pop(tree_id, None)
@@ -110,12 +114,12 @@ class Sessions:
     def interrupt(self) -> None:
         """Let every tree end as soon as its calls in flight have settled; none sends a call any more."""
         self.interrupted = StopReason("interrupted", "the run was interrupted")
-        for session in tuple(self._open.values()):
+        for session in self.all():
             session.interrupt(self.interrupted)
 
     def _note(self, change: Change) -> None:
         """Have each running tree write a change of bindings down; called in whatever thread it happens."""
-        for session in tuple(self._open.values()):
+        for session in self.all():
             session.note(change)
 
     @contextmanager
