@@ -245,7 +245,9 @@ async def _one(job: _Job) -> int:
     earlier = (await loop.store.load(tree_id)).log if await loop.store.has(tree_id) else []
     reused = tree_id in await _finished(job)
     view = view_of(f"{loop.recipe.name}  {tree_id}", earlier, most_calls=loop.parts.max_calls)
-    streamed = loop.stream(task, tree_id=tree_id, seed=job.seed, deltas=terminal.err.is_interactive)
+    streamed = loop.stream(
+        task, tree_id=tree_id, seed=job.seed, deltas=terminal.err.is_interactive, driver="direct"
+    )
     result: Result[Any] | None = None
     with patiently(_ending(view, job)) as presses:
         async with watching(view, terminal), aclosing(streamed) as records:

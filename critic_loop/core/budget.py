@@ -7,8 +7,9 @@ processes: `Ledger` is the protocol that a shared one implements; `LocalLedger` 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,38 @@ class LocalLedger:
         with self._lock:
             self.calls += calls - lease.calls
             self.tokens += tokens - lease.tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _JointLease(Lease):
+    each: tuple[Lease, ...]
+
+
+class JointLedger:
+    """Several ledgers as one: what is spent must fit each of them, such as a tree's own and a job's."""
+
+    def __init__(self, *ledgers: Ledger) -> None:
+        """Take the ledgers, which others may spend from, too."""
+        self._ledgers = ledgers
+
+    def reserve(self, *, calls: int = 1, tokens: int = 0) -> Lease | None:
+        """Set the amount aside in every ledger; None, and nothing set aside, where one has not so much left."""
+        granted: list[Lease] = []
+        for ledger in self._ledgers:
+            lease = ledger.reserve(calls=calls, tokens=tokens)
+            if lease is None:
+                self._book(granted, calls=0, tokens=0)
+                return None
+            granted.append(lease)
+        return _JointLease(calls=calls, tokens=tokens, each=tuple(granted))
+
+    def settle(self, lease: Lease, *, calls: int, tokens: int) -> None:
+        """Book what was used in every ledger; `lease` is one that `reserve` returned."""
+        self._book(cast("_JointLease", lease).each, calls=calls, tokens=tokens)
+
+    def _book(self, leases: Sequence[Lease], *, calls: int, tokens: int) -> None:
+        for ledger, lease in zip(self._ledgers, leases, strict=False):
+            ledger.settle(lease, calls=calls, tokens=tokens)
 
 
 def _over(amount: int, limit: int | None) -> bool:

@@ -1,6 +1,6 @@
 """A loop within a host: ids of trees, tasks in a host's state, work apart from its context.
 
-Knows LangGraph's runtime. Does not know loops.
+Knows LangGraph's runtime, and imports none of it: where a host runs, LangGraph has been imported already.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ import asyncio
 import contextvars
 import hashlib
 import secrets
+import sys
 from collections.abc import Coroutine, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from langgraph.config import get_config
-from langgraph.runtime import get_runtime
-
+from critic_loop.core.errors import ConfigError
 from critic_loop.core.messages import Message
 from critic_loop.core.records import Task
-from critic_loop.core.tree import Tree
+from critic_loop.graph.registry import Sessions
+from critic_loop.graph.session import Session
+
+if TYPE_CHECKING:
+    from langgraph.runtime import ExecutionInfo, Runtime
 
 
 def new_tree_id() -> str:
@@ -60,11 +63,9 @@ def field_of(state: Any, key: str) -> Any:
 
 
 def _inside_a_host() -> bool:
-    try:
-        get_config()
-    except RuntimeError:
-        return False
-    return True
+    """Whether LangGraph, or a LangChain runnable, calls us: then a context variable of theirs is set."""
+    config = sys.modules.get("langchain_core.runnables.config")
+    return config is not None and config.var_child_runnable_config.get(None) is not None
 
 
 async def apart(work: Coroutine[Any, Any, None]) -> None:
@@ -80,8 +81,11 @@ async def apart(work: Coroutine[Any, Any, None]) -> None:
 
 def host_tree_id(task: Task) -> str | None:
     """Return the tree's id for this step of a host's thread; None where the host keeps no thread."""
+    runtime = sys.modules.get("langgraph.runtime")
+    if runtime is None:
+        return None
     try:
-        info = get_runtime().execution_info
+        info: ExecutionInfo | None = runtime.get_runtime().execution_info
     except RuntimeError:
         return None
     return (
@@ -89,9 +93,34 @@ def host_tree_id(task: Task) -> str | None:
     )
 
 
-def heard_by_host(tree: Tree) -> int:
-    """Return how many of the host's interrupts have been answered in this tree."""
-    return sum(1 for event in tree.events if event.kind == "resume" and event.data.get("by") == "host")
+async def opened(sessions: Sessions, state: Mapping[str, Any], runtime: Runtime[Any]) -> Session:
+    """Return the session of the tree that a graph's state names, or of a new one for its task.
+
+    A thread that comes back with the same task gets the same tree; with another task, a new one.
+    Called where no lane of the invocation runs: a session with work in flight was left by a
+    cancelled one, and is opened again from the store.
+    """
+    tree_id, given = state.get("tree_id"), state.get("task")
+    if tree_id:
+        sessions.forget_abandoned(tree_id)
+    if not tree_id and given is None:
+        raise ConfigError("the loop's graph was invoked without a task.", hint='Pass {"task": "..."}.')
+    task = None if given is None else task_in(given)
+    if tree_id and (task is None or await sessions.has(tree_id)):
+        session = await sessions.session(tree_id)
+        if task is None or session.tree.task == task:
+            return session
+        sessions.close(tree_id)
+        tree_id = None
+    task = cast("Task", task)
+    return await sessions.open(task, tree_id or _thread_tree_id(task, runtime, sessions.parts.digest))
+
+
+def _thread_tree_id(task: Task, runtime: Runtime[Any], parts_digest: str) -> str:
+    info = runtime.execution_info
+    if info is None or info.thread_id is None:
+        return new_tree_id()
+    return id_of("thread", info.thread_id, info.checkpoint_ns, parts_digest, task.id)
 
 
 async def cancelled(task: asyncio.Task[Any]) -> None:

@@ -6,20 +6,22 @@ Knows what of the parts shapes a tree. Does not know how they are made (`graph.a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from critic_loop.assets import Library, Recipe
-from critic_loop.core.budget import Budget, LocalLedger
+from critic_loop.core.budget import Budget, JointLedger, LocalLedger
 from critic_loop.core.errors import ConfigError
-from critic_loop.core.protocols import AnySearch, Delta, Model, Select, Store
-from critic_loop.core.records import DIGEST_VERSION, SCHEMA_VERSION, Head, Record, Task, digest_of
+from critic_loop.core.protocols import AnySearch, Model, Select, Store
+from critic_loop.core.records import DIGEST_VERSION, SCHEMA_VERSION, Head, Task, digest_of
 from critic_loop.core.roles import Actor, Critic, Debater, Human, Judge, Verifier
 from critic_loop.core.stop import AnyOf, Elapsed, Rule
 from critic_loop.core.tools import Tool
 from critic_loop.core.tree import Tree
 from critic_loop.graph.identity import state_of
+from critic_loop.graph.options import RunOptions
 from critic_loop.graph.session import Session
 from critic_loop.models import Bindable, Fallback, Route, Split, Switchboard, cost_usd
 from critic_loop.nodes.caller import Caller
@@ -31,6 +33,7 @@ from critic_loop.search import FunctionSearch
 
 BINDABLE = (str, Model, Fallback, Split, Route)
 """What a slot can be bound to."""
+_DEFAULTS = RunOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +81,12 @@ class Parts:
     hashes: dict[str, str]
     open_tools: OpenTools = field(default_factory=OpenTools)
 
-    @property
+    @cached_property
     def judges_revisions(self) -> bool:
         """Whether the search builds on what the judge says of each revision."""
         return self.judge is not None and any(_base(s) == "kept" for s in with_inner(self.search))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Hash over all parts that shape a tree."""
         return digest_of(self.hashes)
@@ -101,21 +104,28 @@ class Parts:
             created_at=round(time.time(), 3),
         )
 
-    def session(self, tree: Tree, store: Store, notify: Callable[[Record | Delta], None]) -> Session:
+    def session(self, tree: Tree, store: Store, options: RunOptions = _DEFAULTS) -> Session:
         """Return a working session over `tree`, new or stored."""
         self.check(tree)
-        spend = tree.spend()
-        ledger = LocalLedger(Budget(calls=self.max_calls), calls=spend.calls)
+        own = LocalLedger(Budget(calls=self.max_calls), calls=tree.spend().calls)
+        ledger = own if options.ledger is None else JointLedger(own, options.ledger)
         journal = Journal(
             tree=tree,
             store=store,
             slots=self.switchboard,
-            notify=notify,
+            notify=options.notify,
             price=lambda call, reply: cost_usd(call, reply, self.switchboard.tariff(call.binding)),
         )
         run = RunContext(
             journal=journal,
-            caller=Caller(journal=journal, ledger=ledger, deadline_at=self._deadline()),
+            caller=Caller(
+                journal=journal,
+                ledger=ledger,
+                deltas=options.deltas,
+                streak=options.streak,
+                replay=options.replay,
+                deadline_at=self._deadline(),
+            ),
             actor=self.actor,
             actors=self.actors,
             output=self.output,

@@ -1,16 +1,19 @@
-"""How a host's person is asked and how their answer is read."""
+"""How people are asked and how their answers are read, within a host and elsewhere.
+
+Knows the attempts that wait. LangGraph is imported only where a host's person is asked.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from langgraph.types import interrupt
 from pydantic import ValidationError
 
 from critic_loop.core.errors import ConfigError, CriticLoopError
 from critic_loop.core.functions import feedback_from
-from critic_loop.core.records import Feedback, tree_of
+from critic_loop.core.records import Event, Feedback, tree_of
+from critic_loop.core.tree import Tree
 from critic_loop.graph.session import Session
 from critic_loop.nodes.stages import awaited
 from critic_loop.roles.texts import answer_text
@@ -37,11 +40,41 @@ def question(session: Session) -> dict[str, Any]:
 
 def ask_people(session: Session) -> Any:
     """Interrupt the host until somebody's answer can be read, and return it; call it in a host's node."""
+    from langgraph.types import interrupt
+
     asked, waiting = question(session), session.parked()
     answer = interrupt(asked)
     while problem := unreadable(answer, waiting):
         answer = interrupt({**asked, "error": problem})
     return answer
+
+
+def skip_answers(heard: int, known: list[str]) -> None:
+    """Pass over `heard` answers that the tree holds already; call it in a host's node.
+
+    LangGraph gives a resumed node its earlier answers again, in order, with those that could not be read.
+    """
+    if heard:
+        from langgraph.types import interrupt
+
+        while heard:
+            heard -= not unreadable(interrupt(None), known)
+
+
+async def respond(session: Session, answer: Any, *, by: str) -> None:
+    """Add people's words to the attempts that wait for them; `by` says who brought them: caller or host.
+
+    Raises:
+        ConfigError: the answer cannot be read.
+    """
+    for attempt_id, feedback in answers_in(answer, session.parked()).items():
+        await session.respond(attempt_id, feedback)
+    await session.record(Event(kind="resume", at=session.now(), data={"by": by}), durable=True)
+
+
+def heard_by_host(tree: Tree) -> int:
+    """Return how many of the host's interrupts have been answered in this tree."""
+    return sum(1 for event in tree.events if event.kind == "resume" and event.data.get("by") == "host")
 
 
 def unreadable(answer: Any, parked: list[str]) -> str:

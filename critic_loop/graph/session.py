@@ -15,12 +15,13 @@ from typing import Any
 from critic_loop.core.budget import Ledger
 from critic_loop.core.errors import BudgetSpent, SearchError
 from critic_loop.core.protocols import AnySearch, Compare, Move, Pick, Select, Stop, Wait
-from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Reply, Sampling, Spend
+from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Record, Reply, Sampling, Spend
 from critic_loop.core.roles import seed_of
 from critic_loop.core.stop import GOES_ON, Progress, Rule, StopReason
 from critic_loop.core.tree import Tree
 from critic_loop.nodes import stages
 from critic_loop.nodes.context import RunContext
+from critic_loop.nodes.slots import Change
 from critic_loop.nodes.views import shown_to_actor
 from critic_loop.select import best_value
 
@@ -85,6 +86,25 @@ class Session:
     def tree(self) -> Tree:
         """The tree that is being written."""
         return self.run.tree
+
+    # -- writing -------------------------------------------------------------------------------
+
+    async def record(self, *records: Record, durable: bool = False) -> None:
+        """Write records down; when it returns they are on disk if `durable`."""
+        await self.run.journal.record(*records, durable=durable)
+
+    def note(self, change: Change) -> None:
+        """Write a change of bindings down before the next record; may be called from any thread."""
+        self.run.journal.note(change)
+
+    async def on_disk(self) -> None:
+        """Return when all that was recorded is on disk."""
+        await self.run.journal.flush()
+
+    @property
+    def spent(self) -> StopReason | None:
+        """Why a call was not made or not waited for; None if all were."""
+        return self.run.caller.spent
 
     # -- asking --------------------------------------------------------------------------------
 
@@ -202,8 +222,8 @@ class Session:
             self.busy.discard(ask.attempt)
             if ask.attempt in self.tree and self.judged(ask.attempt):
                 self._tell(self.tree[ask.attempt])
-        if self.run.caller.spent is not None:
-            self._halt(self.run.caller.spent)
+        if self.spent is not None:
+            self._halt(self.spent)
         self.changed.set()
 
     def judged(self, attempt_id: str) -> bool:
@@ -315,11 +335,11 @@ class Session:
                 await stages.judge(self.run, pick.first, pick.second)
             except BudgetSpent:
                 pick = best_value(self.tree)
-                self.stop = self.run.caller.spent
+                self.stop = self.spent
             else:
                 pick = self.select(self.tree)
         outcome = self._outcome(pick)
-        await self.run.journal.record(outcome, durable=True)
+        await self.record(outcome, durable=True)
         return outcome
 
     def _outcome(self, pick: Pick) -> Outcome:

@@ -3,7 +3,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from critic_loop.core.budget import Budget, Lease, LocalLedger
+from critic_loop.core.budget import Budget, JointLedger, Lease, LocalLedger
 
 
 def test_calls_are_reserved_until_there_are_none():
@@ -103,3 +103,14 @@ def test_the_ledger_is_what_was_settled_and_what_is_out(calls, tokens, steps):
             out.append(lease)
         assert ledger.calls == used_calls + sum(x.calls for x in out) <= calls
         assert ledger.tokens == used_tokens + sum(x.tokens for x in out) <= tokens
+
+
+def test_what_is_spent_from_several_ledgers_fits_each_or_is_not_set_aside_at_all():
+    own, shared = LocalLedger(Budget(calls=3)), LocalLedger(Budget(calls=2, tokens=100))
+    joint = JointLedger(own, shared)
+    first, second = joint.reserve(), joint.reserve()
+    assert joint.reserve() is None
+    assert (own.calls, shared.calls) == (2, 2)
+    joint.settle(first, calls=1, tokens=40)
+    joint.settle(second, calls=0, tokens=0)
+    assert (own.calls, shared.calls, own.tokens, shared.tokens) == (1, 1, 40, 40)
