@@ -62,17 +62,19 @@ class OpenTools:
         if not self._scopes:
             return
         left = (
-            [(tree_id, attempt_id)] if attempt_id else [place for place in self._scopes if place[0] == tree_id]
+            [(tree_id, attempt_id)]
+            if attempt_id
+            else [place for place in tuple(self._scopes) if place[0] == tree_id]
         )
         for place in left:
             self._leave(self._scopes.pop(place, None))
 
     async def aclose(self, tree_id: str = "") -> None:
         """Close what was opened for a tree, or everything; return when it is closed. What fails is logged."""
-        for place in list(self._scopes):
+        for place in tuple(self._scopes):
             if tree_id in ("", place[0]):
                 self._leave(self._scopes.pop(place, None))
-        closing = [scope.closed for scope in self._closing if tree_id in ("", scope.place[0])]
+        closing = [scope.closed for scope in tuple(self._closing) if tree_id in ("", scope.place[0])]
         await _all(closing, limit_s=2 * CLOSING_S)
 
     def _scope(self, scope: ToolScope, tree_id: str, attempt_id: str) -> _Scope:
@@ -155,7 +157,7 @@ class _Opening:
         self._task.add_done_callback(self._ended)
 
     async def tool(self) -> Tool:
-        """Return the opened tool as soon as it is there; who is cancelled meanwhile leaves it to others."""
+        """Return the opened tool as soon as it is there. A cancelled wait does not cancel the opening."""
         return await asyncio.shield(self._ready)
 
     def leave(self) -> None:

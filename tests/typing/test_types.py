@@ -7,6 +7,7 @@ from typing import assert_type
 from pydantic import BaseModel
 
 import critic_loop as cl
+from critic_loop.tools import FunctionTool
 
 
 class Patch(BaseModel):
@@ -46,6 +47,20 @@ def applies(view: cl.View[Patch]) -> cl.Feedback | bool | float:
     """A view's answer is typed, too."""
     assert_type(view.answer, Patch | None)
     return view.answer is not None
+
+
+@cl.tool(read_only=True, timeout_s=5)
+def grep(pattern: str) -> list[str]:
+    """Return the lines that match."""
+    return [pattern]
+
+
+def test_tools_are_typed() -> None:
+    """A decorated function is a tool; settings laid over one keep its kind."""
+    given: cl.Tool = grep
+    assert_type(grep, FunctionTool)
+    assert_type(cl.tool(grep, name="find"), FunctionTool)
+    assert given.name == "grep"
 
 
 def test_rules_combine() -> None:

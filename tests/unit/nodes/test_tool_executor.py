@@ -5,6 +5,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
 import pytest
 
 from critic_loop.core.errors import AuthFailed, ToolError
@@ -242,6 +243,23 @@ async def test_a_timeout_of_the_tools_own_is_its_own(grown):
 
     (result,) = await run(grown, Own("inner", inner, timeout_s=5))
     assert result.text == "tool 'inner': TimeoutError"
+
+
+async def test_cancel_scopes_within_a_tool_are_no_cancellation_of_the_run(grown):
+    async def scoped():
+        with anyio.move_on_after(0.01):
+            await forever()
+        async with anyio.create_task_group() as group:
+            group.start_soon(forever)
+            group.cancel_scope.cancel()
+        return ToolOutput.of("moved on")
+
+    async def failing():
+        with anyio.fail_after(0.01):
+            await forever()
+
+    moved, failed = await run(grown, Own("scoped", scoped, timeout_s=5), Own("failing", failing, timeout_s=5))
+    assert (moved.text, failed.text) == ("moved on", "tool 'failing': TimeoutError")
 
 
 @pytest.mark.parametrize("does", [forever, stubborn])
