@@ -97,8 +97,9 @@ class Parts:
         )
 
     def session(self, tree: Tree, store: Store, notify: Callable[[Record | Delta], None]) -> Session:
-        """Return a working session over `tree`, new or stored."""
+        """Return a working session over `tree`, new or stored; it works without the tree's grades."""
         self.check(tree)
+        graded, tree = tree if tree.grades else None, tree.without_grades()
         spend = tree.spend()
         ledger = LocalLedger(Budget(calls=self.max_calls), calls=spend.calls)
         calls = Calls(
@@ -134,6 +135,7 @@ class Parts:
             max_moves=self.max_calls,
             lanes=self.lanes,
             now=time.time,
+            graded=graded,
         )
 
     def check(self, tree: Tree) -> None:

@@ -18,6 +18,7 @@ from critic_loop.core.protocols import AnySearch, Compare, Move, Pick, Select, S
 from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Reply, Sampling, Spend
 from critic_loop.core.stop import GOES_ON, Progress, Rule, StopReason
 from critic_loop.core.tree import Tree
+from critic_loop.evidence import value_of
 from critic_loop.nodes import stages
 from critic_loop.nodes.calls import BudgetSpent
 from critic_loop.nodes.desk import Desk, seed_of
@@ -55,10 +56,16 @@ class Session:
     opened_at: float = field(init=False)
     moves: int = 0
     """Requests for attempts so far; several attempts of one request count once."""
+    graded: Tree | None = None
+    """The tree as it was opened, where it holds grades; then `desk.tree` is the same without them."""
+    _from: int = field(init=False)
+    """How many records of `desk.tree` stood there when it was opened."""
+    _ended: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         """Replay the tree into the search's state."""
         self.opened_at = self.now()
+        self._from = len(self.tree.log)
         self.progress = Progress(self.tree)
         self.state = self.search.start(self.tree.task)
         outcome = self.tree.outcome
@@ -83,8 +90,8 @@ class Session:
 
     @property
     def tree(self) -> Tree:
-        """The tree that is being written."""
-        return self.desk.tree
+        """The tree that is being written. Without grades until the answer is chosen, so that none can steer."""
+        return self.graded if self._ended and self.graded is not None else self.desk.tree
 
     # -- asking --------------------------------------------------------------------------------
 
@@ -219,7 +226,7 @@ class Session:
         self.folded.add(attempt.id)
         self.desk.calls.slots.settled(attempt.id)
         self.state = self.search.fold(self.state, self.tree, attempt)
-        self.progress.observe(attempt.id, spend or self.spend())
+        self.progress.observe(attempt.id, spend or self.spend(), value_of(self.tree, attempt.id))
         if self.stop is None and self.rule is not None:
             reason = self.rule(self.progress)
             if reason is not None:
@@ -299,6 +306,14 @@ class Session:
 
     async def choose(self) -> Outcome:
         """Let the selection choose, with the judge's help where it asks for it, and write the outcome."""
+        outcome = await self._choose()
+        if self.graded is not None and not self._ended:
+            for record in self.tree.log[self._from :]:
+                self.graded.append(record)
+        self._ended = True
+        return outcome
+
+    async def _choose(self) -> Outcome:
         known = self.tree.outcome
         if known is not None and known.stop not in GOES_ON and not self.busy:
             return known

@@ -15,7 +15,7 @@ from critic_loop.core.errors import CriticLoopError, ModelError, ToolError, boun
 from critic_loop.core.messages import Message, ToolCall, ToolResult
 from critic_loop.core.records import UNFINISHED, Ask, Attempt, AttemptStatus, Feedback, Subject, Verdict
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import value_of
+from critic_loop.evidence import value_of
 from critic_loop.nodes.calls import BudgetSpent
 from critic_loop.nodes.desk import Critic, Desk, HumanCritic, Judge, ToolLike, Turn, Verifier
 from critic_loop.nodes.roles import abstention, is_job_error

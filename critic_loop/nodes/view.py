@@ -14,7 +14,7 @@ from critic_loop.core.messages import Message, Reasoning
 from critic_loop.core.protocols import Move
 from critic_loop.core.records import Attempt, AttemptKind, ContextSpec, Feedback, Task, Verdict
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import EVIDENCE
+from critic_loop.evidence import EVIDENCE
 
 T = TypeVar("T")
 

@@ -7,7 +7,14 @@ import pytest
 from critic_loop.core.messages import user
 from critic_loop.core.records import Ask, Attempt, Feedback, Head, Location, Subject, Task, Verdict
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import Value, beats, best, preference, shares_of, value_of
+from critic_loop.core.value import Value
+from critic_loop.evidence import (
+    beats,
+    best,
+    comparison_of,
+    preference,
+    value_of,
+)
 
 PASS, FAIL, ABSTAIN = Verdict.PASS, Verdict.FAIL, Verdict.ABSTAIN
 
@@ -48,7 +55,8 @@ def critic(verdict: Verdict | None = None, score: float | None = None) -> dict[s
         ([], Value()),
         ([verifier(PASS, 1.0)], Value(verified=True, evidence=1.0)),
         ([verifier(PASS), verifier(FAIL, 0.5)], Value(verified=False, evidence=0.5)),
-        ([verifier(PASS), {"source": "tool", "verdict": FAIL}], Value(verified=False)),
+        ([verifier(PASS), {"source": "tool", "verdict": FAIL, "score": 0.0}], Value(verified=True)),
+        ([{"source": "tool", "verdict": PASS, "score": 1.0}], Value()),
         ([verifier(ABSTAIN, 0.9)], Value()),
         ([verifier(PASS), verifier(ABSTAIN)], Value(verified=True)),
         ([verifier(None, 0.25), verifier(None, 0.75)], Value(evidence=0.5)),
@@ -164,9 +172,11 @@ def test_a_judge_who_is_less_sure_in_one_order_contradicts_himself_all_the_same(
 def test_where_judges_only_abstained_the_value_decides() -> None:
     tree = tree_of("complete", "complete")
     compare(tree, "t.1", "t.2", None, verdict=ABSTAIN)
-    assert shares_of(tree, "t.1", "t.2") == {("t.1", "t.2"): None}
+    assert not comparison_of(tree, "t.1", "t.2").complete
     compare(tree, "t.2", "t.1", None, verdict=ABSTAIN)
-    assert shares_of(tree, "t.2", "t.1") == {("t.1", "t.2"): None, ("t.2", "t.1"): None}
+    for pair in (("t.1", "t.2"), ("t.2", "t.1")):
+        assert comparison_of(tree, *pair).complete
+        assert comparison_of(tree, *pair).share is None
     assert preference(tree, "t.1", "t.2") is None
     assert not beats(tree, "t.2", "t.1")
     say(tree, "t.2", **critic(PASS, 0.9))

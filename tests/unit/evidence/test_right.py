@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from critic_loop.core.records import Location, Subject, Task, Verdict
-from critic_loop.metrics import truth_of
+from critic_loop.evidence import truth_of
 from tests.conftest import Grown
 
 PASS, FAIL, ABSTAIN = Verdict.PASS, Verdict.FAIL, Verdict.ABSTAIN
@@ -53,7 +53,7 @@ def critic(verdict: Verdict, **fields: Any) -> dict[str, Any]:
         ([check(score=0.99)], None),
         ([check(FAIL, advisory=True)], False),
         ([critic(PASS), check(FAIL)], False),
-        ([{"source": "tool", "verdict": PASS}], True),
+        ([{"source": "tool", "verdict": PASS}], None),
         ([{"source": "human", "verdict": PASS}], True),
         ([{"source": "human", "verdict": PASS}, check(FAIL)], False),
         ([{"source": "human", "text": "hm"}], None),
