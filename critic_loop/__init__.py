@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from critic_loop.core.tools import ToolOutput as ToolOutput
     from critic_loop.core.tree import Tree as Tree
     from critic_loop.core.value import Value as Value
-    from critic_loop.core.value import value_of as value_of
+    from critic_loop.evidence import value_of as value_of
     from critic_loop.graph.loop import Loop as Loop
     from critic_loop.graph.result import Result as Result
     from critic_loop.models import model as model
@@ -77,7 +77,8 @@ _HOMES = {
     ),
     "core.tools": ("Tool", "ToolContext", "ToolOutput"),
     "core.tree": ("Tree",),
-    "core.value": ("Value", "value_of"),
+    "core.value": ("Value",),
+    "evidence": ("value_of",),
     "graph.loop": ("Loop",),
     "graph.result": ("Result",),
     "models": ("model",),

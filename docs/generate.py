@@ -138,8 +138,8 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 """Every name of `critic_loop.__all__`, by page."""
 
 PACKAGES = (
-    "assets", "export", "metrics", "models", "outputs", "search", "select", "store", "testing", "tools",
-    "verifiers",
+    "assets", "evidence", "export", "metrics", "models", "outputs", "search", "select", "store", "testing",
+    "tools", "verifiers",
 )  # fmt: skip
 CONTRACTS = ("model_contract", "search_contract", "store_contract", "export_contract", "tool_contract")
 

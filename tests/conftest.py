@@ -119,7 +119,9 @@ class Grown:
     def say(self, *subject: str, **fields: Any) -> str:
         """Add feedback on one attempt, or on several in order; return its id."""
         given = {"source": "critic", "author": "critic", "subject": Subject.of(*subject), **fields}
-        feedback = Feedback(id=self.tree.next_feedback_id(), **given)
+        is_grade = given["source"] == "grader"
+        next_id = self.tree.next_grade_id() if is_grade else self.tree.next_feedback_id()
+        feedback = Feedback(id=next_id, **given)
         self.tree.append(feedback)
         return feedback.id
 

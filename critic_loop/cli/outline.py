@@ -27,8 +27,8 @@ from critic_loop.core.messages import (
 )
 from critic_loop.core.records import Attempt, Call, Choice, Event, Feedback, Location, Outcome, Spend, Verdict
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import value_of
-from critic_loop.metrics import Why, says, truth_of, why
+from critic_loop.evidence import says, truth_of, value_of
+from critic_loop.metrics import Why, why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +238,8 @@ class _Reader:
         self.tree = tree
         self._about: dict[str, list[Feedback]] = defaultdict(list)
         self._late: set[str] = set()
-        self._taken_back: set[str] = {f.supersedes for f in tree.feedback.values() if f.supersedes}
+        said = (*tree.feedback.values(), *tree.grades.values())
+        self._taken_back: set[str] = {f.supersedes for f in said if f.supersedes}
         place = {attempt: number for number, attempt in enumerate(tree.asks)}
         for record in tree.log:
             if isinstance(record, Outcome):

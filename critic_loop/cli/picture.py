@@ -21,9 +21,9 @@ from critic_loop.cli.outline import answer_text, message_text, worth
 from critic_loop.cli.results import count
 from critic_loop.cli.why import WORTH_STYLES
 from critic_loop.core.printable import excerpt, printable
-from critic_loop.core.records import Call
+from critic_loop.core.records import Call, Feedback
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import value_of
+from critic_loop.evidence import value_of
 
 MOST = 60
 """Attempts that have a row of their own, unless all are wished for."""
@@ -176,10 +176,14 @@ def _amount(tree: Tree, call: Call, unit: str) -> float:
     return 0.0 if reply is None else float(reply.usage.input_tokens + reply.usage.output_tokens)
 
 
+def _said(tree: Tree, feedback_id: str) -> Feedback | None:
+    return tree.feedback.get(feedback_id) or tree.grades.get(feedback_id)
+
+
 def _about(tree: Tree, call: Call) -> Sequence[str]:
     """Return the attempts that a call was about: one, or several that were compared."""
     about = call.place.subject
-    while len(about) == 1 and (feedback := tree.feedback.get(about[0])) and feedback.subject:
+    while len(about) == 1 and (feedback := _said(tree, about[0])) and feedback.subject:
         about = feedback.subject.attempts or (feedback.subject.feedback or "",)
     return [i for i in about if i in tree.asks]
 

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from critic_loop.core.printable import printable
 from critic_loop.core.records import Verdict
+from critic_loop.evidence import truth_of
 
 if TYPE_CHECKING:
     from critic_loop.graph.result import Result
@@ -27,7 +28,7 @@ _KNOWN_WORDS = VERDICT_WORDS | {Verdict.PASS: "right", Verdict.FAIL: "wrong"}
 
 
 def verdict_word(verdict: Verdict, *, known: bool) -> str:
-    """Return a verdict in the words of `critic-loop show`: right or wrong where evidence says so."""
+    """Return a verdict in the words of `critic-loop show`: right or wrong where that is known."""
     return (_KNOWN_WORDS if known else VERDICT_WORDS)[verdict]
 
 
@@ -92,8 +93,12 @@ def facts(result: Result[Any], shown: dict[str, Any]) -> RenderableType:
     return table
 
 
+def _is_known(result: Result[Any]) -> bool:
+    return result.attempt_id is not None and truth_of(result.tree, result.attempt_id).right is not None
+
+
 def _facts(result: Result[Any], shown: dict[str, Any]) -> list[tuple[str, Text]]:
-    word = verdict_word(result.verdict, known=result.value.verified is not None)
+    word = verdict_word(result.verdict, known=_is_known(result))
     verdict = Text(word, style=VERDICT_STYLES[result.verdict])
     verdict.append(f" (decided by {result.decided_by or 'nobody'})", style="default")
     if result.verdict is not Verdict.ABSTAIN and shown["score"] is not None:

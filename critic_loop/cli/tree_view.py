@@ -19,7 +19,7 @@ from critic_loop.cli.results import VERDICT_STYLES, count, verdict_word
 from critic_loop.core.printable import excerpt
 from critic_loop.core.protocols import Delta
 from critic_loop.core.records import Ask, Attempt, Call, Feedback, Outcome, Record, Reply, Verdict
-from critic_loop.core.value import EVIDENCE
+from critic_loop.evidence import EVIDENCE
 
 _DEEPEST = 10
 """Indentation ends here; deeper attempts stand below each other."""
@@ -165,7 +165,7 @@ class TreeView:
         subject = feedback.subject
         if subject is None or not subject.attempts or subject.location is not None or feedback.advisory:
             return
-        node, evidence = self.nodes[subject.attempts[0]], feedback.source in EVIDENCE
+        node, evidence = self.nodes[subject.attempts[0]], feedback.source in (*EVIDENCE, "grader")
         told = feedback.verdict is not Verdict.ABSTAIN or feedback.parse == "error"  # what could be mended
         text = excerpt(feedback.text or feedback.reason, 300) if told else ""
         if len(subject.attempts) > 1:

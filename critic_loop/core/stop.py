@@ -19,7 +19,7 @@ from critic_loop.core import plugins
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.records import Spend
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import Value, value_of
+from critic_loop.core.value import NOT_JUDGED, Value
 
 Count = Annotated[int, Field(ge=1)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -59,11 +59,17 @@ class Progress:
     failures_in_a_row: int = 0
     failed_group: str | None = None
 
-    def observe(self, attempt_id: str, spend: Spend) -> None:
-        """Take note that `attempt_id` has all its feedback."""
+    def observe(self, attempt_id: str, spend: Spend, value: Value) -> None:
+        """Take note that `attempt_id` has all its feedback.
+
+        Args:
+            attempt_id: the attempt.
+            spend: what the loop has spent so far.
+            value: what the attempt is worth (`evidence.value_of`); not looked at where it is unfinished.
+        """
         self.latest, self.spend, self.judged = attempt_id, spend, self.judged + 1
         self.unfinished = self.tree[attempt_id].unfinished
-        self.value = Value() if self.unfinished else value_of(self.tree, attempt_id)
+        self.value = NOT_JUDGED if self.unfinished else value
         if not self.unfinished:
             self.calls.append(spend.calls)
             score = self.value.score or 0.0

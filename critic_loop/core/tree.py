@@ -1,8 +1,9 @@
 """The tree that a loop writes and everything else reads.
 
 Append-only: `append` is the only way in, and it refuses what does not fit. Look-ups are O(1) or
-O(depth); 10^5 attempts are normal. Knows records and their relations. Does not know who wrote them,
-what an attempt is worth (`core.value`) or how they are kept (`store/`).
+O(depth); 10^5 attempts are normal. Knows records and their relations, and keeps grades apart from all other
+feedback, because nothing that steers a loop may read them. Does not know what an attempt is worth or what is
+right (`evidence/`), nor how trees are kept (`store/`).
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class Tree:
         self.attempts: dict[str, Attempt] = {}
         """Latest version of each attempt, in the order of first arrival."""
         self.feedback: dict[str, Feedback] = {}
-        """All feedback by its id, what was superseded included."""
+        """All feedback by its id, what was superseded included; grades are not among it."""
+        self.grades: dict[str, Feedback] = {}
+        """Grades by id, with all feedback that is about a grade, rests on one or supersedes one."""
         self.calls: dict[str, Call] = {}
         """Model calls as sent, by id."""
         self.replies: dict[str, Reply] = {}
@@ -59,6 +62,8 @@ class Tree:
         self._depth: dict[str, int] = {}
         self._about: dict[str, list[Feedback]] = {}
         self._superseded: set[str] = set()
+        self._graded: dict[str, list[Feedback]] = {}
+        self._superseded_by_grades: set[str] = set()
         self._by_place: dict[Place, list[Call]] = {}
         self._billed = [0, 0, 0, 0]
         self._not_sent = 0
@@ -102,8 +107,19 @@ class Tree:
         return f"{self.id}.{len(self.asks) + 1}"
 
     def next_feedback_id(self) -> str:
-        """Return the id for the next feedback."""
-        return f"{self.id}.f{len(self.feedback) + 1}"
+        """Return the id for the next feedback that is no grade."""
+        number = len(self.feedback) + 1
+        while self._has(f"{self.id}.f{number}"):
+            number += 1
+        return f"{self.id}.f{number}"
+
+    def next_grade_id(self) -> str:
+        """Return the id for the next grade.
+
+        Ids of grades begin with `u`, as those of late feedback do: a run does not see grades, and gives its own
+        feedback ids that begin with `f`.
+        """
+        return f"{self.id}.u{len(self.feedback) + len(self.grades) + 1}"
 
     def append(self, record: Record) -> None:
         """Add `record` and index it.
@@ -167,30 +183,45 @@ class Tree:
         subject = feedback.subject
         if subject is None or not feedback.id:
             raise StoreError("feedback in a tree has an id and a subject")
-        self._require(feedback.id not in self.feedback, f"feedback {feedback.id!r} exists already")
+        self._require(not self._has(feedback.id), f"feedback {feedback.id!r} exists already")
         for attempt in subject.attempts:
             self._require(
                 attempt in self.asks, f"feedback {feedback.id!r} is about unknown attempt {attempt!r}"
             )
         if subject.feedback is not None:
-            self._require(
-                subject.feedback in self.feedback,
-                f"feedback {feedback.id!r} is about unknown feedback {subject.feedback!r}",
-            )
+            self._require_feedback(feedback, "is about", subject.feedback)
         if feedback.supersedes is not None:
-            self._require(
-                feedback.supersedes in self.feedback,
-                f"feedback {feedback.id!r} supersedes unknown feedback {feedback.supersedes!r}",
-            )
+            self._require_feedback(feedback, "supersedes", feedback.supersedes)
         for earlier in feedback.rests_on:
-            self._require(
-                earlier in self.feedback, f"feedback {feedback.id!r} rests on unknown feedback {earlier!r}"
-            )
+            self._require_feedback(feedback, "rests on", earlier)
+        if feedback.source == "grader" or (self.grades and self._uses_grade(feedback)):
+            self._add_grade(feedback, subject)
+            return
+        self.feedback[feedback.id] = feedback
         if feedback.supersedes is not None:
             self._superseded.add(feedback.supersedes)
-        self.feedback[feedback.id] = feedback
         for key in subject.attempts or (subject.feedback or "",):
             self._about.setdefault(key, []).append(feedback)
+            if key in self._graded:
+                self._graded[key].append(feedback)
+
+    def _add_grade(self, feedback: Feedback, subject: Subject) -> None:
+        """Add a grade where no other index sees it, not even as what supersedes other feedback."""
+        self.grades[feedback.id] = feedback
+        if feedback.supersedes is not None:
+            self._superseded_by_grades.add(feedback.supersedes)
+        for key in subject.attempts or (subject.feedback or "",):
+            self._graded.setdefault(key, list(self._about.get(key, ()))).append(feedback)
+
+    def _uses_grade(self, feedback: Feedback) -> bool:
+        about = feedback.subject.feedback if feedback.subject else None
+        return any(i in self.grades for i in (about, feedback.supersedes, *feedback.rests_on))
+
+    def _has(self, feedback_id: str) -> bool:
+        return feedback_id in self.feedback or feedback_id in self.grades
+
+    def _require_feedback(self, feedback: Feedback, relation: str, other: str) -> None:
+        self._require(self._has(other), f"feedback {feedback.id!r} {relation} unknown feedback {other!r}")
 
     def _require(self, holds: object, otherwise: str) -> None:
         if not holds:
@@ -237,14 +268,41 @@ class Tree:
         return tuple(reversed(path))
 
     def about(self, subject_id: str) -> tuple[Feedback, ...]:
-        """Return the feedback on an attempt (alone or among others) or on a feedback, still valid."""
+        """Return the valid feedback on an attempt (alone or among others) or on a feedback; no grades."""
         found = self._about.get(subject_id, ())
         return tuple(f for f in found if f.id not in self._superseded)
 
     def judgements(self, attempt_id: str) -> tuple[Feedback, ...]:
-        """Return the valid feedback on this attempt as a whole, alone, that loops obey."""
+        """Return the valid feedback on this attempt as a whole, alone, that loops obey; no grades."""
         found, superseded = self._about.get(attempt_id, ()), self._superseded
         return tuple([f for f in found if not f.advisory and f.id not in superseded and _whole(f.subject)])
+
+    def grades_on(self, subject_id: str) -> tuple[Feedback, ...]:
+        """Return the grades on an attempt (alone or among others) or on a feedback, still valid.
+
+        With them stands all feedback there that rests on a grade or supersedes one. Only what measures may read
+        this. A loop that runs is handed a tree without any.
+        """
+        found = self._graded.get(subject_id, ())
+        return tuple(f for f in found if f.id in self.grades and f.id not in self._superseded_by_grades)
+
+    def all_about(self, subject_id: str) -> tuple[Feedback, ...]:
+        """Return what `about` and `grades_on` return, in the order of arrival; what a grade superseded is gone.
+
+        For readers that measure, as `grades_on` is.
+        """
+        found = self._graded.get(subject_id)
+        if found is None:
+            return self.about(subject_id)
+        gone, gone_by_grades = self._superseded, self._superseded_by_grades
+        return tuple(f for f in found if f.id not in gone and f.id not in gone_by_grades)
+
+    def without_grades(self) -> Tree:
+        """Return this tree without its grades, for a loop to work on: a copy, or itself where it has none."""
+        if not self.grades:
+            return self
+        grades = self.grades
+        return Tree.of(r for r in self.log if not (isinstance(r, Feedback) and r.id in grades))
 
     def calls_at(self, place: Place) -> tuple[Call, ...]:
         """Return the calls ever sent from `place`, oldest first."""

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from critic_loop.core.messages import Image
 from critic_loop.core.records import Attempt, Feedback
 from critic_loop.core.tree import Tree
+from critic_loop.evidence import is_whole
 
 Columns = dict[str, JsonValue]
 
@@ -71,6 +72,11 @@ def weighted(made: Iterable[Row | Skip]) -> Iterator[Row | Skip]:
     count = sum(isinstance(item, Row) for item in made)
     for item in made:
         yield replace(item, columns={**item.columns, "weight": 1.0 / count}) if isinstance(item, Row) else item
+
+
+def grounds(tree: Tree, *attempts: str) -> list[Feedback]:
+    """Return what was said of attempts as a whole, grades included: why they are worth learning, or not."""
+    return [f for i in attempts for f in (*tree.judgements(i), *(g for g in tree.grades_on(i) if is_whole(g)))]
 
 
 def provenance(

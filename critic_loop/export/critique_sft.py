@@ -1,6 +1,7 @@
 """Supervised fine-tuning of critics: a critic's real request and reply, where it judged rightly.
 
-Knows how a verdict is held against evidence. Does not know answers as targets (`export.sft`).
+Knows how a verdict is held against what is known to be right (`evidence.right`). Does not know answers as
+targets (`export.sft`).
 
 Source: rejection sampling of critiques by verdict correctness, as in Critique-RL (2025), stage I, and the
 cold start of RefCritic (2025). Unlike there, critiques that no evidence speaks about can be kept.
@@ -14,7 +15,7 @@ from typing import Literal
 
 from critic_loop.core.records import Feedback, Source, Verdict
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import EVIDENCE, value_of
+from critic_loop.evidence import truth_of
 from critic_loop.export.base import Columns, Row, Skip, provenance, weighted
 from critic_loop.export.chat import ChatFormat, Unfit, images_column, images_in
 from critic_loop.export.conversation import Exchange, of_feedback
@@ -25,7 +26,7 @@ class CritiqueSft:
     """Rows of conversations that end in a critique."""
 
     agrees: Literal["where_known", "required", "ignored"] = "where_known"
-    """Whether a verdict must agree with the evidence: where there is any, always, or not."""
+    """Whether a verdict must agree with what is known to be right: where that is known, always, or not."""
     sources: tuple[Source, ...] = ("critic", "judge")
     saw_reference: bool = False
     """Whether critiques count whose author was shown the reference answer (it stands in their prompt)."""
@@ -41,8 +42,8 @@ class CritiqueSft:
     def when_empty(self) -> str:
         """What no tree had."""
         agreeing = {
-            "where_known": " that evidence does not contradict",
-            "required": " that evidence confirms",
+            "where_known": " that nothing known contradicts",
+            "required": " that is known to be right",
             "ignored": "",
         }[self.agrees]
         return f"no tree has a verdict of a model's{agreeing}"
@@ -71,8 +72,8 @@ class CritiqueSft:
             return "saw the reference"
         right = judged_rightly(tree, feedback)
         if right is None and self.agrees == "required":
-            return "no evidence about its verdict"
-        return "contradicts the evidence" if right is False and self.agrees != "ignored" else ""
+            return "not known whether its verdict is right"
+        return "contradicts what is known" if right is False and self.agrees != "ignored" else ""
 
     def _fit(self, tree: Tree, feedback: Feedback, exchange: Exchange) -> Row:
         everything = (*exchange.prompt, *exchange.written)
@@ -89,11 +90,14 @@ class CritiqueSft:
 
 
 def judged_rightly(tree: Tree, feedback: Feedback) -> bool | None:
-    """Return whether evidence confirms a verdict or preference; None if it says nothing about it."""
+    """Return whether what is known confirms a verdict or preference; None if that says nothing about it.
+
+    No word confirms itself: what other feedback says is known (critics who saw the reference count as such).
+    """
     subject = feedback.subject
     if subject is None or subject.location is not None:
         return None
-    truths = [value_of(tree, attempt).verified for attempt in subject.attempts]
+    truths = [truth_of(tree, attempt, without=feedback.id).right for attempt in subject.attempts]
     if feedback.preference is not None:
         return _preferred_rightly(feedback.preference, truths)
     if len(truths) != 1 or truths[0] is None or feedback.verdict not in (Verdict.PASS, Verdict.FAIL):
@@ -117,5 +121,5 @@ def _valid(tree: Tree) -> Iterator[Feedback]:
 def _provenance(tree: Tree, feedback: Feedback) -> Columns:
     subject = feedback.subject
     attempts = [tree[i] for i in (subject.attempts if subject else ()) if i in tree]
-    evidence = [f for attempt in attempts for f in tree.judgements(attempt.id) if f.source in EVIDENCE]
-    return provenance(tree, attempts, [feedback, *evidence])
+    known = [f for attempt in attempts for f in truth_of(tree, attempt.id, without=feedback.id).rests_on]
+    return provenance(tree, attempts, [feedback, *known])

@@ -1,6 +1,6 @@
 """Preference pairs: explicit `prompt`, `chosen`, `rejected`, as DPO and its kin read them.
 
-Knows which pairs of attempts differ in worth. Who is better is decided in `export.order`.
+Knows which pairs of attempts differ in worth. Which of two is better is decided in `evidence.better`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from critic_loop.core.messages import Message
 from critic_loop.core.protocols import ToolSpec
 from critic_loop.core.records import Attempt, AttemptKind, Feedback
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import value_of
-from critic_loop.export.base import Columns, Row, Skip, provenance, weighted
+from critic_loop.evidence import Better, By, better_of, value_of
+from critic_loop.export.base import Columns, Row, Skip, grounds, provenance, weighted
 from critic_loop.export.chat import ChatFormat, Unfit, images_column, images_in, tool_columns, tools_offered
 from critic_loop.export.conversation import Exchange, of_attempt
-from critic_loop.export.order import Better, By, better_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,18 +89,16 @@ class Preference:
         found: list[Better] = []
         skipped: list[Skip] = []
         for one, other in combinations(exchanges, 2):
-            better = better_of(tree, one, other, both_orders=self.both_orders)
-            reason = self._unwanted(better, exchanges[one], exchanges[other], tree[one], tree[other])
-            if reason or better is None:
-                skipped.append(Skip(tree=tree.id, reason=reason))
-            else:
-                found.append(better)
+            better = better_of(tree, one, other, both_judged=True, both_orders=self.both_orders)
+            reason = "neither is known to be better"
+            if isinstance(better, Better):
+                reason = self._unwanted(better, exchanges[one], exchanges[other], tree[one], tree[other])
+                found += [] if reason else [better]
+            skipped += [Skip(tree=tree.id, reason=reason)] if reason else []
         found.sort(key=lambda pair: (self.by.index(pair.by), -pair.margin))
         return found, skipped
 
-    def _unwanted(self, better: Better | None, one: Exchange, other: Exchange, a: Attempt, b: Attempt) -> str:
-        if better is None:
-            return "neither is known to be better"
+    def _unwanted(self, better: Better, one: Exchange, other: Exchange, a: Attempt, b: Attempt) -> str:
         if better.by not in self.by:
             return f"ordered by {better.by} alone"
         if better.margin < self.margin:
@@ -159,4 +156,4 @@ def _texts(messages: tuple[Message, ...]) -> list[str]:
 
 
 def _grounds(tree: Tree, pair: Better) -> list[Feedback]:
-    return [*tree.judgements(pair.better), *tree.judgements(pair.worse), *pair.feedback]
+    return [*grounds(tree, pair.better, pair.worse), *pair.feedback]

@@ -12,8 +12,8 @@ from typing import Literal
 from critic_loop.core.protocols import ToolSpec
 from critic_loop.core.records import Attempt, AttemptKind, digest_of
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import value_of
-from critic_loop.export.base import Columns, Row, Skip, provenance, weighted
+from critic_loop.evidence import truth_of
+from critic_loop.export.base import Columns, Row, Skip, grounds, provenance, weighted
 from critic_loop.export.chat import ChatFormat, Unfit, images_column, images_in, tool_columns, tools_offered
 from critic_loop.export.conversation import Exchange, of_attempt
 
@@ -23,9 +23,9 @@ class Sft:
     """Rows of conversations that end in a good answer."""
 
     only: Literal["chosen", "passed", "all"] = "chosen"
-    """The attempt that won its tree; each that verifiers passed; each that is complete."""
+    """The attempt that won its tree; each that is known to be right; each that is complete."""
     verified: bool = True
-    """Whether a chosen attempt must have passed a verifier; without, it must not have failed one."""
+    """Whether a chosen attempt must be known to be right; without, it must not be known to be wrong."""
     context: Literal["shown", "task"] = "shown"
     """The conversation before the answer: what the actor was really shown (system prompt, earlier drafts,
     feedback), or the task's prompt alone (the answer of the last round, learnt for the first)."""
@@ -47,8 +47,8 @@ class Sft:
     def when_empty(self) -> str:
         """What no tree had."""
         return {
-            "chosen": "no tree has a chosen attempt" + (" that a verifier passed" if self.verified else ""),
-            "passed": "no attempt passed a verifier",
+            "chosen": "no tree has a chosen attempt" + (" that is known to be right" if self.verified else ""),
+            "passed": "no attempt is known to be right",
             "all": "no attempt is complete",
         }[self.only]
 
@@ -78,15 +78,17 @@ class Sft:
     def _unwanted(self, tree: Tree, attempt: Attempt) -> str:
         if attempt.status != "complete":
             return "not complete"
-        verified = value_of(tree, attempt.id).verified
+        if self.only == "all":
+            return ""
+        right = truth_of(tree, attempt.id).right
         if self.only == "chosen":
-            return self._unproven(verified=verified)
-        return "did not pass a verifier" if self.only == "passed" and verified is not True else ""
+            return self._unproven(right=right)
+        return "" if right is True else "not known to be right"
 
-    def _unproven(self, *, verified: bool | None) -> str:
-        if verified is False:
-            return "chosen, but failed a verifier"
-        return "chosen, but no verifier passed it" if self.verified and verified is None else ""
+    def _unproven(self, *, right: bool | None) -> str:
+        if right is False:
+            return "chosen, but known to be wrong"
+        return "chosen, but not known to be right" if self.verified and right is None else ""
 
     def _row(self, tree: Tree, attempt: Attempt) -> Row | Skip:
         exchange = of_attempt(tree, attempt)
@@ -111,5 +113,5 @@ class Sft:
         columns |= tools
         if images:
             columns["images"] = images_column(images)
-        columns["provenance"] = provenance(tree, [attempt], tree.judgements(attempt.id))
+        columns["provenance"] = provenance(tree, [attempt], grounds(tree, attempt.id))
         return Row(columns=columns, images=images, notes=notes)

@@ -105,8 +105,9 @@ class Parts:
         )
 
     def session(self, tree: Tree, store: Store, options: RunOptions = _DEFAULTS) -> Session:
-        """Return a working session over `tree`, new or stored."""
+        """Return a working session over `tree`, new or stored; it works without the tree's grades."""
         self.check(tree)
+        graded, tree = tree if tree.grades else None, tree.without_grades()
         own = LocalLedger(Budget(calls=self.max_calls), calls=tree.spend().calls)
         ledger = own if options.ledger is None else JointLedger(own, options.ledger)
         journal = Journal(
@@ -149,6 +150,7 @@ class Parts:
             max_moves=self.max_calls,
             lanes=self.lanes,
             now=time.time,
+            graded=graded,
         )
 
     def check(self, tree: Tree) -> None:

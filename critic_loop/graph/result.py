@@ -9,7 +9,8 @@ from typing_extensions import TypeVar
 
 from critic_loop.core.records import Spend, Task, Verdict
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import Value, value_of
+from critic_loop.core.value import Value
+from critic_loop.evidence import value_of, verdict_of
 from critic_loop.metrics import Why, why
 
 T = TypeVar("T", default=str)
@@ -45,10 +46,8 @@ class Result(Generic[T]):
 
     @property
     def verdict(self) -> Verdict:
-        """Evidence if there is any, else the critics' opinion, else ABSTAIN."""
-        value = self.value
-        known = value.accepted if value.verified is None else value.verified
-        return Verdict.ABSTAIN if known is None else Verdict.PASS if known else Verdict.FAIL
+        """Whether the answer is known to be right (`evidence.right`), else what critics think, else ABSTAIN."""
+        return Verdict.ABSTAIN if self.attempt_id is None else verdict_of(self.tree, self.attempt_id)
 
     @property
     def parked(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Record, Re
 from critic_loop.core.roles import seed_of
 from critic_loop.core.stop import GOES_ON, Progress, Rule, StopReason
 from critic_loop.core.tree import Tree
+from critic_loop.evidence import value_of
 from critic_loop.nodes import stages
 from critic_loop.nodes.context import RunContext
 from critic_loop.nodes.slots import Change
@@ -56,10 +57,16 @@ class Session:
     opened_at: float = field(init=False)
     moves: int = 0
     """Requests for attempts so far; several attempts of one request count once."""
+    graded: Tree | None = None
+    """The tree as it was opened, where it holds grades; then `run.tree` is the same without them."""
+    _from: int = field(init=False)
+    """How many records of `run.tree` stood there when it was opened."""
+    _ended: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         """Replay the tree into the search's state."""
         self.opened_at = self.now()
+        self._from = len(self.tree.log)
         self.progress = Progress(self.tree)
         self.state = self.search.start(self.tree.task)
         outcome = self.tree.outcome
@@ -84,8 +91,8 @@ class Session:
 
     @property
     def tree(self) -> Tree:
-        """The tree that is being written."""
-        return self.run.tree
+        """The tree that is being written. Without grades until the answer is chosen, so that none can steer."""
+        return self.graded if self._ended and self.graded is not None else self.run.tree
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -240,7 +247,7 @@ class Session:
         self.run.journal.slots.settled(attempt.id)
         self.run.open_tools.leave(self.tree.id, attempt.id)
         self.state = self.search.fold(self.state, self.tree, attempt)
-        self.progress.observe(attempt.id, spend or self.spend())
+        self.progress.observe(attempt.id, spend or self.spend(), value_of(self.tree, attempt.id))
         if self.stop is None and self.rule is not None:
             reason = self.rule(self.progress)
             if reason is not None:
@@ -320,6 +327,14 @@ class Session:
 
     async def choose(self) -> Outcome:
         """Let the selection choose, with the judge's help where it asks for it, and write the outcome."""
+        outcome = await self._choose()
+        if self.graded is not None and not self._ended:
+            for record in self.tree.log[self._from :]:
+                self.graded.append(record)
+        self._ended = True
+        return outcome
+
+    async def _choose(self) -> Outcome:
         known = self.tree.outcome
         if known is not None and known.stop not in GOES_ON and not self.busy:
             return known

@@ -22,7 +22,6 @@ from critic_loop.metrics.statistics import (
     paired,
     wilson,
 )
-from critic_loop.metrics.truth import Truth, says, truth_of
 from critic_loop.metrics.why import why
 
 __all__ = [
@@ -34,7 +33,6 @@ __all__ = [
     "Estimate",
     "Evidence",
     "Run",
-    "Truth",
     "Why",
     "auc",
     "bootstrap",
@@ -47,8 +45,6 @@ __all__ = [
     "mcnemar",
     "paired",
     "run_of",
-    "says",
-    "truth_of",
     "why",
     "wilson",
 ]

@@ -11,7 +11,7 @@ from pydantic_core import to_json
 
 from critic_loop.core.printable import excerpt
 from critic_loop.core.records import Attempt, Feedback, Verdict
-from critic_loop.core.value import EVIDENCE
+from critic_loop.evidence import EVIDENCE, OPINION, is_whole
 from critic_loop.metrics.case import Case
 from critic_loop.metrics.cause import Cause, Why, because, count, named, rejects, sources, who
 
@@ -54,8 +54,10 @@ def unknown(case: Case) -> Why:
         text = "The loop ended without an answer"
         said = excerpt(case.outcome.stop_text, 200).rstrip(".") if case.outcome else ""
         return because(case, Cause.UNKNOWN, f"{text}: {said}." if said else f"{text}.")
-    opinions = [f for f in case.tree.judgements(chosen.id) if f.source not in EVIDENCE]
-    graded = [f for f in case.said[chosen.id] if f.source in EVIDENCE and f.score is not None]
+    grades = [f for f in case.tree.grades_on(chosen.id) if f.source == "grader" and is_whole(f)]
+    opinions = [f for f in case.tree.judgements(chosen.id) if f.source in OPINION]
+    scored = [f for f in case.said[chosen.id] if f.source in EVIDENCE and f.score is not None]
+    scored += [f for f in grades if f.score is not None]
     compared = [f for f in case.tree.about(chosen.id) if f.preference is not None and not f.advisory]
     name, nobody = named(chosen), "nobody who can know has said whether it is right"
     accepting = [f for f in opinions if f.verdict is Verdict.PASS]
@@ -68,19 +70,19 @@ def unknown(case: Case) -> Why:
         text = f"{who(accepting[0])} accepted {name}; {nobody}."
     elif rejecting:
         text = f"{who(rejecting[0])} rejected {name}; {nobody}."
-    elif graded:
-        text = f"{who(graded[-1])} gave {name} a score of {graded[-1].score:g}: neither right nor wrong."
+    elif scored:
+        text = f"{who(scored[-1])} gave {name} a score of {scored[-1].score:g}: neither right nor wrong."
     elif compared:
         text = f"{who(compared[-1])} compared {name} with others; {nobody}."
     else:
         text = f"Nobody could judge {name}: there is neither a verdict nor a word of a person on it."
-    lacking = [f for f in case.tree.judgements(chosen.id) if f.lacks]
+    lacking = [f for f in (*case.tree.judgements(chosen.id), *grades) if f.lacks]
     return because(
         case,
         Cause.UNKNOWN,
         f"{text} {_nothing_to_judge_by(lacking)}" if lacking else text,
         hint=_GIVE if lacking else "",
-        shows=(chosen, *graded, *opinions, *compared, *lacking),
+        shows=(chosen, *scored, *opinions, *compared, *lacking),
     )
 
 
@@ -90,5 +92,5 @@ def _nothing_to_judge_by(lacking: Sequence[Feedback]) -> str:
 
 
 def _rejected(case: Case, attempt: Attempt) -> bool:
-    opinions = [f for f in case.tree.judgements(attempt.id) if f.source not in EVIDENCE]
+    opinions = [f for f in case.tree.judgements(attempt.id) if f.source in OPINION]
     return any(rejects(f) for f in opinions) and not any(f.verdict is Verdict.PASS for f in opinions)

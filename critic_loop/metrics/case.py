@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import takewhile
 
-from pydantic_core import to_json
-
 from critic_loop.core.records import Ask, Attempt, Event, Feedback, Outcome, Record, Verdict
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import EVIDENCE
-from critic_loop.metrics.truth import PEOPLE, Truth, says, truth_of
+from critic_loop.evidence import UNKNOWN, Truth, told_right, truths_of
 
 
 @dataclass(frozen=True)
@@ -94,21 +91,12 @@ class Case:
 
     @cached_property
     def truths(self) -> dict[str, Truth]:
-        """What is known of each readable answer; an equal answer to the same task is equally right."""
-        found = {a.id: truth_of(self.tree, a.id) for a in self.read}
-        by_answer: dict[bytes, list[Truth]] = defaultdict(list)
-        for a in self.read:
-            if found[a.id].right is not None and a.kind == "answer" and a.answer is not None:
-                by_answer[to_json(a.answer)].append(found[a.id])
-        for a in self.read:
-            known = by_answer.get(to_json(a.answer), []) if found[a.id].right is None and by_answer else []
-            if a.kind == "answer" and len({t.right for t in known}) == 1:
-                found[a.id] = known[0]
-        return found
+        """What is known of each readable answer."""
+        return truths_of(self.tree, self.read)
 
     def right(self, attempt: Attempt | None) -> bool | None:
         """Whether an attempt is right; None if nobody knows, or it cannot be read."""
-        return self.truths.get(attempt.id, Truth()).right if attempt else None
+        return self.truths.get(attempt.id, UNKNOWN).right if attempt else None
 
     @cached_property
     def at(self) -> dict[str, int]:
@@ -128,7 +116,7 @@ class Case:
 
     @cached_property
     def said(self) -> dict[str, list[Feedback]]:
-        """All that was ever said about one attempt or a part of it, also what was taken back later."""
+        """All that was ever said about one attempt or a part of it, taken back or not; no grades."""
         said: dict[str, list[Feedback]] = defaultdict(list)
         for feedback in self.tree.feedback.values():
             subject = feedback.subject
@@ -153,9 +141,7 @@ class Case:
     def known_right_then(self, *attempts: str) -> bool:
         """Whether somebody who can know had said in time that an answer is right, and none that it is wrong."""
         heard = [f for attempt in attempts for f in self.obeyed_before(attempt, self.at[""])]
-        whole = [f for f in heard if f.subject is not None and f.subject.location is None]
-        known = [says(f) for f in whole if f.source in (*EVIDENCE, *PEOPLE) or f.saw_reference]
-        return True in known and False not in known
+        return told_right(heard)
 
     @cached_property
     def only_accepted(self) -> bool:

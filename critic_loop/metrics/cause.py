@@ -13,8 +13,8 @@ from pydantic_core import to_json
 from critic_loop.core.messages import Frozen
 from critic_loop.core.printable import excerpt
 from critic_loop.core.records import Attempt, Feedback, Verdict
+from critic_loop.evidence import Truth
 from critic_loop.metrics.case import Case
-from critic_loop.metrics.truth import Truth
 
 _MOST_SHOWN = 5
 

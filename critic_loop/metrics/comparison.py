@@ -1,7 +1,7 @@
 """Two loops on the same tasks: what each solved, what it spent, and what it would have solved for less.
 
-A `Run` is all that a comparison needs of a tree, so that trees can be read one at a time. Knows truth
-(`metrics.truth`) and statistics. Does not know where trees are kept.
+A `Run` is all that a comparison needs of a tree, so that trees can be read one at a time. Knows what is right
+(`evidence.right`) and statistics. Does not know where trees are kept.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 
 from critic_loop.core.records import NOT_SENT, Attempt, Reply
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import value_of
+from critic_loop.evidence import oracle_choice, value_of
 from critic_loop.metrics.case import Case
 from critic_loop.metrics.statistics import ByTask
 
@@ -51,7 +51,8 @@ class Run:
     spent: Cost
     """When the loop ended: what came later, such as another critic's opinion, is not its cost."""
     found: Cost | None
-    """When an attempt that is right had first been made; None where none is known. Its price is unknown."""
+    """When an oracle (`evidence.oracle_choice`) first had a right attempt to choose; None where none is known.
+    Its price is unknown."""
 
     def value(self, measure: Measure) -> float | None:
         """Return what is compared; None where it is not known."""
@@ -85,6 +86,8 @@ def run_of(tree: Tree) -> Run | None:
 
 
 def _found(case: Case) -> Cost | None:
+    if oracle_choice(case.tree) is None:
+        return None
     calls = tokens = 0
     for record in case.tree.log:
         if isinstance(record, Reply):
@@ -123,7 +126,8 @@ def equal_cost(runs: Iterable[Run], budgets: Sequence[float], *, unit: Unit = "t
 def found_within(runs: Iterable[Run], budgets: Sequence[float], *, unit: Unit = "tokens") -> tuple[float, ...]:
     """Return, for each budget, the share of tasks for which a right attempt had been made within it.
 
-    What an oracle would have chosen: what lies between this and `equal_cost` is lost in selecting and stopping.
+    What an oracle would have solved (`evidence.oracle_choice`): what lies between this and `equal_cost` is lost
+    in selecting and stopping.
 
     Raises:
         ValueError: as in `equal_cost`; in US dollars it is not known.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from critic_loop.core.printable import excerpt
 from critic_loop.core.records import Feedback, Verdict
 from critic_loop.core.stop import LIMITS
-from critic_loop.core.value import EVIDENCE
+from critic_loop.evidence import EVIDENCE, is_whole
 from critic_loop.metrics.case import Case, is_unread
 from critic_loop.metrics.cause import Cause, Why, because, cited, count, who
 
@@ -63,10 +63,11 @@ def unparsed(case: Case) -> Why | None:
 
 
 def verifier_abstained(case: Case) -> Why | None:
-    """Find verifiers that could not judge, though there was something to judge by."""
+    """Find verifiers and graders that could not judge, though there was something to judge by."""
     abstained: dict[str, list[Feedback]] = {}
     for attempt in case.read:
         evidence = [f for f in case.tree.judgements(attempt.id) if f.source in EVIDENCE]
+        evidence += [f for f in case.tree.grades_on(attempt.id) if f.source == "grader" and is_whole(f)]
         known = case.right(attempt) is not None
         if not known and all(f.verdict is Verdict.ABSTAIN for f in evidence):
             abstained[attempt.id] = [f for f in evidence if not f.lacks]
@@ -86,12 +87,13 @@ def verifier_abstained(case: Case) -> Why | None:
 
 
 def with_crashes(case: Case, found: Why) -> Why:
-    """Return what was found and, where a verifier crashed, that too: the others' word is all that counted."""
-    crashes = [f for f in case.tree.feedback.values() if f.source == "verifier" and f.parse == "error"]
+    """Return what was found and, where a verifier or grader crashed, that too: the others alone counted."""
+    said = (*case.tree.feedback.values(), *case.tree.grades.values())
+    crashes = [f for f in said if f.source in (*EVIDENCE, "grader") and f.parse == "error"]
     if not crashes:
         return found
     times, last = len(crashes), crashes[-1]
-    text = f"{found.text.rstrip('.')}. A verifier crashed {'once' if times == 1 else f'{times:,} times'}: "
+    text = f"{found.text.rstrip('.')}. A {last.source} crashed {'once' if times == 1 else f'{times:,} times'}: "
     text += excerpt(last.reason, 200)
     evidence = tuple(e for e in found.evidence if e.id != last.id)
     return found.model_copy(update={"text": text, "evidence": (*evidence, cited(last))})

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from critic_loop.core.records import Attempt, Verdict
-from critic_loop.core.value import EVIDENCE
+from critic_loop.evidence import EVIDENCE
 from critic_loop.metrics.case import Case
 from critic_loop.metrics.cause import Cause, Why, because, named, rejects, sources, who
 

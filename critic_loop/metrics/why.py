@@ -1,7 +1,7 @@
 """Why a tree came to no right answer: one cause, in words, with the records that show it.
 
 A pure function of the tree, so that it says more as soon as more is known: a verifier that is run
-afterwards, or a user's word days later, counts like any other. What is right is `metrics.truth`'s
+afterwards, or a user's word days later, counts like any other. What is right is `evidence.right`'s
 business; where nobody knows, the cause is `unknown`. Does not know stores or how it is shown.
 
 Several things may have gone wrong in one tree. The order in which `_CHECKS` are asked decides what is

@@ -25,7 +25,7 @@ from critic_loop.core.records import (
 )
 from critic_loop.core.roles import Critic, Human, Judge, Turn, Verifier, View
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import value_of
+from critic_loop.evidence import value_of
 from critic_loop.nodes.context import RunContext
 from critic_loop.nodes.gather import gather
 from critic_loop.nodes.tool_executor import awaits, tool_executor

@@ -16,7 +16,7 @@ from critic_loop.core.records import Ask, Attempt, ContextSpec, Feedback, Sampli
 from critic_loop.core.roles import Actor, Critic, Debater, Judge, NoModel, Verifier, View, seed_of
 from critic_loop.core.tools import spec_of
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import EVIDENCE
+from critic_loop.evidence import EVIDENCE
 from critic_loop.nodes.access import SlotAccess
 from critic_loop.nodes.context import RunContext
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Ask, Attempt, AttemptKind, Task, Unit
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import value_of
+from critic_loop.evidence import value_of
 from critic_loop.search.base import extensible, require_known
 from critic_loop.search.beliefs import Beta, Crowd, Drawn, Gaussian, Rows, Sums
 from critic_loop.search.chance import Uniform, chance

@@ -17,7 +17,7 @@ from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Ask, Attempt, AttemptKind, Task
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import value_of
+from critic_loop.evidence import value_of
 from critic_loop.search.base import extensible, require_known
 from critic_loop.search.chance import chance
 

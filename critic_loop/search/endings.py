@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from critic_loop.core.records import Ask, Attempt
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import Value, value_of
+from critic_loop.core.value import Value
+from critic_loop.evidence import value_of
 from critic_loop.search.base import state_in
 from critic_loop.search.knobs import Knobs
 from critic_loop.search.room import refresh

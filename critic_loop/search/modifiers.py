@@ -19,7 +19,7 @@ from pydantic import Field
 from critic_loop.core.protocols import AnySearch, Move, Stop, Wait
 from critic_loop.core.records import Ask, Attempt, AttemptKind, Sampling, Task, Unit
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import value_of
+from critic_loop.evidence import value_of
 from critic_loop.outputs import final_part, normalised
 from critic_loop.search.base import alternatives, require_known
 

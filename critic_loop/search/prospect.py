@@ -16,7 +16,7 @@ from pydantic import Field
 from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Ask, Attempt, Sampling, Task, digest_of
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import value_of
+from critic_loop.evidence import value_of
 from critic_loop.search.base import require_known, require_pattern, state_in, written
 
 Count = Annotated[int, Field(ge=1)]

@@ -10,7 +10,7 @@ from pydantic import Field
 from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Ask, Attempt, AttemptKind, Task
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import beats
+from critic_loop.evidence import beats
 from critic_loop.search.base import extensible, require_known
 
 

@@ -12,7 +12,6 @@ from critic_loop.select.rules import (
     keep_if_better,
     majority,
     mean_trajectory,
-    standing,
     verified_first,
 )
 from critic_loop.select.votes import WeightedVote
@@ -43,7 +42,6 @@ __all__ = [
     "require_fit",
     "require_judge",
     "selection",
-    "standing",
     "tournament",
     "verified_first",
 ]

@@ -15,9 +15,9 @@ from pydantic import Field
 from critic_loop.core.protocols import Pick
 from critic_loop.core.records import Feedback, Verdict
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import EVIDENCE, value_of
+from critic_loop.evidence import EVIDENCE, standing, value_of
 from critic_loop.select.agreement import Matrix, b4_scores, code_t_scores, max_pass_scores, mbr_scores
-from critic_loop.select.rules import best_value, candidates, standing
+from critic_loop.select.rules import best_value, candidates
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Test = tuple[str, str]

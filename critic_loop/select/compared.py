@@ -1,7 +1,8 @@
 """Selection by a pairwise judge, who is asked in both orders: a disagreement is a tie.
 
 Evidence comes first: only those that verifiers rank highest meet. Equal answers play as one, so that nobody is
-asked to tell a text from itself. `select.rules.keep_if_better` compares, too.
+asked to tell a text from itself. `select.rules.keep_if_better` compares, too. What comparisons come to, and
+which of two is better, is decided in `evidence.better`.
 """
 
 from __future__ import annotations
@@ -15,36 +16,34 @@ from pydantic_core import to_json
 
 from critic_loop.core.protocols import Compare, Pick
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import preferred, shares_of, value_of
-from critic_loop.select.rules import candidates, standing, who_decided
+from critic_loop.evidence import Better, Open, better_of, comparison_of, standing, value_of, who_decided
+from critic_loop.select.rules import candidates
 
 
 def tournament(tree: Tree) -> Pick | Compare:
     """A knock-out by the judge: neighbours in age meet, an odd one goes on; 2 (n - 1) calls for n answers.
 
-    A tie, and a judge who only abstains, leave it to the higher value, then to age. Rounds are played from the
-    oldest pair on.
+    Evidence that tells two apart spares the judge. A tie, and a judge who only abstains, leave it to the higher
+    value, then to age. Rounds are played from the oldest pair on.
     """
     players, judged = players_of(tree), False
     while len(players) > 1:
         winners: list[str] = []
         for first, second in zip(players[::2], players[1::2], strict=False):
-            shares = shares_of(tree, first, second)
-            if len(shares) < 2:
+            found = better_of(tree, first, second, compared=True)
+            if isinstance(found, Open):
                 return Compare(first, second)
-            share = preferred(shares)
-            judged = judged or share is not None
-            winners.append(_winner(tree, first, second, share))
+            judged = judged or found.by == "judge"
+            winners.append(found.better if isinstance(found, Better) else _higher(tree, first, second))
         odd = players[-1:] if len(players) % 2 else ()
         players = (*winners, *odd)
     top = players[0] if players else None
     return Pick(attempt=top, decided_by="judge" if judged else who_decided(tree, top))
 
 
-def _winner(tree: Tree, first: str, second: str, share: float | None) -> str:
-    if share is None or share == 0.5:
-        return max(first, second, key=lambda i: value_of(tree, i).key)
-    return first if share > 0.5 else second
+def _higher(tree: Tree, first: str, second: str) -> str:
+    """Return the one of higher value, the first of equals: what decides where judges prefer neither."""
+    return max(first, second, key=lambda i: value_of(tree, i).key)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +64,12 @@ class WinRate:
         players = sorted(players_of(tree), key=lambda i: value_of(tree, i).key, reverse=True)[: self.among]
         won: dict[str, list[float]] = {i: [] for i in players}
         for first, second in combinations(players, 2):
-            shares = shares_of(tree, first, second)
-            if len(shares) < 2:
+            met = comparison_of(tree, first, second)
+            if not met.complete:
                 return Compare(first, second)
-            share = preferred(shares)
-            if share is not None:
-                won[first].append(share)
-                won[second].append(1.0 - share)
+            if met.share is not None:
+                won[first].append(met.share)
+                won[second].append(1.0 - met.share)
         rates = {i: sum(each) / len(each) if each else 0.5 for i, each in won.items()}
         top = max(players, key=rates.__getitem__, default=None)
         if top is None or not won[top]:

@@ -20,9 +20,8 @@ from pydantic import Field
 from critic_loop.core.protocols import Compare, Pick
 from critic_loop.core.records import Attempt
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import preferred, shares_of
+from critic_loop.evidence import comparison_of, who_decided
 from critic_loop.select.compared import players_of
-from critic_loop.select.rules import who_decided
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -131,9 +130,9 @@ def _compared(tree: Tree, ids: tuple[str, ...]) -> dict[tuple[int, int], float |
             continue
         first, second = _pair(place[about[0]], place[about[1]])
         if (first, second) not in found:
-            shares = shares_of(tree, ids[first], ids[second])
-            if len(shares) == 2:
-                found[first, second] = preferred(shares)
+            met = comparison_of(tree, ids[first], ids[second])
+            if met.complete:
+                found[first, second] = met.share
     return found
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from critic_loop.core.protocols import Compare, Pick
 from critic_loop.core.records import Attempt
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import best, preferred, shares_of, value_of
+from critic_loop.evidence import Better, Open, best, better_of, standing, value_of, who_decided
 from critic_loop.outputs import final_part, normalised
 
 
@@ -26,18 +26,6 @@ def candidates(tree: Tree) -> tuple[str, ...]:
     found = [a for a in answers if a.id not in replaced]
     readable = [a for a in found if not a.error_code]
     return tuple(a.id for a in readable or found)
-
-
-def standing(tree: Tree, ids: tuple[str, ...]) -> tuple[str, ...]:
-    """Return those of `ids` that verifiers rank highest: passed ones, else those not failed, else all.
-
-    What votes and scores come after: no opinion lifts a failing candidate over a passing one.
-    """
-    verified = {i: value_of(tree, i).verified for i in ids}
-    for rank in (True, None):
-        if kept := tuple(i for i in ids if verified[i] is rank):
-            return kept
-    return ids
 
 
 def verified_first(tree: Tree) -> Pick:
@@ -106,38 +94,26 @@ def _low(score: float | None) -> float:
 
 
 def keep_if_better(tree: Tree) -> Pick | Compare:
-    """Walk the attempts in order; a later one takes over only if it beats the one that holds.
+    """Walk the attempts in order; a later one takes over only if it is better than the one that holds.
 
-    Evidence decides where there is any; else a judge in both orders (a disagreement is a tie, which keeps
-    the holder); where the judge only abstained, the value. `core.value.beats`, but each holder's worth is
-    looked up once: this is called again after each comparison. O(candidates and feedback) a call.
+    `evidence.better_of` decides: evidence where it tells the two apart; else a judge in both orders (a
+    disagreement is a tie, which keeps the holder); where the judge only abstained, opinion. Each attempt's
+    worth is looked up once, because this is called again after each comparison. O(candidates and feedback).
     """
     ids = candidates(tree)
     if not ids:
         return Pick(attempt=None, decided_by="nobody")
     holder, judged = ids[0], False
-    held = value_of(tree, holder)
+    values = {holder: value_of(tree, holder)}
     for challenger in ids[1:]:
-        value, share = value_of(tree, challenger), None
-        if value.verified == held.verified:
-            shares = shares_of(tree, challenger, holder)
-            if len(shares) < 2:
-                return Compare(holder, challenger)
-            share = preferred(shares)
-        if value > held if share is None else share > 0.5:
-            holder, held, judged = challenger, value, False
-        judged = judged or share is not None
+        values[challenger] = value_of(tree, challenger)
+        found = better_of(tree, challenger, holder, compared=True, values=values)
+        if isinstance(found, Open):
+            return Compare(holder, challenger)
+        if isinstance(found, Better) and found.better == challenger:
+            holder, judged = challenger, False
+        judged = judged or found.by == "judge"
     return Pick(attempt=holder, decided_by="judge" if judged else who_decided(tree, holder))
-
-
-def who_decided(tree: Tree, attempt_id: str | None) -> str:
-    """Return whose word ranked this attempt: `verifier`, `critic`, or `nobody`."""
-    if attempt_id is None:
-        return "nobody"
-    value = value_of(tree, attempt_id)
-    if value.verified is not None or value.evidence is not None:
-        return "verifier"
-    return "critic" if value.accepted is not None or value.opinion is not None else "nobody"
 
 
 def answer_key(attempt: Attempt) -> str:

@@ -9,8 +9,8 @@ from typing import Literal
 from critic_loop.core.protocols import Pick
 from critic_loop.core.records import Feedback, Verdict
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import EVIDENCE, value_of
-from critic_loop.select.rules import answer_key, candidates, standing
+from critic_loop.evidence import OPINION, standing, value_of
+from critic_loop.select.rules import answer_key, candidates
 
 By = Literal["score", "confidence"]
 
@@ -52,7 +52,7 @@ def _score(tree: Tree, attempt_id: str) -> float | None:
 
 
 def _confidence(tree: Tree, attempt_id: str) -> float | None:
-    said = [_sureness(f) for f in tree.judgements(attempt_id) if f.source not in EVIDENCE]
+    said = [_sureness(f) for f in tree.judgements(attempt_id) if f.source in OPINION]
     known = [sure for sure in said if sure is not None]
     return sum(known) / len(known) if known else None
 

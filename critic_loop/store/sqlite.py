@@ -315,7 +315,7 @@ class SqliteStore:
         self._failed.pop(tree_id, None)
         self._seen[tree_id] = len(tree.log)
         if tree_id in self._known:
-            self._known[tree_id].said.update(tree.feedback)
+            self._known[tree_id].said.update(tree.feedback, tree.grades)
         return tree
 
     def _tree(self, tree_id: str) -> Tree | None:

@@ -189,11 +189,13 @@ class Grown:
         calls = (
             (self.call(where, feedback.author, asked, assistant(feedback.text, sampled=True)),) if asked else ()
         )
-        added = feedback.model_copy(
-            update={"id": self.tree.next_feedback_id(), "subject": subject, "calls": calls}
-        )
+        added = feedback.model_copy(update={"id": self._next_id(feedback), "subject": subject, "calls": calls})
         self.tree.append(added)
         return added.id
+
+    def _next_id(self, feedback: Feedback) -> str:
+        is_grade = feedback.source == "grader"
+        return self.tree.next_grade_id() if is_grade else self.tree.next_feedback_id()
 
     def verify(self, attempt: str, verdict: Verdict, score: float, text: str = "") -> str:
         """Add a verifier's evidence on an attempt; return its id."""

@@ -4,7 +4,7 @@ import pytest
 
 from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Attempt
-from critic_loop.core.value import value_of
+from critic_loop.evidence import value_of
 from critic_loop.search import Mcts, Nest, Refine, Sample, build, search
 from critic_loop.search.prospect import Prospect
 from critic_loop.testing.search_contract import Drive, SearchContract

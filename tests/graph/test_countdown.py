@@ -8,7 +8,6 @@ pytest.importorskip("onnxruntime", reason="the demo extra is not installed")
 
 import critic_loop as cl
 from critic_loop.core.records import Verdict
-from critic_loop.core.value import value_of
 from critic_loop.demo.chars import (
     Rejected,
     critique_prompt,
@@ -20,6 +19,7 @@ from critic_loop.demo.chars import (
 from critic_loop.demo.countdown import EASY, HARD, Puzzle, puzzle_of, sample_puzzles
 from critic_loop.demo.model import embedded
 from critic_loop.demo.verifier import task_of
+from critic_loop.evidence import value_of
 from critic_loop.testing import ScriptedModel
 
 PUZZLES = [*sample_puzzles(21, 4, EASY), *sample_puzzles(21, 4, HARD)]

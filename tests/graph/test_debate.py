@@ -11,7 +11,8 @@ import pytest
 
 import critic_loop as cl
 from critic_loop.core.errors import AuthFailed, ConfigError, ModelError
-from critic_loop.core.value import NOT_JUDGED, preference
+from critic_loop.core.value import NOT_JUDGED
+from critic_loop.evidence import preference
 from critic_loop.store import MemoryStore
 from critic_loop.testing import ScriptedModel, run_virtual
 from tests.graph.conftest import counting, outline

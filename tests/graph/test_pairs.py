@@ -10,7 +10,7 @@ import pytest
 
 import critic_loop as cl
 from critic_loop.core.errors import ModelError
-from critic_loop.core.value import best
+from critic_loop.evidence import best
 from critic_loop.search import Nest, Refine, Sample, build
 from critic_loop.search.sample import ExtraSamples
 from critic_loop.select import matrix_of

@@ -19,7 +19,7 @@ from critic_loop.core.records import (
     Verdict,
 )
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import value_of
+from critic_loop.evidence import value_of
 from critic_loop.export import CritiqueSft, Preference, Row, Sft
 from critic_loop.testing.export_contract import texts_in, texts_of
 

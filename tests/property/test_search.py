@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from critic_loop.core.protocols import Move
 from critic_loop.core.records import Ask, Attempt
-from critic_loop.core.value import beats
+from critic_loop.evidence import beats
 from critic_loop.search import Mcts, Nest, Refine, Sample
 from critic_loop.testing.search_contract import Drive
 

@@ -15,7 +15,8 @@ from critic_loop.core.errors import StoreError
 from critic_loop.core.messages import user
 from critic_loop.core.records import Ask, Attempt, Feedback, Head, Subject, Task, Verdict
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import Value, best, value_of
+from critic_loop.core.value import Value
+from critic_loop.evidence import best, value_of
 
 HEAD = Head(tree="t", task=Task(prompt=(user("x"),)), recipe="r", recipe_digest="", key="k", created_at=0.0)
 scores = st.none() | st.sampled_from([0.0, 0.25, 0.5, 1.0])

@@ -125,6 +125,26 @@ def test_marks_tell_what_is_special() -> None:
     assert [s.stance for s in node.said] == ["fail", "pass", "pass", "", "pass"]
 
 
+def test_a_grade_is_shown_with_its_source_and_decides_what_an_attempt_is_called() -> None:
+    g = Grown()
+    attempt = g.attempt(answer="41")
+    g.verified(attempt, "pass")
+    first = g.say(attempt, source="grader", author="hidden-tests", verdict="pass")
+    g.say(attempt, source="grader", author="hidden-tests", verdict="fail", text="2 of 9", supersedes=first)
+    end(g, attempt, "verifier", "verified")
+    (node,) = outline(g.tree).nodes
+    assert node.worth == "wrong"
+    assert [(said.source, said.verdict, said.marks) for said in node.said] == [
+        ("verifier", "pass", ()),
+        ("grader", "pass", ("taken back",)),
+        ("grader", "fail", ()),
+    ]
+    file = io.StringIO()
+    Console(file=file, width=100).print(page(outline(g.tree)))
+    assert "hidden-tests (grader)  fail" in file.getvalue()
+    assert "says the grader 'hidden-tests'" in file.getvalue()
+
+
 def test_a_reason_is_told_with_words_and_without() -> None:
     g = Grown()
     only = g.attempt(answer="42")

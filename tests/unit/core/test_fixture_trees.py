@@ -9,7 +9,7 @@ import pytest
 from critic_loop.core.messages import ToolResult
 from critic_loop.core.records import Feedback, Subject, Verdict
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import best, preference, value_of
+from critic_loop.evidence import best, preference, value_of
 from critic_loop.testing import trees
 from critic_loop.testing.trees import ALL
 

@@ -23,6 +23,7 @@ from critic_loop.core.stop import (
     limits_money,
     rule_of,
 )
+from critic_loop.evidence import value_of
 
 
 class Always(Rule):
@@ -42,7 +43,7 @@ class Never(Rule):
 def observed(grown, *attempts, spend=None):
     progress = Progress(grown.tree)
     for attempt in attempts or grown.tree.attempts:
-        progress.observe(attempt, spend or Spend())
+        progress.observe(attempt, spend or Spend(), value_of(grown.tree, attempt))
     return progress
 
 
@@ -289,7 +290,7 @@ def spending(grown, scores, calls):
         attempt = grown.attempt(answer=str(made))
         if score is not None:
             grown.say(attempt, score=score)
-        progress.observe(attempt, Spend(calls=made))
+        progress.observe(attempt, Spend(calls=made), value_of(grown.tree, attempt))
     return progress
 
 

@@ -183,3 +183,57 @@ def test_the_last_outcome_counts() -> None:
     assert tree.outcome == Outcome(chosen="t.1", stop="verified")
     assert tree.events == [Event(kind="park", at=1.0)]
     assert len(tree.log) == 7
+
+
+# -- grades ----------------------------------------------------------------------------------------
+
+
+def graded() -> Tree:
+    """A grade on `t.1`, and one of each kind of feedback that uses it; `f1` and `f6` use none."""
+    return grown(
+        *CHAIN,
+        on(1, "t.1"),
+        on(2, "t.1", source="grader"),
+        Feedback(id="t.f3", subject=Subject(feedback="t.f2")),
+        on(4, "t.1", rests_on=("t.f2",), source="judge"),
+        on(5, "t.1", supersedes="t.f3", source="user"),
+        on(6, "t.1", "t.2"),
+        on(7, "t.1", supersedes="t.f1", source="grader"),
+    )
+
+
+def test_grades_and_what_uses_them_stand_apart() -> None:
+    tree = graded()
+    assert list(tree.feedback) == ["t.f1", "t.f6"]
+    assert list(tree.grades) == ["t.f2", "t.f3", "t.f4", "t.f5", "t.f7"]
+    assert [f.id for f in tree.about("t.1")] == ["t.f1", "t.f6"], "no grade makes other feedback invalid"
+    assert [f.id for f in tree.judgements("t.1")] == ["t.f1"]
+    assert tree.about("t.f2") == ()
+    assert [f.id for f in tree.grades_on("t.1")] == ["t.f2", "t.f4", "t.f5", "t.f7"]
+    assert tree.grades_on("t.f2") == (), "the only one was superseded"
+    assert tree.grades_on("t.2") == ()
+    assert [f.id for f in tree.all_about("t.1")] == ["t.f2", "t.f4", "t.f5", "t.f6", "t.f7"]
+    assert tree.all_about("t.2") == tree.about("t.2")
+    assert len(tree.log) == 11, "the log holds all records in order"
+
+
+def test_a_tree_without_its_grades_is_as_if_none_had_been_given() -> None:
+    tree, bare = graded(), grown(*CHAIN, on(1, "t.1"), on(6, "t.1", "t.2"))
+    assert tree.without_grades().log == bare.log
+    assert bare.without_grades() is bare
+
+
+def test_ids_stay_unique_where_there_are_grades() -> None:
+    tree = grown(*CHAIN)
+    for _ in range(3):
+        for grade in (True, False):
+            id_ = tree.next_grade_id() if grade else tree.next_feedback_id()
+            assert id_[2] == ("u" if grade else "f")
+            source = "grader" if grade else "critic"
+            tree.append(Feedback(id=id_, subject=Subject.of("t.1"), source=source))  # type: ignore[arg-type]
+    assert (len(tree.feedback), len(tree.grades)) == (3, 3)
+    for known in ("t.f1", tree.grades_on("t.1")[0].id):
+        with pytest.raises(StoreError, match="exists already"):
+            tree.append(Feedback(id=known, subject=Subject.of("t.1")))
+    by_hand = grown(*CHAIN, on(1, "t.1", source="grader"))
+    assert by_hand.next_feedback_id() == "t.f2"

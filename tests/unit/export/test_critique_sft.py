@@ -122,3 +122,22 @@ def test_evidence_about_the_whole_says_nothing_about_a_part():
     assert judged_rightly(tree, tree.feedback[id_]) is None
     meta = judge(tree, 1, FAIL, subject=Subject(feedback=id_), **CRITIC)
     assert judged_rightly(tree, tree.feedback[meta]) is None
+
+
+def test_a_grade_is_what_a_critique_is_held_against():
+    tree = tree_of("7")
+    judge(tree, 1, PASS)
+    grade = judge(tree, 1, FAIL, source="grader", author="hidden-tests")
+    judge(tree, 1, FAIL, text="It does not. Verdict: wrong", **CRITIC)
+    judge(tree, 1, PASS, text="It does. Verdict: correct", **CRITIC)
+    (row,) = rows(CritiqueSft(agrees="required"), tree)
+    assert row["messages"][-1]["content"].startswith("It does not.")
+    assert row["provenance"]["feedback"][1:] == [grade]
+
+
+def test_a_critic_who_saw_the_reference_does_not_confirm_itself():
+    tree = tree_of("7")
+    said = judge(tree, 1, PASS, saw_reference=True, **CRITIC)
+    assert judged_rightly(tree, tree.feedback[said]) is None
+    other = judge(tree, 1, FAIL, author="other", source="critic", asked=True)
+    assert judged_rightly(tree, tree.feedback[other]) is False

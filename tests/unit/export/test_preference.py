@@ -2,8 +2,8 @@ import pytest
 
 from critic_loop.core.messages import Image, assistant, user
 from critic_loop.core.records import Verdict
+from critic_loop.evidence import Better, better_of
 from critic_loop.export import Preference, Row, Skip
-from critic_loop.export.order import better_of
 from tests.unit.export.grow import FAIL, PASS, SYSTEM, add, judge, tree_of
 
 
@@ -32,8 +32,10 @@ def test_a_pair_is_prompt_chosen_and_rejected():
 
 
 def ordered(tree, **settings):
-    better = better_of(tree, "t.1", "t.2", **settings)
-    other = better_of(tree, "t.2", "t.1", **settings)
+    one, two = (
+        better_of(tree, *pair, both_judged=True, **settings) for pair in (("t.1", "t.2"), ("t.2", "t.1"))
+    )
+    better, other = (found if isinstance(found, Better) else None for found in (one, two))
     assert (better and (better.better, better.by, better.margin)) == (
         other and (other.better, other.by, other.margin)
     )

@@ -1,6 +1,7 @@
 import pytest
 
 from critic_loop.core.messages import Message, ToolCall, ToolResult, assistant, user
+from critic_loop.core.records import Task
 from critic_loop.export import Row, Sft, Skip
 from tests.unit.export.grow import FAIL, PASS, SYSTEM, add, call, choose, judge, tree_of
 
@@ -145,3 +146,31 @@ def test_calls_that_did_not_write_the_answer_are_passed_over():
     judge(other, 1, PASS)
     (row,) = rows(Sft(), choose(other, 1))
     assert [turn["content"] for turn in row.columns["messages"]] == ["What is 3 + 4?", "7"]
+
+
+GRADE = {"source": "grader", "author": "hidden-tests"}
+
+
+@pytest.mark.parametrize(
+    ("said", "learnt"),
+    [
+        ([(FAIL, {}), (PASS, GRADE)], True),
+        ([(PASS, {}), (FAIL, GRADE)], False),
+        ([(None, {"source": "user", "score": 1.0})], True),
+        ([(PASS, {}), (None, {"source": "user", "score": 0.0})], False),
+        ([(PASS, {"source": "critic"})], False),
+        ([(PASS, {"source": "tool"})], False),
+    ],
+)
+def test_what_is_learnt_is_what_is_known_to_be_right(said, learnt):
+    tree = tree_of("7")
+    ids = [judge(tree, 1, verdict, **fields) for verdict, fields in said]
+    found = rows(Sft(), choose(tree, 1))
+    assert len(found) == learnt
+    for row in found:
+        assert row.columns["provenance"]["feedback"] == ids, "grades are among what it was chosen by"
+
+
+def test_an_answer_equal_to_the_reference_is_learnt_without_a_verifier():
+    task = Task(prompt=(user("What is 3 + 4?"),), reference="7")
+    assert len(rows(Sft(only="passed"), tree_of("7", "8", task=task))) == 1

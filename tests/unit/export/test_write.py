@@ -59,8 +59,8 @@ def test_the_same_trees_give_the_same_bytes(tmp_path):
 def test_what_was_left_out_is_counted(tmp_path):
     trees = [good("a"), choose(tree_of("8", name="b"), 1), choose(tree_of("9", name="c"), 1)]
     manifest = export(trees, "sft", tmp_path)
-    assert manifest.skipped == {"chosen, but no verifier passed it": 2}
-    assert "| chosen, but no verifier passed it | 2 |" in (tmp_path / "README.md").read_text()
+    assert manifest.skipped == {"chosen, but not known to be right": 2}
+    assert "| chosen, but not known to be right | 2 |" in (tmp_path / "README.md").read_text()
 
 
 def test_an_empty_result_says_why(tmp_path):

@@ -133,3 +133,13 @@ def test_curves_rise_to_the_share_that_was_solved(one, other, points):
         assert shares == sorted(shares)
         solved = by_task([r for r in side if r.task in both])
         assert shares[-1] == pytest.approx(math.fsum(sum(v) / len(v) for v in solved.values()) / len(both))
+
+
+def test_a_run_is_measured_by_grades(grown):
+    wrong, right = grown.attempt(answer="41"), grown.attempt(answer="42")
+    for attempt, grade in ((wrong, "fail"), (right, "pass")):
+        grown.verified(attempt, "pass", score=1.0)
+        grown.say(attempt, source="grader", verdict=grade)
+    found = run_of(ended(grown, wrong))
+    assert (found.solved, found.score) == (False, 1.0), "grades are no part of what it was worth to its loop"
+    assert found.found is not None

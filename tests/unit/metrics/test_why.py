@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import groupby
+from typing import Any
 
 import pytest
 
@@ -347,7 +348,7 @@ def test_much_evidence_is_cut() -> None:
         ("nested", "never_found"),
         ("parked", "parked"),
         ("image", "unknown"),
-        ("gate", "solved"),
+        ("gate", "unknown"),
         ("code-t", "unknown"),
     ],
 )
@@ -483,3 +484,33 @@ def test_every_cause_is_a_word_and_failures_are_the_first() -> None:
     g: Tree = ALL["refine"]()
     assert not why(g).failed
     assert Verdict.PASS is PASS
+
+
+def test_a_grade_names_the_cause_and_the_selection_could_not_know() -> None:
+    g = Grown()
+    right, wrong = g.attempt(answer="42"), g.attempt(answer="41")
+    for attempt, verdict in ((right, "pass"), (wrong, "fail")):
+        g.say(attempt, source="grader", author="hidden-tests", verdict=verdict)
+    end(g, wrong, "nobody", "exhausted")
+    found = why(g.tree)
+    assert found.cause is Cause.FOUND_NOT_SELECTED
+    assert "says the grader 'hidden-tests'" in found.text
+    assert "could not know" in found.text
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause", "says"),
+    [
+        ({"verdict": "abstain", "reason": "no tests ran"}, Cause.VERIFIER_ABSTAINED, "The grader"),
+        ({"verdict": "abstain", "data": {"lacks": "reference answer"}}, Cause.UNKNOWN, "nothing to judge by"),
+        ({"score": 0.4}, Cause.UNKNOWN, "a score of 0.4"),
+        ({"verdict": "abstain", "parse": "error", "reason": "it broke"}, Cause.VERIFIER_ABSTAINED, "it broke"),
+    ],
+)
+def test_a_grader_that_could_not_judge_is_named(fields: dict[str, Any], cause: Cause, says: str) -> None:
+    g = Grown()
+    g.say(g.attempt(answer="42"), source="grader", author="hidden-tests", **fields)
+    end(g, "t.1", "nobody", "exhausted")
+    found = why(g.tree)
+    assert found.cause is cause
+    assert says in str(found)

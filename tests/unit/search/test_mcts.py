@@ -5,7 +5,7 @@ import pytest
 from critic_loop.core.errors import ConfigError, SearchError
 from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Ask, Attempt
-from critic_loop.core.value import value_of
+from critic_loop.evidence import value_of
 from critic_loop.search import Mcts, build
 from critic_loop.search.scores import Additive
 from tests.unit.search.worlds import World, bandit, deceptive, two_steps

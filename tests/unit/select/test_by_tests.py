@@ -46,7 +46,8 @@ def test_single_tests_of_verifiers_and_of_attempts_are_columns(grown):
     tests = grown.attempt(answer="asserts", kind="tests")
     for solution, adds in ((one, True), (two, False)):
         ran(grown, solution, adds=adds, carries=True)
-        grown.say(solution, tests, source="tool", author="run", data={"tests": {"adds": not adds}})
+        grown.say(solution, tests, source="verifier", author="run", data={"tests": {"adds": not adds}})
+        grown.say(solution, source="tool", author="shell", data={"tests": {"prints": adds}})
     matrix = matrix_of(grown.tree, (one, two))
     assert matrix.tests == (("unit", "adds"), ("unit", "carries"), (tests, "adds"))
     assert matrix.passes == ((True, True, False), (False, True, True))

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from critic_loop.core.records import Location, Subject, Task, Verdict
-from critic_loop.metrics import truth_of
+from critic_loop.core.tree import Tree
+from critic_loop.evidence import TIERS, oracle_choice, told_right, truth_of, truths_of, verdict_of
 from tests.conftest import Grown
 
 PASS, FAIL, ABSTAIN = Verdict.PASS, Verdict.FAIL, Verdict.ABSTAIN
@@ -20,7 +21,8 @@ def said(*each: dict[str, Any], task: str | Task = "x", answer: Any = "41") -> b
     for fields in each:
         g.say(attempt, **fields)
     truth = truth_of(g.tree, attempt)
-    assert all(f in g.tree.about(attempt) for f in truth.rests_on)
+    assert all(f in g.tree.all_about(attempt) for f in truth.rests_on)
+    assert (truth.right is None) == (truth.tier == "")
     assert truth.right is not None or not truth.rests_on
     return truth.right
 
@@ -31,6 +33,10 @@ def check(verdict: Verdict | None = None, **fields: Any) -> dict[str, Any]:
 
 def user(score: float | None = None, **fields: Any) -> dict[str, Any]:
     return {"source": "user", "author": "user", "score": score, **fields}
+
+
+def grade(verdict: Verdict, **fields: Any) -> dict[str, Any]:
+    return {"source": "grader", "author": "hidden-tests", "verdict": verdict, **fields}
 
 
 def critic(verdict: Verdict, **fields: Any) -> dict[str, Any]:
@@ -53,7 +59,7 @@ def critic(verdict: Verdict, **fields: Any) -> dict[str, Any]:
         ([check(score=0.99)], None),
         ([check(FAIL, advisory=True)], False),
         ([critic(PASS), check(FAIL)], False),
-        ([{"source": "tool", "verdict": PASS}], True),
+        ([{"source": "tool", "verdict": PASS}], None),
         ([{"source": "human", "verdict": PASS}], True),
         ([{"source": "human", "verdict": PASS}, check(FAIL)], False),
         ([{"source": "human", "text": "hm"}], None),
@@ -70,6 +76,14 @@ def critic(verdict: Verdict, **fields: Any) -> dict[str, Any]:
         ([critic(FAIL, saw_reference=True)], False),
         ([critic(FAIL, saw_reference=True), check(PASS)], True),
         ([critic(FAIL, saw_reference=True), critic(PASS)], False),
+        ([grade(PASS)], True),
+        ([grade(PASS), grade(FAIL, author="lint")], False),
+        ([grade(PASS), grade(ABSTAIN, author="lint")], True),
+        ([grade(PASS), check(FAIL), user(0.0)], True),
+        ([check(PASS), user(1.0), grade(FAIL)], False),
+        ([check(PASS), grade(ABSTAIN)], True),
+        ([grade(FAIL, advisory=True)], False),
+        ([grade(ABSTAIN)], None),
     ],
 )
 def test_evidence_decides_and_opinion_never(each: list[dict[str, Any]], right: bool | None) -> None:
@@ -133,3 +147,100 @@ def test_a_part_or_a_pair_is_not_the_whole() -> None:
     g.say(one, two, source="verifier", verdict=FAIL)
     g.say(one, source="verifier", verdict=FAIL, subject=Subject(attempts=(one,), location=Location(step=0)))
     assert truth_of(g.tree, one).right is None
+
+
+def test_the_order_of_who_is_believed_is_one_table() -> None:
+    assert list(TIERS) == ["grader", "user", "verifier", "shown", "reference"]
+    g = Grown(Task.of("x", reference="42"))
+    attempt = g.attempt(answer="42")
+    assert truth_of(g.tree, attempt).tier == "reference"
+    for tier, fields in (
+        ("shown", critic(PASS, saw_reference=True)),
+        ("verifier", check(PASS)),
+        ("user", user(1.0)),
+        ("grader", grade(PASS)),
+    ):
+        g.say(attempt, **fields)
+        assert truth_of(g.tree, attempt).tier == tier
+
+
+def test_a_corrected_grade_counts_as_corrected() -> None:
+    g = Grown()
+    attempt = g.attempt(answer="42")
+    first = g.say(attempt, **grade(FAIL))
+    g.say(attempt, **grade(PASS), supersedes=first)
+    assert truth_of(g.tree, attempt).right is True
+    wrong = g.say(attempt, **grade(FAIL, author="other"))
+    g.say(attempt, **user(1.0), supersedes=wrong)
+    assert truth_of(g.tree, attempt).right is True
+    assert len(g.tree.grades) == 4
+
+
+def test_the_latest_word_of_a_user_counts_also_where_one_of_them_corrects_a_grade() -> None:
+    g = Grown()
+    attempt = g.attempt(answer="42")
+    g.say(attempt, **user(0.0))
+    first = g.say(attempt, **grade(FAIL))
+    g.say(attempt, **user(1.0), supersedes=first)
+    assert truth_of(g.tree, attempt).right is True
+    g.say(attempt, **user(0.0))
+    assert truth_of(g.tree, attempt).right is False
+
+
+def test_no_word_confirms_itself() -> None:
+    g = Grown()
+    attempt = g.attempt(answer="42")
+    said = g.say(attempt, **critic(PASS, saw_reference=True))
+    assert truth_of(g.tree, attempt).right is True
+    assert truth_of(g.tree, attempt, without=said).right is None
+
+
+def test_the_verdict_is_what_is_known_then_opinion() -> None:
+    g = Grown()
+    attempt = g.attempt(answer="42")
+    assert verdict_of(g.tree, attempt) is ABSTAIN
+    g.say(attempt, **critic(PASS))
+    assert verdict_of(g.tree, attempt) is PASS
+    g.say(attempt, **grade(FAIL))
+    assert verdict_of(g.tree, attempt) is FAIL
+
+
+def test_what_a_loop_was_told_is_never_a_grade() -> None:
+    g = Grown()
+    attempt = g.attempt(answer="42")
+    g.say(attempt, **grade(PASS))
+    assert not told_right(g.tree.all_about(attempt))
+    g.verified(attempt, "pass")
+    assert told_right(g.tree.about(attempt))
+    g.say(attempt, **user(0.0))
+    assert not told_right(g.tree.about(attempt))
+
+
+def equal_answers() -> tuple[Tree, list[str]]:
+    g = Grown()
+    ids = [g.attempt(answer=text) for text in ("41", "42", "43", "42")]
+    g.say(ids[1], **grade(PASS))
+    g.say(ids[2], **check(PASS))
+    g.say(ids[3], score=0.9)
+    return g.tree, ids
+
+
+def test_equal_answers_are_equally_right() -> None:
+    tree, ids = equal_answers()
+    known = truths_of(tree, tree)
+    assert [known[i].right for i in ids] == [None, True, True, True]
+
+
+def test_an_oracle_takes_the_best_of_the_right_answers() -> None:
+    tree, ids = equal_answers()
+    assert oracle_choice(tree) == ids[2], "evidence ranks it highest among the right ones"
+    g = Grown()
+    wrong, unread = g.attempt(answer="41"), g.attempt(answer="42", error_code="output")
+    assert oracle_choice(g.tree) is None, "nothing is known"
+    g.verified(wrong, "pass")
+    g.say(wrong, **grade(FAIL))
+    g.say(unread, **grade(PASS))
+    assert oracle_choice(g.tree) is None, "what is best to the loop is wrong, and what is right is no answer"
+    later = g.attempt(answer="42")
+    g.say(later, **grade(PASS))
+    assert oracle_choice(g.tree) == later

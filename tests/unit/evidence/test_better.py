@@ -7,7 +7,18 @@ import pytest
 from critic_loop.core.messages import user
 from critic_loop.core.records import Ask, Attempt, Feedback, Head, Location, Subject, Task, Verdict
 from critic_loop.core.tree import Tree
-from critic_loop.core.value import Value, beats, best, preference, shares_of, value_of
+from critic_loop.core.value import Value
+from critic_loop.evidence import (
+    Better,
+    Open,
+    Tie,
+    beats,
+    best,
+    better_of,
+    comparison_of,
+    preference,
+    value_of,
+)
 
 PASS, FAIL, ABSTAIN = Verdict.PASS, Verdict.FAIL, Verdict.ABSTAIN
 
@@ -48,7 +59,8 @@ def critic(verdict: Verdict | None = None, score: float | None = None) -> dict[s
         ([], Value()),
         ([verifier(PASS, 1.0)], Value(verified=True, evidence=1.0)),
         ([verifier(PASS), verifier(FAIL, 0.5)], Value(verified=False, evidence=0.5)),
-        ([verifier(PASS), {"source": "tool", "verdict": FAIL}], Value(verified=False)),
+        ([verifier(PASS), {"source": "tool", "verdict": FAIL, "score": 0.0}], Value(verified=True)),
+        ([{"source": "tool", "verdict": PASS, "score": 1.0}], Value()),
         ([verifier(ABSTAIN, 0.9)], Value()),
         ([verifier(PASS), verifier(ABSTAIN)], Value(verified=True)),
         ([verifier(None, 0.25), verifier(None, 0.75)], Value(evidence=0.5)),
@@ -164,9 +176,11 @@ def test_a_judge_who_is_less_sure_in_one_order_contradicts_himself_all_the_same(
 def test_where_judges_only_abstained_the_value_decides() -> None:
     tree = tree_of("complete", "complete")
     compare(tree, "t.1", "t.2", None, verdict=ABSTAIN)
-    assert shares_of(tree, "t.1", "t.2") == {("t.1", "t.2"): None}
+    assert not comparison_of(tree, "t.1", "t.2").complete
     compare(tree, "t.2", "t.1", None, verdict=ABSTAIN)
-    assert shares_of(tree, "t.2", "t.1") == {("t.1", "t.2"): None, ("t.2", "t.1"): None}
+    for pair in (("t.1", "t.2"), ("t.2", "t.1")):
+        assert comparison_of(tree, *pair).complete
+        assert comparison_of(tree, *pair).share is None
     assert preference(tree, "t.1", "t.2") is None
     assert not beats(tree, "t.2", "t.1")
     say(tree, "t.2", **critic(PASS, 0.9))
@@ -196,3 +210,60 @@ def test_who_beats_whom() -> None:
     say(tree, "t.2", **verifier(PASS))
     assert beats(tree, "t.2", "t.1"), "evidence goes before judges"
     assert not beats(tree, "t.1", "t.2")
+
+
+# -- one rule, asked more or less strictly ---------------------------------------------------------
+
+
+def test_evidence_scores_go_before_judges() -> None:
+    tree = tree_of("complete", "complete")
+    say(tree, "t.1", **verifier(None, 0.25))
+    say(tree, "t.2", **verifier(None, 0.75))
+    compare(tree, "t.1", "t.2", 1.0)
+    compare(tree, "t.2", "t.1", 0.0)
+    found = better_of(tree, "t.1", "t.2", both_judged=True)
+    assert found == Better(better="t.2", worse="t.1", by="evidence", margin=0.5)
+    assert beats(tree, "t.2", "t.1")
+
+
+@pytest.mark.parametrize(
+    "said", [verifier(PASS), verifier(FAIL), verifier(None, 0.5), critic(PASS), critic(FAIL)]
+)
+def test_where_one_of_two_was_judged_the_strict_say_nothing_and_others_rank_as_values_do(
+    said: dict[str, object],
+) -> None:
+    tree = tree_of("complete", "complete")
+    say(tree, "t.1", **said)
+    assert better_of(tree, "t.1", "t.2", both_judged=True) == Open(lacks="judgement")
+    found = better_of(tree, "t.1", "t.2")
+    assert isinstance(found, Better)
+    assert (found.better == "t.1") == (value_of(tree, "t.1") > value_of(tree, "t.2"))
+    assert found.margin == 1.0
+
+
+def test_a_comparison_is_asked_for_only_where_evidence_leaves_the_two_equal() -> None:
+    tree = tree_of("complete", "complete", "complete")
+    say(tree, "t.1", **critic(PASS))
+    assert better_of(tree, "t.1", "t.2", compared=True) == Open(lacks="comparison")
+    compare(tree, "t.1", "t.2", 1.0)
+    assert better_of(tree, "t.1", "t.2", compared=True) == Open(lacks="comparison")
+    compare(tree, "t.2", "t.1", 1.0)
+    assert better_of(tree, "t.1", "t.2", compared=True) == Tie(by="judge")
+    say(tree, "t.3", **verifier(PASS))
+    found = better_of(tree, "t.3", "t.1", compared=True)
+    assert isinstance(found, Better)
+    assert found.by == "evidence"
+    assert better_of(tree, "t.2", "t.2") == Tie()
+
+
+def test_judges_and_people_are_heard_one_by_one() -> None:
+    """Two judges in one order each are not one judge in both; a person needs one order."""
+    tree = tree_of("complete", "complete")
+    compare(tree, "t.1", "t.2", 1.0, author="ann")
+    compare(tree, "t.2", "t.1", 0.0, author="bob")
+    met = comparison_of(tree, "t.1", "t.2")
+    assert (met.share, met.complete, met.feedback) == (None, True, ())
+    assert comparison_of(tree, "t.1", "t.2", both_orders=False).share == 1.0
+    say(tree, Subject.of("t.2", "t.1"), source="user", author="u", preference=(0.25, 0.75))
+    assert comparison_of(tree, "t.1", "t.2").share == 0.75
+    assert comparison_of(tree, "t.2", "t.1").share == 0.25

@@ -1,0 +1,65 @@
+"""What feedback comes to: which attempt is better, and which is right. Pure functions of a tree.
+
+The two questions have one module each. What is *better* may steer a loop, so it never reads grades. What is
+*right* may only be measured, so it reads all feedback that the tree holds.
+"""
+
+from critic_loop.evidence.better import (
+    EVIDENCE,
+    OPINION,
+    Better,
+    By,
+    Comparison,
+    Open,
+    Tie,
+    beats,
+    best,
+    better_of,
+    comparison_of,
+    preference,
+    standing,
+    value_of,
+    who_decided,
+)
+from critic_loop.evidence.right import (
+    PEOPLE,
+    TIERS,
+    UNKNOWN,
+    Truth,
+    is_whole,
+    oracle_choice,
+    says,
+    told_right,
+    truth_of,
+    truths_of,
+    verdict_of,
+)
+
+__all__ = [
+    "EVIDENCE",
+    "OPINION",
+    "PEOPLE",
+    "TIERS",
+    "UNKNOWN",
+    "Better",
+    "By",
+    "Comparison",
+    "Open",
+    "Tie",
+    "Truth",
+    "beats",
+    "best",
+    "better_of",
+    "comparison_of",
+    "is_whole",
+    "oracle_choice",
+    "preference",
+    "says",
+    "standing",
+    "told_right",
+    "truth_of",
+    "truths_of",
+    "value_of",
+    "verdict_of",
+    "who_decided",
+]
