@@ -40,12 +40,6 @@ from critic_loop.models.vllm.servers import server_of
 ENGINE = "vllm-engine"
 GROUP = "critic_loop.models"
 """Entry points that add backends: `(name) -> Model`, called with what follows the colon."""
-_BUNDLED = {
-    "embedded": "critic_loop.demo.model:embedded",
-    "langchain": "critic_loop.graph.langchain:from_factory",
-    "loop": "critic_loop.graph.as_model:from_spec",
-}
-"""Entry points of our own, for a checkout that is not installed."""
 _FORMS = {
     "openai": "openai:NAME",
     "anthropic": "anthropic:NAME",
@@ -235,7 +229,7 @@ def base_in(spec: str) -> str:
 
 def backends() -> list[str]:
     """Return the names of all backends, those of installed packages included."""
-    return sorted({*_FORMS, *plugins.names(GROUP)})
+    return sorted({*PROFILES, ENGINE, *plugins.names(GROUP)})
 
 
 def _checked(settings: ModelSettings | Mapping[str, Any] | None) -> ModelSettings:
@@ -268,8 +262,6 @@ def _pool(profile: Profile, rest: str, settings: ModelSettings) -> Model:
 
 def _plugged(backend: str, rest: str) -> Model:
     make = plugins.find(GROUP, backend)
-    if make is None and backend in _BUNDLED:
-        make = plugins.load(_BUNDLED[backend])
     if make is None:
         raise _unknown(backend)
     model = make(rest)
@@ -279,6 +271,11 @@ def _plugged(backend: str, rest: str) -> Model:
 
 
 def _unknown(backend: str) -> ConfigError:
+    if backend in _FORMS:
+        return ConfigError(
+            f"Backend {backend!r} is not installed: it is an entry point of Critic Loop, and none is registered.",
+            hint="Install the package with pip; in a checkout, with pip install -e .",
+        )
     known = backends()
     near = difflib.get_close_matches(backend, known, n=1)
     guess = f"Did you mean {near[0]!r}? " if near else ""
