@@ -1,6 +1,7 @@
 """A recipe as a model: `loop:RECIPE@SPEC`.
 
-Knows how the spec is read, and makes a loop for each call. Does not know how a loop answers (`graph.loop_model`).
+Knows how the spec is read, and makes a loop for each call. Does not know how a loop answers:
+`graph.loop_model`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A LangChain chat model as a `Model`. Importing this loads LangChain; `graph.langchain` does so where one is used.
+"""A LangChain chat model as a `Model`. Importing this loads LangChain: only `graph.langchain` does so.
 
 Knows LangChain's messages. Does not know any provider: keys, addresses and sampling beyond the fields that a
 chat model has are its owner's, and so are its retries. A chat model here is a slot's, with prompts, tools and

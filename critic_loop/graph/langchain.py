@@ -1,7 +1,8 @@
 """Where LangChain chat models come in: `langchain:package.module:factory`, or one given as it is.
 
-Knows what a chat model is. Does not know messages (`graph.chat_models`). LangChain takes longer to import than all
-of Critic Loop, so it is looked at only where something else has imported it: before that, there is no chat model.
+Knows what a chat model is. Does not know messages (`graph.chat_models`). LangChain takes longer to import than
+all of Critic Loop. Before something else has imported it there can be no chat model, so it is not imported here to
+look for one.
 """
 
 from __future__ import annotations

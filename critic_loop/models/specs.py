@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -32,10 +32,10 @@ from critic_loop.models.pool import Pool
 from critic_loop.models.prices import Priced
 from critic_loop.models.profiles import PROFILES, VLLM, Profile
 from critic_loop.models.retry import Retrying, RetryPolicy
-from critic_loop.models.vllm.adapters import Adapter
-from critic_loop.models.vllm.managed import Managed
-from critic_loop.models.vllm.server import Server
-from critic_loop.models.vllm.servers import server_of
+
+if TYPE_CHECKING:
+    from critic_loop.models.vllm.managed import Managed
+    from critic_loop.models.vllm.server import Server
 
 ENGINE = "vllm-engine"
 GROUP = "critic_loop.models"
@@ -273,8 +273,8 @@ def _plugged(backend: str, rest: str) -> Model:
 def _unknown(backend: str) -> ConfigError:
     if backend in _FORMS:
         return ConfigError(
-            f"Backend {backend!r} is not installed: it is an entry point of Critic Loop, and none is registered.",
-            hint="Install the package with pip; in a checkout, with pip install -e .",
+            f"Backend {backend!r} is not installed: it is an entry point of Critic Loop that is not registered.",
+            hint="Install the package with pip; in a checkout: pip install -e .",
         )
     known = backends()
     near = difflib.get_close_matches(backend, known, n=1)
@@ -291,6 +291,8 @@ def _is_served_here(backend: str, rest: str) -> bool:
 
 def _managed(backend: str, given: str, settings: ModelSettings) -> Managed:
     """Return the model on a vLLM that is started when it is first asked, as a server or in this process."""
+    from critic_loop.models.vllm.adapters import Adapter
+    from critic_loop.models.vllm.managed import Managed
 
     def client(server: Server, name: str) -> Model:
         profile = informed(VLLM, server.place, given)
@@ -309,6 +311,8 @@ def _managed(backend: str, given: str, settings: ModelSettings) -> Managed:
 
 
 def _server(backend: str, name: str, settings: ModelSettings) -> Server:
+    from critic_loop.models.vllm.servers import server_of
+
     if backend != ENGINE:
         return server_of(name, settings.serve)
     if _name_and_url(name)[1]:

@@ -6,6 +6,8 @@ what is judged, by whom, or in which words it was asked for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -58,7 +60,7 @@ Items = Annotated[tuple[_ItemT, ...], BeforeValidator(_list)]
 class _Read(BaseModel):
     """Base of what critics write: frozen, and unknown fields are passed over."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class StepNote(_Read):
@@ -217,12 +219,18 @@ class CritiqueJson:
         return parsed.value.feedback().model_copy(update={"parse": parsed.status})
 
 
-CRITIQUES: tuple[CritiqueOutput, ...] = (
-    CritiqueJson("critique"),
-    CritiqueJson("rubric"),
-    VerdictLine(),
-    PairVerdict(),
-)
+CRITIQUES: dict[str, Callable[[], CritiqueOutput]] = {
+    "critique": lambda: CritiqueJson("critique"),
+    "rubric": lambda: CritiqueJson("rubric"),
+    "verdict": VerdictLine,
+    "pair": PairVerdict,
+}
+"""What makes each built-in format, by its name; a JSON Schema is built only for a critic that follows it."""
+
+
+@cache
+def _built_in(name: str) -> CritiqueOutput:
+    return CRITIQUES[name]()
 
 
 def critique_of(given: str | CritiqueOutput) -> CritiqueOutput:
@@ -233,11 +241,10 @@ def critique_of(given: str | CritiqueOutput) -> CritiqueOutput:
     """
     if not isinstance(given, str):
         return given
-    by_name = {output.name: output for output in CRITIQUES}
-    found = by_name.get(given) or plugins.find(GROUP, given)
+    found = _built_in(given) if given in CRITIQUES else plugins.find(GROUP, given)
     if isinstance(found, type):
         found = found()
     if isinstance(found, CritiqueOutput):
         return found
-    known = ", ".join([*by_name, *LIKELIHOODS, *plugins.names(GROUP)])
+    known = ", ".join([*CRITIQUES, *LIKELIHOODS, *plugins.names(GROUP)])
     raise ConfigError(f"There is no critique format {given!r}; there are {known}, or 'package.module:name'.")
