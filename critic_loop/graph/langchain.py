@@ -1,8 +1,7 @@
 """Where LangChain chat models come in: `langchain:package.module:factory`, or one given as it is.
 
 Knows what a chat model is. Does not know messages (`graph.chat_models`). LangChain takes longer to import than
-all of Critic Loop. Before something else has imported it there can be no chat model, so it is not imported here to
-look for one.
+all of Critic Loop. As long as nothing else has imported it, there is no chat model, and no need to import it.
 """
 
 from __future__ import annotations

@@ -273,7 +273,7 @@ def _plugged(backend: str, rest: str) -> Model:
 def _unknown(backend: str) -> ConfigError:
     if backend in _FORMS:
         return ConfigError(
-            f"Backend {backend!r} is not installed: it is an entry point of Critic Loop that is not registered.",
+            f"Backend {backend!r} is not installed: its entry point of Critic Loop is not registered.",
             hint="Install the package with pip; in a checkout: pip install -e .",
         )
     known = backends()

@@ -6,24 +6,17 @@ what is judged, by whom, or in which words it was asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from critic_loop.core import plugins
-from critic_loop.core.errors import ConfigError
 from critic_loop.core.messages import Message
 from critic_loop.core.protocols import OutputSchema
 from critic_loop.core.records import Criterion, Feedback, Span, Step, Verdict
-from critic_loop.outputs.base import CritiqueOutput, Parsed, visible
+from critic_loop.outputs.base import Parsed, visible
 from critic_loop.outputs.jsontext import find_last
-from critic_loop.outputs.likelihood import LIKELIHOODS
 from critic_loop.outputs.typed import JsonOutput
-from critic_loop.outputs.verdict import PairVerdict, VerdictLine, share_in, verdict_in
-
-GROUP = "critic_loop.critiques"
+from critic_loop.outputs.verdict import share_in, verdict_in
 
 
 def _word(given: Any) -> Any:
@@ -217,34 +210,3 @@ class CritiqueJson:
         if parsed.value is None:
             return Feedback.abstain(parsed.reason, text=message.text, parse="unparsed")
         return parsed.value.feedback().model_copy(update={"parse": parsed.status})
-
-
-CRITIQUES: dict[str, Callable[[], CritiqueOutput]] = {
-    "critique": lambda: CritiqueJson("critique"),
-    "rubric": lambda: CritiqueJson("rubric"),
-    "verdict": VerdictLine,
-    "pair": PairVerdict,
-}
-"""What makes each built-in format, by its name; a JSON Schema is built only for a critic that follows it."""
-
-
-@cache
-def _built_in(name: str) -> CritiqueOutput:
-    return CRITIQUES[name]()
-
-
-def critique_of(given: str | CritiqueOutput) -> CritiqueOutput:
-    """Return the critique format of a name; one from outside by its entry point or `package.module:name`.
-
-    Raises:
-        ConfigError: there is none of this name.
-    """
-    if not isinstance(given, str):
-        return given
-    found = _built_in(given) if given in CRITIQUES else plugins.find(GROUP, given)
-    if isinstance(found, type):
-        found = found()
-    if isinstance(found, CritiqueOutput):
-        return found
-    known = ", ".join([*CRITIQUES, *LIKELIHOODS, *plugins.names(GROUP)])
-    raise ConfigError(f"There is no critique format {given!r}; there are {known}, or 'package.module:name'.")
