@@ -71,7 +71,7 @@ HEAVY_FOR_A_LOOP = {
 
 
 def loaded_by(statement):
-    code = f"import sys; {statement}; print(*sys.modules)"
+    code = f"import sys; {statement}\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     return set(done.stdout.split())
 
@@ -107,6 +107,26 @@ def test_the_import_of_loop_builds_no_validator():
     assert "pydantic.plugin._loader" not in loaded_by("from critic_loop import Loop")
 
 
+def test_a_run_of_the_command_line_loads_only_what_it_uses():
+    pytest.importorskip("onnxruntime", reason="the demo extra is not installed")
+    command = ["critic-loop", "run", "Countdown 39: 2 3 4 10", "--recipe", "countdown", "--store", "memory"]
+    command += ["--actor", "embedded:countdown"]
+    run = f"import contextlib; from critic_loop.cli import main; sys.argv = {command}"
+    loaded = loaded_by(f"{run}\nwith contextlib.suppress(SystemExit): main()\n")
+    assert {"critic_loop.graph.loop", "critic_loop.demo.engine"} <= loaded
+    unused = {
+        "cli.documents",
+        "cli.job_view",
+        "cli.picture",
+        "export",
+        "metrics",
+        "models.connections",
+        "store.sqlite",
+    }
+    assert not {f"critic_loop.{name}" for name in unused} & loaded
+    assert not {"genai_prices", "sqlite3"} & packages(loaded)
+
+
 LAZY = [p for p in PACKAGE if p.name == "__init__.py" and "= lazy(" in p.read_text(encoding="utf-8")][1:]
 """Without the first, the facade, whose names are tested above."""
 
@@ -121,7 +141,11 @@ def test_lazy_names_are_those_that_type_checkers_see(path):
     )
     homes = ast.literal_eval(call.args[1])
     block = next(node for node in tree_of(path).body if isinstance(node, ast.If))
-    typed = {node.module: sorted(alias.name for alias in node.names) for node in block.body}
+    typed = {
+        node.module: sorted(alias.name for alias in node.names)
+        for node in block.body
+        if node.module.startswith(f"{module.__name__}.")
+    }
     assert typed == {f"{module.__name__}.{home}": sorted(names) for home, names in homes.items()}
     for home, names in homes.items():
         for name in names:
