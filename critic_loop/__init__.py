@@ -11,8 +11,10 @@ this package stays light: no LangGraph, HTTP client or database until something 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from critic_loop.core.lazy import lazy
+from critic_loop.core.version import VERSION
 
 if TYPE_CHECKING:
     from critic_loop.assets.recipe import Recipe as Recipe
@@ -86,7 +88,7 @@ _HOMES = {
     "store": ("open_store",),
     "tools": ("tool",),
 }  # fmt: skip
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__getattr__ = lazy(__name__, _HOMES)
 __all__ = [
     "Accepted",
     "Attempt",
@@ -136,17 +138,7 @@ __all__ = [
     "value_of",
     "verifier",
 ]
-__version__ = "0.1.0"
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name from its home on first use."""
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module 'critic_loop' has no attribute {name!r}")
-    value = getattr(import_module(f"critic_loop.{home}"), name)
-    globals()[name] = value
-    return value
+__version__ = VERSION
 
 
 def __dir__() -> list[str]:

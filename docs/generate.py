@@ -21,7 +21,7 @@ import pkgutil
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -289,7 +289,7 @@ def agents() -> str:
 def names() -> str:
     """Describe what recipes may name: searches, selections, stop rules, verifiers, outputs, export formats."""
     lines: list[str] = []
-    tables: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
+    tables: tuple[tuple[str, str, str, Mapping[str, Any]], ...] = (
         ("Searches", "search = { kind = NAME, SETTING = ... }", "critic_loop.searches", SEARCHES),
         (
             "Selections",

@@ -1,11 +1,13 @@
 """House rules that a machine can hold."""
 
 import ast
+import graphlib
 import importlib
 import re
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -54,9 +56,28 @@ def test_there_are_no_other_names():
         _ = critic_loop.Nothing
 
 
+def test_the_release_has_one_number():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert critic_loop.__version__ == settings["project"]["version"]
+
+
 # -- light imports ---------------------------------------------------------------------------------
 
 HEAVY = {"langgraph", "langchain_core", "httpx", "aiohttp", "onnxruntime", "sqlite3", "numpy", "pyarrow"}
+HEAVY_FOR_A_LOOP = {
+    "langchain_core", "httpx", "aiohttp", "httpx_aiohttp", "genai_prices", "jinja2", "onnxruntime", "numpy",
+    "pyarrow", "tenacity", "rich", "sqlite3",
+}  # fmt: skip
+
+
+def loaded_by(statement):
+    code = f"import sys; {statement}\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(done.stdout.split())
+
+
+def packages(modules):
+    return {name.partition(".")[0] for name in modules}
 
 
 @pytest.mark.parametrize(
@@ -68,10 +89,171 @@ HEAVY = {"langgraph", "langchain_core", "httpx", "aiohttp", "onnxruntime", "sqli
     ],
 )
 def test_imports_stay_light(statement):
-    code = f"import sys; {statement}; print(*{{name.partition('.')[0] for name in sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert "critic_loop" in done.stdout.split()
-    assert not HEAVY & set(done.stdout.split())
+    loaded = packages(loaded_by(statement))
+    assert "critic_loop" in loaded
+    assert not HEAVY & loaded
+
+
+def test_the_import_of_loop_stays_light():
+    loaded = loaded_by("from critic_loop import Loop")
+    assert "critic_loop.graph.loop" in loaded
+    assert not HEAVY_FOR_A_LOOP & packages(loaded)
+    searches = {f"critic_loop.search.{name}" for name in ("ab_mcts", "beam", "mcts", "prospect", "refine")}
+    assert not loaded & {*searches, "critic_loop.models.vllm.server", "critic_loop.outputs.verdict"}
+
+
+def test_the_import_of_loop_builds_no_validator():
+    """Building those of all records takes longer than the rest of the import."""
+    assert "pydantic.plugin._loader" not in loaded_by("from critic_loop import Loop")
+
+
+def test_a_run_of_the_command_line_loads_only_what_it_uses():
+    pytest.importorskip("onnxruntime", reason="the demo extra is not installed")
+    command = ["critic-loop", "run", "Countdown 39: 2 3 4 10", "--recipe", "countdown", "--store", "memory"]
+    command += ["--actor", "embedded:countdown"]
+    run = f"import contextlib; from critic_loop.cli import main; sys.argv = {command}"
+    loaded = loaded_by(f"{run}\nwith contextlib.suppress(SystemExit): main()\n")
+    assert {"critic_loop.graph.loop", "critic_loop.demo.engine"} <= loaded
+    unused = {
+        "cli.documents",
+        "cli.job_view",
+        "cli.picture",
+        "export",
+        "metrics",
+        "models.connections",
+        "store.sqlite",
+    }
+    assert not {f"critic_loop.{name}" for name in unused} & loaded
+    assert not {"genai_prices", "sqlite3"} & packages(loaded)
+
+
+LAZY = [p for p in PACKAGE if p.name == "__init__.py" and "= lazy(" in p.read_text(encoding="utf-8")][1:]
+"""Without the first, the facade, whose names are tested above."""
+
+
+@pytest.mark.parametrize("path", LAZY, ids=here)
+def test_lazy_names_are_those_that_type_checkers_see(path):
+    module = importlib.import_module(module_of(path))
+    call = next(
+        node
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "lazy"
+    )
+    homes = ast.literal_eval(call.args[1])
+    block = next(node for node in tree_of(path).body if isinstance(node, ast.If))
+    typed = {
+        node.module: sorted(alias.name for alias in node.names)
+        for node in block.body
+        if node.module.startswith(f"{module.__name__}.")
+    }
+    assert typed == {f"{module.__name__}.{home}": sorted(names) for home, names in homes.items()}
+    for home, names in homes.items():
+        for name in names:
+            assert name in module.__all__
+            assert f"{module.__name__}.{name}" not in MODULES, "its module would take the name's place"
+            assert getattr(module, name) is getattr(importlib.import_module(f"{module.__name__}.{home}"), name)
+    with pytest.raises(AttributeError, match=f"module '{module.__name__}' has no attribute 'Nothing'"):
+        _ = module.Nothing
+
+
+# -- which module knows which ----------------------------------------------------------------------
+
+
+def module_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in PACKAGE}
+
+
+def imported_by(name, tree):
+    """Yield the modules that a module imports: at its top, within functions, and for type checkers alone."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in MODULES)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                submodule = f"{node.module}.{alias.name}"
+                imported = submodule if submodule in MODULES else node.module
+                if imported in MODULES and imported != name:
+                    yield imported
+
+
+def circle_in(imports):
+    try:
+        graphlib.TopologicalSorter(imports).prepare()
+    except graphlib.CycleError as error:
+        return " -> ".join(reversed(error.args[1]))
+    return None
+
+
+def test_there_is_no_import_circle():
+    """Lazy imports and those for type checkers count, too: what a module knows does not depend on when."""
+    imports = {name: set(imported_by(name, tree_of(path))) for name, path in MODULES.items()}
+    assert circle_in(imports) is None
+
+
+def test_a_circle_is_found_wherever_an_import_stands():
+    name, other = "critic_loop.core.tree", "critic_loop.core.value"
+    back = f"def f():\n    from critic_loop.core import {other.rpartition('.')[2]}"
+    assert set(imported_by(name, ast.parse(back))) == {other}
+    assert circle_in({name: {other}, other: {name}}) == f"{name} -> {other} -> {name}"
+
+
+def levels():
+    """Return how high each package stands by import-linter's contract."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = next(
+        contract["layers"]
+        for contract in settings["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "layers"
+    )
+    return {
+        package.strip(" ()"): height
+        for height, layer in enumerate(reversed(layers))
+        for package in layer.split("|")
+    }
+
+
+NAMED = re.compile(r"\bcritic_loop\.(\w+)|^critic_loop\.$")
+
+
+def named_above(name, tree):
+    """Yield the strings of a module that name a module of a higher level, or build such a name.
+
+    What is in no layer (the facade's own modules, `demo`, `testing`) stands above all.
+    """
+    level_of, own = levels(), name.split(".")[1]
+    documented = {id(node) for node in docstrings(tree)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documented:
+            for package in NAMED.findall(node.value):
+                is_module = not package or f"critic_loop.{package}" in MODULES
+                if is_module and level_of.get(package, len(level_of)) > level_of[own]:
+                    yield node.value
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for name, path in MODULES.items() if name.count(".") and name.split(".")[1] in levels()],
+    ids=here,
+)
+def test_no_module_names_a_higher_one_in_a_string(path):
+    """A name in a string is an import that no tool sees: lower modules find higher ones by entry points."""
+    assert list(named_above(module_of(path), tree_of(path))) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("A = 'critic_loop.graph.loop:Loop'", ["critic_loop.graph.loop:Loop"]),
+        ("A = 'python -m critic_loop.testing.server'", ["python -m critic_loop.testing.server"]),
+        ("A = f'critic_loop.{name}'", ["critic_loop."]),
+        ("'critic_loop.graph, in a docstring'; A = 'critic_loop.models.wire'; B = 'critic_loop.toml'", []),
+    ],
+)
+def test_higher_modules_are_found_in_strings(code, found):
+    assert list(named_above("critic_loop.models.specs", ast.parse(code))) == found
 
 
 # -- source ----------------------------------------------------------------------------------------

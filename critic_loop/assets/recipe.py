@@ -56,7 +56,7 @@ class AgentSpec(Frozen):
     output: str = "text"
     """A parser of `outputs/`: for actors text, json, boxed, code:LANGUAGE; for critics a critique format, or
     p-yes, reverse-likelihood and follow-up-likelihood, which weigh texts and need log-probabilities of them."""
-    sampling: Sampling = Sampling()
+    sampling: Sampling = Sampling.model_construct()
     steps: Steps | None = None
     """For an actor that a search asks for single steps."""
     description: str = ""

@@ -20,16 +20,16 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
-
-import jinja2
-import jinja2.meta
-import jinja2.nodes
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
 
 from critic_loop.assets.problems import Problem, line_of, unreadable_toml
 from critic_loop.core.errors import AssetError
 from critic_loop.core.records import digest_of
+
+if TYPE_CHECKING:
+    import jinja2
+    import jinja2.nodes
 
 _FRONT = re.compile(r"\A\+\+\+\n(.*?)\n\+\+\+\n(.*)\Z", re.DOTALL)
 _WORD = re.compile(r"[\w.:/+-]{0,80}")
@@ -83,16 +83,16 @@ class _Fenced:
         return bool(self.data.text)
 
 
+@cache
 def _environment() -> jinja2.Environment:
+    import jinja2
+
     return jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # noqa: S701  # prompts are not HTML; data is fenced instead
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-_ENVIRONMENT = _environment()
 
 
 def _wrap(value: Any, name: str, key: str) -> Any:
@@ -143,7 +143,7 @@ class Template:
 
     @cached_property
     def _compiled(self) -> jinja2.Template:
-        return _ENVIRONMENT.from_string(self.text)
+        return _environment().from_string(self.text)
 
     @property
     def blocks(self) -> frozenset[str]:
@@ -161,6 +161,8 @@ class Template:
         Raises:
             AssetError: a variable is missing, or the template fails on these values.
         """
+        import jinja2
+
         if missing := self.variables - set(values):
             raise AssetError(f"{self.where}: nobody gives a value for variable {min(missing)!r}.")
         if block not in self.blocks:
@@ -180,6 +182,8 @@ class Template:
 
 def problems_of(source: str, where: str) -> list[Problem]:
     """Return everything that is wrong with the text of a prompt file."""
+    import jinja2
+
     if _FRONT.match(source) is None:
         message = "expected front matter between two lines '+++' with variables = [...]."
         return [Problem(file=where, line=1, message=message)]
@@ -187,8 +191,8 @@ def problems_of(source: str, where: str) -> list[Problem]:
     variables, found = _declared(front, where)
     before = front.count("\n") + 3
     try:
-        parsed = _ENVIRONMENT.parse(body)
-        blocks = frozenset(_ENVIRONMENT.from_string(body).blocks)
+        parsed = _environment().parse(body)
+        blocks = frozenset(_environment().from_string(body).blocks)
     except jinja2.TemplateSyntaxError as error:
         return [*found, Problem(file=where, line=before + error.lineno, message=f"{error.message}.")]
     if variables is not None:
@@ -229,6 +233,9 @@ def _line(front: str, key: str) -> int:
 
 
 def _undeclared(parsed: jinja2.nodes.Template, variables: list[str], where: str, before: int) -> list[Problem]:
+    import jinja2.meta
+    import jinja2.nodes
+
     used = jinja2.meta.find_undeclared_variables(parsed)
     first: dict[str, int] = {}
     for name in parsed.find_all(jinja2.nodes.Name):

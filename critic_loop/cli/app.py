@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from critic_loop import __version__
 from critic_loop.cli.commands import config, models, new, recipes, trees, work
 from critic_loop.cli.logs import LogFormat, LogLevel, configure
 from critic_loop.cli.options import Globals, typed
 from critic_loop.cli.terminal import Terminal, UsageProblem
+from critic_loop.core.version import VERSION
 
 if TYPE_CHECKING:
     from critic_loop.cli.settings import Found
@@ -37,7 +37,7 @@ def main() -> None:
 
 def _version(wanted: bool) -> None:  # noqa: FBT001  # typer's callback
     if wanted:
-        typer.echo(f"critic-loop {__version__}")
+        typer.echo(f"critic-loop {VERSION}")
         raise typer.Exit
 
 

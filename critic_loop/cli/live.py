@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from rich.console import Group, RenderableType
-from rich.live import Live
 from rich.text import Text
 
 from critic_loop.cli.terminal import Terminal
@@ -50,6 +49,8 @@ async def watching(view: View, terminal: Terminal) -> AsyncGenerator[None, None]
 
 
 async def _drawn(view: View, terminal: Terminal) -> None:
+    from rich.live import Live
+
     console = terminal.err
     with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as live:
         while True:

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from critic_loop.assets import Library
 from critic_loop.cli import results
-from critic_loop.cli.documents import RunDocument
-from critic_loop.cli.job_view import JobView
 from critic_loop.cli.live import View, watching
 from critic_loop.cli.signals import patiently
 from critic_loop.cli.tasks import tasks_from
@@ -275,6 +273,8 @@ async def _one(job: _Job) -> int:
 
 
 async def _many(job: _Job) -> int:
+    from critic_loop.cli.job_view import JobView
+
     loop, terminal = job.loop, job.terminal
     rows: list[dict[str, Any]] = []
     known = await _finished(job)
@@ -358,6 +358,8 @@ def _write(sink: TextIO | None, row: dict[str, Any]) -> None:
 
 
 def _document(job: _Job, rows: list[dict[str, Any]], *, interrupted: bool) -> None:
+    from critic_loop.cli.documents import RunDocument
+
     loop = job.loop
     document = RunDocument.model_validate(
         {

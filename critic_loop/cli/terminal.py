@@ -11,15 +11,17 @@ import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from critic_loop.core.errors import AssetError, ConfigError, CriticLoopError
 from critic_loop.core.printable import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 FAILURE = 1
 USAGE = 2
@@ -83,6 +85,15 @@ class Terminal:
 
     def progress(self) -> Progress:
         """Return a progress display on stderr; silent where stderr is no terminal."""
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+
         return Progress(
             SpinnerColumn(finished_text="✓"),
             TextColumn("{task.description}"),

@@ -33,6 +33,9 @@ class Frozen(BaseModel):
         ser_json_bytes="base64",
         val_json_bytes="base64",
         ser_json_inf_nan="strings",  # a log-probability may be -inf; JSON's null would not come back
+        # The first use builds the validator, and an import uses none. So that it stays so, default values of
+        # fields are made with `model_construct()`, which needs no validator.
+        defer_build=True,
     )
 
 

@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -36,6 +35,8 @@ def load(path: str) -> Any:
 
 @cache
 def _registered(group: str) -> dict[str, str]:
+    from importlib.metadata import entry_points
+
     return {point.name: point.value for point in entry_points(group=group)}
 
 

@@ -60,7 +60,7 @@ class Request:
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
     output: OutputSchema | None = None
-    sampling: Sampling = Sampling()
+    sampling: Sampling = Sampling.model_construct()
     choices: int = 1
     continues: bool = False
     """The last message is the assistant's own beginning, to be gone on with; the answer is what follows it.
@@ -91,7 +91,7 @@ class Completion:
     """What a model answered: one choice or several."""
 
     choices: tuple[Choice, ...]
-    usage: Usage = Usage()
+    usage: Usage = Usage.model_construct()
     raw_usage: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     """The usage block as the endpoint sent it; prices are applied on reading."""
     model: str = ""

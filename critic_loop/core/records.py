@@ -79,7 +79,7 @@ class Spend(Frozen):
     """What a tree, a job or a call has cost so far."""
 
     calls: int = 0
-    usage: Usage = Usage()
+    usage: Usage = Usage.model_construct()
     cost_usd: float | None = None
     """None = nobody knows the price; never 0 for unknown."""
     elapsed_s: float = 0.0
@@ -195,8 +195,8 @@ class Ask(Frozen):
     kind: AttemptKind = "answer"
     agent: str = "actor"
     seed: int = 0
-    sampling: Sampling = Sampling()
-    context: ContextSpec = ContextSpec()
+    sampling: Sampling = Sampling.model_construct()
+    context: ContextSpec = ContextSpec.model_construct()
     replaces: str | None = None
     """The attempt that this one takes the place of (a rethought step)."""
     group: str | None = None
@@ -224,7 +224,7 @@ class Call(Frozen):
     revision: int = 0
     slot: str = ""
     """Whose binding it was."""
-    sampling: Sampling = Sampling()
+    sampling: Sampling = Sampling.model_construct()
     choices: int = 1
     score: tuple[str, ...] = ()
     """The texts whose log-probabilities were asked for; the reply has a choice for each."""
@@ -250,7 +250,7 @@ class Reply(Frozen):
     call: str
     status: CallStatus
     choices: tuple[Choice, ...] = ()
-    usage: Usage = Usage()
+    usage: Usage = Usage.model_construct()
     raw_usage: dict[str, JsonValue] = {}
     model: str = ""
     """What the endpoint says that it is."""
@@ -485,7 +485,7 @@ class Outcome(Frozen):
     stop: str = ""
     """The stop reason's name, as in `verified` or `max_rounds`."""
     stop_text: str = ""
-    spend: Spend = Spend()
+    spend: Spend = Spend.model_construct()
 
 
 Record = Annotated[

@@ -20,11 +20,11 @@ from typing import IO, Any, Literal, get_args
 
 from pydantic import JsonValue
 
-from critic_loop import __version__
 from critic_loop.core.errors import ConfigError, ExportError
 from critic_loop.core.messages import Frozen
 from critic_loop.core.records import SCHEMA_VERSION, digest_of
 from critic_loop.core.tree import Tree
+from critic_loop.core.version import VERSION
 from critic_loop.export.base import Exporter, Row, Skip
 from critic_loop.export.card import card
 from critic_loop.export.chat import image_path
@@ -62,7 +62,7 @@ class Manifest(Frozen):
     digest: str
     """Hash over settings and files."""
     schema_version: int = SCHEMA_VERSION
-    critic_loop: str = __version__
+    critic_loop: str = VERSION
 
     @property
     def total(self) -> int:

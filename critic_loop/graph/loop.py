@@ -238,7 +238,7 @@ class Loop(Generic[T]):
 
     def as_model(self) -> Model:
         """Return the loop as a Model, for use wherever a model is wanted."""
-        from critic_loop.graph.as_model import LoopModel
+        from critic_loop.graph.loop_model import LoopModel
 
         return LoopModel(self)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 from typing_extensions import TypeVar
 
@@ -11,7 +11,9 @@ from critic_loop.core.records import Spend, Task, Verdict
 from critic_loop.core.tree import Tree
 from critic_loop.core.value import Value
 from critic_loop.evidence import value_of, verdict_of
-from critic_loop.metrics import Why, why
+
+if TYPE_CHECKING:
+    from critic_loop.metrics import Why
 
 T = TypeVar("T", default=str)
 
@@ -60,4 +62,6 @@ class Result(Generic[T]):
         Judged anew at each call by what the tree holds: `critic_loop.metrics.why` does the same for a tree
         that was loaded later, with what users and verifiers have said since.
         """
+        from critic_loop.metrics import why
+
         return why(self.tree)

@@ -125,12 +125,12 @@ def _cache_written(raw: Mapping[str, JsonValue]) -> dict[str, int]:
 
 def _listed(spec: str, usage: Usage, cache_written: Mapping[str, int], at: datetime) -> float | None:
     """Return the cost by the price table; None if it does not have the model."""
-    import genai_prices
-
     backend, _, rest = spec.partition(":")
     named = re.fullmatch(r"(?P<name>.+?)(?:@(?P<url>https?://.*))?", rest)
     if named is None or not (named["url"] or backend in _PROVIDERS):
         return None
+    import genai_prices
+
     used = genai_prices.Usage(
         input_tokens=usage.input_tokens,
         cache_read_tokens=usage.cached_input_tokens,

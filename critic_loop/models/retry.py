@@ -11,13 +11,15 @@ import itertools
 import logging
 import random
 from dataclasses import dataclass, replace
-
-from tenacity import AsyncRetrying, RetryCallState
+from typing import TYPE_CHECKING
 
 from critic_loop.core.errors import DeadlineExceeded, ModelError, RateLimited, Unreachable, gist
 from critic_loop.core.protocols import Completion, Model, Request
 from critic_loop.models.around import Around
 from critic_loop.models.failures import EndpointError, NoSuchModel, ServerFailed
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 _PATIENCE_S = 2.0
 """The longest wait where the request limits its retries: then somebody else can be asked at once."""
@@ -72,6 +74,8 @@ class Retrying(Around):
 
     async def _again(self, request: Request, course: _Course, first: ModelError) -> Completion:
         """Go on after a first failure. Most calls have none, and need not pay for tenacity (0.06 ms)."""
+        from tenacity import AsyncRetrying
+
         failed, last = [first], first
 
         async def attempt() -> Completion:

@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -32,20 +32,14 @@ from critic_loop.models.pool import Pool
 from critic_loop.models.prices import Priced
 from critic_loop.models.profiles import PROFILES, VLLM, Profile
 from critic_loop.models.retry import Retrying, RetryPolicy
-from critic_loop.models.vllm.adapters import Adapter
-from critic_loop.models.vllm.managed import Managed
-from critic_loop.models.vllm.server import Server
-from critic_loop.models.vllm.servers import server_of
+
+if TYPE_CHECKING:
+    from critic_loop.models.vllm.managed import Managed
+    from critic_loop.models.vllm.server import Server
 
 ENGINE = "vllm-engine"
 GROUP = "critic_loop.models"
 """Entry points that add backends: `(name) -> Model`, called with what follows the colon."""
-_BUNDLED = {
-    "embedded": "critic_loop.demo.model:embedded",
-    "langchain": "critic_loop.graph.langchain:from_factory",
-    "loop": "critic_loop.graph.as_model:from_spec",
-}
-"""Entry points of our own, for a checkout that is not installed."""
 _FORMS = {
     "openai": "openai:NAME",
     "anthropic": "anthropic:NAME",
@@ -235,7 +229,7 @@ def base_in(spec: str) -> str:
 
 def backends() -> list[str]:
     """Return the names of all backends, those of installed packages included."""
-    return sorted({*_FORMS, *plugins.names(GROUP)})
+    return sorted({*PROFILES, ENGINE, *plugins.names(GROUP)})
 
 
 def _checked(settings: ModelSettings | Mapping[str, Any] | None) -> ModelSettings:
@@ -268,8 +262,6 @@ def _pool(profile: Profile, rest: str, settings: ModelSettings) -> Model:
 
 def _plugged(backend: str, rest: str) -> Model:
     make = plugins.find(GROUP, backend)
-    if make is None and backend in _BUNDLED:
-        make = plugins.load(_BUNDLED[backend])
     if make is None:
         raise _unknown(backend)
     model = make(rest)
@@ -279,6 +271,11 @@ def _plugged(backend: str, rest: str) -> Model:
 
 
 def _unknown(backend: str) -> ConfigError:
+    if backend in _FORMS:
+        return ConfigError(
+            f"Backend {backend!r} is not installed: its entry point of Critic Loop is not registered.",
+            hint="Install the package with pip; in a checkout: pip install -e .",
+        )
     known = backends()
     near = difflib.get_close_matches(backend, known, n=1)
     guess = f"Did you mean {near[0]!r}? " if near else ""
@@ -294,6 +291,8 @@ def _is_served_here(backend: str, rest: str) -> bool:
 
 def _managed(backend: str, given: str, settings: ModelSettings) -> Managed:
     """Return the model on a vLLM that is started when it is first asked, as a server or in this process."""
+    from critic_loop.models.vllm.adapters import Adapter
+    from critic_loop.models.vllm.managed import Managed
 
     def client(server: Server, name: str) -> Model:
         profile = informed(VLLM, server.place, given)
@@ -312,6 +311,8 @@ def _managed(backend: str, given: str, settings: ModelSettings) -> Managed:
 
 
 def _server(backend: str, name: str, settings: ModelSettings) -> Server:
+    from critic_loop.models.vllm.servers import server_of
+
     if backend != ENGINE:
         return server_of(name, settings.serve)
     if _name_and_url(name)[1]:

@@ -3,14 +3,20 @@
 Text goes in; a typed value, or the reason why there is none, comes out. No prompts, no models, no I/O.
 """
 
+from typing import TYPE_CHECKING
+
+from critic_loop.core.lazy import lazy
 from critic_loop.core.protocols import CritiqueOutput, Output, Parsed
 from critic_loop.outputs.answer import output_of
-from critic_loop.outputs.critique import Critique, CritiqueJson, Rubric, critique_of
+from critic_loop.outputs.build import critique_of
 from critic_loop.outputs.final import agree, final_part, normalised
 from critic_loop.outputs.likelihood import LIKELIHOODS, Likelihood
 from critic_loop.outputs.plain import BoxedOutput, ChoiceOutput, CodeOutput, TextOutput
 from critic_loop.outputs.typed import JsonOutput
-from critic_loop.outputs.verdict import PairVerdict, VerdictLine
+
+if TYPE_CHECKING:
+    from critic_loop.outputs.critique import Critique, CritiqueJson, Rubric
+    from critic_loop.outputs.verdict import PairVerdict, VerdictLine
 
 __all__ = [
     "LIKELIHOODS",
@@ -34,3 +40,7 @@ __all__ = [
     "normalised",
     "output_of",
 ]
+__getattr__ = lazy(
+    __name__,
+    {"critique": ("Critique", "CritiqueJson", "Rubric"), "verdict": ("PairVerdict", "VerdictLine")},
+)

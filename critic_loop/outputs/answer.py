@@ -54,8 +54,12 @@ def output_of(given: Any) -> Output[Any]:
 def _named(name: str) -> Output[Any]:
     kind, _, detail = name.partition(":")
     match kind:
-        case "text" | "json" | "boxed" if not detail:
-            return {"text": TextOutput(), "json": JsonOutput(name="json"), "boxed": BoxedOutput()}[kind]
+        case "text" if not detail:
+            return TextOutput()
+        case "json" if not detail:
+            return JsonOutput(name="json")
+        case "boxed" if not detail:
+            return BoxedOutput()
         case "code" if detail:
             return CodeOutput(detail)
         case "choice" if detail:

@@ -10,18 +10,13 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from critic_loop.core import plugins
-from critic_loop.core.errors import ConfigError
 from critic_loop.core.messages import Message
-from critic_loop.core.protocols import CritiqueOutput, OutputSchema, Parsed
+from critic_loop.core.protocols import OutputSchema, Parsed
 from critic_loop.core.records import Criterion, Feedback, Span, Step, Verdict
 from critic_loop.outputs.base import visible
 from critic_loop.outputs.jsontext import find_last
-from critic_loop.outputs.likelihood import LIKELIHOODS
 from critic_loop.outputs.typed import JsonOutput
-from critic_loop.outputs.verdict import PairVerdict, VerdictLine, share_in, verdict_in
-
-GROUP = "critic_loop.critiques"
+from critic_loop.outputs.verdict import share_in, verdict_in
 
 
 def _word(given: Any) -> Any:
@@ -58,7 +53,7 @@ Items = Annotated[tuple[_ItemT, ...], BeforeValidator(_list)]
 class _Read(BaseModel):
     """Base of what critics write: frozen, and unknown fields are passed over."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class StepNote(_Read):
@@ -215,29 +210,3 @@ class CritiqueJson:
         if parsed.value is None:
             return Feedback.abstain(parsed.reason, text=message.text, parse="unparsed")
         return parsed.value.feedback().model_copy(update={"parse": parsed.status})
-
-
-CRITIQUES: tuple[CritiqueOutput, ...] = (
-    CritiqueJson("critique"),
-    CritiqueJson("rubric"),
-    VerdictLine(),
-    PairVerdict(),
-)
-
-
-def critique_of(given: str | CritiqueOutput) -> CritiqueOutput:
-    """Return the critique format of a name; one from outside by its entry point or `package.module:name`.
-
-    Raises:
-        ConfigError: there is none of this name.
-    """
-    if not isinstance(given, str):
-        return given
-    by_name = {output.name: output for output in CRITIQUES}
-    found = by_name.get(given) or plugins.find(GROUP, given)
-    if isinstance(found, type):
-        found = found()
-    if isinstance(found, CritiqueOutput):
-        return found
-    known = ", ".join([*by_name, *LIKELIHOODS, *plugins.names(GROUP)])
-    raise ConfigError(f"There is no critique format {given!r}; there are {known}, or 'package.module:name'.")

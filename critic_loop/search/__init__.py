@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from critic_loop.search.ab_mcts import AbMcts
-from critic_loop.search.base import FunctionSearch, SearchFn, search
-from critic_loop.search.beam import Beam
-from critic_loop.search.best_first import BestFirst, curriculum_weight
+from critic_loop.core.lazy import lazy
+from critic_loop.search.base import FunctionSearch, Modifier, SearchFn, search
 from critic_loop.search.build import SEARCHES, build, require_settings
-from critic_loop.search.elites import Axis, MapElites, coverage, qd_score
-from critic_loop.search.evolve import Evolve, exploit_share
-from critic_loop.search.knobs import Knobs
-from critic_loop.search.mcts import Mcts
-from critic_loop.search.modifiers import AntiRepeat, Modified, Modifier, Pool, Temperature
-from critic_loop.search.nest import Nest
-from critic_loop.search.propose_verify_reflect import ProposeVerifyReflect
-from critic_loop.search.refine import Refine
-from critic_loop.search.sample import ExtraSamples, Sample
-from critic_loop.search.scores import Additive
+
+if TYPE_CHECKING:
+    from critic_loop.search.ab_mcts import AbMcts
+    from critic_loop.search.beam import Beam
+    from critic_loop.search.best_first import BestFirst, curriculum_weight
+    from critic_loop.search.elites import Axis, MapElites, coverage, qd_score
+    from critic_loop.search.evolve import Evolve, exploit_share
+    from critic_loop.search.knobs import Knobs
+    from critic_loop.search.mcts import Mcts
+    from critic_loop.search.modifiers import AntiRepeat, Modified, Pool, Temperature
+    from critic_loop.search.nest import Nest
+    from critic_loop.search.propose_verify_reflect import ProposeVerifyReflect
+    from critic_loop.search.refine import Refine
+    from critic_loop.search.sample import ExtraSamples, Sample
+    from critic_loop.search.scores import Additive
 
 __all__ = [
     "SEARCHES",
@@ -55,6 +59,24 @@ __all__ = [
     "require_settings",
     "search",
 ]
+__getattr__ = lazy(
+    __name__,
+    {
+        "ab_mcts": ("AbMcts",),
+        "beam": ("Beam",),
+        "best_first": ("BestFirst", "curriculum_weight"),
+        "elites": ("Axis", "MapElites", "coverage", "qd_score"),
+        "evolve": ("Evolve", "exploit_share"),
+        "knobs": ("Knobs",),
+        "mcts": ("Mcts",),
+        "modifiers": ("AntiRepeat", "Modified", "Pool", "Temperature"),
+        "nest": ("Nest",),
+        "propose_verify_reflect": ("ProposeVerifyReflect",),
+        "refine": ("Refine",),
+        "sample": ("ExtraSamples", "Sample"),
+        "scores": ("Additive",),
+    },
+)
 
 
 class _CallableModule(ModuleType):

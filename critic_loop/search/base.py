@@ -15,13 +15,14 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from critic_loop.core.errors import ConfigError, SearchError, boundary
 from critic_loop.core.protocols import AnySearch, Move, Stop, Wait
 from critic_loop.core.records import UNFINISHED, Ask, Attempt, AttemptKind, Task
 from critic_loop.core.tree import Tree
 
+S = TypeVar("S")
 SearchFn = Callable[..., Move | Wait | Stop]
 
 
@@ -75,6 +76,23 @@ class Several(Protocol):
 
     def alternatives(self, state: Any, tree: Tree) -> Iterator[Move | Wait | Stop]:
         """Yield the moves it could make now, the one it would make first; a Wait or a Stop only alone."""
+        ...
+
+
+@runtime_checkable
+class Modifier(Protocol[S]):
+    """What changes a search: a state of its own, and two places to step in. Pure, as searches are."""
+
+    def begin(self) -> S:
+        """Return its state for a tree without attempts."""
+        ...
+
+    def note(self, state: S, tree: Tree, record: Ask | Attempt) -> Ask | Attempt | None:
+        """Take note of a record, in `state`; return what the search is told of it, None = nothing."""
+        ...
+
+    def change(self, state: S, tree: Tree, said: Move | Wait | Stop) -> Move | Wait | Stop:
+        """Return what is done in place of what the search said. Changes no state."""
         ...
 
 

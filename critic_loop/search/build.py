@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any, cast
 
 from critic_loop.core import plugins
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import AnySearch
-from critic_loop.search.ab_mcts import AbMcts
-from critic_loop.search.base import FunctionSearch, SearchFn, search
-from critic_loop.search.beam import Beam
-from critic_loop.search.best_first import BestFirst
-from critic_loop.search.elites import MapElites
-from critic_loop.search.evolve import Evolve
-from critic_loop.search.mcts import Mcts
-from critic_loop.search.modifiers import AntiRepeat, Modified, Modifier, Pool, Temperature
-from critic_loop.search.nest import Nest
-from critic_loop.search.propose_verify_reflect import ProposeVerifyReflect
-from critic_loop.search.prospect import Prospect
-from critic_loop.search.refine import Refine
-from critic_loop.search.sample import Sample
+from critic_loop.search.base import FunctionSearch, Modifier, SearchFn, search
 
-SEARCHES: dict[str, type[Any]] = {
-    "ab-mcts": AbMcts,
-    "beam": Beam,
-    "best-first": BestFirst,
-    "evolve": Evolve,
-    "map-elites": MapElites,
-    "mcts": Mcts,
-    "propose-verify-reflect": ProposeVerifyReflect,
-    "prospect": Prospect,
-    "refine": Refine,
-    "sample": Sample,
-    "anti-repeat": AntiRepeat,
-    "pool": Pool,
-    "temperature": Temperature,
+_PACKAGE = "critic_loop.search"
+_HOMES = {
+    "ab-mcts": "ab_mcts:AbMcts",
+    "beam": "beam:Beam",
+    "best-first": "best_first:BestFirst",
+    "evolve": "evolve:Evolve",
+    "map-elites": "elites:MapElites",
+    "mcts": "mcts:Mcts",
+    "propose-verify-reflect": "propose_verify_reflect:ProposeVerifyReflect",
+    "prospect": "prospect:Prospect",
+    "refine": "refine:Refine",
+    "sample": "sample:Sample",
+    "anti-repeat": "modifiers:AntiRepeat",
+    "pool": "modifiers:Pool",
+    "temperature": "modifiers:Temperature",
 }
+"""Module and class by kind."""
+
+
+class _Searches(Mapping[str, type[Any]]):
+    """Classes by kind. A search's module is loaded when its class is looked up."""
+
+    def __getitem__(self, kind: str) -> type[Any]:
+        return plugins.load(f"{_PACKAGE}.{_HOMES[kind]}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_HOMES)
+
+    def __len__(self) -> int:
+        return len(_HOMES)
+
+
+SEARCHES: Mapping[str, type[Any]] = _Searches()
 """By kind; the last three change the search that follows them."""
 GROUP = "critic_loop.searches"
 
@@ -65,12 +71,16 @@ def require_settings(search: object) -> None:
     Raises:
         ConfigError: a setting is out of its range.
     """
-    kind = next((kind for kind, built_in in SEARCHES.items() if type(search) is built_in), None)
+    home = f"{type(search).__module__}:{type(search).__qualname__}".removeprefix(f"{_PACKAGE}.")
+    kind = next((kind for kind, built_in in _HOMES.items() if home == built_in), None)
     if kind is not None:
         plugins.checked(f"search {kind!r}", search)
 
 
 def _within(inner: Any, outer: Any) -> AnySearch:
+    from critic_loop.search.modifiers import Modified
+    from critic_loop.search.nest import Nest
+
     return Modified(outer, inner) if isinstance(outer, Modifier) else Nest(outer, inner)
 
 

@@ -12,7 +12,7 @@ import json
 from bisect import insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar, get_args, runtime_checkable
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 from pydantic import Field
 
@@ -21,28 +21,11 @@ from critic_loop.core.records import Ask, Attempt, AttemptKind, Sampling, Task, 
 from critic_loop.core.tree import Tree
 from critic_loop.evidence import value_of
 from critic_loop.outputs import final_part, normalised
-from critic_loop.search.base import alternatives, require_known
+from critic_loop.search.base import Modifier, alternatives, require_known
 
 S = TypeVar("S")
 Count = Annotated[int, Field(ge=1)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-@runtime_checkable
-class Modifier(Protocol[S]):
-    """What changes a search: a state of its own, and two places to step in. Pure, as searches are."""
-
-    def begin(self) -> S:
-        """Return its state for a tree without attempts."""
-        ...
-
-    def note(self, state: S, tree: Tree, record: Ask | Attempt) -> Ask | Attempt | None:
-        """Take note of a record, in `state`; return what the search is told of it, None = nothing."""
-        ...
-
-    def change(self, state: S, tree: Tree, said: Move | Wait | Stop) -> Move | Wait | Stop:
-        """Return what is done in place of what the search said. Changes no state."""
-        ...
 
 
 @dataclass(slots=True)

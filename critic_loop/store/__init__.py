@@ -6,9 +6,10 @@ Knows how a place is named. A store is append-only and the only truth; see `crit
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from critic_loop.core.errors import ConfigError
+from critic_loop.core.lazy import lazy
 from critic_loop.core.printable import without_secrets
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from critic_loop.store.sqlite import SqliteStore
 
 __all__ = ["MemoryStore", "SqliteStore", "open_store"]
+__getattr__ = lazy(__name__, {"memory": ("MemoryStore",), "sqlite": ("SqliteStore",)})
 
 
 def open_store(where: str | Path | Store | None = None) -> Store:
@@ -28,32 +30,19 @@ def open_store(where: str | Path | Store | None = None) -> Store:
     Raises:
         ConfigError: it names no kind of store that is known.
     """
-    from critic_loop.store.memory import MemoryStore
-    from critic_loop.store.sqlite import SqliteStore
-
     if where is None or where in ("memory", ":memory:", "sqlite://", "sqlite:///:memory:"):
+        from critic_loop.store.memory import MemoryStore
+
         return MemoryStore()
-    if isinstance(where, Path):
-        return SqliteStore(where)
-    if not isinstance(where, str):
+    if not isinstance(where, str | Path):
         return where
-    scheme, separator, _ = where.partition("://")
-    if where.startswith("sqlite:///") or (not separator and where.endswith((".db", ".sqlite", ".sqlite3"))):
+    scheme, separator, _ = str(where).partition("://")
+    is_file = not separator and str(where).endswith((".db", ".sqlite", ".sqlite3"))
+    if isinstance(where, Path) or where.startswith("sqlite:///") or is_file:
+        from critic_loop.store.sqlite import SqliteStore
+
         return SqliteStore(where)
     raise ConfigError(
         f"{without_secrets(where)!r} names no store{f': unknown scheme {scheme!r}' if separator else ''}.",
         hint="Known are `memory`, `sqlite:///PATH`, and paths that end in .db, .sqlite or .sqlite3.",
     )
-
-
-def __getattr__(name: str) -> Any:
-    """Load a store's class on first use."""
-    if name == "MemoryStore":
-        from critic_loop.store.memory import MemoryStore
-
-        return MemoryStore
-    if name == "SqliteStore":
-        from critic_loop.store.sqlite import SqliteStore
-
-        return SqliteStore
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,7 @@ import pytest
 
 from critic_loop.core.errors import RateLimited
 from critic_loop.demo.model import embedded
-from critic_loop.graph.langchain import LangChainModel
+from critic_loop.graph.chat_models import LangChainModel
 from critic_loop.models import ANTHROPIC, VLLM, ChatModel, Limited, Retrying, RetryPolicy, resolve
 from critic_loop.testing import Fault, ScriptedModel, TestServer
 from critic_loop.testing.model_contract import ModelContract

@@ -37,7 +37,8 @@ from critic_loop.core.errors import (
 from critic_loop.core.messages import Image, Opaque, Reasoning, ToolCall, ToolResult, assistant, system, user
 from critic_loop.core.protocols import OutputSchema, Request, ToolSpec
 from critic_loop.core.records import Sampling
-from critic_loop.graph.langchain import LangChainModel, adapted
+from critic_loop.graph.chat_models import LangChainModel
+from critic_loop.graph.langchain import adapted
 from critic_loop.models import EndpointError, resolve
 from critic_loop.models.breaker import cause_of
 from critic_loop.testing import ScriptedModel

@@ -6,7 +6,6 @@ import copy
 import random
 
 import pytest
-from critic_loop.nodes.view import argued, evidence_on, shown_to_actor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from critic_loop.core.stop import RULES as STOP_RULES
 from critic_loop.core.stop import Progress, Rule
 from critic_loop.core.tree import Tree
 from critic_loop.evidence import best, better_of, comparison_of, standing, value_of
+from critic_loop.nodes.views import argued, evidence_on, shown_to_actor
 from critic_loop.search.build import SEARCHES, build
 from critic_loop.select import RULES as SELECTIONS
 from critic_loop.select import selection

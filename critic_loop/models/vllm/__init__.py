@@ -6,7 +6,13 @@ process, `adapters` are the LoRA versions that it has, `turns` is who has the de
 `folders` are what it leaves on the disk, `managed` is the model in front of it.
 """
 
-from critic_loop.models.vllm.pause import paused
-from critic_loop.models.vllm.turns import lend
+from typing import TYPE_CHECKING
+
+from critic_loop.core.lazy import lazy
+
+if TYPE_CHECKING:
+    from critic_loop.models.vllm.pause import paused
+    from critic_loop.models.vllm.turns import lend
 
 __all__ = ["lend", "paused"]
+__getattr__ = lazy(__name__, {"pause": ("paused",), "turns": ("lend",)})

@@ -9,7 +9,6 @@ import importlib.util
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
@@ -128,6 +127,8 @@ def _is_named() -> bool:
 
 
 def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("vllm")
     except PackageNotFoundError:

@@ -9,7 +9,7 @@ from critic_loop.core import plugins
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import Model, Request
-from critic_loop.models import ModelSettings, resolve
+from critic_loop.models import ModelSettings, backends, resolve
 from critic_loop.testing import ScriptedModel, TestServer
 
 
@@ -112,10 +112,14 @@ def test_a_backend_that_makes_no_model_is_named(monkeypatch):
         resolve("mine:x")
 
 
-def test_the_embedded_backend_is_found_without_installing(monkeypatch):
-    monkeypatch.setattr(plugins, "find", lambda group, name: None)
-    monkeypatch.setattr(plugins, "load", lambda path: lambda rest: ScriptedModel([], spec=f"{path} {rest}"))
-    assert resolve("embedded:countdown").spec == "critic_loop.demo.model:embedded countdown"
+@pytest.mark.parametrize("backend", ["embedded", "langchain", "loop"])
+def test_the_backends_of_the_package_itself_are_entry_points(backend, monkeypatch):
+    assert backend in backends()
+    monkeypatch.setattr(plugins, "_registered", lambda group: {})
+    assert backend not in backends()
+    with pytest.raises(ConfigError, match=f"Backend '{backend}' is not installed") as raised:
+        resolve(f"{backend}:x")
+    assert "pip install -e ." in raised.value.hint
 
 
 @pytest.mark.anyio
