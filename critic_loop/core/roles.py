@@ -153,7 +153,7 @@ class View(Generic[T]):
     """To actors: what is asked for. A `step` is returned as `Unfinished`, unless it ends the answer."""
     so_far: tuple[Message, ...] = ()
     """To actors: what the attempt has added to the conversation before tools ran."""
-    sampling: Sampling = Sampling()
+    sampling: Sampling = Sampling.model_construct()
     """To actors: what the search lays over the agent's own settings."""
     tools: tuple[ToolSpec, ...] = ()
     """To actors: the tools that may be called."""

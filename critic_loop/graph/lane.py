@@ -13,8 +13,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from structlog.contextvars import bound_contextvars
-
+from critic_loop.core.log_context import log_context
 from critic_loop.core.records import Ask
 from critic_loop.graph.parts import Parts
 from critic_loop.graph.session import Group, Session
@@ -86,7 +85,7 @@ class Lane:
                 asks = await _to_act(session, asks, number, has_room=has_room)
             if not asks:
                 return None
-            with bound_contextvars(tree=session.tree.id, attempt=" ".join(ask.attempt for ask in asks)):
+            with log_context(tree=session.tree.id, attempt=" ".join(ask.attempt for ask in asks)):
                 await self.stages[at.stage].run(session.run, asks)
             return self._next(session, at.stage, asks, has_room=has_room)
         except Exception as error:  # noqa: BLE001  # a user's function may raise anything; the driver raises it again
