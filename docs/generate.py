@@ -468,9 +468,10 @@ def errors() -> str:
     by_code: dict[str, list[type[CriticLoopError]]] = {}
     for kind in error_classes():
         by_code.setdefault(kind.code, []).append(kind)
-    lines = ["| code | class | scope | |", "|---|---|---|---|"]
+    lines = ["| code | class | scope | HTTP | |", "|---|---|---|---|---|"]
     for code, kinds in by_code.items():
-        lines.append(f"| [`{code}`](#{code}) | `{kinds[0].__name__}` | {kinds[0].scope} | {_first(kinds[0])} |")
+        kind, link = kinds[0], f"[`{code}`](#{code})"
+        lines.append(f"| {link} | `{kind.__name__}` | {kind.scope} | {kind.http_status} | {_first(kind)} |")
     for code, kinds in by_code.items():
         first, *rest = (inspect.getdoc(kinds[0]) or "").split("\n\n")
         kind = kinds[0]

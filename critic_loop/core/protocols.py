@@ -131,10 +131,6 @@ class Delta:
     text: str
 
 
-class NotSent(ModelError):
-    """The call was held back until nothing more was to be sent: it costs nothing, and stays open."""
-
-
 @runtime_checkable
 class Model(Protocol):
     """Anything that completes a conversation.
@@ -283,7 +279,8 @@ class Store(Protocol):
         """Return a tree, with the bytes of its images and files.
 
         Raises:
-            StoreError: there is none of this id, or it was written by a newer version.
+            NoSuchTree: there is none of this id.
+            StoreError: it was written by a newer version.
         """
         ...
 
@@ -296,7 +293,11 @@ class Store(Protocol):
         ...
 
     async def add_feedback(self, attempt_id: str, feedback: Feedback) -> Feedback:
-        """Add what somebody says of an attempt later on; return it with its id."""
+        """Add what somebody says of an attempt later on; return it with its id.
+
+        Raises:
+            NoSuchTree, NoSuchAttempt: there is none of this id.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -21,9 +21,11 @@ from pydantic import JsonValue, SecretStr
 
 from critic_loop.core import plugins
 from critic_loop.core.errors import (
+    CannotScore,
     ConfigError,
     CriticLoopError,
     DeadlineExceeded,
+    EndpointError,
     ModelError,
     Refused,
     Unreachable,
@@ -42,8 +44,7 @@ from critic_loop.core.messages import (
 from critic_loop.core.protocols import Completion, Request
 from critic_loop.core.records import Choice, Usage
 from critic_loop.models.endpoint import at_once
-from critic_loop.models.failures import EndpointError, cleaned, failure
-from critic_loop.models.scoring import CannotScore
+from critic_loop.models.failures import cleaned, failure
 from critic_loop.models.wire import added
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from langgraph.types import interrupt
 from typing_extensions import TypeVar
 
 from critic_loop.assets import Library, Recipe
-from critic_loop.core.errors import ConfigError, CriticLoopError
+from critic_loop.core.errors import AlreadyRunning, ConfigError, CriticLoopError, OtherTask
 from critic_loop.core.messages import Message
 from critic_loop.core.protocols import AnySearch, Delta, Model, Select, Store
 from critic_loop.core.records import Event, Outcome, Record, Task
@@ -158,7 +158,8 @@ class Loop(Generic[T]):
             seed: another seed gives other random draws where models honour seeds.
 
         Raises:
-            ConfigError: the tree was begun by another loop.
+            AlreadyRunning: the tree is being run already.
+            OtherTask, OtherLoop, OtherVersion: the tree was begun with another task, loop or version.
             ModelError: a wrong key, an empty account or an unreachable actor; the tree can be resumed.
         """
         return await self._run(Task.of(task), tree_id or new_tree_id(), seed, _ignore)
@@ -416,7 +417,7 @@ class Loop(Generic[T]):
                 ended, and so have the attempts or trees that keep it.
 
         Raises:
-            ConfigError: there is no such slot.
+            NoSuchSlot: there is no such slot.
             ModelError: the new model does not answer; the old binding stays.
         """
         await self.switchboard.swap(slot, adapted(model), when=when, warm=warm, drain=drain)
@@ -478,7 +479,7 @@ class Loop(Generic[T]):
             tree = await self.store.load(tree_id)
             if tree.task != task:
                 differing = _differing(tree.task, task)
-                raise ConfigError(
+                raise OtherTask(
                     f"tree {tree_id!r} was begun with another task (id {tree.task.id!r}): {differing}.",
                     hint="Give the changed task another id, or none.",
                 )
@@ -499,7 +500,7 @@ class Loop(Generic[T]):
     def _reserve(self, tree_id: str) -> Generator[None]:
         """Keep a tree to one opener: two sessions of one tree would write past each other."""
         if tree_id in self._sessions or tree_id in self._reserved:
-            raise ConfigError(
+            raise AlreadyRunning(
                 f"tree {tree_id!r} is being run already.", hint="Wait for it, or give another tree_id."
             )
         self._reserved.add(tree_id)

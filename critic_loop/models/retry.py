@@ -14,10 +14,18 @@ from dataclasses import dataclass, replace
 
 from tenacity import AsyncRetrying, RetryCallState
 
-from critic_loop.core.errors import DeadlineExceeded, ModelError, RateLimited, Unreachable, gist
+from critic_loop.core.errors import (
+    DeadlineExceeded,
+    EndpointError,
+    ModelError,
+    NoSuchModel,
+    RateLimited,
+    ServerFailed,
+    Unreachable,
+    gist,
+)
 from critic_loop.core.protocols import Completion, Model, Request
 from critic_loop.models.around import Around
-from critic_loop.models.failures import EndpointError, NoSuchModel, ServerFailed
 
 _PATIENCE_S = 2.0
 """The longest wait where the request limits its retries: then somebody else can be asked at once."""

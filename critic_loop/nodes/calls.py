@@ -18,9 +18,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pydantic_core import to_json
 
 from critic_loop.core.budget import Lease, Ledger
-from critic_loop.core.errors import CriticLoopError, DeadlineExceeded, ModelError, OutputError, boundary
+from critic_loop.core.errors import (
+    CriticLoopError,
+    DeadlineExceeded,
+    ModelError,
+    NotSent,
+    OutputError,
+    boundary,
+)
 from critic_loop.core.messages import Text
-from critic_loop.core.protocols import Completion, Delta, NotSent, Request, Store
+from critic_loop.core.protocols import Completion, Delta, Request, Store
 from critic_loop.core.records import NOT_SENT, Ask, Call, CallStatus, Event, Place, Record, Reply
 from critic_loop.core.stop import StopReason
 from critic_loop.core.tree import Tree
