@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from critic_loop.core.stop import MaxAttempts as MaxAttempts
     from critic_loop.core.stop import MaxRounds as MaxRounds
     from critic_loop.core.stop import Plateau as Plateau
+    from critic_loop.core.stop import Progress as Progress
     from critic_loop.core.stop import Spent as Spent
+    from critic_loop.core.stop import StopReason as StopReason
     from critic_loop.core.stop import Verified as Verified
     from critic_loop.core.tree import Tree as Tree
     from critic_loop.core.value import Value as Value
@@ -66,8 +68,8 @@ _HOMES = {
     "core.protocols": ("Compare", "Model", "Move", "Pick", "Stop", "Store", "Wait"),
     "core.records": ("Attempt", "Feedback", "Sampling", "Task", "Verdict"),
     "core.stop": (
-        "Accepted", "Diminishing", "Elapsed", "Failing", "MaxAttempts", "MaxRounds", "Plateau", "Spent",
-        "Verified",
+        "Accepted", "Diminishing", "Elapsed", "Failing", "MaxAttempts", "MaxRounds", "Plateau", "Progress",
+        "Spent", "StopReason", "Verified",
     ),
     "core.tree": ("Tree",),
     "core.value": ("Value", "value_of"),
@@ -101,11 +103,13 @@ __all__ = [
     "Move",
     "Pick",
     "Plateau",
+    "Progress",
     "Recipe",
     "Result",
     "Sampling",
     "Spent",
     "Stop",
+    "StopReason",
     "Store",
     "Task",
     "Tree",

@@ -119,10 +119,10 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "stop": (
         "Stop rules",
-        "Values that combine: `|` stops when either does, `&` when both do.",
+        "Rules combine: `|` stops when either does, `&` when both do. A function of `Progress` is a rule, too.",
         (
             "Verified", "Accepted", "MaxRounds", "MaxAttempts", "Plateau", "Diminishing", "Failing", "Elapsed",
-            "Spent",
+            "Spent", "Progress", "StopReason",
         ),
     ),
     "parts": (
@@ -298,7 +298,7 @@ def names() -> str:
             "critic_loop.selections",
             SELECTIONS,
         ),
-        ("Stop rules", "stop = [{ NAME = VALUE }, ...]", "", STOP_RULES),
+        ("Stop rules", "stop = [{ NAME = VALUE }, 'package.module:name', ...]", "", STOP_RULES),
         ("Verifiers", "verifiers = [NAME, ...]", "critic_loop.verifiers", _verifiers()),
         ("Export formats", "critic-loop export --to NAME", "critic_loop.exporters", dict(FORMATS)),
     )

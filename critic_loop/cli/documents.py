@@ -299,7 +299,7 @@ class RecipeRow(Document):
     memory: str
     select: str
     select_settings: dict[str, JsonValue] = {}
-    stop: list[dict[str, JsonValue]] | None
+    stop: list[dict[str, JsonValue] | str] | None
     lanes: int
     max_calls: int
     agents: dict[str, AgentSpec]

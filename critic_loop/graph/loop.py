@@ -21,7 +21,7 @@ from critic_loop.core.errors import AlreadyRunning, ConfigError, CriticLoopError
 from critic_loop.core.messages import Message
 from critic_loop.core.protocols import AnySearch, Delta, Model, Select, Store
 from critic_loop.core.records import Event, Outcome, Record, Task
-from critic_loop.core.stop import Rule, StopReason
+from critic_loop.core.stop import StopFunction, StopReason
 from critic_loop.core.tree import Tree
 from critic_loop.graph.assemble import assemble
 from critic_loop.graph.background import Background
@@ -77,7 +77,7 @@ class Loop(Generic[T]):
         slots: Mapping[str, Bindable] | None = None,
         verifiers: Sequence[Any] | None = None,
         tools: Sequence[Callable[..., Any]] = (),
-        stop: Rule | None = None,
+        stop: StopFunction | None = None,
         search: str | AnySearch | FunctionSearch | Callable[..., Any] | None = None,
         select: str | Select | None = None,
         store: str | Path | Store | None = None,
@@ -99,7 +99,8 @@ class Loop(Generic[T]):
             slots: models for further slots by name.
             verifiers: functions or names, in place of the recipe's.
             tools: functions that the actor may call.
-            stop: a rule such as `Verified() | MaxRounds(3)`, in place of the recipe's.
+            stop: a rule such as `Verified() | MaxRounds(3)`, or a function of the progress, in place of the
+                recipe's.
             search: a name, a Search, or a function of the tree, in place of the recipe's.
             select: a name, a function of the tree, or a rule such as `B4(alpha=10)`, in place of the recipe's.
             store: a URL, a path or a Store; None keeps trees in memory.

@@ -15,7 +15,7 @@ from critic_loop.core.budget import Budget, LocalLedger
 from critic_loop.core.errors import OtherLoop, OtherVersion
 from critic_loop.core.protocols import AnySearch, Delta, Model, Select, Store
 from critic_loop.core.records import DIGEST_VERSION, SCHEMA_VERSION, Head, Record, Task, digest_of
-from critic_loop.core.stop import AnyOf, Elapsed, Rule
+from critic_loop.core.stop import AnyOf, Elapsed, Rule, StopFunction
 from critic_loop.core.tree import Tree
 from critic_loop.graph.identity import state_of
 from critic_loop.graph.session import Session
@@ -42,7 +42,7 @@ class Given:
     slots: Mapping[str, Bindable] = field(default_factory=dict[str, Bindable])
     verifiers: Sequence[Any] | None = None
     tools: Sequence[Any] = ()
-    stop: Rule | None = None
+    stop: StopFunction | None = None
     search: Any = None
     select: Any = None
     lanes: int | None = None
