@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from critic_loop.core.messages import system as system
     from critic_loop.core.messages import user as user
     from critic_loop.core.protocols import Compare as Compare
+    from critic_loop.core.protocols import Delta as Delta
     from critic_loop.core.protocols import Model as Model
     from critic_loop.core.protocols import Move as Move
     from critic_loop.core.protocols import Pick as Pick
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
     from critic_loop.core.value import value_of as value_of
     from critic_loop.graph.loop import Loop as Loop
     from critic_loop.graph.result import Result as Result
+    from critic_loop.graph.result import StreamEvent as StreamEvent
+    from critic_loop.graph.result import event_json as event_json
     from critic_loop.models import model as model
     from critic_loop.nodes.roles import Human as Human
     from critic_loop.nodes.roles import Unfinished as Unfinished
@@ -65,7 +68,7 @@ _HOMES = {
     "assets.recipe": ("Recipe",),
     "core.errors": ("CriticLoopError",),
     "core.messages": ("File", "Image", "Message", "assistant", "system", "user"),
-    "core.protocols": ("Compare", "Model", "Move", "Pick", "Stop", "Store", "Wait"),
+    "core.protocols": ("Compare", "Delta", "Model", "Move", "Pick", "Stop", "Store", "Wait"),
     "core.records": ("Attempt", "Feedback", "Sampling", "Task", "Verdict"),
     "core.stop": (
         "Accepted", "Diminishing", "Elapsed", "Failing", "MaxAttempts", "MaxRounds", "Plateau", "Progress",
@@ -74,7 +77,7 @@ _HOMES = {
     "core.tree": ("Tree",),
     "core.value": ("Value", "value_of"),
     "graph.loop": ("Loop",),
-    "graph.result": ("Result",),
+    "graph.result": ("Result", "StreamEvent", "event_json"),
     "models": ("model",),
     "nodes.roles": ("Human", "Unfinished", "critic", "verifier"),
     "nodes.view": ("View",),
@@ -88,6 +91,7 @@ __all__ = [
     "Attempt",
     "Compare",
     "CriticLoopError",
+    "Delta",
     "Diminishing",
     "Elapsed",
     "Failing",
@@ -111,6 +115,7 @@ __all__ = [
     "Stop",
     "StopReason",
     "Store",
+    "StreamEvent",
     "Task",
     "Tree",
     "Unfinished",
@@ -121,6 +126,7 @@ __all__ = [
     "Wait",
     "assistant",
     "critic",
+    "event_json",
     "model",
     "open_store",
     "search",

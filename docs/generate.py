@@ -106,7 +106,11 @@ def _on_site(link: str, name: str, path: Path, known: set[str]) -> str:
 # -- Python ----------------------------------------------------------------------------------------
 
 GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "loop": ("Loops and results", "What runs things.", ("Loop", "Result", "Human", "open_store")),
+    "loop": (
+        "Loops and results",
+        "What runs things, and what comes back.",
+        ("Loop", "Result", "Delta", "StreamEvent", "event_json", "Human", "open_store"),
+    ),
     "task": (
         "Tasks and messages",
         "What goes in.",
@@ -166,8 +170,23 @@ def public_names() -> str:
     """List the names of `critic_loop.__all__`."""
     lines = ["| name | what it is |", "|---|---|"]
     for page, (_, _, names) in GROUPS.items():
-        lines += [f"| [`{n}`]({page}.md#{_identifier(n)}) | {_first(getattr(critic_loop, n))} |" for n in names]
+        lines += [f"| [`{n}`]({page}.md#{_identifier(n)}) | {_described(n)} |" for n in names]
     return "\n".join(lines)
+
+
+def _described(name: str) -> str:
+    """Return the first sentence about a public name; that of a type alias stands under it."""
+    thing = getattr(critic_loop, name)
+    if inspect.isclass(thing) or inspect.isroutine(thing) or inspect.ismodule(thing):
+        return _first(thing)
+    home = importlib.import_module(f"critic_loop.{critic_loop._HOME_OF[name]}")
+    body = ast.parse(inspect.getsource(home)).body
+    notes = (after for before, after in itertools.pairwise(body) if _assigns(before, name))
+    return _cell(next((ast.literal_eval(note.value) for note in notes if isinstance(note, ast.Expr)), ""))
+
+
+def _assigns(statement: ast.stmt, name: str) -> bool:
+    return isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name
 
 
 def packages() -> str:
@@ -193,7 +212,7 @@ def _records() -> str:
         if inspect.isclass(kind) and issubclass(kind, BaseModel) and kind.__module__ == module.__name__
     ]
     names = [f"critic_loop.core.records.{name}" for name in kinds if name not in public]
-    protocols = ("Request", "Completion", "ToolSpec", "OutputSchema", "Delta", "Search", "TreeInfo")
+    protocols = ("Request", "Completion", "ToolSpec", "OutputSchema", "Search", "TreeInfo")
     names += [f"critic_loop.core.protocols.{name}" for name in protocols]
     text = "What else a tree holds, and what models and searches are handed. As JSON: [schemas](../schemas.md)."
     return _api_page("Records", text, names)

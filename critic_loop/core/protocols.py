@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import JsonValue
 
@@ -128,7 +128,9 @@ class Delta:
     """Text of an answer that is still being written; no record, and kept nowhere."""
 
     call: str
+    """The call's id."""
     text: str
+    type: Literal["delta"] = "delta"
 
 
 @runtime_checkable

@@ -177,6 +177,7 @@ class Loop(Generic[T]):
     ) -> Result[T]:
         session = await self._open(task, tree_id, seed, notify)
         session.desk.calls.deltas, session.desk.calls.streak = deltas, streak
+        before = session.tree.outcome
         self._announce()
         try:
             if session.stop is None:
@@ -196,7 +197,7 @@ class Loop(Generic[T]):
             outcome.decided_by,
             outcome.spend.calls,
         )
-        return self._from(session.tree, outcome)
+        return self._from(session.tree, outcome, reused=outcome is before)
 
     def run_sync(self, task: TaskLike, *, tree_id: str | None = None, seed: int = 0) -> Result[T]:
         """Run the loop from code that is not async; also where an event loop runs already."""
@@ -322,7 +323,7 @@ class Loop(Generic[T]):
         if session.error is not None:
             raise session.error
 
-    def _from(self, tree: Tree, outcome: Outcome, *, error: str = "") -> Result[T]:
+    def _from(self, tree: Tree, outcome: Outcome, *, reused: bool = False, error: str = "") -> Result[T]:
         chosen = None if outcome.chosen is None else tree[outcome.chosen]
         answer = None if chosen is None or chosen.error_code else self.parts.output.load(chosen.answer)
         return Result(
@@ -333,6 +334,7 @@ class Loop(Generic[T]):
             stop_text=outcome.stop_text,
             spend=outcome.spend,
             tree=tree,
+            reused=reused,
             error=error,
         )
 
