@@ -29,6 +29,7 @@ import typer
 from pydantic import BaseModel
 
 import critic_loop
+import critic_loop.errors
 from critic_loop.assets import AgentSpec, Library, Recipe, SearchUse, SelectUse
 from critic_loop.cli import app
 from critic_loop.cli.settings import SCALARS, Settings, variable
@@ -143,8 +144,8 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 """Every name of `critic_loop.__all__`, by page."""
 
 PACKAGES = (
-    "assets", "export", "metrics", "models", "outputs", "search", "select", "store", "testing", "tools",
-    "verifiers",
+    "assets", "errors", "export", "metrics", "models", "outputs", "search", "select", "store", "testing",
+    "tools", "verifiers",
 )  # fmt: skip
 CONTRACTS = ("model_contract", "search_contract", "store_contract", "export_contract")
 
@@ -204,24 +205,22 @@ def _api_page(title: str, text: str, identifiers: Iterable[str]) -> str:
 
 def _records() -> str:
     """Describe the records that trees consist of, and the parts that are in no other page."""
+    core = importlib.import_module("critic_loop.core")
     public = set(critic_loop.__all__)
-    module = importlib.import_module("critic_loop.core.records")
-    kinds = [
-        name
-        for name, kind in vars(module).items()
-        if inspect.isclass(kind) and issubclass(kind, BaseModel) and kind.__module__ == module.__name__
-    ]
-    names = [f"critic_loop.core.records.{name}" for name in kinds if name not in public]
-    protocols = ("Request", "Completion", "ToolSpec", "OutputSchema", "Search", "TreeInfo")
-    names += [f"critic_loop.core.protocols.{name}" for name in protocols]
-    text = "What else a tree holds, and what models and searches are handed. As JSON: [schemas](../schemas.md)."
-    return _api_page("Records", text, names)
+    names = [f"critic_loop.core.{name}" for name in core.__all__ if name not in public]
+    text = (
+        "What else a tree holds, and what models, searches and stores are handed. A package of your own imports "
+        "these from `critic_loop.core`, which has the records and protocols of the other pages, too. As JSON: "
+        "[schemas](../schemas.md)."
+    )
+    return _api_page("Records and protocols", text, names)
 
 
 def _package(package: str) -> str:
     name = f"critic_loop.{package}"
     module = importlib.import_module(name)
-    documented = {_identifier(public) for public in critic_loop.__all__}
+    public = {*critic_loop.__all__, *(critic_loop.errors.__all__ if package != "errors" else ())}
+    documented = {_identifier(one) for one in public}
     names = [f"{name}.{one}" for one in sorted(module.__all__, key=str.lower)]
     text = _prose(inspect.getdoc(module) or "")
     here = [one for one in names if not {one, f"critic_loop.{one.rpartition('.')[2]}"} & documented]
@@ -230,7 +229,11 @@ def _package(package: str) -> str:
     page = _api_page(f"critic_loop.{package}", text, here)
     elsewhere = [one for one in names if one not in here]
     if elsewhere:
-        page += "\n\nSee also [all public names](index.md): " + ", ".join(f"`{one}`" for one in elsewhere) + "."
+        page += (
+            "\n\nSee also [all public names](index.md) and [errors](errors.md): "
+            + ", ".join(f"`{one}`" for one in elsewhere)
+            + "."
+        )
     return page
 
 

@@ -151,8 +151,9 @@ class Result(BaseModel, Generic[T]):
     def _as_json(self, info: SerializationInfo) -> ResultJson[Any]:
         """Return what is written, less the keys that whoever writes it leaves out."""
         shape = self._shape()
-        left_out, kept = set(info.exclude or ()), set(info.include or shape.__dict__)
-        shape.__dict__ = {k: v for k, v in shape.__dict__.items() if k in kept and k not in left_out}
+        keys, left_out = set(shape.__dict__), set(info.exclude or ())
+        for key in keys & left_out | keys - set(info.include or keys):
+            delattr(shape, key)
         return shape
 
     def _shape(self) -> ResultJson[Any]:

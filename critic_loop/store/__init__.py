@@ -8,9 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from critic_loop.core.errors import ConfigError
-from critic_loop.core.printable import without_secrets
-
 if TYPE_CHECKING:
     from critic_loop.core.protocols import Store
     from critic_loop.store.memory import MemoryStore
@@ -28,6 +25,8 @@ def open_store(where: str | Path | Store | None = None) -> Store:
     Raises:
         ConfigError: it names no kind of store that is known.
     """
+    from critic_loop.core.errors import ConfigError
+    from critic_loop.core.printable import without_secrets
     from critic_loop.store.memory import MemoryStore
     from critic_loop.store.sqlite import SqliteStore
 
