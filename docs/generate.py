@@ -209,9 +209,9 @@ def _records() -> str:
     public = set(critic_loop.__all__)
     names = [f"critic_loop.core.{name}" for name in core.__all__ if name not in public]
     text = (
-        "What else a tree holds, and what models, searches and stores are handed. A package of your own imports "
-        "these from `critic_loop.core`, which has the records and protocols of the other pages, too. As JSON: "
-        "[schemas](../schemas.md)."
+        "What else a tree holds, and what models, searches and stores are handed. A package of your own "
+        "imports these from `critic_loop.core`, which has the records and protocols of the other pages, too. "
+        "As JSON: [schemas](../schemas.md)."
     )
     return _api_page("Records and protocols", text, names)
 

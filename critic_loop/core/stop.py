@@ -470,9 +470,9 @@ def _reason(rule: Rule, given: object, progress: Progress) -> StopReason | None:
 
 
 def _title(rule: Rule) -> str:
-    """Return the name that a person knows a rule by: its own, or its function's."""
+    """Return the name that a person knows a rule by: its class's own, or its function's."""
     if not isinstance(rule, FunctionRule):
-        return rule.name or type(rule).__name__
+        return vars(type(rule)).get("name") or type(rule).__name__
     function: Any = rule.function
     while isinstance(function, functools.partial):
         function = function.func

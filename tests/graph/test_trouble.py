@@ -12,7 +12,14 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import Command
 
 import critic_loop as cl
-from critic_loop.core.errors import AlreadyRunning, ConfigError, ModelError, RateLimited, SameError
+from critic_loop.core.errors import (
+    AlreadyRunning,
+    ConfigError,
+    ModelError,
+    RateLimited,
+    SameError,
+    StopRuleError,
+)
 from critic_loop.core.records import Attempt, Outcome
 from critic_loop.store.memory import MemoryStore
 from critic_loop.testing import ScriptedModel
@@ -148,7 +155,7 @@ async def test_a_rule_that_raises_ends_all_lanes() -> None:
 
     actor = ScriptedModel(lambda r: "x", latency_s=0.005)
     loop = cl.Loop("best-of-n", actor=actor, verifiers=[never], lanes=4, stop=Broken())
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(StopRuleError, match="stop rule 'Broken': ZeroDivisionError: in the rule"):
         await loop.run("x", tree_id="t")
     made = len(actor.requests)
     await asyncio.sleep(0.05)
