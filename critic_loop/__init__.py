@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from critic_loop.core.messages import system as system
     from critic_loop.core.messages import user as user
     from critic_loop.core.protocols import Compare as Compare
+    from critic_loop.core.protocols import Delta as Delta
     from critic_loop.core.protocols import Model as Model
     from critic_loop.core.protocols import Move as Move
     from critic_loop.core.protocols import Pick as Pick
@@ -50,7 +51,9 @@ if TYPE_CHECKING:
     from critic_loop.core.stop import MaxAttempts as MaxAttempts
     from critic_loop.core.stop import MaxRounds as MaxRounds
     from critic_loop.core.stop import Plateau as Plateau
+    from critic_loop.core.stop import Progress as Progress
     from critic_loop.core.stop import Spent as Spent
+    from critic_loop.core.stop import StopReason as StopReason
     from critic_loop.core.stop import Verified as Verified
     from critic_loop.core.tools import Tool as Tool
     from critic_loop.core.tools import ToolContext as ToolContext
@@ -58,6 +61,8 @@ if TYPE_CHECKING:
     from critic_loop.core.tree import Tree as Tree
     from critic_loop.core.value import Value as Value
     from critic_loop.evidence import value_of as value_of
+    from critic_loop.graph.events import StreamEvent as StreamEvent
+    from critic_loop.graph.events import event_json as event_json
     from critic_loop.graph.loop import Loop as Loop
     from critic_loop.graph.result import Result as Result
     from critic_loop.models import model as model
@@ -70,18 +75,19 @@ _HOMES = {
     "core.errors": ("CriticLoopError",),
     "core.functions": ("critic", "grader", "verifier"),
     "core.messages": ("File", "Image", "Message", "assistant", "system", "user"),
-    "core.protocols": ("Compare", "Model", "Move", "Pick", "Stop", "Store", "Wait"),
+    "core.protocols": ("Compare", "Delta", "Model", "Move", "Pick", "Stop", "Store", "Wait"),
     "core.records": ("Attempt", "Feedback", "Sampling", "Task", "Verdict"),
     "core.roles": ("Human", "Unfinished", "View"),
     "core.stop": (
-        "Accepted", "Diminishing", "Elapsed", "Failing", "MaxAttempts", "MaxRounds", "Plateau", "Spent",
-        "Verified",
+        "Accepted", "Diminishing", "Elapsed", "Failing", "MaxAttempts", "MaxRounds", "Plateau", "Progress",
+        "Spent", "StopReason", "Verified",
     ),
     "core.tools": ("Tool", "ToolContext", "ToolOutput"),
     "core.tree": ("Tree",),
     "core.value": ("Value",),
     "evidence": ("value_of",),
     "graph.loop": ("Loop",),
+    "graph.events": ("StreamEvent", "event_json"),
     "graph.result": ("Result",),
     "models": ("model",),
     "search": ("search",),
@@ -94,6 +100,7 @@ __all__ = [
     "Attempt",
     "Compare",
     "CriticLoopError",
+    "Delta",
     "Diminishing",
     "Elapsed",
     "Failing",
@@ -109,12 +116,15 @@ __all__ = [
     "Move",
     "Pick",
     "Plateau",
+    "Progress",
     "Recipe",
     "Result",
     "Sampling",
     "Spent",
     "Stop",
+    "StopReason",
     "Store",
+    "StreamEvent",
     "Task",
     "Tool",
     "ToolContext",
@@ -128,6 +138,7 @@ __all__ = [
     "Wait",
     "assistant",
     "critic",
+    "event_json",
     "grader",
     "model",
     "open_store",

@@ -29,6 +29,7 @@ import typer
 from pydantic import BaseModel
 
 import critic_loop
+import critic_loop.errors
 from critic_loop.assets import AgentSpec, Library, Recipe, SearchUse, SelectUse
 from critic_loop.cli import app
 from critic_loop.cli.settings import SCALARS, Settings, variable
@@ -106,7 +107,11 @@ def _on_site(link: str, name: str, path: Path, known: set[str]) -> str:
 # -- Python ----------------------------------------------------------------------------------------
 
 GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "loop": ("Loops and results", "What runs things.", ("Loop", "Result", "Human", "open_store")),
+    "loop": (
+        "Loops and results",
+        "What runs things, and what comes back.",
+        ("Loop", "Result", "Delta", "StreamEvent", "event_json", "Human", "open_store"),
+    ),
     "task": (
         "Tasks and messages",
         "What goes in.",
@@ -119,10 +124,10 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "stop": (
         "Stop rules",
-        "Values that combine: `|` stops when either does, `&` when both do.",
+        "Rules combine: `|` stops when either does, `&` when both do. A function of `Progress` is a rule, too.",
         (
             "Verified", "Accepted", "MaxRounds", "MaxAttempts", "Plateau", "Diminishing", "Failing", "Elapsed",
-            "Spent",
+            "Spent", "Progress", "StopReason",
         ),
     ),
     "parts": (
@@ -138,8 +143,8 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 """Every name of `critic_loop.__all__`, by page."""
 
 PACKAGES = (
-    "assets", "evidence", "export", "metrics", "models", "outputs", "search", "select", "store", "testing",
-    "tools", "verifiers",
+    "assets", "errors", "evidence", "export", "metrics", "models", "outputs", "search", "select", "store",
+    "testing", "tools", "verifiers",
 )  # fmt: skip
 CONTRACTS = ("model_contract", "search_contract", "store_contract", "export_contract", "tool_contract")
 
@@ -165,8 +170,30 @@ def public_names() -> str:
     """List the names of `critic_loop.__all__`."""
     lines = ["| name | what it is |", "|---|---|"]
     for page, (_, _, names) in GROUPS.items():
-        lines += [f"| [`{n}`]({page}.md#{_identifier(n)}) | {_first(getattr(critic_loop, n))} |" for n in names]
+        lines += [f"| [`{n}`]({page}.md#{_identifier(n)}) | {_described(n)} |" for n in names]
     return "\n".join(lines)
+
+
+def _described(name: str) -> str:
+    """Return the first sentence about a public name; that of a type alias stands under it."""
+    thing = getattr(critic_loop, name)
+    if inspect.isclass(thing) or inspect.isroutine(thing) or inspect.ismodule(thing):
+        return _first(thing)
+    home = importlib.import_module(_home(name))
+    body = ast.parse(inspect.getsource(home)).body
+    notes = (after for before, after in itertools.pairwise(body) if _assigns(before, name))
+    return _cell(next((ast.literal_eval(note.value) for note in notes if isinstance(note, ast.Expr)), ""))
+
+
+def _home(name: str) -> str:
+    """Return the module that a public name is imported from, as type checkers see it."""
+    nodes = ast.walk(ast.parse(inspect.getsource(critic_loop)))
+    imports = (node for node in nodes if isinstance(node, ast.ImportFrom))
+    return next(str(i.module) for i in imports if any(a.asname == name for a in i.names))
+
+
+def _assigns(statement: ast.stmt, name: str) -> bool:
+    return isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name
 
 
 def packages() -> str:
@@ -184,24 +211,22 @@ def _api_page(title: str, text: str, identifiers: Iterable[str]) -> str:
 
 def _records() -> str:
     """Describe the records that trees consist of, and the parts that are in no other page."""
+    core = importlib.import_module("critic_loop.core")
     public = set(critic_loop.__all__)
-    module = importlib.import_module("critic_loop.core.records")
-    kinds = [
-        name
-        for name, kind in vars(module).items()
-        if inspect.isclass(kind) and issubclass(kind, BaseModel) and kind.__module__ == module.__name__
-    ]
-    names = [f"critic_loop.core.records.{name}" for name in kinds if name not in public]
-    protocols = ("Request", "Completion", "ToolSpec", "OutputSchema", "Delta", "Search", "TreeInfo")
-    names += [f"critic_loop.core.protocols.{name}" for name in protocols]
-    text = "What else a tree holds, and what models and searches are handed. As JSON: [schemas](../schemas.md)."
-    return _api_page("Records", text, names)
+    names = [f"critic_loop.core.{name}" for name in core.__all__ if name not in public]
+    text = (
+        "What else a tree holds, and what models, searches and stores are handed. A package of your own "
+        "imports these from `critic_loop.core`, which has the records and protocols of the other pages, too. "
+        "As JSON: [schemas](../schemas.md)."
+    )
+    return _api_page("Records and protocols", text, names)
 
 
 def _package(package: str) -> str:
     name = f"critic_loop.{package}"
     module = importlib.import_module(name)
-    documented = {_identifier(public) for public in critic_loop.__all__}
+    public = {*critic_loop.__all__, *(critic_loop.errors.__all__ if package != "errors" else ())}
+    documented = {_identifier(one) for one in public}
     names = [f"{name}.{one}" for one in sorted(module.__all__, key=str.lower)]
     text = _prose(inspect.getdoc(module) or "")
     here = [one for one in names if not {one, f"critic_loop.{one.rpartition('.')[2]}"} & documented]
@@ -210,7 +235,11 @@ def _package(package: str) -> str:
     page = _api_page(f"critic_loop.{package}", text, here)
     elsewhere = [one for one in names if one not in here]
     if elsewhere:
-        page += "\n\nSee also [all public names](index.md): " + ", ".join(f"`{one}`" for one in elsewhere) + "."
+        page += (
+            "\n\nSee also [all public names](index.md) and [errors](errors.md): "
+            + ", ".join(f"`{one}`" for one in elsewhere)
+            + "."
+        )
     return page
 
 
@@ -297,7 +326,7 @@ def names() -> str:
             "critic_loop.selections",
             SELECTIONS,
         ),
-        ("Stop rules", "stop = [{ NAME = VALUE }, ...]", "", STOP_RULES),
+        ("Stop rules", "stop = [{ NAME = VALUE }, 'package.module:name', ...]", "", STOP_RULES),
         ("Verifiers", "verifiers = [NAME, ...]", "critic_loop.verifiers", _verifiers()),
         ("Export formats", "critic-loop export --to NAME", "critic_loop.exporters", dict(FORMATS)),
     )
@@ -467,9 +496,10 @@ def errors() -> str:
     by_code: dict[str, list[type[CriticLoopError]]] = {}
     for kind in error_classes():
         by_code.setdefault(kind.code, []).append(kind)
-    lines = ["| code | class | scope | |", "|---|---|---|---|"]
+    lines = ["| code | class | scope | HTTP | |", "|---|---|---|---|---|"]
     for code, kinds in by_code.items():
-        lines.append(f"| [`{code}`](#{code}) | `{kinds[0].__name__}` | {kinds[0].scope} | {_first(kinds[0])} |")
+        kind, link = kinds[0], f"[`{code}`](#{code})"
+        lines.append(f"| {link} | `{kind.__name__}` | {kind.scope} | {kind.http_status} | {_first(kind)} |")
     for code, kinds in by_code.items():
         first, *rest = (inspect.getdoc(kinds[0]) or "").split("\n\n")
         kind = kinds[0]

@@ -40,7 +40,8 @@ async def main() -> None:
     for attempt in result.tree:
         print(f"{attempt.id}: {attempt.answer}")
         for feedback in result.tree.judgements(attempt.id):
-            print(f"    {feedback.source} {feedback.author}: {feedback.verdict or 'no verdict'}")
+            verdict = "no verdict" if feedback.verdict is None else str(feedback.verdict)
+            print(f"    {feedback.source} {feedback.author}: {verdict}")
     print(f"\nanswer: {result.answer}")
     print(f"decided by the {result.decided_by}, stopped by {result.stop!r} after {result.spend.calls} calls")
 

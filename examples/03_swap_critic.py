@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter
 
 import critic_loop as cl
-from critic_loop.core.protocols import Request
+from critic_loop.core import Request
 from critic_loop.testing import ScriptedModel
 
 TASKS = [f"Name a country whose name begins with {letter}." for letter in "ABCDEFGHIJKL"]

@@ -11,7 +11,7 @@ import asyncio
 import json
 
 import critic_loop as cl
-from critic_loop.core.protocols import Request
+from critic_loop.core import Request
 from critic_loop.testing import ScriptedModel
 
 TASK = "Write one sentence that invites colleagues to a talk on tree search, on Friday at 3 pm in room 12."

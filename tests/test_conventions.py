@@ -31,10 +31,10 @@ def here(path):
 # -- the public names ------------------------------------------------------------------------------
 
 
-def typed_names():
+def typed_names(path=ROOT / "critic_loop/__init__.py"):
     body = next(
         node.body
-        for node in tree_of(ROOT / "critic_loop/__init__.py").body
+        for node in tree_of(path).body
         if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
     )
     return {alias.asname: (node.module, alias.name) for node in body for alias in node.names}
@@ -61,6 +61,50 @@ def test_the_release_has_one_number():
     assert critic_loop.__version__ == settings["project"]["version"]
 
 
+SURFACE = [ROOT / "critic_loop/errors.py", *(path for path in PACKAGE if path.name == "__init__.py")]
+HELPERS = {"lazy", "VERSION"}
+"""What a package takes from `core` in order to offer its own names."""
+
+
+def module_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def named_in(path):
+    """What a module defines or takes from the package, whether it means to offer it or not."""
+    for node in tree_of(path).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (target.id for target in targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("critic_loop"):
+            yield from (alias.asname or alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("path", SURFACE, ids=module_of)
+def test_a_package_offers_what_its_all_says_and_nothing_by_accident(path):
+    module = importlib.import_module(module_of(path))
+    named = {name for name in named_in(path) if not name.startswith("_")}
+    offered = getattr(module, "__all__", [])
+    assert len(offered) == len(set(offered))  # ruff sorts them
+    assert [name for name in offered if not hasattr(module, name)] == []
+    assert named - set(offered) - HELPERS == set()
+
+
+@pytest.mark.parametrize("name", ["Nothing", "annotations_", "_HOMES_"])
+def test_a_package_that_loads_names_on_first_use_has_no_others(name):
+    for package in ("critic_loop", "critic_loop.core", "critic_loop.store", "critic_loop.testing"):
+        with pytest.raises(AttributeError, match=f"module '{package}' has no attribute '{name}'"):
+            getattr(importlib.import_module(package), name)
+
+
+def test_packages_that_offer_nothing_are_known():
+    """What users need of these, `critic_loop` offers; all other packages say what they offer."""
+    silent = {module_of(p) for p in SURFACE if not hasattr(importlib.import_module(module_of(p)), "__all__")}
+    assert silent == {"critic_loop.cli.commands", "critic_loop.graph", "critic_loop.nodes", "critic_loop.roles"}
+
+
 # -- light imports ---------------------------------------------------------------------------------
 
 HEAVY = {"langgraph", "langchain_core", "httpx", "aiohttp", "onnxruntime", "sqlite3", "numpy", "pyarrow"}
@@ -85,6 +129,8 @@ def packages(modules):
     [
         "import critic_loop",
         "import critic_loop.core.tree",
+        "import critic_loop.errors",
+        "import critic_loop.core as core; [getattr(core, name) for name in core.__all__]",
         "import critic_loop as cl; cl.Tree, cl.Recipe, cl.verifier",
     ],
 )

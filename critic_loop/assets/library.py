@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from critic_loop.assets.problems import problems_in, unreadable_toml
 from critic_loop.assets.recipe import AgentSpec, Recipe
 from critic_loop.assets.template import Template
-from critic_loop.core.errors import AssetError
+from critic_loop.core.errors import AssetError, NoSuchAsset
 from critic_loop.core.messages import Frozen
 
 T = TypeVar("T", bound=Frozen)
@@ -48,12 +48,13 @@ class Library:
         """Return the recipe `agents/recipes/<name>.toml`, or the one in the file `name`.
 
         Raises:
-            AssetError: there is none, or it is wrong.
+            NoSuchAsset: there is none.
+            AssetError: it is wrong.
         """
         if name.endswith(".toml"):
             path = Path(name)
             if not path.is_file():
-                raise AssetError(f"{name}: no such recipe file.")
+                raise NoSuchAsset(f"{name}: no such recipe file.")
             return _load(path, Recipe).model_copy(update={"name": path.stem})
 
         def load(path: Path) -> Recipe:
@@ -65,7 +66,8 @@ class Library:
         """Return the spec `agents/<role>/<name>.toml`.
 
         Raises:
-            AssetError: there is none, it is wrong, or its role is not its folder.
+            NoSuchAsset: there is none.
+            AssetError: it is wrong, or its role is not its folder.
         """
 
         def load(path: Path) -> AgentSpec:
@@ -80,7 +82,8 @@ class Library:
         """Return the template `prompts/<name>`.
 
         Raises:
-            AssetError: there is none, or it is wrong.
+            NoSuchAsset: there is none.
+            AssetError: it is wrong.
         """
 
         def load(path: Path) -> Template:
@@ -101,7 +104,7 @@ class Library:
         """Return the file of a recipe, an agent or a prompt.
 
         Raises:
-            AssetError: there is none; names the nearest.
+            NoSuchAsset: there is none; names the nearest.
         """
         relative = _relative(kind, name)
         if relative.is_absolute() or ".." in relative.parts:
@@ -109,7 +112,7 @@ class Library:
         for folder in self.folders:
             if (path := folder / relative).is_file():
                 return path
-        raise AssetError(f"There is no {kind} {name!r} (no file {relative}).", hint=self._hint(kind, name))
+        raise NoSuchAsset(f"There is no {kind} {name!r} (no file {relative}).", hint=self._hint(kind, name))
 
     def _hint(self, kind: str, name: str) -> str:
         if _relative(kind, name).is_file():

@@ -6,14 +6,15 @@ Knows the schema. Does not know where files lie (`assets.library`) or how they c
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
+from critic_loop.core import plugins
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.messages import Frozen
 from critic_loop.core.records import Sampling, Unit, digest_of
-from critic_loop.core.stop import rule_of
+from critic_loop.core.stop import Progress, StopFunction, as_rule, rule_of
 
 RoleName = Literal["actor", "critic", "judge", "debater"]
 Field_ = Literal[
@@ -157,8 +158,12 @@ class Recipe(Frozen):
     """
     select: str | SelectUse = "verified-first"
     """Which answer wins: a selection's name, or with settings `{ kind = "b4", alpha = 10 }`."""
-    stop: tuple[dict[str, JsonValue], ...] | None = None
-    """Any of these stops the loop; None = the usual ones, empty = only the search's own end and the budget."""
+    stop: tuple[dict[str, JsonValue] | str, ...] | None = None
+    """Any of these stops the loop; None = the usual ones, empty = only the search's own end and the budget.
+
+    Each is a table with one key, such as `{ max_rounds = 4 }`, or a function's path, `package.module:name`. In
+    Python, rules and functions that have a path are taken, too.
+    """
     lanes: int = Field(default=1, ge=1)
     max_calls: int = Field(default=20, ge=1)
     """Model calls a task, all roles together."""
@@ -195,15 +200,19 @@ class Recipe(Frozen):
             raise ValueError("a debate needs a judge, such as judge = 'judge/debate'")
         return self
 
-    @field_validator("stop")
+    @field_validator("stop", mode="before")
     @classmethod
-    def _rules(cls, given: tuple[dict[str, JsonValue], ...] | None) -> tuple[dict[str, JsonValue], ...] | None:
-        for rule in given or ():
-            try:
-                rule_of(rule)
-            except ConfigError as error:
-                raise ValueError(str(error)) from error
-        return given
+    def _rules(cls, given: Any) -> Any:
+        given = (given,) if callable(given) else given
+        if not isinstance(given, list | tuple):
+            return given
+        try:
+            data = [item for rule in given for item in _rule_data(rule)]
+            for item in data:
+                rule_of(item, load=_unread)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        return data
 
     @property
     def selection(self) -> SelectUse:
@@ -223,6 +232,24 @@ class Recipe(Frozen):
             for use in data["critics"]
         ]
         return digest_of(data)
+
+
+def _rule_data(rule: Any) -> list[JsonValue]:
+    """Return a stop rule, given as data or made in Python, as data."""
+    if not callable(rule):
+        return [rule]
+    data = as_rule(cast("StopFunction", rule)).dump()
+    return data if isinstance(data, list) else [data]
+
+
+def _unread(path: str) -> Any:
+    """Stand for what a path names: a recipe that is only read imports nothing."""
+    plugins.parts_of(path)
+    return _goes_on
+
+
+def _goes_on(progress: Progress) -> None:
+    """Stand for a stop rule that is not loaded."""
 
 
 def _use(table: dict[str, Any]) -> dict[str, Any]:

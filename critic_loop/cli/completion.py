@@ -94,7 +94,7 @@ def _formats(_: typer.Context) -> Offers:
 
 def _verifiers(_: typer.Context) -> Offers:
     from critic_loop.core import plugins
-    from critic_loop.verifiers import GROUP, VERIFIERS
+    from critic_loop.verifiers.named import GROUP, VERIFIERS
 
     return [(name, "") for name in sorted({*VERIFIERS, *plugins.names(GROUP)})]
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from critic_loop.assets import ActorUse, AgentSpec, CriticUse, DebateUse
 from critic_loop.core.errors import CriticLoopError
-from critic_loop.core.records import Verdict
 from critic_loop.export import Manifest
+from critic_loop.graph.result import ResultJson
 from critic_loop.metrics import Why
 
 
@@ -56,36 +56,6 @@ class ErrorDocument(Document):
 # -- run ---------------------------------------------------------------------------------------
 
 
-class ResultRow(Document):
-    """One task's result: what `run --out` writes a line."""
-
-    task: str
-    """The task's id."""
-    tree: str
-    attempt: str | None
-    """The chosen attempt; feedback on the answer goes here."""
-    answer: JsonValue
-    verdict: Verdict
-    score: float | None
-    """In [0, 1]; null = not judged."""
-    decided_by: str
-    """`verifier`, `critic`, `judge`, `vote`, `nobody`, or empty."""
-    stop: str
-    """Why the loop ended: `verified`, `accepted`, `max_rounds`, `budget`, `interrupted`, `error`, ..."""
-    stop_text: str
-    attempts: int
-    calls: int
-    input_tokens: int
-    output_tokens: int
-    cost_usd: float | None
-    """null = nobody knows the price."""
-    elapsed_s: float
-    reused: bool
-    """Whether it had ended before this run."""
-    error: str
-    """Why there is no answer; empty where there is one."""
-
-
 class Summary(Document):
     """Totals over the results."""
 
@@ -110,7 +80,7 @@ class RunDocument(Document):
     """The spec of each slot."""
     store: str
     seed: int
-    results: list[ResultRow]
+    results: list[ResultJson[JsonValue]]
     summary: Summary
     interrupted: bool
     """Whether a signal ended it; the same command goes on."""
@@ -299,7 +269,7 @@ class RecipeRow(Document):
     memory: str
     select: str
     select_settings: dict[str, JsonValue] = {}
-    stop: list[dict[str, JsonValue]] | None
+    stop: list[dict[str, JsonValue] | str] | None
     lanes: int
     max_calls: int
     agents: dict[str, AgentSpec]

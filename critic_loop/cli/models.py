@@ -19,14 +19,13 @@ from rich.text import Text
 
 from critic_loop.cli.documents import Error, Key, ModelRow, ModelsDocument
 from critic_loop.cli.terminal import FAILURE, Terminal
-from critic_loop.core.errors import CriticLoopError, Unreachable
+from critic_loop.core.errors import CriticLoopError, NoSuchModel, Unreachable
 from critic_loop.core.messages import user
 from critic_loop.core.printable import excerpt, printable, without_secrets
 from critic_loop.core.protocols import Model, Request
 from critic_loop.core.records import Sampling
 from critic_loop.models.canary import CANARY
 from critic_loop.models.chat import ChatModel
-from critic_loop.models.failures import NoSuchModel
 from critic_loop.models.keys import key_of
 from critic_loop.models.known import age, recall
 from critic_loop.models.profiles import Profile

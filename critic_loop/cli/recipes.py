@@ -205,7 +205,10 @@ def _agent(library: Library, name: str, manner: str) -> str:
 def _stop(recipe: Recipe) -> str:
     if recipe.stop is None:
         return "the usual rules"
-    rules = [", ".join(_rule(name, setting) for name, setting in rule.items()) for rule in recipe.stop]
+    rules = [
+        rule if isinstance(rule, str) else ", ".join(_rule(name, setting) for name, setting in rule.items())
+        for rule in recipe.stop
+    ]
     return " | ".join(rules) or "when the search ends"
 
 

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import to_jsonable_python
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -32,38 +31,9 @@ def verdict_word(verdict: Verdict, *, known: bool) -> str:
     return (_KNOWN_WORDS if known else VERDICT_WORDS)[verdict]
 
 
-def row(result: Result[Any], *, reused: bool = False) -> dict[str, Any]:
-    """Return a result as a JSON object."""
-    usage = result.spend.usage
-    return {
-        "task": result.task.id,
-        "tree": result.tree.id,
-        "attempt": result.attempt_id,
-        "answer": to_jsonable_python(result.answer),
-        "verdict": str(result.verdict),
-        "score": result.value.score,
-        "decided_by": result.decided_by,
-        "stop": result.stop,
-        "stop_text": result.stop_text,
-        "attempts": len(result.tree),
-        "calls": result.spend.calls,
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "cost_usd": result.spend.cost_usd,
-        "elapsed_s": result.spend.elapsed_s,
-        "reused": reused,
-        "error": problem(result),
-    }
-
-
-def problem(result: Result[Any]) -> str:
-    """Return why there is no answer; empty where there is one."""
-    if result.answer is not None:
-        return ""
-    if result.error:
-        return result.error
-    errors = [attempt.error for attempt in result.tree if attempt.error]
-    return errors[-1] if errors else result.stop_text or "the loop stopped before its first answer"
+def row(result: Result[Any]) -> dict[str, Any]:
+    """Return a result as a JSON object of the shape `ResultJson`."""
+    return result.model_dump(mode="json")
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

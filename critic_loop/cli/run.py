@@ -241,7 +241,6 @@ async def _one(job: _Job) -> int:
     loop, task, terminal = job.loop, job.tasks[0], job.terminal
     tree_id = job_tree_id(task, loop.parts.digest, job.seed)
     earlier = (await loop.store.load(tree_id)).log if await loop.store.has(tree_id) else []
-    reused = tree_id in await _finished(job)
     view = view_of(f"{loop.recipe.name}  {tree_id}", earlier, most_calls=loop.parts.max_calls)
     streamed = loop.stream(
         task, tree_id=tree_id, seed=job.seed, deltas=terminal.err.is_interactive, driver="direct"
@@ -256,7 +255,7 @@ async def _one(job: _Job) -> int:
                     view.observe(record)
     if result is None:
         raise CriticLoopError(f"tree {tree_id!r} ended without a result.")
-    row = results.row(result, reused=reused)
+    row = results.row(result)
     _write(job.sink, row)
     interrupted = presses.any and result.stop == "interrupted"
     if job.wish.as_json:
@@ -277,7 +276,6 @@ async def _many(job: _Job) -> int:
 
     loop, terminal = job.loop, job.terminal
     rows: list[dict[str, Any]] = []
-    known = await _finished(job)
     view = JobView(loop.recipe.name, len(job.tasks), loop.parts.max_calls, lambda: _calls_in_flight(loop))
     wish = job.wish
     found = loop.map(
@@ -291,7 +289,7 @@ async def _many(job: _Job) -> int:
                     if result.stop == "interrupted":
                         left_open += 1
                         continue
-                    rows.append(results.row(result, reused=result.tree.id in known))
+                    rows.append(results.row(result))
                     view.ended(rows[-1], result.task.text)
                     _write(job.sink, rows[-1])
     except (CriticLoopError, asyncio.CancelledError):
@@ -338,14 +336,6 @@ def _ended(job: _Job, rows: Sequence[dict[str, Any]], interrupted: str) -> int:
 
 def _calls_in_flight(loop: Loop[Any]) -> dict[str, int]:
     return {slot: sum(loop.switchboard.in_flight(slot).values()) for slot in loop.switchboard.slots}
-
-
-async def _finished(job: _Job) -> set[str]:
-    """Return the ids of the trees that need no call any more."""
-    from critic_loop.graph.session import GOES_ON
-
-    known = job.loop.store.trees(recipe=job.loop.recipe.name)
-    return {tree.id async for tree in known if tree.stop and tree.stop not in GOES_ON}
 
 
 def _write(sink: TextIO | None, row: dict[str, Any]) -> None:

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import JsonValue, TypeAdapter
 
 from critic_loop.cli import documents
 from critic_loop.cli.outline import Outline
+from critic_loop.graph.events import StreamEvent
+from critic_loop.graph.result import ResultJson
 from critic_loop.metrics import Why
 from critic_loop.store.schemas import write
 
@@ -31,17 +33,19 @@ DOCUMENTS: Mapping[str, Any] = {
     "new": documents.NewDocument,
     "recipes": documents.RecipesDocument,
     "recipes-check": documents.CheckDocument,
-    "result": documents.ResultRow,
+    "result": ResultJson[JsonValue],
     "run": documents.RunDocument,
     "show": Outline,
     "why": Why,
 }
 """By command; `error` is any command's, `result` a line of `run --out`."""
+_PUBLISHED: Mapping[str, Any] = {**DOCUMENTS, "stream-event": StreamEvent}
+"""With what no command writes, but a server on `Loop.stream` does."""
 
 
 def schemas() -> dict[str, dict[str, Any]]:
     """Return the schema of each document by name."""
-    return {name: _schema(kind) for name, kind in DOCUMENTS.items()}
+    return {name: _schema(kind) for name, kind in _PUBLISHED.items()}
 
 
 def _schema(kind: Any) -> dict[str, Any]:

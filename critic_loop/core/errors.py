@@ -2,13 +2,25 @@
 
     CriticLoopError
     ├── ConfigError            a setting is wrong or missing                      job
+    │   ├── AlreadyRunning     the tree is being run already                      job
+    │   ├── OtherTask          the tree was begun with another task               job
+    │   ├── OtherLoop          the tree was begun with another loop               job
+    │   ├── OtherVersion       the tree was begun by another version              job
+    │   ├── NoSuchSlot         the loop has no slot of this name                  job
+    │   └── UnreadableResponse a person's word cannot be read                     job
     ├── AssetError             an agent, recipe or prompt file is wrong           job
+    │   └── NoSuchAsset        there is no such file                              job
     ├── ModelError             a model call failed                                attempt
     │   ├── RateLimited        too many requests (retried, then raised)           attempt
     │   ├── ContextOverflow    the prompt does not fit                            attempt
     │   ├── Refused            the model declined                                 attempt
     │   ├── DeadlineExceeded   no answer in time                                  attempt
+    │   ├── EndpointError      the endpoint failed or broke off                   attempt
+    │   ├── CannotScore        no log-probabilities of a given text               attempt
+    │   ├── NotSent            the call was held back until the run ended         attempt
     │   ├── Unreachable        nothing answers at the address                     job
+    │   │   ├── NoSuchModel    the endpoint has no such model                     job
+    │   │   └── ServerFailed   a server that is started here cannot be            job
     │   ├── AuthFailed         the key is wrong or missing                        job
     │   ├── CreditExhausted    the account is empty                               job
     │   └── SameError          call after call fails in the same way              job
@@ -18,7 +30,11 @@
     ├── VerifierError          a verifier failed                                  attempt
     ├── BudgetSpent            no call is left, or no time: a stop reason         tree
     ├── SearchError            a search asked for what cannot be                  tree
+    ├── StopRuleError          a stop rule failed                                 tree
     ├── StoreError             trees cannot be written or read                    job
+    │   ├── NoSuchTree         the store has no tree of this id                   job
+    │   ├── NoSuchAttempt      the tree has no attempt or feedback of this id     job
+    │   └── WriteConflict      another process writes the same tree               job
     ├── NotRecorded            a replay asks what the stored run did not          job
     └── ExportError            rows cannot be made                                job
 
@@ -26,7 +42,7 @@ The policy, in four sentences. Code that extends Critic Loop raises plain Python
 `boundary` types what escapes it. An error of scope *attempt* becomes a record and the loop goes
 on; *tree* ends one tree; *job* ends the job without writing failures that are not failures.
 A message says what was wrong, where, and what to do; `hint` holds the last of these.
-Secrets never enter a message.
+Secrets never enter a message. Users import these classes from `critic_loop.errors`.
 """
 
 from __future__ import annotations
@@ -51,6 +67,8 @@ class CriticLoopError(Exception):
 
     code: ClassVar[str] = "error"
     scope: ClassVar[Scope] = "job"
+    http_status: ClassVar[int] = 500
+    """What a server may answer with where this error ends a request: a suggestion, used nowhere here."""
 
     @property
     def docs(self) -> str:
@@ -74,15 +92,86 @@ class ConfigError(CriticLoopError):
     """
 
     code = "config"
+    http_status = 400
+
+
+class AlreadyRunning(ConfigError):
+    """The tree is being run already, by this loop.
+
+    Wait until that run has ended, or give another `tree_id`. Nothing was sent.
+    """
+
+    code = "already-running"
+    http_status = 409
+
+
+class OtherTask(ConfigError):
+    """The tree was begun with another task; the message names the fields that differ.
+
+    Give the changed task another id, or none. Nothing was sent.
+    """
+
+    code = "other-task"
+    http_status = 409
+
+
+class OtherLoop(ConfigError):
+    """The tree was begun with another loop; the message names the parts that differ.
+
+    Resume it with the loop that began it, or start a new tree. Nothing was sent.
+    """
+
+    code = "other-loop"
+    http_status = 409
+
+
+class OtherVersion(ConfigError):
+    """The tree was begun by a version of Critic Loop that hashes and fences differently.
+
+    It can be shown, judged and exported, but not continued. Run its task again under another tree id.
+    """
+
+    code = "other-version"
+    http_status = 409
+
+
+class NoSuchSlot(ConfigError):
+    """The loop has no slot of this name.
+
+    The hint lists the slots that it has. Nothing was changed.
+    """
+
+    code = "no-such-slot"
+    http_status = 404
+
+
+class UnreadableResponse(ConfigError):
+    """A person's word on an attempt cannot be read.
+
+    Respond with true, false, a text, or fields of a Feedback, as in `{"verdict": "pass"}`. Nothing was written.
+    """
+
+    code = "unreadable-response"
+    http_status = 422
 
 
 class AssetError(CriticLoopError):
     """An agent, recipe or prompt file is wrong; the message names file, key and what was expected.
 
-    Mend the file. `critic-loop recipes check` names every problem with its file and line. Nothing was sent.
+    Correct the file. `critic-loop recipes check` names every problem with its file and line. Nothing was sent.
     """
 
     code = "asset"
+
+
+class NoSuchAsset(AssetError):
+    """There is no agent, recipe or prompt of this name.
+
+    The hint names those that are near. `critic-loop recipes list` shows all recipes.
+    """
+
+    code = "no-such-asset"
+    http_status = 404
 
 
 class ModelError(CriticLoopError):
@@ -93,6 +182,7 @@ class ModelError(CriticLoopError):
     """
 
     code = "model"
+    http_status = 502
     scope = "attempt"
 
 
@@ -104,6 +194,7 @@ class RateLimited(ModelError):
     """
 
     code = "rate-limited"
+    http_status = 429
 
     def __init__(self, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
         """Carry the endpoint's own wish for a pause, in seconds, where it gave one."""
@@ -118,6 +209,7 @@ class ContextOverflow(ModelError):
     """
 
     code = "context-overflow"
+    http_status = 413
 
 
 class Refused(ModelError):
@@ -127,6 +219,7 @@ class Refused(ModelError):
     """
 
     code = "refused"
+    http_status = 422
 
 
 class DeadlineExceeded(ModelError):
@@ -136,6 +229,40 @@ class DeadlineExceeded(ModelError):
     """
 
     code = "deadline"
+    http_status = 504
+
+
+class EndpointError(ModelError):
+    """The endpoint answered with an error, nonsense, or broke off."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        status: int | None = None,
+        transient: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
+        """Carry the HTTP status, whether trying again may help, and the pause that was asked for."""
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.transient = transient
+        self.retry_after_s = retry_after_s
+
+
+class CannotScore(ModelError):
+    """The endpoint serves no log-probabilities of a given text."""
+
+
+class NotSent(ModelError):
+    """The call was held back until nothing more was to be sent.
+
+    It costs nothing, and stays open: run the same again, and it is sent then.
+    """
+
+    code = "not-sent"
+    http_status = 503
 
 
 class Unreachable(ModelError):
@@ -146,7 +273,16 @@ class Unreachable(ModelError):
     """
 
     code = "unreachable"
+    http_status = 503
     scope = "job"
+
+
+class NoSuchModel(Unreachable):
+    """The endpoint answers, but has no model of this name or no such path."""
+
+
+class ServerFailed(Unreachable):
+    """A server that is started here cannot be; the message holds the end of its log."""
 
 
 class AuthFailed(ModelError):
@@ -166,13 +302,14 @@ class CreditExhausted(ModelError):
     """
 
     code = "credit"
+    http_status = 503
     scope = "job"
 
 
 class SameError(ModelError):
     """Call after call of a job failed in the same way, in whatever tree, and none was answered in between.
 
-    The message ends with what they failed with. Mend that, then run the same again: finished calls are not
+    The message ends with what they failed with. Correct that, then run the same again: finished calls are not
     repeated. `same_error` says how many it takes.
     """
 
@@ -188,13 +325,14 @@ class OutputError(CriticLoopError):
     """
 
     code = "output"
+    http_status = 502
     scope = "attempt"
 
 
 class ToolError(CriticLoopError):
     """A tool failed.
 
-    The actor is told, and may try again. Mend the tool if it raises for arguments that fit its signature.
+    The actor is told, and may try again. Correct the tool if it raises for arguments that fit its signature.
     """
 
     code = "tool"
@@ -208,13 +346,14 @@ class SandboxUnavailable(CriticLoopError):
     """
 
     code = "sandbox"
+    http_status = 503
 
 
 class VerifierError(CriticLoopError):
     """A verifier failed; its verdict is an abstention.
 
-    Mend the verifier: it raised, or returned something other than a Feedback, a bool or a number from 0 to 1.
-    No answer was failed by it.
+    Correct the verifier: it raised, or returned something other than a Feedback, a bool or a number from 0 to
+    1. No answer was failed by it.
     """
 
     code = "verifier"
@@ -234,10 +373,21 @@ class BudgetSpent(CriticLoopError):
 class SearchError(CriticLoopError):
     """A search asked for something that cannot be: an unknown id, or waiting for nothing.
 
-    Mend the search; `critic_loop.testing.search_contract` finds most such mistakes.
+    Correct the search; `critic_loop.testing.search_contract` finds most such mistakes.
     """
 
     code = "search"
+    scope = "tree"
+
+
+class StopRuleError(CriticLoopError):
+    """A stop rule raised, or returned something that is no answer.
+
+    Correct the rule that the message names. It returns a StopReason, a text or True to stop, and False or None
+    to go on. What the tree holds is kept; run it again to go on.
+    """
+
+    code = "stop-rule"
     scope = "tree"
 
 
@@ -250,6 +400,37 @@ class StoreError(CriticLoopError):
     code = "store"
 
 
+class NoSuchTree(StoreError):
+    """The store has no tree of this id.
+
+    Check the id, and that it is the right store: `critic-loop show STORE` lists the newest trees.
+    """
+
+    code = "no-such-tree"
+    http_status = 404
+
+
+class NoSuchAttempt(StoreError):
+    """The tree has no attempt or feedback of this id.
+
+    Ids name their tree: `t41c0.3` is the third attempt of tree `t41c0`. `critic-loop show STORE TREE` lists
+    them.
+    """
+
+    code = "no-such-attempt"
+    http_status = 404
+
+
+class WriteConflict(StoreError):
+    """Another process writes the same tree, or has written to it.
+
+    Let only one process run a tree. To go on here, end the other one and run again.
+    """
+
+    code = "write-conflict"
+    http_status = 409
+
+
 class NotRecorded(CriticLoopError):
     """A replay asks something that the stored run did not ask.
 
@@ -258,6 +439,7 @@ class NotRecorded(CriticLoopError):
     """
 
     code = "replay"
+    http_status = 409
 
 
 class ExportError(CriticLoopError):
@@ -267,6 +449,7 @@ class ExportError(CriticLoopError):
     """
 
     code = "export"
+    http_status = 422
 
 
 def gist(error: CriticLoopError) -> str:

@@ -16,10 +16,12 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     JsonValue,
     SerializerFunctionWrapHandler,
     model_serializer,
 )
+from pydantic_core import CoreSchema
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -45,6 +47,12 @@ class _Part(Frozen):
     @model_serializer(mode="wrap")
     def _with_type(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {"type": self.type, **handler(self)}  # type: ignore[attr-defined]  # each part declares it
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Describe the fields: what is written is what they say, and its `type` is always there."""
+        described: Any = {key: value for key, value in schema.items() if key != "serialization"}
+        return handler(described)
 
 
 class Text(_Part):

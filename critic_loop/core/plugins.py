@@ -22,15 +22,25 @@ def load(path: str) -> Any:
     Raises:
         ConfigError: the module cannot be imported, or has no such name.
     """
-    module_name, _, name = path.partition(":")
-    if not module_name or module_name.startswith(".") or not name:
-        raise ConfigError(f"{path!r} is not of the form 'package.module:name'.")
+    module_name, name = parts_of(path)
     with boundary(ConfigError, f"{path!r}: cannot import {module_name!r}"):
         module = import_module(module_name)
     try:
         return getattr(module, name)
     except AttributeError as error:
         raise ConfigError(f"{path!r}: module {module_name!r} has no {name!r}.") from error
+
+
+def parts_of(path: str) -> tuple[str, str]:
+    """Return module and name of a path such as `package.module:name`, without importing anything.
+
+    Raises:
+        ConfigError: it is no such path.
+    """
+    module_name, _, name = path.partition(":")
+    if not module_name or module_name.startswith(".") or not name:
+        raise ConfigError(f"{path!r} is not of the form 'package.module:name'.")
+    return module_name, name
 
 
 @cache

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import JsonValue
 
@@ -131,11 +131,9 @@ class Delta:
     """Text of an answer that is still being written; no record, and kept nowhere."""
 
     call: str
+    """The call's id."""
     text: str
-
-
-class NotSent(ModelError):
-    """The call was held back until nothing more was to be sent: it costs nothing, and stays open."""
+    type: Literal["delta"] = "delta"
 
 
 @runtime_checkable
@@ -372,7 +370,8 @@ class Store(Protocol):
         """Return a tree, with the bytes of its images and files.
 
         Raises:
-            StoreError: there is none of this id, or it was written by a newer version.
+            NoSuchTree: there is none of this id.
+            StoreError: it was written by a newer version.
         """
         ...
 
@@ -385,7 +384,11 @@ class Store(Protocol):
         ...
 
     async def add_feedback(self, attempt_id: str, feedback: Feedback) -> Feedback:
-        """Add what somebody says of an attempt later on; return it with its id."""
+        """Add what somebody says of an attempt later on; return it with its id.
+
+        Raises:
+            NoSuchTree, NoSuchAttempt: there is none of this id.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from critic_loop.core.errors import StoreError
+from critic_loop.core.errors import NoSuchAttempt, StoreError
 from critic_loop.core.records import (
     NOT_SENT,
     Ask,
@@ -233,11 +233,11 @@ class Tree:
         """Return an attempt.
 
         Raises:
-            StoreError: there is none of this id.
+            NoSuchAttempt: there is none of this id.
         """
         attempt = self.attempts.get(attempt_id)
         if attempt is None:
-            raise StoreError(f"tree {self.id!r} has no attempt {attempt_id!r}")
+            raise NoSuchAttempt(f"tree {self.id!r} has no attempt {attempt_id!r}")
         return attempt
 
     def __contains__(self, attempt_id: object) -> bool:

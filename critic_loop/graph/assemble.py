@@ -15,7 +15,7 @@ from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import AnySearch, Select
 from critic_loop.core.records import digest_of
 from critic_loop.core.roles import Judge
-from critic_loop.core.stop import AnyOf, Failing, Rule, limits_money, rule_of
+from critic_loop.core.stop import AnyOf, Failing, Rule, as_rule, limits_money, rule_of
 from critic_loop.core.tools import Tool
 from critic_loop.graph.cast import (
     actor_of,
@@ -57,7 +57,7 @@ def assemble(given: Given) -> Parts:
     recipe, library = given.recipe, given.library
     hashes = {"recipe": recipe.model_copy(update={"lanes": 1, "max_calls": 1}).digest}
     spec = library.agent(recipe.actor)
-    rule = _guarded(given.stop or _rule(recipe))
+    rule = _guarded(_rule(recipe) if given.stop is None else as_rule(given.stop))
     check = require_price if limits_money(rule) and not given.replay else None
     switchboard = Switchboard(*_slots(given, spec), check=check)
     output: Output[Any] = output_of(spec.output if given.output is None else given.output)

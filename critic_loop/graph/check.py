@@ -43,7 +43,7 @@ def check_recipe(name: str, library: Library) -> tuple[list[Path], list[Problem]
     """Return the files that a recipe of a library consists of, and what is wrong in them.
 
     Raises:
-        AssetError: there is no such recipe.
+        NoSuchAsset: there is no such recipe.
     """
     files = [library.find("recipe", name)]
     for path in files:  # grows while it is walked

@@ -16,7 +16,7 @@ from typing_extensions import TypeVar
 from critic_loop.assets import Library, Recipe
 from critic_loop.core.protocols import AnySearch, Delta, Model, Select, Store
 from critic_loop.core.records import Record, Task
-from critic_loop.core.stop import Rule
+from critic_loop.core.stop import StopFunction
 from critic_loop.graph.assemble import assemble
 from critic_loop.graph.background import Background
 from critic_loop.graph.host import cancelled, new_tree_id
@@ -56,7 +56,7 @@ class Loop(Generic[T]):
         slots: Mapping[str, Bindable] | None = None,
         verifiers: Sequence[Any] | None = None,
         tools: Sequence[Any] = (),
-        stop: Rule | None = None,
+        stop: StopFunction | None = None,
         search: str | AnySearch | FunctionSearch | Callable[..., Any] | None = None,
         select: str | Select | None = None,
         store: str | Path | Store | None = None,
@@ -78,7 +78,8 @@ class Loop(Generic[T]):
             slots: models for further slots by name.
             verifiers: functions or names, in place of the recipe's.
             tools: what the actor may call: typed functions, Tools, LangChain tools.
-            stop: a rule such as `Verified() | MaxRounds(3)`, in place of the recipe's.
+            stop: a rule such as `Verified() | MaxRounds(3)`, or a function of the progress, in place of the
+                recipe's.
             search: a name, a Search, or a function of the tree, in place of the recipe's.
             select: a name, a function of the tree, or a rule such as `B4(alpha=10)`, in place of the recipe's.
             store: a URL, a path or a Store; None keeps trees in memory.
@@ -139,7 +140,8 @@ class Loop(Generic[T]):
                 costs less. The tree is the same.
 
         Raises:
-            ConfigError: the tree was begun by another loop.
+            AlreadyRunning: the tree is being run already.
+            OtherTask, OtherLoop, OtherVersion: the tree was begun with another task, loop or version.
             ModelError: a wrong key, an empty account or an unreachable actor; the tree can be resumed.
         """
         return await self.runner.run(Task.of(task), tree_id or new_tree_id(), seed, RunOptions(driver=driver))
@@ -276,7 +278,7 @@ class Loop(Generic[T]):
                 ended, and so have the attempts or trees that keep it.
 
         Raises:
-            ConfigError: there is no such slot.
+            NoSuchSlot: there is no such slot.
             ModelError: the new model does not answer; the old binding stays.
         """
         await self.switchboard.swap(slot, adapted(model), when=when, warm=warm, drain=drain)

@@ -13,11 +13,11 @@ from typing import Any
 
 from critic_loop.assets import Library, Recipe
 from critic_loop.core.budget import Budget, JointLedger, LocalLedger
-from critic_loop.core.errors import ConfigError
+from critic_loop.core.errors import OtherLoop, OtherVersion
 from critic_loop.core.protocols import AnySearch, Model, Select, Store
 from critic_loop.core.records import DIGEST_VERSION, SCHEMA_VERSION, Head, Task, digest_of
 from critic_loop.core.roles import Actor, Critic, Debater, Human, Judge, Verifier
-from critic_loop.core.stop import AnyOf, Elapsed, Rule
+from critic_loop.core.stop import AnyOf, Elapsed, Rule, StopFunction
 from critic_loop.core.tools import Tool
 from critic_loop.core.tree import Tree
 from critic_loop.graph.identity import state_of
@@ -49,7 +49,7 @@ class Given:
     slots: Mapping[str, Bindable] = field(default_factory=dict[str, Bindable])
     verifiers: Sequence[Any] | None = None
     tools: Sequence[Any] = ()
-    stop: Rule | None = None
+    stop: StopFunction | None = None
     search: Any = None
     select: Any = None
     lanes: int | None = None
@@ -157,10 +157,11 @@ class Parts:
         """Refuse a tree that was begun by a loop of other parts, and say which differ.
 
         Raises:
-            ConfigError: recipe, specs, prompts, output or functions differ, or an earlier critic_loop began it.
+            OtherLoop: recipe, specs, prompts, output or functions differ.
+            OtherVersion: another version of critic_loop began it.
         """
         if tree.head.schema_version < SCHEMA_VERSION or tree.head.digest_version != DIGEST_VERSION:
-            raise ConfigError(
+            raise OtherVersion(
                 f"tree {tree.id!r} was begun by another version of critic_loop (record schema "
                 f"{tree.head.schema_version}, digests {tree.head.digest_version}; here {SCHEMA_VERSION} and "
                 f"{DIGEST_VERSION}): it can be shown, judged and exported, but not continued.",
@@ -170,7 +171,7 @@ class Parts:
             return
         then = dict(line.rsplit(" ", 1) for line in tree.head.components.splitlines())
         differ = sorted(k for k in {*then, *self.hashes} if then.get(k) != self.hashes.get(k))
-        raise ConfigError(
+        raise OtherLoop(
             f"tree {tree.id!r} was begun with another loop; these differ: {', '.join(differ)}.",
             hint="Resume it with the loop that began it, or start a new tree.",
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from critic_loop.core.errors import ConfigError, CriticLoopError
+from critic_loop.core.errors import CriticLoopError, UnreadableResponse
 from critic_loop.core.functions import feedback_from
 from critic_loop.core.records import Event, Feedback, tree_of
 from critic_loop.core.tree import Tree
@@ -81,7 +81,7 @@ def unreadable(answer: Any, parked: list[str]) -> str:
     """Return why an answer cannot be read; empty if it can."""
     try:
         answers_in(answer, parked)
-    except ConfigError as error:
+    except UnreadableResponse as error:
         return str(error)
     return ""
 
@@ -93,7 +93,7 @@ def answers_in(answer: Any, parked: list[str]) -> dict[str, Feedback]:
     are attempt ids has one for each. Attempts that do not wait any more are passed over.
 
     Raises:
-        ConfigError: it is none of these.
+        UnreadableResponse: it is none of these.
     """
     trees = {tree_of(attempt_id) for attempt_id in parked}
     if isinstance(answer, Mapping) and answer and {tree_of(str(key)) for key in answer} <= trees:
@@ -108,7 +108,7 @@ def one_answer(answer: Any) -> Feedback:
     try:
         return Feedback.model_validate(dict(answer)) if isinstance(answer, Mapping) else feedback_from(answer)
     except (ValidationError, ValueError, CriticLoopError) as error:
-        raise ConfigError(
+        raise UnreadableResponse(
             f"a person's answer cannot be read: {error}.",
             hint="Resume with true, false, a text, or fields of a Feedback, as in {'verdict': 'pass'}.",
         ) from error

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from critic_loop.core.errors import ConfigError
+from critic_loop.core.errors import AlreadyRunning, OtherTask
 from critic_loop.core.protocols import Store
 from critic_loop.core.records import Task
 from critic_loop.core.stop import StopReason
@@ -45,7 +45,8 @@ class Sessions:
         """Return the session of a tree: of a new one, or of a stored one that goes on.
 
         Raises:
-            ConfigError: the tree is being run already, or was begun with another task or by another loop.
+            AlreadyRunning: the tree is being run already.
+            OtherTask, OtherLoop, OtherVersion: it was begun with another task, loop or version.
             NotRecorded: the loop replays, and no stored run fits.
         """
         with self._reserve(tree_id):
@@ -55,7 +56,7 @@ class Sessions:
                 return await self._adopt(Tree(head), options)
             tree = await self.store.load(tree_id)
             if tree.task != task:
-                raise ConfigError(
+                raise OtherTask(
                     f"tree {tree_id!r} was begun with another task (id {tree.task.id!r}): "
                     f"{_differing(tree.task, task)}.",
                     hint="Give the changed task another id, or none.",
@@ -66,8 +67,9 @@ class Sessions:
         """Return the session of a tree that exists, opened from the store if it is not in memory.
 
         Raises:
-            ConfigError: someone else is opening the tree, or another loop began it.
-            StoreError: there is no such tree.
+            AlreadyRunning: someone else is opening the tree.
+            OtherLoop, OtherVersion: another loop or version began it.
+            NoSuchTree: there is no such tree.
         """
         known = self._open.get(tree_id)
         if known is not None:
@@ -99,7 +101,8 @@ class Sessions:
         """Add people's words to a tree, running or stored.
 
         Raises:
-            ConfigError: the answer cannot be read, or someone else is opening the tree.
+            UnreadableResponse: the answer cannot be read.
+            AlreadyRunning: someone else is opening the tree.
         """
         live = self._open.get(tree_id)
         if live is not None:
@@ -127,7 +130,7 @@ class Sessions:
     def _reserve(self, tree_id: str) -> Generator[None]:
         """Keep a tree to one opener: two sessions of one tree would write past each other."""
         if tree_id in self._open or tree_id in self._reserved:
-            raise ConfigError(
+            raise AlreadyRunning(
                 f"tree {tree_id!r} is being run already.", hint="Wait for it, or give another tree_id."
             )
         self._reserved.add(tree_id)

@@ -52,11 +52,13 @@ class Runner:
         """Begin a tree, or go on with one, and return the best answer.
 
         Raises:
-            ConfigError: the tree is being run already, or was begun with another task or by another loop.
+            AlreadyRunning: the tree is being run already.
+            OtherTask, OtherLoop, OtherVersion: it was begun with another task, loop or version.
             CriticLoopError: what ended the tree, or the job (`error.scope`); the tree can be resumed.
         """
         session = await self.sessions.open(task, tree_id, seed, options)
         self._announce()
+        before = session.tree.outcome
         try:
             if session.stop is None:
                 await apart(self._drive(session, options))
@@ -76,7 +78,7 @@ class Runner:
             outcome.decided_by,
             outcome.spend.calls,
         )
-        return self._result(session.tree, outcome)
+        return self._result(session.tree, outcome, reused=outcome is before)
 
     async def run_or_fail(self, task: Task, tree_id: str, seed: int, options: RunOptions) -> Result[Any]:
         """Do as `run`; an error that ends the tree alone is a result with stop reason `error`.
@@ -123,7 +125,7 @@ class Runner:
                 self.store.where,
             )
 
-    def _result(self, tree: Tree, outcome: Outcome, *, error: str = "") -> Result[Any]:
+    def _result(self, tree: Tree, outcome: Outcome, *, reused: bool = False, error: str = "") -> Result[Any]:
         chosen = None if outcome.chosen is None else tree[outcome.chosen]
         return Result(
             answer=None if chosen is None or chosen.error_code else self.parts.output.load(chosen.answer),
@@ -133,6 +135,7 @@ class Runner:
             stop_text=outcome.stop_text,
             spend=outcome.spend,
             tree=tree,
+            reused=reused,
             error=error,
         )
 

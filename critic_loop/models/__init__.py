@@ -3,10 +3,10 @@
 Importing this package loads no HTTP client; the first call does.
 """
 
+from critic_loop.core.errors import EndpointError, NoSuchModel
 from critic_loop.models.bindings import Binding, Change, Swap
 from critic_loop.models.breaker import On, Turnout
 from critic_loop.models.chat import ChatModel, ModelSettings
-from critic_loop.models.failures import EndpointError, NoSuchModel
 from critic_loop.models.limit import Limited
 from critic_loop.models.pins import restore
 from critic_loop.models.prices import Priced, Tariff, cost_usd, require_price

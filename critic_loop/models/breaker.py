@@ -21,13 +21,13 @@ from critic_loop.core.errors import (
     CreditExhausted,
     CriticLoopError,
     DeadlineExceeded,
+    EndpointError,
     OutputError,
     RateLimited,
     Refused,
     Unreachable,
 )
 from critic_loop.core.records import EventKind
-from critic_loop.models.failures import EndpointError
 
 Cause: TypeAlias = Literal["outage", "refusal", "invalid", "credit"]
 State: TypeAlias = Literal["closed", "open", "half-open"]

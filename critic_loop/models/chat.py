@@ -17,14 +17,21 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, JsonValue
 
-from critic_loop.core.errors import DeadlineExceeded, ModelError, Refused
+from critic_loop.core.errors import (
+    CannotScore,
+    DeadlineExceeded,
+    EndpointError,
+    ModelError,
+    NoSuchModel,
+    Refused,
+)
 from critic_loop.core.protocols import Completion, Request
 from critic_loop.models.dialects import DIALECTS
 from critic_loop.models.endpoint import Endpoint, at_once
-from critic_loop.models.failures import EndpointError, NoSuchModel, hold_s, rejected_parameter
+from critic_loop.models.failures import hold_s, rejected_parameter
 from critic_loop.models.prices import Tariff
 from critic_loop.models.profiles import GENERIC, Profile
-from critic_loop.models.scoring import CannotScore, scored
+from critic_loop.models.scoring import scored
 from critic_loop.models.served import Served, found, listed, offer
 from critic_loop.models.stream import Events
 from critic_loop.models.vllm.settings import Engine, Serve

@@ -18,8 +18,7 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from critic_loop.core.errors import ModelError, Unreachable
-from critic_loop.models.failures import EndpointError
+from critic_loop.core.errors import EndpointError, ModelError, Unreachable
 
 _KEEPALIVE_S = 4.0
 """Below the five seconds after which uvicorn, and so vLLM, closes an idle connection."""

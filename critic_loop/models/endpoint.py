@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from critic_loop.core.errors import ConfigError, DeadlineExceeded, ModelError
-from critic_loop.models.failures import EndpointError, failure
+from critic_loop.core.errors import ConfigError, DeadlineExceeded, EndpointError, ModelError
+from critic_loop.models.failures import failure
 from critic_loop.models.keys import key_of
 from critic_loop.models.wire import Json
 

@@ -19,39 +19,12 @@ from critic_loop.core.errors import (
     AuthFailed,
     ContextOverflow,
     CreditExhausted,
+    EndpointError,
     ModelError,
+    NoSuchModel,
     RateLimited,
     Refused,
-    Unreachable,
 )
-
-
-class EndpointError(ModelError):
-    """The endpoint answered with an error, nonsense, or broke off."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        hint: str = "",
-        status: int | None = None,
-        transient: bool = False,
-        retry_after_s: float | None = None,
-    ) -> None:
-        """Carry the HTTP status, whether trying again may help, and the pause that was asked for."""
-        super().__init__(message, hint=hint)
-        self.status = status
-        self.transient = transient
-        self.retry_after_s = retry_after_s
-
-
-class NoSuchModel(Unreachable):
-    """The endpoint answers, but has no model of this name or no such path."""
-
-
-class ServerFailed(Unreachable):
-    """A server that is started here cannot be; the message holds the end of its log."""
-
 
 _OVERFLOW = re.compile(
     r"maximum context length|context[ _]length|context window|context size|prompt is too long"

@@ -29,10 +29,9 @@ from threading import RLock
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 from weakref import WeakValueDictionary
 
-from critic_loop.core.errors import DeadlineExceeded, ModelError, RateLimited
-from critic_loop.core.protocols import Completion, Model, NotSent, Request
+from critic_loop.core.errors import DeadlineExceeded, EndpointError, ModelError, NotSent, RateLimited
+from critic_loop.core.protocols import Completion, Model, Request
 from critic_loop.models.around import Around
-from critic_loop.models.failures import EndpointError
 
 Outcome: TypeAlias = Literal["answered", "overloaded", "other"]
 _START = 16

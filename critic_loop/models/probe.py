@@ -17,13 +17,12 @@ from typing import Any, Literal, TypeAlias
 import orjson
 from pydantic import JsonValue
 
-from critic_loop.core.errors import AuthFailed, ModelError
+from critic_loop.core.errors import AuthFailed, EndpointError, ModelError
 from critic_loop.core.messages import Frozen, Image, user
 from critic_loop.core.protocols import OutputSchema, Request, ToolSpec
 from critic_loop.core.records import Sampling
 from critic_loop.models.canary import CANARY
 from critic_loop.models.chat import ChatModel
-from critic_loop.models.failures import EndpointError
 from critic_loop.models.profiles import Profile
 from critic_loop.models.wire import Json
 

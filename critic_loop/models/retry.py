@@ -13,10 +13,18 @@ import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from critic_loop.core.errors import DeadlineExceeded, ModelError, RateLimited, Unreachable, gist
+from critic_loop.core.errors import (
+    DeadlineExceeded,
+    EndpointError,
+    ModelError,
+    NoSuchModel,
+    RateLimited,
+    ServerFailed,
+    Unreachable,
+    gist,
+)
 from critic_loop.core.protocols import Completion, Model, Request
 from critic_loop.models.around import Around
-from critic_loop.models.failures import EndpointError, NoSuchModel, ServerFailed
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState

@@ -17,9 +17,9 @@ from typing import ClassVar, TypeAlias
 
 from pydantic import JsonValue
 
-from critic_loop.core.errors import ConfigError, CriticLoopError
+from critic_loop.core.errors import ConfigError, CriticLoopError, NotSent
 from critic_loop.core.printable import without_secrets
-from critic_loop.core.protocols import Model, NotSent
+from critic_loop.core.protocols import Model
 from critic_loop.core.records import EventKind
 from critic_loop.models.breaker import CREDIT, INVALID, OUTAGE, REFUSAL, Breaker, Cause, On, cause_of
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from critic_loop.core.errors import ModelError
+from critic_loop.core.errors import CannotScore
 from critic_loop.core.messages import Message, assistant, user
 from critic_loop.core.protocols import Completion, Model, Request, scored_choices
 from critic_loop.core.records import Choice, Sampling
@@ -22,10 +22,6 @@ from critic_loop.models.wire import Json, from_wire, merge, to_wire
 _LIKELIEST = 20
 """As many first tokens as OpenAI and vLLM tell of at most."""
 Post: TypeAlias = Callable[[Json], Awaitable[Json]]
-
-
-class CannotScore(ModelError):
-    """The endpoint serves no log-probabilities of a given text."""
 
 
 async def score(model: Model, prompt: str | Sequence[Message], *continuations: str) -> tuple[Choice, ...]:

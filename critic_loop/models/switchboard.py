@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from threading import RLock
 from typing import Any, TypeAlias
 
-from critic_loop.core.errors import ConfigError, Refused
+from critic_loop.core.errors import ConfigError, NoSuchSlot, Refused
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import Model, Request
 from critic_loop.core.records import Sampling, tree_of
@@ -104,7 +104,8 @@ class Switchboard:
             revision: what to count from: that of the last swap when a tree is resumed.
 
         Raises:
-            ConfigError: unknown slot, or a spec that cannot be resolved.
+            NoSuchSlot: there is no such slot.
+            ConfigError: the spec cannot be resolved.
         """
         self._check(slot)
         binding = Binding(route=route_of(model, self._resolved), revision=revision)
@@ -116,7 +117,8 @@ class Switchboard:
         """Return what a slot stands for, for a call of this attempt, which has begun with this at the latest.
 
         Raises:
-            ConfigError: the slot is unknown or not bound.
+            NoSuchSlot: there is no such slot.
+            ConfigError: it is not bound.
         """
         tree = tree or tree_of(attempt)
         with self._lock:
@@ -190,7 +192,7 @@ class Switchboard:
         if slot not in self.slots:
             near = difflib.get_close_matches(slot, self.slots, n=1)
             guess = f"Did you mean {near[0]!r}? " if near else ""
-            raise ConfigError(f"There is no slot {slot!r}.", hint=f"{guess}Slots: {', '.join(self.slots)}.")
+            raise NoSuchSlot(f"There is no slot {slot!r}.", hint=f"{guess}Slots: {', '.join(self.slots)}.")
 
     def _latest(self, slot: str) -> _Turn:
         self._check(slot)
@@ -294,7 +296,8 @@ class Switchboard:
                 so have the attempts or trees that keep it.
 
         Raises:
-            ConfigError: unknown or unbound slot, or a spec that cannot be resolved.
+            NoSuchSlot: there is no such slot.
+            ConfigError: it is not bound, or the spec cannot be resolved.
             ModelError: the new model does not answer; the old one stays.
         """
         with self._lock:

@@ -1,1 +1,4 @@
-"""What happens in a lane: plain async functions over protocols."""
+"""What happens in a lane: plain async functions over protocols.
+
+Internal: what users need of it, `critic_loop` offers.
+"""

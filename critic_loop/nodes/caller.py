@@ -23,11 +23,12 @@ from critic_loop.core.errors import (
     CriticLoopError,
     DeadlineExceeded,
     ModelError,
+    NotSent,
     OutputError,
     boundary,
 )
 from critic_loop.core.messages import ContentPart, Text, ToolResult
-from critic_loop.core.protocols import Completion, Delta, NotSent, Request
+from critic_loop.core.protocols import Completion, Delta, Request
 from critic_loop.core.records import DIGEST_VERSION, NOT_SENT, Call, CallStatus, Place, Reply
 from critic_loop.core.stop import StopReason
 from critic_loop.core.tree import Tree

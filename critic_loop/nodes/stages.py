@@ -404,7 +404,7 @@ def _pending_pairs(tree: Tree, attempt_id: str) -> list[tuple[str, str]]:
 
 
 def _compared(tree: Tree, pair: tuple[str, str]) -> bool:
-    said = (f for f in tree.about(pair[0]) if f.source != "critic")
+    said = (f for f in tree.about(pair[0]) if f.source != "critic" and not f.advisory)
     return any(f.subject is not None and f.subject.attempts == pair for f in said)
 
 

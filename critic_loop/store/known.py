@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from critic_loop.core.errors import StoreError
+from critic_loop.core.errors import StoreError, WriteConflict
 from critic_loop.core.records import Ask, Attempt, Call, Feedback, Record
 
 
@@ -29,7 +29,7 @@ class Known:
         """Take up a record.
 
         Raises:
-            StoreError: its id exists already, or its attempt is settled.
+            WriteConflict: its id exists already, or its attempt is settled.
         """
         if record.type == "call":  # by name: `isinstance` is slow on models, and this is done for every record
             _require(record.id not in self.calls, "call", record.id, "exists already")
@@ -70,7 +70,7 @@ class Known:
 
 def _require(holds: object, kind: str, name: str, otherwise: str) -> None:
     if not holds:
-        raise StoreError(
+        raise WriteConflict(
             f"{kind} {name!r} {otherwise}.",
             hint="Does another run write the same tree? Let only one; to go on, end the other and run again.",
         )
@@ -91,4 +91,4 @@ def go_on(known: Known, tree_id: str, records: Iterable[Record]) -> None:
     except StoreError as error:
         for record, before in reversed(taken):
             known.drop(record, before=before)
-        raise StoreError(f"tree {tree_id!r}: {error.message}", hint=error.hint) from None
+        raise type(error)(f"tree {tree_id!r}: {error.message}", hint=error.hint) from None

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from critic_loop.core.errors import StoreError
+from critic_loop.core.errors import NoSuchTree
 from critic_loop.core.protocols import TreeInfo
 from critic_loop.core.records import Feedback, Head, Outcome, Record, tree_of
 from critic_loop.core.tree import Tree
@@ -90,7 +90,7 @@ class MemoryStore:
     def _known(self, tree_id: str) -> _Kept:
         kept = self._trees.get(tree_id)
         if kept is None:
-            raise StoreError(f"{self.where} has no tree {tree_id!r}")
+            raise NoSuchTree(f"{self.where} has no tree {tree_id!r}")
         return kept
 
     async def has(self, tree_id: str) -> bool:
@@ -115,7 +115,7 @@ class MemoryStore:
         """Add what somebody says of an attempt later on; return it with its id.
 
         Raises:
-            StoreError: there is no such attempt.
+            NoSuchAttempt: there is no such attempt.
         """
         kept = self._known(tree_of(attempt_id))
         added = late_feedback(attempt_id, feedback, secrets.token_hex(4))

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
-from critic_loop.core.errors import ConfigError, StoreError
+from critic_loop.core.errors import ConfigError, NoSuchAttempt, NoSuchTree, StoreError
 from critic_loop.core.messages import File, Image, Message, ToolResult
 from critic_loop.core.records import (
     SCHEMA_VERSION,
@@ -201,11 +201,11 @@ def require_known(feedback: Feedback, known: Known) -> None:
     """Check that a tree can take `feedback`.
 
     Raises:
-        StoreError: it names something that the tree does not have.
+        NoSuchAttempt: it names something that the tree does not have.
     """
     missing = known.missing(feedback)
     if missing:
-        raise StoreError(f"tree {tree_of(feedback.id)!r} has no {', '.join(map(repr, missing))}")
+        raise NoSuchAttempt(f"tree {tree_of(feedback.id)!r} has no {', '.join(map(repr, missing))}")
 
 
 def check_heads(tree_id: str, records: tuple[Record, ...], *, exists: bool) -> None:
@@ -220,4 +220,4 @@ def check_heads(tree_id: str, records: tuple[Record, ...], *, exists: bool) -> N
     if isinstance(first, Head) and first.tree != tree_id:
         raise StoreError(f"the head of tree {first.tree!r} was given for tree {tree_id!r}")
     if not exists and not isinstance(first, Head):
-        raise StoreError(f"there is no tree {tree_id!r}: a new tree's first record is its head")
+        raise NoSuchTree(f"there is no tree {tree_id!r}: a new tree's first record is its head")

@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from critic_loop.core.errors import StoreError
+from critic_loop.core.errors import NoSuchTree, StoreError
 from critic_loop.core.protocols import TreeInfo
 from critic_loop.core.records import Feedback, Record, tree_of
 from critic_loop.core.tree import Tree
@@ -125,7 +125,8 @@ class SqliteStore:
         Works from any process, also while another one writes the tree.
 
         Raises:
-            StoreError: there is no such attempt, or the disk refuses.
+            NoSuchTree, NoSuchAttempt: there is none of this id.
+            StoreError: the disk refuses.
         """
         tree_id = tree_of(attempt_id)
         added = late_feedback(attempt_id, feedback, secrets.token_hex(4))
@@ -344,8 +345,8 @@ class SqliteStore:
             await self._written(_Queued(""))  # says why, if the file cannot be opened
         return await asyncio.get_running_loop().run_in_executor(self._reading, read)
 
-    def _missing(self, tree_id: str) -> StoreError:
-        return StoreError(f"{self.where} has no tree {tree_id!r}")
+    def _missing(self, tree_id: str) -> NoSuchTree:
+        return NoSuchTree(f"{self.where} has no tree {tree_id!r}")
 
 
 def _wake(futures: list[tuple[asyncio.Future[None], StoreError | None]]) -> None:
@@ -359,5 +360,5 @@ def _wake(futures: list[tuple[asyncio.Future[None], StoreError | None]]) -> None
 
 
 def _again(error: StoreError) -> StoreError:
-    """Return a new error that says the same, so that each raise has a traceback of its own."""
-    return StoreError(error.message, hint=error.hint)
+    """Return a new error of the same kind and text, so that each raise has a traceback of its own."""
+    return type(error)(error.message, hint=error.hint)

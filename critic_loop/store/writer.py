@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from critic_loop.core.errors import StoreError
+from critic_loop.core.errors import StoreError, WriteConflict
 from critic_loop.core.records import Attempt, Head, Outcome, Record
 from critic_loop.store import codec, layout
 from critic_loop.store.rebuild import LATE, UNSETTLED, blobs_of, check_heads, fields_of, letter_of
@@ -107,7 +107,7 @@ class Writer:
             raise layout.cannot(f"open {path}", error) from error
         except StoreError as error:
             self._db.close()
-            raise StoreError(f"{path}: {error.message}", hint=error.hint) from error
+            raise type(error)(f"{path}: {error.message}", hint=error.hint) from error
         self._texts = _Texts(self._db)
 
     def write(self, jobs: Sequence[Job]) -> StoreError | None:
@@ -296,13 +296,13 @@ class Writer:
         """Make the tree ours, unless somebody else goes on writing it.
 
         Raises:
-            StoreError: somebody does.
+            WriteConflict: another process does.
         """
         if state.owner == self._token:
             return
         if state.ours or (seen is not None and self._grew(state.ref, seen)):
             state.ours = False
-            raise StoreError(
+            raise WriteConflict(
                 f"tree {state.name!r} is being written by another process.",
                 hint="Let only one run it; to go on here, end the other and run again.",
             )

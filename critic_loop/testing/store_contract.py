@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import pytest
 
-from critic_loop.core.errors import ConfigError, StoreError
+from critic_loop.core.errors import ConfigError, NoSuchAttempt, NoSuchTree, StoreError
 from critic_loop.core.messages import Image, assistant, user
 from critic_loop.core.protocols import Store, TreeInfo
 from critic_loop.core.records import (
@@ -129,11 +129,11 @@ class StoreContract:
     async def test_unknown_tree(self, store: Store) -> None:
         """Reading or extending what is not there is an error that says so."""
         assert not await store.has("none")
-        with pytest.raises(StoreError, match="no tree 'none'"):
+        with pytest.raises(NoSuchTree, match="no tree 'none'"):
             await store.load("none")
-        with pytest.raises(StoreError, match="no tree 'none'"):
+        with pytest.raises(NoSuchTree, match="no tree 'none'"):
             await store.append("none", move("none", 1)[0])
-        with pytest.raises(StoreError, match="no tree 'none'"):
+        with pytest.raises(NoSuchTree, match="no tree 'none'"):
             await store.add_feedback("none.1", Feedback.user(score=1.0))
         assert await listed(store) == []
 
@@ -211,7 +211,7 @@ class StoreContract:
             ("t.1", Feedback(rests_on=("t.f9",))),
             ("t.1", Feedback(subject=Subject.of("t.1", "t.9"), preference=(0.5, 0.5))),
         ):
-            with pytest.raises(StoreError, match=r"'t' has no 't\.f?9'"):
+            with pytest.raises(NoSuchAttempt, match=r"'t' has no 't\.f?9'"):
                 await store.add_feedback(about, feedback.model_copy(update={"author": "ann"}))
         assert len((await store.load("t")).log) == 3
 

@@ -11,7 +11,15 @@ import pytest
 from pydantic import BaseModel
 
 import critic_loop as cl
-from critic_loop.core.errors import AuthFailed, ConfigError, ModelError, SearchError, Unreachable
+from critic_loop.core.errors import (
+    AuthFailed,
+    ConfigError,
+    ModelError,
+    OtherLoop,
+    OtherTask,
+    SearchError,
+    Unreachable,
+)
 from critic_loop.core.records import Ask, Call, Feedback, Outcome, Reply
 from critic_loop.models import Retrying, RetryPolicy, resolve
 from critic_loop.testing import Fault, ScriptedModel, TestServer
@@ -308,7 +316,7 @@ async def test_another_loop_may_not_resume_a_tree(store: str) -> None:
     async with cl.Loop("try-again", actor=counting(), verifiers=[never], store=store) as loop:
         await loop.run("x", tree_id="t")
     async with cl.Loop("refine", actor=counting(), critic=disagree(), store=store) as other:
-        with pytest.raises(ConfigError, match=r"these differ: .*recipe"):
+        with pytest.raises(OtherLoop, match=r"these differ: .*recipe"):
             await other.run("x", tree_id="t")
 
 
@@ -457,7 +465,7 @@ async def test_a_known_task_id_with_another_prompt_is_refused(store: str) -> Non
     ) as loop:
         first = cl.Task.of("6*7?", id="q1")
         assert [r.answer async for r in loop.map([first])] == ["42"]
-        with pytest.raises(ConfigError, match=r"another task .*its prompt differs"):
+        with pytest.raises(OtherTask, match=r"another task .*its prompt differs"):
             async for _ in loop.map([cl.Task.of("7*7?", id="q1")]):
                 pass
 

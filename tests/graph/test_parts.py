@@ -20,6 +20,7 @@ from critic_loop.core.errors import (
     ConfigError,
     DeadlineExceeded,
     ModelError,
+    OtherLoop,
     RateLimited,
     SearchError,
     StoreError,
@@ -169,7 +170,7 @@ async def test_a_tree_is_resumed_by_a_search_whose_repr_holds_an_address() -> No
     first = await a_loop(search=Once(), store=store).run("x", tree_id="t")
     again = await a_loop(search=Once(), store=store).run("x", tree_id="t")
     assert (first.stop, len(again.tree)) == ("exhausted", 1)
-    with pytest.raises(ConfigError, match=r"these differ: search\. "):
+    with pytest.raises(OtherLoop, match=r"these differ: search\. "):
         await a_loop(search=Once(2), store=store).run("x", tree_id="t")
 
 

@@ -12,7 +12,14 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import Command
 
 import critic_loop as cl
-from critic_loop.core.errors import ConfigError, ModelError, RateLimited, SameError
+from critic_loop.core.errors import (
+    AlreadyRunning,
+    ConfigError,
+    ModelError,
+    RateLimited,
+    SameError,
+    StopRuleError,
+)
 from critic_loop.core.records import Attempt, Outcome
 from critic_loop.store.memory import MemoryStore
 from critic_loop.testing import ScriptedModel
@@ -81,7 +88,7 @@ async def test_a_tool_may_raise_any_error_of_ours() -> None:
 async def test_a_tree_is_run_once_at_a_time(store: str) -> None:
     async with cl.Loop("try-again", actor=counting(), verifiers=[never], store=store) as loop:
         both = await asyncio.gather(*(loop.run("x", tree_id="t") for _ in range(2)), return_exceptions=True)
-        assert sorted(type(one).__name__ for one in both) == ["ConfigError", "Result"]
+        assert sorted(type(one).__name__ for one in both) == ["AlreadyRunning", "Result"]
         assert len(await loop.store.load("t")) == 5
 
 
@@ -121,7 +128,7 @@ async def test_streaming_a_tree_twice_leaves_the_first_stream_its_records() -> N
     loop = cl.Loop("try-again", actor=ScriptedModel(lambda r: "42", latency_s=0.01), verifiers=[is_42])
     first = loop.stream("x", tree_id="t")
     seen = [await anext(first)]
-    with pytest.raises(ConfigError, match="is being run already"):
+    with pytest.raises(AlreadyRunning, match="is being run already"):
         async for _ in loop.stream("x", tree_id="t"):
             pass
     seen += [item async for item in first]
@@ -148,7 +155,7 @@ async def test_a_rule_that_raises_ends_all_lanes() -> None:
 
     actor = ScriptedModel(lambda r: "x", latency_s=0.005)
     loop = cl.Loop("best-of-n", actor=actor, verifiers=[never], lanes=4, stop=Broken())
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(StopRuleError, match="stop rule 'Broken': ZeroDivisionError: in the rule"):
         await loop.run("x", tree_id="t")
     made = len(actor.requests)
     await asyncio.sleep(0.05)

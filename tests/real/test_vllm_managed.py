@@ -11,11 +11,11 @@ import time
 
 import pytest
 
+from critic_loop.core.errors import ServerFailed
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import Request
 from critic_loop.core.records import Sampling
 from critic_loop.models import resolve
-from critic_loop.models.failures import ServerFailed
 from critic_loop.models.vllm import lend, paused
 from tests.real.vllm import NEEDS_VLLM, SERVE, servers_of
 

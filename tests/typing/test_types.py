@@ -63,6 +63,14 @@ def test_tools_are_typed() -> None:
     assert given.name == "grep"
 
 
+def tired(progress: cl.Progress) -> bool:
+    """A stop rule that is a plain function."""
+    return progress.judged > 3
+
+
 def test_rules_combine() -> None:
-    """Rules are values with an algebra."""
+    """Rules are values with an algebra, in which functions take part."""
     assert str(cl.Verified() | cl.MaxRounds(3))
+    assert str(tired | cl.MaxRounds(3))
+    assert str(cl.MaxRounds(3) & tired)
+    assert cl.Loop("try-again", actor="embedded:countdown", stop=tired).parts.rule

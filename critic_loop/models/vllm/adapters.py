@@ -20,8 +20,7 @@ from threading import Lock, RLock
 import orjson
 from pydantic import JsonValue
 
-from critic_loop.core.errors import ConfigError, ModelError
-from critic_loop.models.failures import EndpointError
+from critic_loop.core.errors import ConfigError, EndpointError, ModelError
 from critic_loop.models.vllm.folders import Folder
 
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)

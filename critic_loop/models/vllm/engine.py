@@ -21,7 +21,7 @@ import httpx
 import orjson
 from pydantic import JsonValue
 
-from critic_loop.models.failures import ServerFailed
+from critic_loop.core.errors import ServerFailed
 from critic_loop.models.vllm.process import GRACE_S, Watch
 from critic_loop.models.vllm.server import Running, Server
 from critic_loop.models.vllm.settings import Serve, written

@@ -15,9 +15,8 @@ from dataclasses import replace
 from threading import Lock
 from typing import TypeAlias
 
-from critic_loop.core.errors import ModelError, Unreachable
+from critic_loop.core.errors import EndpointError, ModelError, NoSuchModel, ServerFailed, Unreachable
 from critic_loop.core.protocols import Completion, Model, Request
-from critic_loop.models.failures import EndpointError, NoSuchModel, ServerFailed
 from critic_loop.models.vllm.adapters import Adapter
 from critic_loop.models.vllm.server import Server
 

@@ -22,9 +22,9 @@ from urllib.parse import urlencode
 import orjson
 from pydantic import JsonValue
 
-from critic_loop.core.errors import ModelError
+from critic_loop.core.errors import ModelError, ServerFailed
 from critic_loop.core.records import digest_of
-from critic_loop.models.failures import ServerFailed, cleaned
+from critic_loop.models.failures import cleaned
 from critic_loop.models.vllm.adapters import Loaded, arguments_for, room_in
 from critic_loop.models.vllm.folders import Folder
 from critic_loop.models.vllm.process import Process, free_port

@@ -15,8 +15,8 @@ from typing import Literal
 import orjson
 from pydantic import Field, JsonValue, field_validator
 
+from critic_loop.core.errors import ServerFailed
 from critic_loop.core.messages import Frozen
-from critic_loop.models.failures import ServerFailed
 
 _OURS = ("host", "port", "api-key", "model", "served-model-name", "uds")
 _MODULE = "vllm.entrypoints.openai.api_server"

@@ -7,13 +7,26 @@ from collections.abc import Iterator
 
 import pytest
 
+from critic_loop import errors as public
 from critic_loop.core import errors
 from critic_loop.core.errors import ConfigError, CriticLoopError, ModelError, RateLimited, ToolError, boundary
 
 PUBLIC = {
     "ConfigError": ("config", "job"),
+    "AlreadyRunning": ("already-running", "job"),
+    "OtherTask": ("other-task", "job"),
+    "OtherLoop": ("other-loop", "job"),
+    "OtherVersion": ("other-version", "job"),
+    "NoSuchSlot": ("no-such-slot", "job"),
+    "UnreadableResponse": ("unreadable-response", "job"),
     "AssetError": ("asset", "job"),
+    "NoSuchAsset": ("no-such-asset", "job"),
     "ModelError": ("model", "attempt"),
+    "EndpointError": ("model", "attempt"),
+    "CannotScore": ("model", "attempt"),
+    "NotSent": ("not-sent", "attempt"),
+    "NoSuchModel": ("unreachable", "job"),
+    "ServerFailed": ("unreachable", "job"),
     "RateLimited": ("rate-limited", "attempt"),
     "ContextOverflow": ("context-overflow", "attempt"),
     "Refused": ("refused", "attempt"),
@@ -27,8 +40,12 @@ PUBLIC = {
     "SandboxUnavailable": ("sandbox", "job"),
     "VerifierError": ("verifier", "attempt"),
     "SearchError": ("search", "tree"),
+    "StopRuleError": ("stop-rule", "tree"),
     "NotRecorded": ("replay", "job"),
     "StoreError": ("store", "job"),
+    "NoSuchTree": ("no-such-tree", "job"),
+    "NoSuchAttempt": ("no-such-attempt", "job"),
+    "WriteConflict": ("write-conflict", "job"),
     "ExportError": ("export", "job"),
 }
 
@@ -53,6 +70,26 @@ def test_the_drawing_shows_every_error() -> None:
         for words in [line.partition("── ")[2].split()]
     }
     assert drawn == {name: scope for name, (_, scope) in PUBLIC.items()}
+
+
+def test_the_public_module_has_every_class_that_a_user_may_catch() -> None:
+    assert public.__all__ == sorted({"CriticLoopError", *PUBLIC})
+    assert all(getattr(public, name) is getattr(errors, name) for name in public.__all__)
+    assert all(name in (public.__doc__ or "") for name in public.__all__)
+
+
+def test_every_status_is_one_of_an_error_and_conflicts_are_told_apart() -> None:
+    assert all(400 <= kind.http_status < 600 for kind in kinds())
+    conflicts = (public.AlreadyRunning, public.OtherTask, public.OtherLoop, public.WriteConflict)
+    assert {kind.http_status for kind in conflicts} == {409}
+    assert len({kind.code for kind in conflicts}) == len(conflicts)
+    missing = (public.NoSuchTree, public.NoSuchAttempt, public.NoSuchSlot, public.NoSuchAsset)
+    assert {kind.http_status for kind in missing} == {404}
+
+
+def test_a_key_of_the_server_is_not_the_clients_fault() -> None:
+    """A client that got 401 would take its own key for wrong."""
+    assert public.AuthFailed.http_status == 502
 
 
 def test_messages_say_what_to_do() -> None:

@@ -1,9 +1,12 @@
+import functools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from critic_loop.core.errors import ConfigError
-from critic_loop.core.records import Spend, Usage
+from critic_loop.core import plugins
+from critic_loop.core.errors import ConfigError, StopRuleError
+from critic_loop.core.records import Spend, Usage, Verdict
 from critic_loop.core.stop import (
     RULES,
     Accepted,
@@ -20,6 +23,7 @@ from critic_loop.core.stop import (
     Spent,
     StopReason,
     Verified,
+    as_rule,
     limits_money,
     rule_of,
 )
@@ -228,10 +232,7 @@ def test_a_dumped_rule_reads_back_the_same(rule):
 def test_every_rule_is_known_by_its_name():
     assert RULES.keys() == {
         r.name for r in Rule.__subclasses__() if r.__module__ == "critic_loop.core.stop"
-    } - {
-        "any",
-        "all",
-    }
+    } - {"any", "all", "function"}
 
 
 @pytest.mark.parametrize(
@@ -279,6 +280,155 @@ def test_recipe_data_is_read(data, rule):
 def test_what_is_wrong_in_a_recipe_is_said(data, message):
     with pytest.raises(ConfigError, match=message):
         rule_of(data)
+
+
+# -- plain functions ---------------------------------------------------------------------------
+
+
+def tired(progress):
+    return progress.judged >= 2
+
+
+def bored(progress):
+    return "nothing new" if progress.judged >= 2 else ""
+
+
+not_a_rule = 3
+rounds = Verified() | MaxRounds(3)
+patient = functools.partial(tired)
+
+
+class Moody:
+    def __call__(self, progress):
+        return None
+
+    def at_times(self, progress):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (True, StopReason("answered")),
+        ("enough", StopReason("answered", "enough")),
+        (StopReason("mine", "because"), StopReason("mine", "because")),
+        (False, None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_function_answers_with_a_reason_a_text_or_a_bool(grown, answer, reason):
+    def answered(progress):
+        return answer
+
+    assert as_rule(answered)(Progress(grown.tree)) == reason
+
+
+def test_a_function_stands_on_either_side_of_both_operators(grown):
+    for either in (tired | MaxRounds(9), MaxRounds(9) | tired, AnyOf(rules=(tired, MaxRounds(9)))):
+        assert isinstance(either, AnyOf)
+        assert set(either.rules) == {as_rule(tired), MaxRounds(9)}
+    for both in (tired & MaxRounds(9), MaxRounds(9) & tired, AllOf(rules=(tired, MaxRounds(9)))):
+        assert isinstance(both, AllOf)
+        assert set(both.rules) == {as_rule(tired), MaxRounds(9)}
+    assert (tired | Verified() | bored).rules == tuple(map(as_rule, (tired, Verified(), bored)))
+
+
+def test_functions_fire_among_rules_and_are_named(grown):
+    first = grown.attempt(answer="1")
+    assert fired(tired | Verified(), observed(grown, first)) is None
+    progress = observed(grown, first, grown.attempt(answer="2"))
+    assert fired(Verified() | as_rule(tired), progress) == "tired"
+    assert (MaxAttempts(2) & bored)(progress) == StopReason(
+        "max_attempts+bored", "2 attempts made; nothing new"
+    )
+    assert (MaxAttempts(2) & tired)(progress) == StopReason("max_attempts+tired", "2 attempts made")
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [(functools.partial(tired), "tired"), (Moody().at_times, "at_times"), (Moody(), "Moody")],
+)
+def test_what_is_no_plain_def_has_a_name_too(grown, function, name):
+    with pytest.raises(ConfigError, match=f"stop rule '{name}' cannot be written as data"):
+        as_rule(function).dump()
+
+
+@pytest.mark.parametrize("answer", [3, 0, 0.5, [], Verdict.PASS, Verified])
+def test_any_other_answer_is_an_error_that_says_what_to_return(grown, answer):
+    def odd(progress):
+        return answer
+
+    with pytest.raises(StopRuleError, match=r"tree 't': stop rule 'odd' returned .* True to stop, and None"):
+        as_rule(odd)(Progress(grown.tree))
+    with pytest.raises(StopRuleError, match=r"tree 't': stop rule 'odd' returned"):
+        (Verified() | odd)(Progress(grown.tree))
+
+
+@pytest.mark.parametrize("compound", [AnyOf, AllOf])
+def test_a_rule_that_raises_is_named(grown, compound):
+    def broken(progress):
+        return 1 / 0
+
+    class Broken(Rule):
+        def __call__(self, progress):
+            raise KeyError("x")
+
+    for rule, says in ((broken, "'broken': ZeroDivisionError"), (Broken(), "'Broken': KeyError")):
+        with pytest.raises(StopRuleError, match=f"tree 't': stop rule {says}") as caught:
+            compound(rules=(rule, Verified()))(Progress(grown.tree))
+        assert caught.value.scope == "tree"
+
+
+async def later(progress):
+    return True
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (MaxRounds, r"MaxRounds is a class, no stop rule. Make one: MaxRounds\(\.\.\.\)"),
+        (3, "3 is no stop rule"),
+        (None, "None is no stop rule"),
+        ([Verified()], "is no stop rule. .* combine rules with | and &"),
+        (later, "stop rule 'later' is async"),
+    ],
+)
+def test_what_is_no_rule_is_refused_where_it_is_given(given, says):
+    for use in (as_rule, lambda g: Verified() | g, lambda g: g & Verified()):
+        with pytest.raises(ConfigError, match=says):
+            use(given)
+
+
+@pytest.mark.parametrize("name", ["tired", "rounds", "patient"])
+def test_a_path_in_a_recipe_names_a_function_or_a_rule(name):
+    path = f"{__name__}:{name}"
+    rule = rule_of([path, {"max_rounds": 4}])
+    assert rule == AnyOf(rules=(plugins.load(path), MaxRounds(4)))
+    assert rule_of(rule.dump()) == rule
+    assert rule_of({"all": [path, {"max_rounds": 4}]}).dump()["all"][-1] == {"max_rounds": 4}
+
+
+def test_a_function_is_written_by_its_path():
+    assert as_rule(plugins.load(f"{__name__}:tired")).dump() == f"{__name__}:tired"
+    for function in (lambda progress: True, Moody().at_times):
+        with pytest.raises(ConfigError, match=r"written as data: .* does not lead to it\. Define it at"):
+            (Verified() | function).dump()
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("nowhere.to.find:it", "cannot import 'nowhere.to.find'"),
+        (":it", "not of the form 'package.module:name'"),
+        (f"{__name__}:nothing", "has no 'nothing'"),
+        (f"{__name__}:not_a_rule", "3 is no stop rule"),
+        (f"{__name__}:Moody", "Moody is a class, no stop rule"),
+    ],
+)
+def test_a_path_that_leads_to_no_rule_is_refused(path, says):
+    with pytest.raises(ConfigError, match=says):
+        rule_of([path])
 
 
 # -- gain for cost -----------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from critic_loop.core.errors import StoreError
+from critic_loop.core.errors import NoSuchAttempt, StoreError
 from critic_loop.core.messages import user
 from critic_loop.core.records import (
     Ask,
@@ -101,7 +101,7 @@ def test_relations() -> None:
 def test_unknown_ids() -> None:
     tree = grown(*CHAIN)
     assert "t.2" not in tree, "asked for, but nothing arrived"
-    with pytest.raises(StoreError, match=r"'t' has no attempt 't\.2'"):
+    with pytest.raises(NoSuchAttempt, match=r"'t' has no attempt 't\.2'"):
         _ = tree["t.2"]
     for look in (tree.children, tree.depth, tree.path):
         with pytest.raises(KeyError):

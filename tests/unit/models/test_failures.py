@@ -6,16 +6,16 @@ from email.utils import format_datetime
 import orjson
 import pytest
 
-from critic_loop.core.errors import AuthFailed, ContextOverflow, CreditExhausted, RateLimited, Refused
-from critic_loop.models.failures import (
+from critic_loop.core.errors import (
+    AuthFailed,
+    ContextOverflow,
+    CreditExhausted,
     EndpointError,
     NoSuchModel,
-    failure,
-    hold_s,
-    rejected_parameter,
-    reset_s,
-    retry_after_s,
+    RateLimited,
+    Refused,
 )
+from critic_loop.models.failures import failure, hold_s, rejected_parameter, reset_s, retry_after_s
 
 
 def failed(status, error, *, secret="", key_env="KEY", headers=None):

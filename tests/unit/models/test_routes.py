@@ -11,12 +11,12 @@ from critic_loop.core.errors import (
     ContextOverflow,
     CreditExhausted,
     DeadlineExceeded,
+    NotSent,
     OutputError,
     RateLimited,
     Refused,
     Unreachable,
 )
-from critic_loop.core.protocols import NotSent
 from critic_loop.models import EndpointError, Fallback, On, Split, Switchboard
 from critic_loop.models.breaker import cause_of
 from critic_loop.models.routes import specs_in

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from critic_loop.core.errors import AuthFailed, ConfigError, ModelError, Refused
+from critic_loop.core.errors import AuthFailed, ConfigError, ModelError, NoSuchSlot, Refused
 from critic_loop.models import Swap, Switchboard
 from critic_loop.testing import ScriptedModel, run_virtual
 
@@ -37,7 +37,7 @@ def test_a_binding_names_spec_model_and_revision(board):
 def test_unknown_and_unbound_slots_are_named(board):
     with pytest.raises(ConfigError, match=r"Did you mean 'critic'.*actor, critic, judge"):
         board.bind("critc", named("x"))
-    with pytest.raises(ConfigError, match="no slot"):
+    with pytest.raises(NoSuchSlot, match="no slot"):
         board.binding("nobody")
     with pytest.raises(ConfigError, match="'judge' has no model"):
         board.binding("judge")

@@ -2,9 +2,17 @@ import asyncio
 
 import pytest
 
-from critic_loop.core.errors import BudgetSpent, ConfigError, ModelError, RateLimited, StoreError, Unreachable
+from critic_loop.core.errors import (
+    BudgetSpent,
+    ConfigError,
+    ModelError,
+    NotSent,
+    RateLimited,
+    StoreError,
+    Unreachable,
+)
 from critic_loop.core.messages import user
-from critic_loop.core.protocols import Completion, NotSent, OutputSchema, Request, ToolSpec
+from critic_loop.core.protocols import Completion, OutputSchema, Request, ToolSpec
 from critic_loop.core.records import Choice, Place, Sampling, Usage
 from critic_loop.core.stop import StopReason
 from critic_loop.models import Fallback, On, Switchboard

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.store_bytes import write as write_as_a_loop
-from critic_loop.core.errors import StoreError
+from critic_loop.core.errors import StoreError, WriteConflict
 from critic_loop.core.messages import Image, user
 from critic_loop.core.records import Ask, Attempt, Event, Feedback, Outcome, Record, Subject
 from critic_loop.store import layout, sqlite, writer
@@ -201,7 +201,7 @@ async def test_a_second_writer_fences_off_the_first(store: SqliteStore, other: S
     await store.append("t", head("t"), *move("t", 1))
     await other.load("t")
     await other.append("t", *move("t", 2))
-    with pytest.raises(StoreError, match="'t' is being written by another process"):
+    with pytest.raises(WriteConflict, match="'t' is being written by another process"):
         await store.append("t", *move("t", 2))
     with pytest.raises(StoreError, match="another process"):
         await store.append("t", *move("t", 3), durable=False)
@@ -218,7 +218,7 @@ async def test_a_second_writer_who_missed_something_is_refused(store: SqliteStor
     await store.append("t", head("t"), *move("t", 1))
     await other.load("t")
     await store.append("t", *move("t", 2))
-    with pytest.raises(StoreError, match="'t' is being written by another process"):
+    with pytest.raises(WriteConflict, match="'t' is being written by another process"):
         await other.append("t", *move("t", 2))
     await store.append("t", *move("t", 3))
     assert len(await store.load("t")) == 3

@@ -10,10 +10,9 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from critic_loop.core.errors import ConfigError
+from critic_loop.core.errors import ConfigError, EndpointError, ServerFailed
 from critic_loop.models import resolve
 from critic_loop.models.canary import CANARY
-from critic_loop.models.failures import EndpointError, ServerFailed
 from critic_loop.models.vllm import engine as engines
 from critic_loop.models.vllm import servers
 from tests.unit.models.vllm.conftest import ask, gone, is_running

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from critic_loop.core.errors import ConfigError, Unreachable
+from critic_loop.core.errors import ConfigError, EndpointError, ServerFailed, Unreachable
 from critic_loop.models import resolve
 from critic_loop.models.canary import CANARY
-from critic_loop.models.failures import EndpointError, ServerFailed
 from critic_loop.models.vllm import server, servers
 from critic_loop.models.vllm.folders import Folder, sweep
 from tests.unit.models.vllm.conftest import FAKE, ask, gone, is_running
