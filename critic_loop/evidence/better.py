@@ -45,12 +45,15 @@ def _tally(judgements: tuple[Feedback, ...], sources: tuple[str, ...]) -> tuple[
     passed: bool | None = None
     scores: list[float] = []
     for judgement in judgements:
-        if judgement.source not in sources or judgement.verdict is Verdict.ABSTAIN:
+        if judgement.source not in sources:
             continue
-        if judgement.verdict is not None:
-            passed = judgement.verdict is Verdict.PASS and passed is not False
-        if judgement.score is not None:
-            scores.append(judgement.score)
+        verdict, score = judgement.verdict, judgement.score
+        if verdict is Verdict.ABSTAIN:
+            continue
+        if verdict is not None:
+            passed = verdict is Verdict.PASS and passed is not False
+        if score is not None:
+            scores.append(score)
     return passed, sum(scores) / len(scores) if scores else None
 
 

@@ -1,4 +1,4 @@
-"""Whatever the tree: rows hold only its text, pairs agree with core.value, and nothing raises."""
+"""Whatever the tree: rows hold only its text, pairs agree with what attempts are worth, and nothing raises."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -127,7 +127,7 @@ def test_no_exporter_invents_text(tree):
 
 @given(tree=trees())
 @settings(max_examples=60, deadline=None)
-def test_a_pairs_order_is_never_against_core_value(tree):
+def test_a_pairs_order_is_never_against_the_value(tree):
     for row in Preference(pairs=100, by=("evidence", "opinion"), both_orders=False, sampled=False).rows([tree]):
         if isinstance(row, Row):
             chosen, rejected = (value_of(tree, i) for i in row.columns["provenance"]["attempts"])
