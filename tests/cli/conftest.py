@@ -60,6 +60,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
     yield run
     logging.getLogger("critic_loop").handlers.clear()
     logging.getLogger("critic_loop").propagate = True
+    logging.getLogger("critic_loop").setLevel(logging.NOTSET)
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
 
