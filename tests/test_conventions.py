@@ -86,6 +86,7 @@ def packages(modules):
         "import critic_loop",
         "import critic_loop.core.tree",
         "import critic_loop as cl; cl.Tree, cl.Recipe, cl.verifier",
+        "from critic_loop import Loop",
     ],
 )
 def test_imports_stay_light(statement):
