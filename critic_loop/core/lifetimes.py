@@ -1,6 +1,6 @@
 """Opening and closing of parts: context managers of both kinds, and objects with `open`.
 
-Knows context managers. Does not know when a part is opened, or for how long (`nodes.open_tools`).
+Knows context managers. Does not know when a part is opened, or for how long (`nodes.open_parts`).
 """
 
 from __future__ import annotations

@@ -287,7 +287,7 @@ class Loop(Generic[T]):
 
     async def aclose(self) -> None:
         """Write what is pending; release tools, models and store."""
-        await self.parts.open_tools.aclose()
+        await self.parts.open_parts.aclose()
         await self.switchboard.aclose()
         await self.store.aclose()
         if self.runner.sessions.replay is not None:

@@ -27,7 +27,7 @@ from critic_loop.models import Bindable, Fallback, Route, Split, Switchboard, co
 from critic_loop.nodes.caller import Caller
 from critic_loop.nodes.context import RunContext
 from critic_loop.nodes.journal import Journal
-from critic_loop.nodes.open_tools import OpenTools
+from critic_loop.nodes.open_parts import OpenParts
 from critic_loop.outputs import Output
 from critic_loop.search import FunctionSearch
 
@@ -79,7 +79,7 @@ class LoopParts:
     lanes: int
     max_calls: int
     hashes: dict[str, str]
-    open_tools: OpenTools = field(default_factory=OpenTools)
+    open_parts: OpenParts = field(default_factory=OpenParts)
 
     @cached_property
     def judges_revisions(self) -> bool:
@@ -138,7 +138,7 @@ class LoopParts:
             debater=self.debater,
             judge_revisions=self.judges_revisions,
             tools=self.tools,
-            open_tools=self.open_tools,
+            open_parts=self.open_parts,
             memory=self.recipe.memory,
         )
         return Session(

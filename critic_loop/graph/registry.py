@@ -89,7 +89,7 @@ class Sessions:
         """Forget a session; its tree stays in the store."""
         self._open.pop(tree_id, None)
         self.parts.switchboard.forget(tree_id)
-        self.parts.open_tools.leave(tree_id)
+        self.parts.open_parts.leave(tree_id)
 
     def forget_abandoned(self, tree_id: str) -> None:
         """Close a session that a cancelled invocation left with work in flight, where no lane runs any more."""

@@ -70,7 +70,7 @@ class Runner:
             raise
         finally:
             self.sessions.close(tree_id)
-            await self.parts.open_tools.aclose(tree_id)
+            await self.parts.open_parts.aclose(tree_id)
         _log.info(
             "tree %s: %s, decided by %s, %d calls",
             tree_id,

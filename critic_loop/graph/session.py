@@ -245,7 +245,7 @@ class Session:
             return
         self.folded.add(attempt.id)
         self.run.journal.slots.settled(attempt.id)
-        self.run.open_tools.leave(self.tree.id, attempt.id)
+        self.run.open_parts.leave(self.tree.id, attempt.id)
         self.state = self.search.fold(self.state, self.tree, attempt)
         self.progress.observe(attempt.id, spend or self.spend(), value_of(self.tree, attempt.id))
         if self.stop is None and self.rule is not None:

@@ -16,7 +16,7 @@ from critic_loop.core.tools import Tool
 from critic_loop.core.tree import Tree
 from critic_loop.nodes.caller import Caller
 from critic_loop.nodes.journal import Journal
-from critic_loop.nodes.open_tools import OpenTools
+from critic_loop.nodes.open_parts import OpenParts
 
 
 @dataclass(kw_only=True)
@@ -39,8 +39,8 @@ class RunContext:
     judge_revisions: bool = False
     """Whether the judge compares each revision with its parent as it comes (the search builds on it)."""
     tools: dict[str, Tool] = field(default_factory=dict[str, Tool])
-    open_tools: OpenTools = field(default_factory=OpenTools)
-    """What these have opened so far; shared by the trees of a loop."""
+    open_parts: OpenParts = field(default_factory=OpenParts)
+    """What tools and roles have opened so far; shared by the trees of a loop."""
     memory: str = "full"
     max_turns: int = 32
     """Times an actor may speak within one attempt, tools between."""

@@ -23,7 +23,7 @@ from critic_loop.core.records import (
     Subject,
     Verdict,
 )
-from critic_loop.core.roles import Critic, Human, Judge, Turn, Verifier, View
+from critic_loop.core.roles import Critic, Human, Judge, Turn, Verifier
 from critic_loop.core.tree import Tree
 from critic_loop.evidence import value_of
 from critic_loop.nodes.context import RunContext
@@ -76,7 +76,8 @@ async def _turns(
         if sum(1 for m in so_far if m.role == "assistant") >= run.max_turns:
             raise ModelError(f"the actor took {run.max_turns} turns without an answer.")
         actor = run.actor_of(asks[0])
-        return await actor.act(actor_views(run, actor, asks, so_far))
+        opened = await run.open_parts.role(actor, "actor", actor.name)
+        return await opened.act(actor_views(run, actor, asks, so_far))
     except CriticLoopError as error:
         return [error for _ in asks]
 
@@ -237,7 +238,7 @@ def _crossed(tree: Tree) -> Iterable[tuple[str, str]]:
 
 
 async def _cross(run: RunContext, pair: tuple[str, str], checker: Verifier) -> None:
-    given = await _evidence(checker, verifier_view(run, checker, *pair))
+    given = await _evidence(run, checker, *pair)
     subject = Subject.of(*pair)
     await add(
         run, [f.model_copy(update={"subject": subject}) for f in given], pair[0], "verifier", checker.name
@@ -252,14 +253,15 @@ def said(tree: Tree, attempt_id: str, source: Source, author: str) -> bool:
 async def _verify(run: RunContext, attempt_id: str, verifier: Verifier) -> None:
     if said(run.tree, attempt_id, "verifier", verifier.name):
         return
-    given = await _evidence(verifier, verifier_view(run, verifier, attempt_id))
+    given = await _evidence(run, verifier, attempt_id)
     await add(run, given, attempt_id, "verifier", verifier.name)
 
 
-async def _evidence(verifier: Verifier, view: View[Any]) -> Sequence[Feedback]:
+async def _evidence(run: RunContext, verifier: Verifier, *attempts: str) -> Sequence[Feedback]:
     """Return what a verifier finds; one that fails abstains, unless that ends the job."""
     try:
-        return several(await verifier.verify(view))
+        opened = await run.open_parts.role(verifier, "verifier", verifier.name)
+        return several(await opened.verify(verifier_view(run, verifier, *attempts)))
     except CriticLoopError as error:
         if is_job_error(error):
             raise
@@ -270,7 +272,8 @@ async def _critique(run: RunContext, attempt_id: str, critic: Critic) -> None:
     if said(run.tree, attempt_id, "critic", critic.name):
         return
     try:
-        given = several(await critic.critique(critic_view(run, critic, attempt_id)))
+        opened = await run.open_parts.role(critic, "critic", critic.name)
+        given = several(await opened.critique(critic_view(run, critic, attempt_id)))
     except BudgetSpent:
         return
     except CriticLoopError as error:
@@ -385,7 +388,8 @@ async def _compared_by(judge: Judge, run: RunContext, pair: tuple[str, str]) -> 
     silent = _silent(run.tree, pair) or _silent(run.tree, (pair[1], pair[0]))
     if silent is not None:
         return Feedback.abstain(f"one side of the debate could not speak: {silent.reason}")
-    return await judge.compare(pair_view(run, judge, *pair))
+    opened = await run.open_parts.role(judge, "judge", judge.name)
+    return await opened.compare(pair_view(run, judge, *pair))
 
 
 async def judge_revisions(run: RunContext, asks: Sequence[Ask]) -> None:

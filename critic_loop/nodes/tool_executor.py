@@ -1,6 +1,6 @@
 """The stage that runs tools: what an actor's last message calls for, and what came of it.
 
-Knows tools and how they are limited. Does not know when a tool is opened and closed (`nodes.open_tools`).
+Knows tools and how they are limited. Does not know when a tool is opened and closed (`nodes.open_parts`).
 What a tool's code raises, of any kind, is an observation for the model; only an error of scope *job*, and a
 cancellation of the run, pass.
 """
@@ -21,6 +21,7 @@ from critic_loop.core.tools import Tool, ToolContext, ToolOutput, tool_error
 from critic_loop.core.tree import Tree
 from critic_loop.nodes.context import RunContext
 from critic_loop.nodes.gather import gather
+from critic_loop.nodes.open_parts import Named
 
 log = logging.getLogger("critic_loop")
 
@@ -61,7 +62,7 @@ async def _result(run: RunContext, ask: Ask, attempt: Attempt, position: int, ca
     try:
         tool, arguments = _called(run, call)
         context = _context(run, ask, attempt, position, call, tool)
-        used = await run.open_tools.use(tool, context)
+        used = await run.open_parts.use(tool, context)
         began = asyncio.get_running_loop().time()
         try:
             output = await _answer(tool, used, arguments, context)
@@ -94,7 +95,7 @@ def _context(
         call_id=call.id,
         task=_shown(run.tree.task),
         seed=seed_of(ask.seed, "tool", turn, position),
-        folder=partial(run.open_tools.scratch, tool, run.tree.id, attempt.id),
+        folder=partial(run.open_parts.scratch, Named("tool", tool.name), tool.scope, run.tree.id, attempt.id),
     )
 
 

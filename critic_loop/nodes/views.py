@@ -6,8 +6,9 @@ Knows trees and masks. Does not know what a role makes of its view, nor prompts.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from critic_loop.core.messages import Message, Reasoning
@@ -19,6 +20,7 @@ from critic_loop.core.tree import Tree
 from critic_loop.evidence import EVIDENCE
 from critic_loop.nodes.access import SlotAccess
 from critic_loop.nodes.context import RunContext
+from critic_loop.nodes.open_parts import Named
 
 _ALWAYS = {"type", "id", "subject", "source", "author", "advisory", "parse", "calls", "trees", "supersedes"}
 _BY_FIELD = {
@@ -58,6 +60,7 @@ def _actor_view(run: RunContext, actor: Actor, ask: Ask, so_far: tuple[Message, 
         seed=ask.seed,
         fence_key=tree.head.key,
         models=SlotAccess(run.caller, (ask.attempt,), actor.name, slot, ask.seed, ask.sampling),
+        scratch_folder=_scratch(run, "actor", actor.name),
     )
 
 
@@ -79,6 +82,7 @@ def critic_view(run: RunContext, critic: Critic, attempt_id: str) -> View[Any]:
         seed=seed,
         fence_key=tree.head.key,
         models=SlotAccess(run.caller, (attempt_id,), critic.name, critic.slot, seed, Sampling()),
+        scratch_folder=_scratch(run, "critic", critic.name),
     )
 
 
@@ -95,6 +99,7 @@ def verifier_view(run: RunContext, verifier: Verifier, attempt_id: str, tests: s
         output=run.output,
         seed=seed_of(tree.asks[attempt_id].seed, verifier.name),
         models=NoModel(f"verifier {verifier.name!r}"),
+        scratch_folder=_scratch(run, "verifier", verifier.name),
     )
 
 
@@ -110,7 +115,12 @@ def pair_view(run: RunContext, role: Judge | Debater, first: str, second: str) -
         seed=seed,
         fence_key=tree.head.key,
         models=SlotAccess(run.caller, (first, second), role.name, role.slot, seed, Sampling()),
+        scratch_folder=_scratch(run, "judge", role.name),
     )
+
+
+def _scratch(run: RunContext, kind: str, name: str) -> Callable[[], Path]:
+    return partial(run.open_parts.scratch, Named(kind, name), "tree", run.tree.id)
 
 
 def _loaded(run: RunContext, attempt: Attempt) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -268,3 +269,62 @@ async def test_settings_of_a_role_enter_the_loops_identity(change: dict[str, Any
     parts = {"verifiers": [Length(2)], "critic": Polite(), "slots": {"critic": ScriptedModel([])}}
     assert loop(**parts).parts.digest != loop(**{**parts, **change}).parts.digest
     assert loop(**parts).parts.digest == loop(**parts).parts.digest
+
+
+# -- lifetime and scratch folder -------------------------------------------------------------------
+
+
+@dataclass
+class Compiler:
+    """A verifier that starts something once, and keeps notes for each tree."""
+
+    name: str = "compiler"
+    steps: bool = False
+    pairs: bool = False
+    fails: bool = False
+    log: list[str] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+
+    async def __aenter__(self) -> Compiler:
+        if self.fails:
+            raise RuntimeError("no compiler here")
+        self.log.append("open")
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.log.append("closed")
+
+    async def verify(self, view: cl.View[str]) -> cl.Feedback:
+        notes = view.scratch / "notes"
+        notes.write_text(notes.read_text() + "x" if notes.exists() else "x")
+        self.log.append(notes.read_text())
+        self.folders.append(view.scratch)
+        return cl.Feedback.failed("again")
+
+
+@pytest.mark.parametrize("driver", ["graph", "direct"])
+async def test_a_role_is_open_for_the_loop_and_its_folder_for_the_tree(driver: Any) -> None:
+    compiler = Compiler()
+    model = ScriptedModel(lambda request: "42")
+    async with loop(
+        actor=model, critic=ScriptedModel(lambda r: WRONG), verifiers=[compiler], stop=cl.MaxRounds(2)
+    ) as made:
+        for task in ("one", "two"):
+            await made.run(task, driver=driver)
+        assert compiler.log == ["open", "x", "xx", "x", "xx"]
+        assert len(set(compiler.folders)) == 2
+        assert not any(folder.exists() for folder in compiler.folders), "deleted with the tree's run"
+    assert compiler.log[-1] == "closed"
+
+
+async def test_a_role_that_cannot_be_opened_abstains_and_says_why() -> None:
+    async with loop(verifiers=[Compiler(fails=True)]) as made:
+        result = await made.run("?")
+    said = next(f for f in result.tree.feedback.values() if f.source == "verifier")
+    assert said.verdict is cl.Verdict.ABSTAIN
+    assert said.reason == "verifier 'compiler' cannot be opened: RuntimeError: no compiler here"
+
+
+def test_a_view_outside_a_loop_has_no_folder() -> None:
+    with pytest.raises(ConfigError, match="no loop runs it"):
+        _ = cl.View(task=cl.Task.of("?")).scratch

@@ -325,11 +325,11 @@ async def test_a_scratch_folder_belongs_to_a_tool_and_its_scope(grown, scope, fo
     await stages.tool_executor(run, group)
     assert len(set(seen)) == 2 * folders
     assert all(folder.is_dir() for folder in seen)
-    await run.open_tools.aclose()
+    await run.open_parts.aclose()
     assert not any(folder.exists() for folder in seen)
 
 
 async def test_nothing_is_made_where_no_tool_asks_for_it(grown):
     run, group, _ = await ready(grown, ("look", {}), look=Own("look"))
     await stages.tool_executor(run, group)
-    assert not run.open_tools._scopes
+    assert not run.open_parts._scopes

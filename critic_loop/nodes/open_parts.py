@@ -1,9 +1,9 @@
-"""Tools that are open, and their scratch folders: for a loop, a tree or an attempt.
+"""Tools and roles that are open, and their scratch folders: for a loop, a tree or an attempt.
 
-Knows when a tool is opened and closed. Does not know how it is called (`nodes.tool_executor`).
+Knows when a part is opened and closed. Does not know how it is called (`nodes.tool_executor`, `nodes.stages`).
 
-Each tool that has a lifetime is opened and closed by one task of its own, because what it enters (an AnyIO
-cancel scope, say) must be left in the task that entered it. A tool that breaks down takes no other with it.
+Each part that has a lifetime is opened and closed by one task of its own, because what it enters (an AnyIO
+cancel scope, say) must be left in the task that entered it. A part that breaks down takes no other with it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import re
 import shutil
 import tempfile
 import threading
@@ -18,9 +19,10 @@ import weakref
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from critic_loop.core.errors import ToolError
-from critic_loop.core.lifetimes import has_lifetime, opened
+from critic_loop.core.errors import CriticLoopError, ModelError, ToolError, VerifierError
+from critic_loop.core.lifetimes import has_lifetime, is_manager, opened
 from critic_loop.core.records import Task
 from critic_loop.core.threads import in_thread
 from critic_loop.core.tools import Tool, ToolContext, ToolScope, tool_error
@@ -32,10 +34,32 @@ log = logging.getLogger("critic_loop")
 
 Place = tuple[str, str]
 """Tree and attempt that a scope belongs to; both empty for the loop, the attempt for a tree."""
+P = TypeVar("P")
 
 
-class OpenTools:
-    """What a loop's tools have opened so far. May be used from several event loops."""
+_ERRORS: dict[str, type[CriticLoopError]] = {"tool": ToolError, "actor": ModelError}
+
+
+class Named(NamedTuple):
+    """A part, as messages call it."""
+
+    kind: str
+    """`tool`, `verifier`, `critic`, ..."""
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r}"
+
+    def error(self, error: BaseException) -> CriticLoopError:
+        """Return what opening it raised as an error of ours."""
+        found = tool_error(f"{self} cannot be opened", error)
+        if type(found) is not ToolError:  # an error of ours already
+            return found
+        return _ERRORS.get(self.kind, VerifierError)(found.message)
+
+
+class OpenParts:
+    """What a loop's tools and roles have opened so far. May be used from several event loops."""
 
     def __init__(self) -> None:
         """Open nothing yet."""
@@ -51,11 +75,27 @@ class OpenTools:
         if not has_lifetime(tool):
             return tool
         scope = self._scope(tool.scope, context.tree_id, context.attempt_id)
-        return await scope.opening(tool, context.task).tool()
+        return await scope.opening(tool, Named("tool", tool.name), context.task).part()
 
-    def scratch(self, tool: Tool, tree_id: str, attempt_id: str) -> Path:
-        """Return the tool's folder for its scope, made if it is not there. May be called from any thread."""
-        return self._scope(tool.scope, tree_id, attempt_id).folder(tool.name)
+    async def role(self, role: P, kind: str, name: str) -> P:
+        """Return a role to ask, opened for the loop if this is its first use.
+
+        Args:
+            role: an actor, critic, verifier or judge; a context manager where it has a lifetime.
+            kind: which of these.
+            name: how records call it.
+
+        Raises:
+            VerifierError: it cannot be opened, with the reason. The next use tries again.
+        """
+        if not is_manager(role):
+            return role
+        opening = self._scope("loop", "", "").opening(role, Named(kind, name), Task.of(""))
+        return await opening.part()
+
+    def scratch(self, part: Named, scope: ToolScope, tree_id: str, attempt_id: str = "") -> Path:
+        """Return a part's folder for its scope, made if it is not there. May be called from any thread."""
+        return self._scope(scope, tree_id, attempt_id).folder(part)
 
     def leave(self, tree_id: str, attempt_id: str = "") -> None:
         """Begin to close what was opened for an attempt, or for a tree with its attempts; wait for nothing."""
@@ -95,34 +135,35 @@ class _Scope:
     def __init__(self, place: Place) -> None:
         self.place = place
         self.closed: concurrent.futures.Future[None] = concurrent.futures.Future()
-        self._openings: dict[tuple[str, asyncio.AbstractEventLoop], _Opening] = {}
-        self._folders: dict[str, Path] = {}
+        self._openings: dict[tuple[Named, asyncio.AbstractEventLoop], _Opening[Any]] = {}
+        self._folders: dict[Named, Path] = {}
         self._lock = threading.Lock()
         self._closing: asyncio.Task[None] | None = None
         weakref.finalize(self, _remove, self._folders)  # also where the process ends before the scope does
 
-    def opening(self, tool: Tool, task: Task) -> _Opening:
-        """Return the opening of a tool for the running event loop, begun if there is none that holds."""
-        key = (tool.name, asyncio.get_running_loop())
+    def opening(self, part: P, named: Named, task: Task) -> _Opening[P]:
+        """Return the opening of a part for the running event loop, begun if there is none that holds."""
+        key = (named, asyncio.get_running_loop())
         known = self._openings.get(key)
         if known is None or known.closed.done():
-            known = self._openings[key] = _Opening(tool, self._context(tool, task))
+            known = self._openings[key] = _Opening(part, named, self._context(named, task))
         return known
 
-    def _context(self, tool: Tool, task: Task) -> ToolContext:
-        """Return what a tool is opened with: what belongs to the whole of the scope."""
+    def _context(self, named: Named, task: Task) -> ToolContext:
+        """Return what a part is opened with: what belongs to the whole of the scope."""
         tree_id, attempt_id = self.place
-        folder = partial(self.folder, tool.name)
+        folder = partial(self.folder, named)
         if not tree_id:
             return ToolContext(folder=folder)
         return ToolContext(tree_id=tree_id, attempt_id=attempt_id, task=task, folder=folder)
 
-    def folder(self, name: str) -> Path:
-        """Return the folder of the tool of this name."""
+    def folder(self, named: Named) -> Path:
+        """Return the folder of the part of this name."""
         with self._lock:
-            if name not in self._folders:
-                self._folders[name] = Path(tempfile.mkdtemp(prefix=f"critic-loop-{name}-"))
-            return self._folders[name]
+            if named not in self._folders:
+                name = re.sub(r"[^A-Za-z0-9_-]", "-", named.name)
+                self._folders[named] = Path(tempfile.mkdtemp(prefix=f"critic-loop-{name}-"))
+            return self._folders[named]
 
     def leave(self) -> None:
         """Begin to close all; `closed` is set at the end."""
@@ -143,30 +184,30 @@ class _Scope:
             self.closed.set_result(None)
 
 
-class _Opening:
-    """One tool, opened, held open and closed by a task of its own."""
+class _Opening(Generic[P]):
+    """One part, opened, held open and closed by a task of its own."""
 
-    def __init__(self, tool: Tool, context: ToolContext) -> None:
+    def __init__(self, part: P, named: Named, context: ToolContext) -> None:
         self.closed: concurrent.futures.Future[None] = concurrent.futures.Future()
-        self._name = tool.name
+        self._named = named
         self._event_loop = asyncio.get_running_loop()
-        self._ready: asyncio.Future[Tool] = self._event_loop.create_future()
+        self._ready: asyncio.Future[P] = self._event_loop.create_future()
         self._ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())  # waited for or not
         self._leaving = asyncio.Event()
-        self._task = self._event_loop.create_task(self._hold(tool, context))
+        self._task = self._event_loop.create_task(self._hold(part, context))
         self._task.add_done_callback(self._ended)
 
-    async def tool(self) -> Tool:
-        """Return the opened tool as soon as it is there. A cancelled wait does not cancel the opening."""
+    async def part(self) -> P:
+        """Return the opened part as soon as it is there. A cancelled wait does not cancel the opening."""
         return await asyncio.shield(self._ready)
 
     def leave(self) -> None:
-        """Have the tool closed, or no longer opened; from any thread."""
+        """Have the part closed, or no longer opened; from any thread."""
         if not self.closed.done() and self._event_loop.is_running():
             self._event_loop.call_soon_threadsafe(self._leave)
             return
         if not self.closed.done():
-            log.warning("tool %r was opened in an event loop that has ended: it cannot be closed", self._name)
+            log.warning("%s was opened in an event loop that has ended: it cannot be closed", self._named)
             self.closed.set_result(None)
 
     def _leave(self) -> None:
@@ -178,13 +219,13 @@ class _Opening:
     def abandon(self) -> None:
         """Cancel a closing that takes too long."""
         if not self.closed.done():
-            log.warning("tool %r did not close within %g s", self._name, CLOSING_S)
+            log.warning("%s did not close within %g s", self._named, CLOSING_S)
             self._event_loop.call_soon_threadsafe(self._task.cancel)
 
-    async def _hold(self, tool: Tool, context: ToolContext) -> None:
+    async def _hold(self, part: P, context: ToolContext) -> None:
         try:
-            async with opened(tool, context) as used:
-                if not callable(getattr(used, "run", None)):
+            async with opened(part, context) as used:
+                if self._named.kind == "tool" and not callable(getattr(used, "run", None)):
                     raise TypeError(f"`open` yielded {type(used).__name__}, which has no `run`")  # noqa: TRY301
                 self._ready.set_result(used)
                 await self._leaving.wait()
@@ -193,14 +234,14 @@ class _Opening:
 
     def _failed(self, error: BaseException) -> None:
         if not self._ready.done():
-            log.debug("tool %r cannot be opened", self._name, exc_info=error)
-            self._ready.set_exception(tool_error(f"tool {self._name!r} cannot be opened", error))
+            log.debug("%s cannot be opened", self._named, exc_info=error)
+            self._ready.set_exception(self._named.error(error))
         elif not isinstance(error, asyncio.CancelledError | GeneratorExit):
-            log.warning("tool %r failed while it was open or being closed", self._name, exc_info=error)
+            log.warning("%s failed while it was open or being closed", self._named, exc_info=error)
 
     def _ended(self, _task: asyncio.Task[None]) -> None:
         if not self._ready.done():  # cancelled before it began
-            self._ready.set_exception(ToolError(f"tool {self._name!r} was closed before it was open."))
+            self._ready.set_exception(ToolError(f"{self._named} was closed before it was open."))
         if not self.closed.done():
             self.closed.set_result(None)
 
@@ -212,6 +253,6 @@ async def _all(closed: Iterable[concurrent.futures.Future[None]], *, limit_s: fl
         await asyncio.wait(waiting, timeout=limit_s)
 
 
-def _remove(folders: dict[str, Path]) -> None:
+def _remove(folders: dict[Named, Path]) -> None:
     for folder in folders.values():
         shutil.rmtree(folder, ignore_errors=True)

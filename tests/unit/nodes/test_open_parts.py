@@ -12,8 +12,8 @@ from critic_loop.core.errors import AuthFailed, ToolError
 from critic_loop.core.lifetimes import opened
 from critic_loop.core.records import Task
 from critic_loop.core.tools import ToolContext, ToolOutput, tool_digest
-from critic_loop.nodes import open_tools
-from critic_loop.nodes.open_tools import OpenTools
+from critic_loop.nodes import open_parts
+from critic_loop.nodes.open_parts import Named, OpenParts
 from critic_loop.tools import tool
 
 pytestmark = pytest.mark.anyio
@@ -69,7 +69,7 @@ def at(tree="t", attempt="t.1", **fields):
 
 @pytest.mark.parametrize(("scope", "opened_times"), [("loop", 1), ("tree", 2), ("attempt", 64)])
 async def test_64_concurrent_attempts_open_once_for_each_scope(scope, opened_times):
-    shell, tools = Shell(scope, delay_s=0.01), OpenTools()
+    shell, tools = Shell(scope, delay_s=0.01), OpenParts()
     places = [at(f"t{n % 2}", f"t{n % 2}.{n}") for n in range(64)]
     used = await asyncio.gather(*(tools.use(shell, place) for place in places for _ in range(3)))
     assert len(shell.contexts) == opened_times
@@ -82,7 +82,7 @@ async def test_64_concurrent_attempts_open_once_for_each_scope(scope, opened_tim
 
 
 async def test_a_scope_closes_what_is_within_it_and_nothing_else():
-    tools = OpenTools()
+    tools = OpenParts()
     shells = {scope: Shell(scope) for scope in ("loop", "tree", "attempt")}
     for place in (at(), at(attempt="t.2"), at("u", "u.1")):
         for shell in shells.values():
@@ -100,7 +100,7 @@ async def test_a_scope_closes_what_is_within_it_and_nothing_else():
 
 
 async def test_a_closed_scope_can_be_opened_again():
-    shell, tools = Shell("loop"), OpenTools()
+    shell, tools = Shell("loop"), OpenParts()
     first = await tools.use(shell, at())
     assert await tools.use(shell, at()) is first
     await tools.aclose()
@@ -114,13 +114,13 @@ async def test_a_closed_scope_can_be_opened_again():
     [("loop", ("", ""), ""), ("tree", ("t", ""), "What?"), ("attempt", ("t", "t.1"), "What?")],
 )
 async def test_a_tool_is_opened_with_what_belongs_to_its_scope(scope, ids, prompt):
-    shell, tools = Shell(scope), OpenTools()
+    shell, tools = Shell(scope), OpenParts()
     await tools.use(shell, at(call_id="c", seed=7, task=Task.of("What?")))
     (context,) = shell.contexts
     assert (context.tree_id, context.attempt_id, context.call_id, context.seed) == (*ids, "", 0)
     assert context.task.text == prompt
     folder = context.scratch
-    assert folder == tools.scratch(shell, "t", "t.1")
+    assert folder == tools.scratch(Named("tool", shell.name), shell.scope, "t", "t.1")
     await tools.aclose()
     assert not folder.exists()
 
@@ -135,7 +135,7 @@ async def test_a_tool_that_closes_still_has_its_folder():
             yield Running(self, 1)
             left.append((context.scratch, context.scratch.joinpath("notes").read_text()))
 
-    tools = OpenTools()
+    tools = OpenParts()
     await tools.use(Writes("attempt"), at())
     tools.leave("t", "t.1")
     await tools.aclose("t")
@@ -157,7 +157,7 @@ async def test_a_tool_that_closes_still_has_its_folder():
     ],
 )
 async def test_a_tool_that_cannot_be_opened_says_why_to_all_and_is_tried_again(error, reason):
-    shell, tools = Shell("tree", delay_s=0.01, on_open=error), OpenTools()
+    shell, tools = Shell("tree", delay_s=0.01, on_open=error), OpenParts()
     ends = await asyncio.gather(*(tools.use(shell, at()) for _ in range(5)), return_exceptions=True)
     assert [str(end) for end in ends] == [f"tool 'shell' cannot be opened: {reason}"] * 5
     assert all(isinstance(end, ToolError) for end in ends)
@@ -169,7 +169,7 @@ async def test_a_tool_that_cannot_be_opened_says_why_to_all_and_is_tried_again(e
 
 async def test_an_error_of_ours_keeps_its_kind():
     with pytest.raises(AuthFailed):
-        await OpenTools().use(Shell(on_open=AuthFailed("wrong key")), at())
+        await OpenParts().use(Shell(on_open=AuthFailed("wrong key")), at())
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ async def test_an_open_that_opens_nothing_usable_is_named(opens, reason):
     shell = Shell()
     shell.open = opens
     with pytest.raises(ToolError, match=reason):
-        await OpenTools().use(shell, at())
+        await OpenParts().use(shell, at())
 
 
 async def iter_of(value):
@@ -191,11 +191,11 @@ async def iter_of(value):
 
 
 async def test_a_tool_that_cannot_be_closed_is_logged_and_hinders_no_other(caplog):
-    broken, well, tools = Shell("tree", on_close=OSError("stuck")), Shell("tree"), OpenTools()
+    broken, well, tools = Shell("tree", on_close=OSError("stuck")), Shell("tree"), OpenParts()
     well.name = "well"
     await tools.use(broken, at())
     await tools.use(well, at())
-    folder = tools.scratch(broken, "t", "t.1")
+    folder = tools.scratch(Named("tool", broken.name), broken.scope, "t", "t.1")
     await tools.aclose("t")
     assert (broken.closed, well.closed) == (1, 1)
     assert not folder.exists()
@@ -205,7 +205,7 @@ async def test_a_tool_that_cannot_be_closed_is_logged_and_hinders_no_other(caplo
 
 
 async def test_a_tool_that_does_not_close_in_time_is_left(caplog, monkeypatch):
-    monkeypatch.setattr(open_tools, "CLOSING_S", 0.05)
+    monkeypatch.setattr(open_parts, "CLOSING_S", 0.05)
 
     class Slow(Shell):
         @asynccontextmanager
@@ -213,7 +213,7 @@ async def test_a_tool_that_does_not_close_in_time_is_left(caplog, monkeypatch):
             yield Running(self, 1)
             await asyncio.sleep(60)
 
-    tools = OpenTools()
+    tools = OpenParts()
     await tools.use(Slow("tree"), at())
     async with asyncio.timeout(5):
         await tools.aclose("t")
@@ -241,7 +241,7 @@ async def test_a_tool_that_breaks_down_while_open_is_opened_again(caplog):
             if len(self.contexts) == 1:
                 raise OSError("the server has gone")
 
-    shell, other, tools = Dies("tree"), Shell("tree"), OpenTools()
+    shell, other, tools = Dies("tree"), Shell("tree"), OpenParts()
     other.name = "other"
     first, well = await tools.use(shell, at()), await tools.use(other, at())
     await asyncio.sleep(0.05)
@@ -255,7 +255,7 @@ async def test_a_tool_that_breaks_down_while_open_is_opened_again(caplog):
 
 
 async def test_who_is_cancelled_while_it_opens_leaves_the_tool_to_the_others():
-    shell, tools = Shell("tree", delay_s=0.02), OpenTools()
+    shell, tools = Shell("tree", delay_s=0.02), OpenParts()
     first, second = (asyncio.create_task(tools.use(shell, at())) for _ in range(2))
     await asyncio.sleep(0.005)
     first.cancel()
@@ -267,7 +267,7 @@ async def test_who_is_cancelled_while_it_opens_leaves_the_tool_to_the_others():
 
 @pytest.mark.parametrize("after_s", [0.0, 0.01])
 async def test_a_scope_that_ends_while_a_tool_opens_ends_that(after_s):
-    shell, tools = Shell("attempt", delay_s=60), OpenTools()
+    shell, tools = Shell("attempt", delay_s=60), OpenParts()
     waiting = asyncio.create_task(tools.use(shell, at()))
     await asyncio.sleep(after_s)
     tools.leave("t", "t.1")
@@ -289,7 +289,7 @@ async def test_closing_goes_on_when_the_wait_for_it_is_cancelled():
             await asyncio.sleep(0.05)
             self.closed += 1
 
-    shell, tools = Slow("tree"), OpenTools()
+    shell, tools = Slow("tree"), OpenParts()
     await tools.use(shell, at())
     closing = asyncio.create_task(tools.aclose("t"))
     await asyncio.sleep(0.01)
@@ -300,7 +300,7 @@ async def test_closing_goes_on_when_the_wait_for_it_is_cancelled():
 
 
 def test_an_event_loop_that_ends_closes_its_tools():
-    shell, tools = Shell("loop"), OpenTools()
+    shell, tools = Shell("loop"), OpenParts()
 
     async def use():
         await tools.use(shell, at())
@@ -312,7 +312,7 @@ def test_an_event_loop_that_ends_closes_its_tools():
 
 
 async def test_each_event_loop_has_its_own_and_any_may_close_all():
-    shell, tools = Shell("loop"), OpenTools()
+    shell, tools = Shell("loop"), OpenParts()
     here = await tools.use(shell, at())
     other = asyncio.new_event_loop()
     thread = threading.Thread(target=other.run_forever, daemon=True)
@@ -361,7 +361,7 @@ class Sync(Manager):
 
 @pytest.mark.parametrize("kind", [Async, Sync])
 async def test_a_callable_object_that_is_a_context_manager_is_entered_and_left(kind):
-    manager, tools = kind(), OpenTools()
+    manager, tools = kind(), OpenParts()
     made = tool(manager, name="double")
     used = await tools.use(made, at())
     assert (await used.run({"x": 4}, at())).text == "8"
@@ -383,7 +383,7 @@ async def test_a_tool_that_is_a_context_manager_is_entered_and_used_itself():
         async def __aexit__(self, *error):
             self.log.append("out")
 
-    own, tools = Own(), OpenTools()
+    own, tools = Own(), OpenParts()
     assert await tools.use(own, at()) is own
     await tools.aclose()
     assert own.log == ["in", "out"]
@@ -422,7 +422,7 @@ async def test_what_a_thread_opens_after_a_cancellation_is_closed():
         def __exit__(self, *error):
             log.append("out")
 
-    tools = OpenTools()
+    tools = OpenParts()
     waiting = asyncio.create_task(tools.use(Slow(), at()))
     await asyncio.to_thread(began.wait, 5)
     tools.leave("t")
