@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from critic_loop.assets import Library, Recipe
@@ -108,6 +108,7 @@ class Parts:
         """Return a working session over `tree`, new or stored; it works without the tree's grades."""
         self.check(tree)
         graded, tree = tree if tree.grades else None, tree.without_grades()
+        tariff = cache(self.switchboard.tariff)
         own = LocalLedger(Budget(calls=self.max_calls), calls=tree.spend().calls)
         ledger = own if options.ledger is None else JointLedger(own, options.ledger)
         journal = Journal(
@@ -115,7 +116,7 @@ class Parts:
             store=store,
             slots=self.switchboard,
             notify=options.notify,
-            price=lambda call, reply: cost_usd(call, reply, self.switchboard.tariff(call.binding)),
+            price=lambda call, reply: cost_usd(call, reply, tariff(call.binding)),
         )
         run = RunContext(
             journal=journal,
