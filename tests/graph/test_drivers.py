@@ -351,6 +351,42 @@ def test_a_cancelled_run_leaves_the_same_tree_and_goes_on(lanes: int, at_s: floa
     assert graph == direct
 
 
+@pytest.mark.parametrize("ended", ["well", "cancelled"])
+@pytest.mark.parametrize("scope", ["tree", "attempt"])
+def test_tools_are_opened_and_closed_alike(scope: Any, ended: str) -> None:
+    async def one(driver: Driver) -> list[str]:
+        seen: list[str] = []
+
+        class Adds:
+            """Adds two numbers, and says when it is opened and closed."""
+
+            async def __aenter__(self) -> None:
+                seen.append("opened")
+
+            async def __aexit__(self, *exc: object) -> None:
+                seen.append("closed")
+
+            async def __call__(self, a: int, b: int) -> int:
+                """Add two numbers."""
+                seen.append("called")
+                await asyncio.sleep(100 if ended == "cancelled" else 1)
+                return a + b
+
+        made = cl.tool(Adds(), name="add", scope=scope)
+        parts: dict[str, Any] = {"tools": [made], "lanes": 3, "verifiers": [never], "store": MemoryStore()}
+        async with cl.Loop("best-of-n", actor=calls_a_tool(), **parts) as loop:
+            running = asyncio.create_task(loop.run("x", tree_id="t", driver=driver))
+            await asyncio.wait([running], timeout=50)
+            running.cancel()
+            await asyncio.wait([running])
+            assert running.cancelled() == (ended == "cancelled")
+            return list(seen)
+
+    graph, direct = (run_virtual(one(driver)) for driver in DRIVERS)
+    assert graph == direct
+    assert direct.count("opened") == direct.count("closed") >= 1
+
+
 # -- what else both promise ------------------------------------------------------------------------
 
 
