@@ -132,6 +132,7 @@ def packages(modules):
         "import critic_loop.errors",
         "import critic_loop.core as core; [getattr(core, name) for name in core.__all__]",
         "import critic_loop as cl; cl.Tree, cl.Recipe, cl.verifier",
+        "from critic_loop import Loop",
     ],
 )
 def test_imports_stay_light(statement):
