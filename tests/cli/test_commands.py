@@ -41,6 +41,24 @@ def test_help_loads_nothing_heavy() -> None:
     assert ended.returncode == 0, ended.stderr
 
 
+def test_a_run_of_one_task_or_many_imports_no_langgraph(tmp_path: Path, serve: Serve) -> None:
+    (tmp_path / "tasks.jsonl").write_text('{"prompt": "one"}\n{"prompt": "two"}\n')
+    actor = spec(serve(lambda *_: "42"))
+    code = (
+        "import sys, contextlib\n"
+        "from critic_loop.cli import app\n"
+        "for task in (['x'], ['--file', 'tasks.jsonl']):\n"
+        "    with contextlib.suppress(SystemExit):\n"
+        f"        app(['run', *task, '--recipe', 'try-again', '--actor', {actor!r}, '--store', 'memory'])\n"
+        "sys.exit('langgraph' in sys.modules)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "2 of 2 done" in ended.stderr
+
+
 def test_every_command_is_explained(cli: Cli) -> None:
     for command in (
         "demo",
