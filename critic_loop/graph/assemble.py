@@ -28,7 +28,7 @@ from critic_loop.graph.cast import (
 )
 from critic_loop.graph.identity import identity
 from critic_loop.graph.langchain import adapted
-from critic_loop.graph.parts import BINDABLE, Given, Parts, with_inner
+from critic_loop.graph.parts import BINDABLE, LoopArguments, LoopParts, with_inner
 from critic_loop.models import Switchboard, require_price
 from critic_loop.nodes.replay import Nobody
 from critic_loop.outputs import Output, output_of
@@ -45,7 +45,7 @@ DEFAULT_STOP: tuple[dict[str, JsonValue], ...] = (
 )
 
 
-def assemble(given: Given) -> Parts:
+def assemble(given: LoopArguments) -> LoopParts:
     """Return the parts that `given` describes.
 
     Raises:
@@ -76,7 +76,7 @@ def assemble(given: Given) -> Parts:
         switchboard.bind(slot, model)
     bind_missing(given, (actor, *actors.values()), critics, (judge, debater), switchboard)
     verifiers = verifiers_of(given, hashes)
-    return Parts(
+    return LoopParts(
         recipe=recipe,
         output=output,
         actor=actor,
@@ -97,7 +97,7 @@ def assemble(given: Given) -> Parts:
     )
 
 
-def _for_replay(given: Given) -> Given:
+def _for_replay(given: LoopArguments) -> LoopArguments:
     """Let nobody play the roles whose calls stored trees answer.
 
     Raises:
@@ -115,7 +115,7 @@ def _for_replay(given: Given) -> Given:
     )
 
 
-def _with_models(given: Given) -> Given:
+def _with_models(given: LoopArguments) -> LoopArguments:
     """Return `given` with LangChain's chat models as the models that they are."""
     critic = given.critic
     return dataclasses.replace(
@@ -127,7 +127,7 @@ def _with_models(given: Given) -> Given:
     )
 
 
-def _slots(given: Given, actor: AgentSpec) -> list[str]:
+def _slots(given: LoopArguments, actor: AgentSpec) -> list[str]:
     recipe, library = given.recipe, given.library
     used = [use.slot or library.agent(use.agent).slot for use in recipe.critics]
     used += [use.escalate.slot for use in recipe.critics if use.escalate is not None]
@@ -137,7 +137,7 @@ def _slots(given: Given, actor: AgentSpec) -> list[str]:
     return sorted({"actor", "critic", "judge", actor.slot, *used, *given.slots})
 
 
-def _tools(given: Given, hashes: dict[str, str]) -> dict[str, Tool]:
+def _tools(given: LoopArguments, hashes: dict[str, str]) -> dict[str, Tool]:
     tools = tools_by_name(given.tools)
     hashes |= {f"tool {name}": tool.digest() for name, tool in tools.items()}
     return tools
@@ -156,7 +156,7 @@ def _rule(recipe: Recipe) -> Rule | None:
     return rule_of([*rules]) if rules else None
 
 
-def _search(given: Given, hashes: dict[str, str]) -> AnySearch:
+def _search(given: LoopArguments, hashes: dict[str, str]) -> AnySearch:
     if given.search is None:
         return build([(use.kind, dict(use.settings)) for use in given.recipe.search])
     if isinstance(given.search, str):
@@ -182,7 +182,7 @@ def _require_search(given: Any) -> None:
         raise ConfigError(f"{given!r} is no search.", hint="Give a name, a Search, or a function of the tree.")
 
 
-def _select(given: Given, judge: Judge | None, hashes: dict[str, str]) -> Select:
+def _select(given: LoopArguments, judge: Judge | None, hashes: dict[str, str]) -> Select:
     chosen = given.recipe.select if given.select is None else given.select
     if isinstance(chosen, str | SelectUse):
         use = chosen if isinstance(chosen, SelectUse) else SelectUse(kind=chosen)

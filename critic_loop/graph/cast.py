@@ -25,7 +25,7 @@ from critic_loop.core.roles import (
     role_of,
 )
 from critic_loop.graph.identity import part_digest
-from critic_loop.graph.parts import BINDABLE, Given
+from critic_loop.graph.parts import BINDABLE, LoopArguments
 from critic_loop.models import Switchboard
 from critic_loop.outputs import LIKELIHOODS, critique_of
 from critic_loop.roles.debate import PromptedDebater
@@ -44,7 +44,7 @@ class CriticLoopWarning(UserWarning):
 
 
 def actor_of(
-    given: Given, spec: AgentSpec, output: Output[Any], switchboard: Switchboard, hashes: dict[str, str]
+    given: LoopArguments, spec: AgentSpec, output: Output[Any], switchboard: Switchboard, hashes: dict[str, str]
 ) -> Actor:
     """Return who makes attempts; a model that was given is bound to the slot."""
     actor = given.actor
@@ -76,7 +76,7 @@ def _own_actor(actor: Any, spec: AgentSpec, hashes: dict[str, str]) -> Actor:
     return FunctionActor(actor, name, spec.slot)
 
 
-def actors_of(given: Given, output: Output[Any], hashes: dict[str, str]) -> dict[str, Actor]:
+def actors_of(given: LoopArguments, output: Output[Any], hashes: dict[str, str]) -> dict[str, Actor]:
     """Return the recipe's further actors; their hashes are their specs', as the recipe names them."""
     made: dict[str, Actor] = {}
     for name, use in given.recipe.actors.items():
@@ -86,7 +86,7 @@ def actors_of(given: Given, output: Output[Any], hashes: dict[str, str]) -> dict
 
 
 def _prompted_actor(
-    given: Given,
+    given: LoopArguments,
     agent: str,
     spec: AgentSpec,
     slot: str,
@@ -120,7 +120,7 @@ def _template(library: Library, spec: AgentSpec, *, recipe_name: str, hashes: di
 
 
 def critics_of(
-    given: Given, switchboard: Switchboard, hashes: dict[str, str]
+    given: LoopArguments, switchboard: Switchboard, hashes: dict[str, str]
 ) -> tuple[tuple[Critic, ...], tuple[Human, ...]]:
     """Return the critics that are asked at once, and the people."""
     brought = given.critic if isinstance(given.critic, list | tuple) else [given.critic]
@@ -152,7 +152,7 @@ def _as_critic(given: Any) -> Critic:
     return critic(given)
 
 
-def _prompted_critics(given: Given, hashes: dict[str, str]) -> tuple[Critic, ...]:
+def _prompted_critics(given: LoopArguments, hashes: dict[str, str]) -> tuple[Critic, ...]:
     critics: list[Critic] = []
     for position, use in enumerate(given.recipe.critics):
         spec = given.library.agent(use.agent)
@@ -190,7 +190,7 @@ def _prompted_critic(
     )  # fmt: skip
 
 
-def judge_of(given: Given, switchboard: Switchboard, hashes: dict[str, str]) -> Judge | None:
+def judge_of(given: LoopArguments, switchboard: Switchboard, hashes: dict[str, str]) -> Judge | None:
     """Return who compares attempts: the judge that was given, or the recipe's with the model that was given."""
     name, own = given.recipe.judge, given.judge
     if own is not None and not isinstance(own, BINDABLE):
@@ -214,7 +214,7 @@ def judge_of(given: Given, switchboard: Switchboard, hashes: dict[str, str]) -> 
     )
 
 
-def debater_of(given: Given, judge: Judge | None, hashes: dict[str, str]) -> PromptedDebater | None:
+def debater_of(given: LoopArguments, judge: Judge | None, hashes: dict[str, str]) -> PromptedDebater | None:
     """Return who argues before the judge, if the recipe has a debate."""
     use = given.recipe.debate
     if use is None:
@@ -232,7 +232,7 @@ def debater_of(given: Given, judge: Judge | None, hashes: dict[str, str]) -> Pro
 
 
 def bind_missing(
-    given: Given,
+    given: LoopArguments,
     actors: Sequence[Actor],
     critics: Sequence[Critic],
     comparing: Sequence[Judge | Debater | None],
@@ -277,7 +277,7 @@ def _require_bound(recipe: Recipe, critics: Sequence[Critic], switchboard: Switc
             )
 
 
-def verifiers_of(given: Given, hashes: dict[str, str]) -> tuple[Verifier, ...]:
+def verifiers_of(given: LoopArguments, hashes: dict[str, str]) -> tuple[Verifier, ...]:
     """Return the verifiers: those that were given, else the recipe's.
 
     Raises:

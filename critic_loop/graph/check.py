@@ -20,7 +20,7 @@ from critic_loop.assets.template import Template, problems_of
 from critic_loop.core.errors import AssetError, ConfigError, CriticLoopError
 from critic_loop.core.protocols import Move
 from critic_loop.core.stop import rule_of
-from critic_loop.graph.rehearsal import rehearsed
+from critic_loop.graph.dry_run import dry_run
 from critic_loop.outputs import LIKELIHOODS, critique_of, output_of
 from critic_loop.roles.prompted import BLOCKS, VARIABLES
 from critic_loop.search import SEARCHES, build
@@ -248,7 +248,7 @@ def _search_and_stop(checked: _Checked) -> None:
     if told and len(told) == len(uses) and None not in alone:
         search = checked.tries(("search",), partial(_built, *told))
         if search is not None and all(use["kind"] in SEARCHES for use in told):  # others may need a real task
-            _moves(checked, checked.tries(("search",), lambda: list(rehearsed(search))) or [])
+            _moves(checked, checked.tries(("search",), lambda: list(dry_run(search))) or [])
     for rule in _list(data.get("stop")):
         try:
             rule_of(rule)

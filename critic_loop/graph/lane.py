@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from critic_loop.core.log_context import log_context
 from critic_loop.core.records import Ask
-from critic_loop.graph.parts import Parts
+from critic_loop.graph.parts import LoopParts
 from critic_loop.graph.session import Group, Session
 from critic_loop.nodes import stages
 from critic_loop.nodes.context import RunContext
@@ -27,7 +27,7 @@ class Stage:
 
     name: str
     run: Callable[[RunContext, Sequence[Ask]], Awaitable[None]]
-    has: Callable[[Parts], bool]
+    has: Callable[[LoopParts], bool]
 
 
 ACTOR, TOOL_EXECUTOR = "actor", "tool_executor"
@@ -52,7 +52,7 @@ class Position:
 class Lane:
     """The stages that one loop has. Holds no state: any number of lanes of any number of trees use it."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: LoopParts) -> None:
         """Take from the table what `parts` need."""
         self.stages = {stage.name: stage for stage in STAGES if stage.has(parts)}
         row = [name for name in self.stages if name != TOOL_EXECUTOR]

@@ -24,7 +24,7 @@ from critic_loop.graph.job import run_job
 from critic_loop.graph.langchain import adapted
 from critic_loop.graph.node import node_of
 from critic_loop.graph.options import Driver, RunOptions, TaskLike
-from critic_loop.graph.parts import Given
+from critic_loop.graph.parts import LoopArguments
 from critic_loop.graph.result import Result
 from critic_loop.graph.runner import Runner
 from critic_loop.models import Bindable, Switchboard
@@ -94,7 +94,7 @@ class Loop(Generic[T]):
         """
         library = Library(assets)
         chosen = recipe if isinstance(recipe, Recipe) else library.recipe(str(recipe))
-        given = Given(
+        given = LoopArguments(
             recipe=chosen, library=library, output=output, actor=actor, critic=critic, judge=judge,
             slots=slots or {}, verifiers=verifiers, tools=tools, stop=stop, search=search, select=select,
             lanes=lanes, max_calls=max_calls, replay=replay is not None,

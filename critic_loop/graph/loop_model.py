@@ -14,7 +14,7 @@ from critic_loop.core.errors import CriticLoopError, DeadlineExceeded, ModelErro
 from critic_loop.core.messages import Message, assistant
 from critic_loop.core.protocols import Completion, Request
 from critic_loop.core.records import Choice, Usage
-from critic_loop.graph.parts import Parts
+from critic_loop.graph.parts import LoopParts
 from critic_loop.graph.result import Result
 from critic_loop.roles.texts import plain_text
 
@@ -28,7 +28,7 @@ class Runs(Protocol):
         ...
 
     @property
-    def parts(self) -> Parts:
+    def parts(self) -> LoopParts:
         """Whose output turns an answer into text."""
         ...
 

@@ -37,7 +37,7 @@ _DEFAULTS = RunOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class LoopArguments:
     """What a user brings beside the recipe; None = as the recipe says."""
 
     recipe: Recipe
@@ -59,7 +59,7 @@ class Given:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class LoopParts:
     """A loop's parts, shared by all its trees."""
 
     recipe: Recipe

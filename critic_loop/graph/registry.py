@@ -17,7 +17,7 @@ from critic_loop.core.records import Task
 from critic_loop.core.stop import StopReason
 from critic_loop.core.tree import Tree
 from critic_loop.graph.options import RunOptions
-from critic_loop.graph.parts import Parts
+from critic_loop.graph.parts import LoopParts
 from critic_loop.graph.people import respond
 from critic_loop.graph.session import Session
 from critic_loop.graph.stored import stored_run
@@ -30,7 +30,7 @@ _DEFAULTS = RunOptions()
 class Sessions:
     """Trees being written, by id; one that is not in memory is opened from the store."""
 
-    def __init__(self, parts: Parts, store: Store, replay: Store | None = None) -> None:
+    def __init__(self, parts: LoopParts, store: Store, replay: Store | None = None) -> None:
         """Take the parts of the loop, where its trees are kept, and a store that answers instead of models."""
         self.parts = parts
         self.store = store

@@ -18,7 +18,7 @@ from critic_loop.core.tree import Tree
 from critic_loop.graph.host import apart
 from critic_loop.graph.lane import Lane
 from critic_loop.graph.options import RunOptions
-from critic_loop.graph.parts import Parts
+from critic_loop.graph.parts import LoopParts
 from critic_loop.graph.registry import Sessions
 from critic_loop.graph.result import Result
 from critic_loop.graph.session import Session
@@ -36,7 +36,7 @@ _log = logging.getLogger("critic_loop")
 class Runner:
     """Runs trees for a loop, any number at once. `Loop.run`, `stream` and `map` are calls of `run`."""
 
-    def __init__(self, parts: Parts, store: Store, replay: Store | None = None) -> None:
+    def __init__(self, parts: LoopParts, store: Store, replay: Store | None = None) -> None:
         """Take the parts of the loop, where its trees are kept, and a store that answers instead of models."""
         self.parts = parts
         self.store = store

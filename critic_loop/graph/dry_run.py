@@ -1,6 +1,7 @@
-"""What a search asks for, found out by playing it in a made-up world before anybody pays for it.
+"""A dry run of a search: what it asks for, without a call.
 
-A search is pure, so this costs nothing. Knows moves and records. Does not know agents (`graph.check` compares).
+A search is a pure function, so this costs nothing. Knows moves and records. Does not know agents (`graph.check`
+compares).
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ _SCORES = (0.3, 0.8, 0.0, 0.6)
 """What attempts are worth, in turn: some good, some bad, none right."""
 
 
-def rehearsed(search: AnySearch) -> Iterator[Move]:
+def dry_run(search: AnySearch) -> Iterator[Move]:
     """Yield the moves that a search makes where no attempt is right, one after the other; 40 at most.
 
     Every third step ends its answer. What hangs on traits, on costs or on more attempts does not show.
     """
     task = Task(prompt=(user("?"),))
-    tree = Tree(Head(tree="rehearsal", task=task, recipe="", recipe_digest="", key="key", created_at=0.0))
+    tree = Tree(Head(tree="dry-run", task=task, recipe="", recipe_digest="", key="key", created_at=0.0))
     state, scores = search.start(task), cycle(_SCORES)
     while len(tree.asks) < _ATTEMPTS and isinstance(move := search.ask(state, tree), Move):
         yield move
