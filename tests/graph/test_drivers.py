@@ -23,7 +23,7 @@ import critic_loop as cl
 from critic_loop.assets import Library
 from critic_loop.assets.library import bundled
 from critic_loop.core.budget import Budget, LocalLedger
-from critic_loop.core.errors import AuthFailed, ModelError, SearchError
+from critic_loop.core.errors import AuthFailed, ModelError, SearchError, StopRuleError
 from critic_loop.core.messages import Message
 from critic_loop.core.protocols import Request
 from critic_loop.core.stop import Rule
@@ -293,7 +293,7 @@ def test_what_a_search_or_a_rule_raises_ends_the_run(broken: str, lanes: int) ->
 
     async def one(driver: Driver) -> Any:
         async with cl.Loop("best-of-n", actor=model(acts), verifiers=[never], lanes=lanes, **part) as loop:
-            with pytest.raises((SearchError, RuntimeError), match="of the user's"):
+            with pytest.raises((SearchError, StopRuleError), match="of the user's"):
                 await loop.run("x", tree_id="t", driver=driver)
             return unordered(await loop.store.load("t"))
 
