@@ -23,7 +23,7 @@ import critic_loop as cl
 from critic_loop.assets import Library
 from critic_loop.assets.library import bundled
 from critic_loop.core.budget import Budget, LocalLedger
-from critic_loop.core.errors import AuthFailed, ModelError, SearchError
+from critic_loop.core.errors import AuthFailed, ModelError, SearchError, StopRuleError
 from critic_loop.core.messages import Message
 from critic_loop.core.protocols import Request
 from critic_loop.core.stop import Rule
@@ -187,6 +187,29 @@ def test_every_recipe_writes_the_same_tree_in_four_lanes(name: str) -> None:
     assert len(trees[0].attempts) > 1
 
 
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_several_attempts_of_one_move(lanes: int) -> None:
+    """One request for three attempts: a lane works on all of them."""
+
+    def threes(tree: cl.Tree) -> cl.Move | cl.Wait | cl.Stop:
+        if len(tree.asks) < 9:
+            return cl.Move(samples=3)
+        return cl.Wait() if tree.open else cl.Stop()
+
+    def make() -> cl.Loop[Any]:
+        critic = model(criticises("verdict"))
+        return cl.Loop(
+            "refine", actor=model(acts), critic=critic, search=threes, lanes=lanes, stop=cl.MaxAttempts(9)
+        )
+
+    found = ran(make)
+    graph, direct = (found[driver][0] for driver in DRIVERS)
+    assert unordered(graph) == unordered(direct)
+    assert len(direct.attempts) == 9
+    assert all(len(direct.judgements(attempt_id)) == 2 for attempt_id in direct.attempts)
+    assert {ask.group for ask in direct.asks.values()} == {"t.1", "t.4", "t.7"}
+
+
 # -- tools, people, failures, budgets --------------------------------------------------------------
 
 
@@ -293,7 +316,7 @@ def test_what_a_search_or_a_rule_raises_ends_the_run(broken: str, lanes: int) ->
 
     async def one(driver: Driver) -> Any:
         async with cl.Loop("best-of-n", actor=model(acts), verifiers=[never], lanes=lanes, **part) as loop:
-            with pytest.raises((SearchError, RuntimeError), match="of the user's"):
+            with pytest.raises((SearchError, StopRuleError), match="of the user's"):
                 await loop.run("x", tree_id="t", driver=driver)
             return unordered(await loop.store.load("t"))
 
@@ -437,7 +460,7 @@ def test_a_run_gives_way_to_others_between_stages(driver: Driver) -> None:
     async def one() -> cl.Result[Any]:
         loop = cl.Loop("best-of-n", actor=by_seed(), verifiers=[never], lanes=1)
         running = asyncio.create_task(loop.run("x", driver=driver))
-        while not any(s.tree.attempts for s in loop.runner.sessions.all()):
+        while not running.done() and not any(s.tree.attempts for s in loop.runner.sessions.all()):
             await asyncio.sleep(0)
         loop.interrupt()
         return await running
