@@ -10,7 +10,8 @@ with float32 arithmetic, and a critique's confidence hangs on small differences.
 What servers need to be told, and what not:
 
 - the chat template reads the role and the puzzle out of the conversation and ends where the model is to
-  write, so `add_generation_prompt` changes nothing; no BOS token exists, and none is added;
+  write. With `add_generation_prompt` that is a new turn; without it, an assistant message at the end is a
+  beginning that the model goes on with. No BOS token exists, and none is added;
 - a stop token is named in `generation_config.json`; padding (id 0) is never written;
 - rows of the embedding past the last token are unused and have no token; vLLM pads its vocabulary by
   itself. A head is 32 wide at the sizes in use: vLLM's CPU attention takes that, some GPU kernels want 64

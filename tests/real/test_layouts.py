@@ -57,7 +57,10 @@ def test_a_conversation_is_the_same_prompt_everywhere(tokenizer):
 def test_content_may_come_in_parts_or_not_at_all(tokenizer):
     parts = [{"type": "text", "text": "Countdown 24: "}, {"type": "text", "text": "3 5 7 8"}]
     said = [{"role": "user", "content": parts}, {"role": "assistant", "content": None}]
-    assert tokenizer.apply_chat_template(said, tokenize=False) == "<revise>24:3,5,7,8!\n"
+    turn = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
+    assert turn == "<revise>24:3,5,7,8!\n"
+    begun = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=False)
+    assert begun == "<draft>24:3,5,7,8\n", "an empty beginning is gone on with: nothing was rejected yet"
 
 
 def test_a_conversation_without_a_puzzle_is_refused(tokenizer):
