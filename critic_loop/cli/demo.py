@@ -135,7 +135,7 @@ def document(report: Report) -> DemoDocument:
         ],
         store=report.store,
         reused_trees=report.reused,
-        mended_tree=None if report.mended is None else report.mended.id,
+        revised_tree=None if report.mended is None else report.mended.id,
     )
 
 

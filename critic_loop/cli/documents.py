@@ -144,7 +144,7 @@ class DemoDocument(Document):
     levels: list[LevelRow]
     store: str
     reused_trees: int
-    mended_tree: str | None
+    revised_tree: str | None
 
 
 # -- trees -------------------------------------------------------------------------------------

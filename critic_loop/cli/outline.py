@@ -32,7 +32,7 @@ from critic_loop.metrics import Why, why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Remark:
     """A feedback, and what was said of it in turn."""
 
     id: str
@@ -47,10 +47,10 @@ class Said:
     """Steps, spans, rubric items, suggestion: a line each."""
     marks: tuple[str, ...]
     """What is special about it: shadow, late, taken back, unparsed, saw the reference."""
-    about: str
+    subject: str
     """What else than the attempt as a whole it is about; empty where it is that."""
     calls: tuple[Asked, ...]
-    said: tuple[Said, ...]
+    feedback: tuple[Remark, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ class Node:
     work: tuple[tuple[str, str], ...]
     """Role and text of its messages, where there is more to them than the answer."""
     error: str
-    said: tuple[Said, ...]
+    feedback: tuple[Remark, ...]
     calls: tuple[Asked, ...]
     calls_made: int
     """Own ones and those for feedback on it."""
@@ -280,7 +280,7 @@ class _Reader:
             changed=self._changed(attempt) if attempt else (),
             work=_work(attempt) if attempt else (),
             error=attempt.error if attempt else "",
-            said=said,
+            feedback=said,
             calls=calls,
             calls_made=len({call.id for call in spent}),
             tokens=sum(call.input_tokens + call.output_tokens for call in {c.id: c for c in spent}.values()),
@@ -296,7 +296,7 @@ class _Reader:
             return ()
         return diff(answer_text(before), answer_text(attempt))
 
-    def _said(self, feedback: Feedback) -> Said:
+    def _said(self, feedback: Feedback) -> Remark:
         marks = {
             "shadow": feedback.advisory,
             "late": feedback.id in self._late,
@@ -304,7 +304,7 @@ class _Reader:
             feedback.parse: feedback.parse != "ok",
             "saw the reference": feedback.saw_reference,
         }
-        return Said(
+        return Remark(
             id=feedback.id,
             source=feedback.source,
             author=feedback.author,
@@ -314,9 +314,9 @@ class _Reader:
             text=feedback.text or feedback.reason,
             details=tuple(_details(feedback)),
             marks=tuple(mark for mark, holds in marks.items() if holds),
-            about=_about(feedback, self.tree),
+            subject=_about(feedback, self.tree),
             calls=tuple(self._asked(call) for call in feedback.calls if call in self.tree.calls),
-            said=tuple(self._said(f) for f in self._about.get(feedback.id, ())),
+            feedback=tuple(self._said(f) for f in self._about.get(feedback.id, ())),
         )
 
     def _asked(self, call_id: str) -> Asked:
@@ -394,11 +394,11 @@ def _prompt(call: Call) -> tuple[tuple[str, str], ...]:
     return tuple((message.role, message_text(message)) for message in call.request)
 
 
-def all_said(said: Iterable[Said]) -> Iterator[Said]:
+def all_said(said: Iterable[Remark]) -> Iterator[Remark]:
     """Iterate over feedback and what was said of it in turn."""
     for each in said:
         yield each
-        yield from all_said(each.said)
+        yield from all_said(each.feedback)
 
 
 # -- one feedback ----------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def page(shown: Outline) -> str:
 
 def _ids(shown: Outline) -> frozenset[str]:
     """Return what is on the page, and can be linked to."""
-    said = all_said(said for node in shown.nodes for said in node.said)
+    said = all_said(said for node in shown.nodes for said in node.feedback)
     return frozenset((*(node.id for node in shown.nodes), *(each.id for each in said)))
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 from rich.tree import Tree as Branches
 
 from critic_loop.cli.diff import Line
-from critic_loop.cli.outline import Asked, Gap, Node, Outline, Said, outline
+from critic_loop.cli.outline import Asked, Gap, Node, Outline, Remark, outline
 from critic_loop.cli.results import count
 from critic_loop.cli.stored import stored
 from critic_loop.cli.terminal import Terminal, UsageProblem
@@ -148,7 +148,7 @@ def _node(node: Node, *, full: bool, calls: bool) -> RenderableType:
     elif len(node.work) > 1:
         more = f"… {count(len(node.work), 'message')} on the way (--attempt {node.number})"
         parts.append(Padding(_safe(more, "dim"), (0, 0, 0, 2)))
-    parts += [Padding(_said(said, full=full, calls=calls), (0, 0, 0, 2)) for said in node.said]
+    parts += [Padding(_said(said, full=full, calls=calls), (0, 0, 0, 2)) for said in node.feedback]
     if calls:
         parts += [Padding(_call(call, full=full), (0, 0, 0, 2)) for call in node.calls]
     return Group(*parts, Text())
@@ -201,7 +201,7 @@ def _diff(lines: Sequence[Line], *, full: bool) -> RenderableType:
     return table
 
 
-def _said(said: Said, *, full: bool, calls: bool) -> RenderableType:
+def _said(said: Remark, *, full: bool, calls: bool) -> RenderableType:
     sign, style = _STANCE[said.stance]
     head = Text.assemble((f"{sign} ", style), (printable(said.author) or said.source, "bold"))
     if said.source not in (said.author, said.author.partition("/")[0]):
@@ -210,11 +210,11 @@ def _said(said: Said, *, full: bool, calls: bool) -> RenderableType:
     head.append("".join(f"  {word}" for word in words if word), style=style)
     head.append("".join(f"  [{mark}]" for mark in said.marks), style="yellow")
     parts: list[RenderableType] = [head]
-    below = [_safe(said.about, "italic")] if said.about else []
+    below = [_safe(said.subject, "italic")] if said.subject else []
     below += [_clipped(said.text, "", full=full)] if said.text.strip() else []
     below += [_clipped(detail, "dim", full=full) for detail in said.details]
     parts += [Padding(text, (0, 0, 0, 2)) for text in below]
-    parts += [Padding(_said(each, full=full, calls=calls), (0, 0, 0, 2)) for each in said.said]
+    parts += [Padding(_said(each, full=full, calls=calls), (0, 0, 0, 2)) for each in said.feedback]
     if calls:
         parts += [Padding(_call(call, full=full), (0, 0, 0, 2)) for call in said.calls]
     return Group(*parts)

@@ -221,7 +221,7 @@ def test_steps_that_the_text_tells_already_take_one_line() -> None:
     steps = [Step(index=0, verdict=Verdict.PASS, text="right"), Step(index=1, verdict=Verdict.FAIL, score=0.25)]
     for text in (said, "No."):
         g.say(g.attempt(answer=text), verdict=Verdict.FAIL, text=text, steps=tuple(steps))
-    told, untold = (node.said[0].details for node in outline(g.tree).nodes)
+    told, untold = (node.feedback[0].details for node in outline(g.tree).nodes)
     assert told == ("steps: 1 pass, 2 fail 0.25",)
     assert untold == ("step 1: pass: right", "step 2: fail 0.25")
 

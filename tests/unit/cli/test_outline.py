@@ -115,14 +115,14 @@ def test_marks_tell_what_is_special() -> None:
     end(g, only, "critic", "accepted")
     user_says(g, only, 1.0)
     (node,) = outline(g.tree).nodes
-    assert [(s.author, s.marks) for s in node.said] == [
+    assert [(s.author, s.marks) for s in node.feedback] == [
         ("critic", ("taken back",)),
         ("again", ()),
         ("shadow", ("shadow",)),
         ("garbled", ("unparsed", "saw the reference")),
         ("user", ("late",)),
     ]
-    assert [s.stance for s in node.said] == ["fail", "pass", "pass", "", "pass"]
+    assert [s.stance for s in node.feedback] == ["fail", "pass", "pass", "", "pass"]
 
 
 def test_a_grade_is_shown_with_its_source_and_decides_what_an_attempt_is_called() -> None:
@@ -134,7 +134,7 @@ def test_a_grade_is_shown_with_its_source_and_decides_what_an_attempt_is_called(
     end(g, attempt, "verifier", "verified")
     (node,) = outline(g.tree).nodes
     assert node.worth == "wrong"
-    assert [(said.source, said.verdict, said.marks) for said in node.said] == [
+    assert [(said.source, said.verdict, said.marks) for said in node.feedback] == [
         ("verifier", "pass", ()),
         ("grader", "pass", ("taken back",)),
         ("grader", "fail", ()),
@@ -151,7 +151,7 @@ def test_a_reason_is_told_with_words_and_without() -> None:
     g.verified(only, "abstain", reason="golden.json is gone", parse="error")
     g.say(only, verdict=Verdict.ABSTAIN, text="Hm, so so.", reason="no line 'Verdict:'", parse="unparsed")
     (node,) = outline(g.tree).nodes
-    assert [(s.text, s.details) for s in node.said] == [
+    assert [(s.text, s.details) for s in node.feedback] == [
         ("golden.json is gone", ()),
         ("Hm, so so.", ("reason: no line 'Verdict:'",)),
     ]
@@ -169,7 +169,7 @@ def test_calls_are_counted_once_and_with_those_of_feedback() -> None:
 
 def test_what_feedback_is_about_is_named() -> None:
     def about(name: str) -> set[str]:
-        return {s.about for node in outline(ALL[name]()).nodes for s in node.said if s.about}
+        return {s.subject for node in outline(ALL[name]()).nodes for s in node.feedback if s.subject}
 
     assert about("multi-critique") >= {"on “1853”", "on “Charles Babbage”"}
     assert "shown in this order: 1 0.80, 3 0.20" in about("pairwise")
@@ -179,7 +179,12 @@ def test_what_feedback_is_about_is_named() -> None:
 
 def test_critiques_of_critiques_stand_below_them() -> None:
     (node,) = outline(ALL["multi-critique"]()).nodes
-    assert [inner.text for said in node.said for inner in said.said] == ["valid", "valid", "redundant", "wrong"]
+    assert [inner.text for said in node.feedback for inner in said.feedback] == [
+        "valid",
+        "valid",
+        "redundant",
+        "wrong",
+    ]
 
 
 def test_every_part_of_a_message_has_words() -> None:
@@ -203,8 +208,8 @@ def test_every_tree_has_an_outline(name: str) -> None:
     tree = {**ALL, **PLANTED}[name]()
     shown = outline(tree)
     assert sorted(node.id for node in shown.nodes if isinstance(node, Node)) == sorted(tree.asks)
-    said = [s for node in shown.nodes for s in node.said]
-    deep = len(said) + sum(len(s.said) for s in said)
+    said = [s for node in shown.nodes for s in node.feedback]
+    deep = len(said) + sum(len(s.feedback) for s in said)
     assert deep == len(tree.feedback)
 
 
