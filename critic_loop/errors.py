@@ -18,6 +18,7 @@
     │   │   └── ServerFailed       a server that is started here cannot be
     │   └── AuthFailed, CreditExhausted, SameError
     ├── OutputError, ToolError, VerifierError, SandboxUnavailable
+    ├── BudgetSpent                no call is left, or no time; only roles that ask models see it
     ├── SearchError                a search asked for what cannot be
     ├── StopRuleError              a stop rule failed
     ├── StoreError                 trees cannot be written or read
@@ -36,6 +37,7 @@ from critic_loop.core.errors import (
     AlreadyRunning,
     AssetError,
     AuthFailed,
+    BudgetSpent,
     CannotScore,
     ConfigError,
     ContextOverflow,
@@ -75,6 +77,7 @@ __all__ = [
     "AlreadyRunning",
     "AssetError",
     "AuthFailed",
+    "BudgetSpent",
     "CannotScore",
     "ConfigError",
     "ContextOverflow",

@@ -39,6 +39,7 @@ PUBLIC = {
     "ToolError": ("tool", "attempt"),
     "SandboxUnavailable": ("sandbox", "job"),
     "VerifierError": ("verifier", "attempt"),
+    "BudgetSpent": ("budget", "tree"),
     "SearchError": ("search", "tree"),
     "StopRuleError": ("stop-rule", "tree"),
     "NotRecorded": ("replay", "job"),
