@@ -363,8 +363,8 @@ class VerifierError(CriticLoopError):
 class BudgetSpent(CriticLoopError):
     """No call is left, or no time. A stop reason, not a failure: what was not asked stays open.
 
-    Only a role that asks a model sees it (`View.ask`), and passes it on. Raise `max_calls`, or allow more time, and
-    run the tree again: it goes on where it stopped.
+    Only a role that asks a model sees it (`View.ask`), and passes it on. Raise `max_calls`, or allow more time,
+    and run the tree again: it goes on where it stopped.
     """
 
     code = "budget"
