@@ -49,7 +49,9 @@ async def graded(store: str) -> cl.Result[str]:
         result = await loop.run("x", tree_id="t")
         assert (result.stop, len(result.tree)) == ("budget", 2)
         said = [await loop.store.add_feedback(i, grade(cl.Verdict.PASS)) for i in result.tree.attempts]
-        await loop.store.add_feedback("t.1", Feedback(author="ann", verdict=cl.Verdict.PASS, rests_on=(said[0].id,)))
+        await loop.store.add_feedback(
+            "t.1", Feedback(author="ann", verdict=cl.Verdict.PASS, rests_on=(said[0].id,))
+        )
         about = Feedback(source="user", author="ann", score=1.0, subject=Subject(feedback=said[0].id))
         await loop.store.add_feedback("t.1", about)
         stored = await loop.store.load("t")
