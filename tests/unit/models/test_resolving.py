@@ -108,13 +108,13 @@ def test_installed_backends_are_called_with_the_rest(monkeypatch):
 
 def test_a_backend_that_makes_no_model_is_named(monkeypatch):
     monkeypatch.setattr(plugins, "find", lambda group, name: str)
-    with pytest.raises(ConfigError, match="made str of 'x'.*must give it spec, complete, aclose"):
+    with pytest.raises(ConfigError, match=r"made str of 'x'.*must give it spec, complete, aclose"):
         resolve("mine:x")
 
 
 def test_a_backend_that_fails_is_named_without_secrets(monkeypatch):
     monkeypatch.setattr(plugins, "find", lambda group, name: lambda rest: 1 / 0)
-    with pytest.raises(ConfigError, match="backend 'mine' makes no model of .*: ZeroDivisionError") as raised:
+    with pytest.raises(ConfigError, match=r"backend 'mine' makes no model of .*: ZeroDivisionError") as raised:
         resolve("mine:x@http://u:hidden@h")
     assert "hidden" not in str(raised.value)
 
