@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from critic_loop.core import Tool, ToolContext, ToolOutput, ToolScope, tool_digest
-
 from critic_loop_units.units import FACTORS, measure
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from critic_loop.core import Feedback, Verifier, View, grader, verifier
-
 from critic_loop_units.units import FACTORS, measure
 
 VERSION = "critic-loop-units 2.1"
