@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from critic_loop.core import Feedback, Verifier, View, grader, verifier
-from critic_loop_units.units import FACTORS, measure
+from critic_loop_units.units import measure
 
 VERSION = "critic-loop-units 2.1"
 
@@ -21,10 +21,10 @@ class Quantity:
 
     async def verify(self, view: View[Any]) -> Feedback:
         """Pass what is equal; of anything else say which kind it should be, or how far off it is."""
-        wanted = measure(str(view.task.checks.get(self.name, "")), FACTORS)
+        wanted = measure(str(view.task.checks.get(self.name, "")))
         if wanted is None:
             return Feedback.abstain("nothing to compare with", data={"lacks": f"checks.{self.name}"})
-        found = measure(str(view.answer), FACTORS)
+        found = measure(str(view.answer))
         if found is None or found.kind != wanted.kind:
             return Feedback.failed(f"name a {wanted.kind} with its unit", produced_by=VERSION)
         if math.isclose(found.amount, wanted.amount, rel_tol=self.tolerance):
@@ -39,10 +39,10 @@ quantity: Verifier = Quantity()
 @verifier(name="unit")
 def has_unit(view: View[Any]) -> bool:
     """Pass answers that name a unit."""
-    return measure(str(view.answer), FACTORS) is not None
+    return measure(str(view.answer)) is not None
 
 
 @grader
 def measured(view: View[Any]) -> bool:
     """Compare the answer with what was measured, which no loop may read."""
-    return measure(str(view.answer), FACTORS) == measure(str(view.task.held_out["measured"]), FACTORS)
+    return measure(str(view.answer)) == measure(str(view.task.held_out["measured"]))
