@@ -1,8 +1,8 @@
 """The stages of a lane, named by role: actor, tool_executor, verifier, critic, judge.
 
 Each is idempotent: it looks into the tree first and does only what is missing, so that a resumed lane
-may run it again. Errors of scope *attempt* become records here, as does what a role raises that is no error of
-ours; others pass through.
+may run it again. Errors of scope *attempt* become records here; so does an untyped error that a verifier,
+critic or judge raises. Others pass through.
 """
 
 from __future__ import annotations
@@ -79,9 +79,7 @@ async def _turns(
             raise ModelError(f"the actor took {run.max_turns} turns without an answer.")
         actor = run.actor_of(asks[0])
         opened = await run.open_parts.role(actor, "actor", actor.name)
-        views = actor_views(run, actor, asks, so_far)
-        with boundary(ModelError, f"actor {actor.name!r}"):
-            return await opened.act(views)
+        return await opened.act(actor_views(run, actor, asks, so_far))
     except CriticLoopError as error:
         return [error for _ in asks]
 

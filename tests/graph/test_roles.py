@@ -383,10 +383,6 @@ class BrokenJudge(Broken):
     compare = Broken._fail
 
 
-class BrokenActor(Broken):
-    act = Broken._fail
-
-
 @pytest.mark.parametrize(
     ("parts", "source", "reason"),
     [
@@ -419,12 +415,6 @@ async def test_what_a_judge_raises_is_an_abstention() -> None:
     judged = [f for f in result.tree.feedback.values() if f.source == "judge"]
     assert judged
     assert {f.reason for f in judged} == {"judge 'broken': ZeroDivisionError: by zero"}
-
-
-async def test_what_an_actor_raises_fails_the_attempt() -> None:
-    result = await loop(actor=BrokenActor(), stop=cl.MaxAttempts(1)).run("?")
-    [attempt] = result.tree
-    assert (attempt.status, attempt.error) == ("failed", "actor 'broken': ZeroDivisionError: by zero")
 
 
 @pytest.mark.parametrize("error", [AuthFailed("no key"), CreditExhausted("empty")])
