@@ -98,6 +98,8 @@ if TYPE_CHECKING:
         Tool,
         ToolContext,
         ToolOutput,
+        ToolScope,
+        tool_digest,
     )
     from critic_loop.core.tree import (
         Tree,
@@ -165,6 +167,7 @@ __all__ = [
     "ToolContext",
     "ToolOutput",
     "ToolResult",
+    "ToolScope",
     "ToolSpec",
     "Tree",
     "TreeInfo",
@@ -181,6 +184,7 @@ __all__ = [
     "grader",
     "scored_choices",
     "system",
+    "tool_digest",
     "user",
     "verifier",
 ]
@@ -196,7 +200,7 @@ __getattr__ = lazy(__name__, {
         "Actor", "Critic", "Debater", "Grader", "Human", "Judge", "ModelAccess", "Turn", "Unfinished",
         "Verifier", "View",
     ),
-    "tools": ("Tool", "ToolContext", "ToolOutput"),
+    "tools": ("Tool", "ToolContext", "ToolOutput", "ToolScope", "tool_digest"),
     "value": ("Value",),
     "protocols": (
         "Compare", "Completion", "CritiqueOutput", "Delta", "Model", "Move", "Output", "OutputSchema", "Parsed",

@@ -14,7 +14,7 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, overload
+from typing import Any, ClassVar, cast, overload
 
 from critic_loop.core.errors import VerifierError, boundary
 from critic_loop.core.records import Feedback, Source, Subject, Verdict, digest_of
@@ -105,16 +105,16 @@ class FunctionCritic(_Function):
 
 
 def remarks(given: object) -> tuple[Feedback, ...]:
-    """Return what a function returned as feedback: one, or one for each item of a list or tuple.
+    """Return what a role returned as feedback: one, or one for each item of a sequence.
 
-    An empty list is an abstention: the function had nothing to say.
+    An empty one is an abstention: the role had nothing to say.
 
     Raises:
         VerifierError: an item is neither Feedback nor bool nor a number in [0, 1].
     """
-    if not isinstance(given, list | tuple):
+    if not isinstance(given, Sequence) or isinstance(given, str | bytes):
         return (feedback_from(given),)
-    items: Sequence[object] = given
+    items = cast("Sequence[object]", given)
     return tuple(feedback_from(item) for item in items) or (Feedback.abstain("it returned no remark"),)
 
 

@@ -141,8 +141,9 @@ class Model(Protocol):
     """Anything that completes a conversation.
 
     `complete` raises `ModelError` or one of its kinds, and nothing else (a loop as a model also passes on
-    what must end the job); it does not retry unless it is a retrying wrapper. It may be called from any
-    event loop and many times at once.
+    what must end the job). It sends a request once: a model that a spec names is wrapped in
+    `models.Retrying`, which sends it again after `RateLimited`, `Unreachable` and transient `EndpointError`s,
+    unless its attribute `retries_itself` is true. It may be called from any event loop and many times at once.
     """
 
     @property

@@ -12,6 +12,9 @@ decided in `nodes`; whose right it is to steer a loop follows from the protocol:
 
 The methods differ in name, so that no object can stand in another role's place by accident. A role with a
 lifetime is an async context manager: the loop enters it at first use and leaves it when the loop is closed.
+Where a verifier, critic or judge raises an error that is not of `critic_loop.errors`, it abstains with that
+reason; an actor ends the run so. A role's settings are part of the loop's identity: its `digest()`, else the
+fields of a dataclass, else attributes without a leading underscore.
 """
 
 from __future__ import annotations

@@ -40,6 +40,8 @@ class RecipeModel:
     A `Loop` keeps its trees, and may bind other models to its roles: `Loop.as_model`.
     """
 
+    retries_itself = True
+
     def __init__(self, recipe: str, model: Model) -> None:
         """Take a bundled recipe's name or a file, and who plays."""
         self._recipe = recipe

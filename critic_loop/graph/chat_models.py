@@ -79,6 +79,8 @@ class LangChainModel:
     something else than what the model wrote.
     """
 
+    retries_itself = True
+
     def __init__(self, chat: BaseChatModel, *, spec: str = "") -> None:
         """Wrap `chat`, which stays its owner's to close."""
         self._chat = chat

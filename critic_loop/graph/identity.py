@@ -14,12 +14,21 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from critic_loop.core.records import digest_of
+from critic_loop.core.roles import role_of
 
 
 def part_digest(part: Any) -> str:
-    """Return what tells a part of a loop from another: its own `digest()`, else a hash of its `identity`."""
+    """Return what tells a role from another: its own `digest()`, else a hash of its `identity`.
+
+    Of an object that is no dataclass, the type and the attributes without a leading underscore count.
+    """
     own = getattr(part, "digest", None)
-    return str(own()) if callable(own) else digest_of(identity(part))
+    if callable(own):
+        return str(own())
+    if dataclasses.is_dataclass(part) or role_of(part) is None:
+        return digest_of(identity(part))
+    settings = {name: value for name, value in state_of(part).items() if not name.startswith("_")}
+    return digest_of(identity([type(part), settings]))
 
 
 def identity(part: Any) -> JsonValue:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, ValidationError, field_validator
 
 from critic_loop.core import plugins
-from critic_loop.core.errors import ConfigError
+from critic_loop.core.errors import ConfigError, boundary
 from critic_loop.core.printable import without_secrets
 from critic_loop.core.protocols import Model
 from critic_loop.models.chat import ChatModel, ModelSettings
@@ -105,7 +105,10 @@ def configured(name: str, tables: Mapping[str, ModelTable]) -> Model:
 
 
 def resolve(spec: str | Model, *, settings: ModelSettings | Mapping[str, Any] | None = None) -> Model:
-    """Return the model that a spec names, with retries and a limit around it; a model is returned as is.
+    """Return the model that a spec names, with retries around it; a model is returned as it is.
+
+    A limit of calls at once is around models behind an address. An installed package's model retries by itself
+    where its attribute `retries_itself` is true, and is returned as it is then.
 
     Args:
         spec: `openai:NAME`, `anthropic:NAME`, `vllm:NAME[+ADAPTER]` for a server that is started here,
@@ -264,10 +267,15 @@ def _plugged(backend: str, rest: str) -> Model:
     make = plugins.find(GROUP, backend)
     if make is None:
         raise _unknown(backend)
-    model = make(rest)
+    with boundary(ConfigError, f"backend {backend!r} makes no model of {without_secrets(rest)!r}"):
+        model = make(rest)
     if not isinstance(model, Model):
-        raise ConfigError(f"Backend {backend!r} made {type(model).__name__} of {rest!r}, which is no model.")
-    return model
+        lacks = [name for name in ("spec", "complete", "aclose") if not hasattr(model, name)]
+        raise ConfigError(
+            f"Backend {backend!r} made {type(model).__name__} of {without_secrets(rest)!r}, which is no model.",
+            hint=f"Its package must give it {', '.join(lacks)}.",
+        )
+    return model if getattr(model, "retries_itself", False) else Retrying(model)
 
 
 def _unknown(backend: str) -> ConfigError:

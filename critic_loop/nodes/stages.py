@@ -1,7 +1,8 @@
 """The stages of a lane, named by role: actor, tool_executor, verifier, critic, judge.
 
 Each is idempotent: it looks into the tree first and does only what is missing, so that a resumed lane
-may run it again. Errors of scope *attempt* become records here; others pass through.
+may run it again. Errors of scope *attempt* become records here; so does an untyped error that a verifier,
+critic or judge raises. Others pass through.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from contextlib import suppress
 from typing import Any
 
 from critic_loop.core.abstain import abstention, is_job_error
-from critic_loop.core.errors import BudgetSpent, CriticLoopError, ModelError
+from critic_loop.core.errors import BudgetSpent, CriticLoopError, ModelError, VerifierError, boundary
+from critic_loop.core.functions import remarks
 from critic_loop.core.messages import Message
 from critic_loop.core.records import (
     UNFINISHED,
@@ -261,7 +263,9 @@ async def _evidence(run: RunContext, verifier: Verifier, *attempts: str) -> Sequ
     """Return what a verifier finds; one that fails abstains, unless that ends the job."""
     try:
         opened = await run.open_parts.role(verifier, "verifier", verifier.name)
-        return several(await opened.verify(verifier_view(run, verifier, *attempts)))
+        view = verifier_view(run, verifier, *attempts)
+        with boundary(VerifierError, f"verifier {verifier.name!r}"):
+            return remarks(await opened.verify(view))
     except CriticLoopError as error:
         if is_job_error(error):
             raise
@@ -273,7 +277,9 @@ async def _critique(run: RunContext, attempt_id: str, critic: Critic) -> None:
         return
     try:
         opened = await run.open_parts.role(critic, "critic", critic.name)
-        given = several(await opened.critique(critic_view(run, critic, attempt_id)))
+        view = critic_view(run, critic, attempt_id)
+        with boundary(VerifierError, f"critic {critic.name!r}"):
+            given: Sequence[Feedback] = remarks(await opened.critique(view))
     except BudgetSpent:
         return
     except CriticLoopError as error:
@@ -283,12 +289,6 @@ async def _critique(run: RunContext, attempt_id: str, critic: Critic) -> None:
     if critic.shadow:
         given = tuple(feedback.model_copy(update={"advisory": True}) for feedback in given)
     await add(run, given, attempt_id, "critic", critic.name, requested_because=critic.when)
-
-
-def several(given: Feedback | Sequence[Feedback]) -> Sequence[Feedback]:
-    """Return what a role said, one or several, as several; nothing said is an abstention."""
-    each = (given,) if isinstance(given, Feedback) else tuple(given)
-    return each or (Feedback.abstain("it returned no remark"),)
 
 
 async def add(
@@ -350,8 +350,10 @@ async def _debate(run: RunContext, orders: Sequence[tuple[str, str]]) -> None:
 async def _argue(run: RunContext, pair: tuple[str, str], turn: int) -> None:
     if run.debater is None or len(argued(run.tree, *pair)) > turn:
         return
+    view = pair_view(run, run.debater, *pair)
     try:
-        argument = await run.debater.argue(pair_view(run, run.debater, *pair))
+        with boundary(VerifierError, f"debater {run.debater.name!r}"):
+            argument = await run.debater.argue(view)
     except BudgetSpent:
         raise
     except CriticLoopError as error:
@@ -389,7 +391,9 @@ async def _compared_by(judge: Judge, run: RunContext, pair: tuple[str, str]) -> 
     if silent is not None:
         return Feedback.abstain(f"one side of the debate could not speak: {silent.reason}")
     opened = await run.open_parts.role(judge, "judge", judge.name)
-    return await opened.compare(pair_view(run, judge, *pair))
+    view = pair_view(run, judge, *pair)
+    with boundary(VerifierError, f"judge {judge.name!r}"):
+        return await opened.compare(view)
 
 
 async def judge_revisions(run: RunContext, asks: Sequence[Ask]) -> None:

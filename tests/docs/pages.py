@@ -4,8 +4,10 @@ What a block is, its language says:
 
 - `python` runs, in a namespace of its own; after `<!-- continued -->`, in that of the one before.
 - `sh` runs, a command at a time, except for what installs or serves: that is checked against what there is.
+  `pip install ./FOLDER` puts a project of the page where later commands find it.
 - `text` is what the block before it printed. `...` stands for anything, on a line of its own for any lines.
-- `toml` is read by the library: as what its title says, or a comment `<!-- recipe -->`, `agent`, `settings`.
+- `toml` is read by the library: as what its title says, or a comment `<!-- recipe -->`, `agent`, `settings`;
+  a `pyproject.toml` has entry points in groups that there are.
 - `json` and `jsonl` are read. Blocks without a language are drawings, `jinja` is a prompt.
 
 With `title="NAME"` a block is a file of that name, and a later block has to use it. A comment right before a
@@ -38,6 +40,7 @@ from typing import Any
 
 from critic_loop.assets import AgentSpec, Library, Recipe
 from critic_loop.cli.settings import Settings
+from tests.outside.installed import install
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -202,6 +205,9 @@ class Reader:
                 missing = [t for t in targets if "=" not in t and t not in known]
             case ["pip", "install", *given]:
                 missing = [extra for one in given for extra in _extras(one) if extra not in _optional()]
+                for one in given:
+                    if one.startswith("./"):
+                        install(self.folder / one, self.folder)
             case [".ci/run"]:
                 missing = [] if (ROOT / ".ci/run").is_file() else [".ci/run"]
             case [("git" | "cd" | "ollama" | "pre-commit" | "langgraph" | "."), *_] | [
@@ -231,10 +237,13 @@ class Reader:
 
     def _toml(self, block: Block) -> None:
         data = tomllib.loads(block.text)
+        if block.title.endswith("pyproject.toml"):
+            return _check_groups(block, data)
         kind = self._kind(block)
         kind.model_validate(data)
         if block.title.startswith("agents/recipes/"):
             Library([self.folder]).recipe(Path(block.title).stem)
+        return None
 
     def _kind(self, block: Block) -> Any:
         if block.title.endswith("critic_loop.toml"):
@@ -258,6 +267,14 @@ class Reader:
 
     def _drawing(self, block: Block) -> None:
         """Drawings are looked at by people."""
+
+
+def _check_groups(block: Block, data: dict[str, Any]) -> None:
+    promised = (ROOT / "docs/compatibility.md").read_text(encoding="utf-8").partition("entry-point groups")[2]
+    names = re.findall(r"`(?:critic_loop)?\.(\w+)`", promised.partition("|")[0])
+    known = {f"critic_loop.{name}" for name in names}
+    if unknown := set(data["project"]["entry-points"]) - known:
+        raise Broken(f"{block.where}: there are no groups {sorted(unknown)}")
 
 
 def _update(block: Block, printed: str) -> None:

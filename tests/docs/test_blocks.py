@@ -127,6 +127,10 @@ def test_an_example_fits_on_a_page(example: Path) -> None:
         ("```toml\na = 1\n```\n", "say in a comment"),
         ('<!-- recipe -->\n```toml\nsearch = { kind = "refine" }\nno_such_key = 1\n```\n', "no_such_key"),
         ('```python title="a.py"\nx = 1\n```\n', "no later block uses a.py"),
+        (
+            '```toml title="pyproject.toml"\n[project.entry-points."critic_loop.modells"]\na = "b:c"\n```\n',
+            "no groups ['critic_loop.modells']",
+        ),
         ("```json\n{\n```\n", "Expecting"),
         ("```yaml\na: 1\n```\n", "nothing is known of blocks of 'yaml'"),
         ("- a list\n  ```python\n  x = 1\n  ```\n", "indented"),

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import critic_loop as cl
-from critic_loop.core.errors import ConfigError, VerifierError
+from critic_loop.core.errors import AuthFailed, ConfigError, CreditExhausted, VerifierError
 from critic_loop.core.functions import feedback_from
 from critic_loop.core.messages import assistant
 from critic_loop.core.protocols import Parsed
@@ -264,6 +264,28 @@ async def test_a_judge_of_ones_own_compares() -> None:
     assert (result.answer, result.decided_by) == ("aaa", "judge")
 
 
+class Shorter:
+    """A verifier that is no dataclass; what it remembers is no setting."""
+
+    name, steps, pairs = "shorter", False, False
+
+    def __init__(self, than: int) -> None:
+        self.than = than
+        self._seen: list[str] = []
+
+    async def verify(self, view: cl.View[str]) -> bool:
+        self._seen.append(view.answer or "")
+        return len(view.answer or "") < self.than
+
+
+async def test_settings_of_an_object_count_and_what_it_remembers_does_not() -> None:
+    shorter = Shorter(3)
+    before = loop(verifiers=[shorter]).parts.digest
+    await loop(verifiers=[shorter], stop=cl.MaxRounds(1)).run("?")
+    assert loop(verifiers=[shorter]).parts.digest == before == loop(verifiers=[Shorter(3)]).parts.digest
+    assert before != loop(verifiers=[Shorter(4)]).parts.digest
+
+
 @pytest.mark.parametrize("change", [{"verifiers": [Length(3)]}, {"critic": Polite(sees=())}])
 async def test_settings_of_a_role_enter_the_loops_identity(change: dict[str, Any], tmp_path: Any) -> None:
     parts = {"verifiers": [Length(2)], "critic": Polite(), "slots": {"critic": ScriptedModel([])}}
@@ -328,3 +350,74 @@ async def test_a_role_that_cannot_be_opened_abstains_and_says_why() -> None:
 def test_a_view_outside_a_loop_has_no_folder() -> None:
     with pytest.raises(ConfigError, match="no loop runs it"):
         _ = cl.View(task=cl.Task.of("?")).scratch
+
+
+# -- objects that fail -----------------------------------------------------------------------------
+
+
+@dataclass
+class Broken:
+    """Plays any role of another package, and fails in each."""
+
+    raised: Any = field(default_factory=lambda: ZeroDivisionError("by zero"))
+    name: str = "broken"
+
+    async def _fail(self, view: Any) -> Any:
+        if isinstance(self.raised, Exception):
+            raise self.raised
+        return self.raised
+
+
+class BrokenVerifier(Broken):
+    steps = pairs = False
+    verify = Broken._fail
+
+
+class BrokenCritic(Broken):
+    slot, sees, when, shadow = "critic", ("answer",), "always", False
+    critique = Broken._fail
+
+
+class BrokenJudge(Broken):
+    slot = "judge"
+    compare = Broken._fail
+
+
+@pytest.mark.parametrize(
+    ("parts", "source", "reason"),
+    [
+        ({"verifiers": [BrokenVerifier()]}, "verifier", "verifier 'broken': ZeroDivisionError: by zero"),
+        ({"critic": BrokenCritic()}, "critic", "critic 'broken': ZeroDivisionError: by zero"),
+        ({"verifiers": [BrokenVerifier("fine")]}, "verifier", "returned 'fine', a str. Return a Feedback"),
+    ],
+)
+async def test_what_an_object_raises_or_wrongly_returns_is_an_abstention(
+    parts: dict[str, Any], source: str, reason: str
+) -> None:
+    result = await loop(**parts, stop=cl.MaxRounds(1)).run("?")
+    [said] = [f for f in result.tree.feedback.values() if f.author == "broken"]
+    assert (said.source, said.verdict, said.score) == (source, cl.Verdict.ABSTAIN, None)
+    assert reason in said.reason
+    assert result.answer == "42"
+
+
+async def test_an_object_may_return_what_a_function_may() -> None:
+    result = await loop(verifiers=[BrokenVerifier(raised=True)], stop=cl.MaxRounds(1)).run("?")
+    assert (result.verdict, result.decided_by) == (cl.Verdict.PASS, "verifier")
+
+
+async def test_what_a_judge_raises_is_an_abstention() -> None:
+    made = cl.Loop(
+        "best-of-n", actor=ScriptedModel(["aaa", "b"]), search="sample", verifiers=[], judge=BrokenJudge(),
+        lanes=1, select="keep-if-better", stop=cl.MaxAttempts(2),
+    )  # fmt: skip
+    result = await made.run("?")
+    judged = [f for f in result.tree.feedback.values() if f.source == "judge"]
+    assert judged
+    assert {f.reason for f in judged} == {"judge 'broken': ZeroDivisionError: by zero"}
+
+
+@pytest.mark.parametrize("error", [AuthFailed("no key"), CreditExhausted("empty")])
+async def test_what_ends_the_job_passes_through_a_role(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        await loop(verifiers=[BrokenVerifier(error)]).run("?")

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from critic_loop.core import plugins
-from critic_loop.core.errors import ConfigError
+from critic_loop.core.errors import ConfigError, RateLimited
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import Model, Request
 from critic_loop.models import ModelSettings, backends, resolve
@@ -108,8 +108,30 @@ def test_installed_backends_are_called_with_the_rest(monkeypatch):
 
 def test_a_backend_that_makes_no_model_is_named(monkeypatch):
     monkeypatch.setattr(plugins, "find", lambda group, name: str)
-    with pytest.raises(ConfigError, match="made str of 'x'"):
+    with pytest.raises(ConfigError, match=r"made str of 'x'.*must give it spec, complete, aclose"):
         resolve("mine:x")
+
+
+def test_a_backend_that_fails_is_named_without_secrets(monkeypatch):
+    monkeypatch.setattr(plugins, "find", lambda group, name: lambda rest: 1 / 0)
+    with pytest.raises(ConfigError, match=r"backend 'mine' makes no model of .*: ZeroDivisionError") as raised:
+        resolve("mine:x@http://u:hidden@h")
+    assert "hidden" not in str(raised.value)
+
+
+@pytest.mark.anyio
+async def test_an_installed_backends_model_is_asked_again_after_what_passes(monkeypatch):
+    model = ScriptedModel([RateLimited("wait", retry_after_s=0.0), "42"])
+    monkeypatch.setattr(plugins, "find", lambda group, name: lambda rest: model)
+    assert (await resolve("mine:x").complete(Request(messages=(user("?"),)))).text == "42"
+    assert len(model.requests) == 2
+
+
+def test_an_installed_backends_model_may_retry_by_itself(monkeypatch):
+    model = ScriptedModel([])
+    model.retries_itself = True
+    monkeypatch.setattr(plugins, "find", lambda group, name: lambda rest: model)
+    assert resolve("mine:x") is model
 
 
 @pytest.mark.parametrize("backend", ["embedded", "langchain", "loop"])

@@ -1,4 +1,4 @@
-"""Somebody's own method: widen, then mend the best. Knows the public names of Critic Loop and nothing else."""
+"""A method of somebody else: widen, then revise the best. It knows public names of Critic Loop alone."""
 
 import critic_loop as cl
 

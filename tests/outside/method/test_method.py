@@ -20,16 +20,16 @@ GOOD = "Along the bay\nwe lost our way."
 def importable(monkeypatch):
     monkeypatch.syspath_prepend(str(HERE))
     yield
-    sys.modules.pop("outsider", None)
+    sys.modules.pop("couplets", None)
 
 
 def test_it_is_small():
-    assert len((HERE / "outsider.py").read_text().splitlines()) <= 60
-    assert [p.name for p in HERE.rglob("*.py") if "test_" not in p.name] == ["outsider.py"]
+    assert len((HERE / "couplets.py").read_text().splitlines()) <= 60
+    assert [p.name for p in HERE.rglob("*.py") if "test_" not in p.name] == ["couplets.py"]
 
 
 def test_it_knows_public_names_only():
-    source = (HERE / "outsider.py").read_text()
+    source = (HERE / "couplets.py").read_text()
     assert "import critic_loop as cl" in source
     assert "from critic_loop" not in source
 
@@ -68,7 +68,7 @@ async def test_it_stops_at_the_first_couplet_that_rhymes():
 
 
 async def test_its_parts_may_be_handed_over_as_objects():
-    from outsider import rhymes, short, widen
+    from couplets import rhymes, short, widen
 
     long = "There is a good deal more to say than this,\nbut nobody will listen, which is bliss."
     actor, critic = ScriptedModel([long, APART]), ScriptedModel(["Everything after the first comma."])
