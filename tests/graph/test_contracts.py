@@ -124,6 +124,26 @@ async def test_whether_a_critic_saw_the_reference_follows_from_what_it_is_shown(
     assert {f.saw_reference for f in result.tree.feedback.values()} == {"reference" in sees}
 
 
+async def test_a_shadow_that_is_an_object_disturbs_no_run():
+    shadow = Critic(breaks)
+    shadow.shadow = True
+    agrees = cl.critic(name="agrees")(lambda view: True)
+    result = await loop_of(verifiers=[], critic=[shadow, agrees]).run("q")
+    assert result.decided_by == "critic"
+    heard = {f.author: (f.verdict, f.advisory) for f in result.tree.feedback.values()}
+    assert heard == {"c": (Verdict.ABSTAIN, True), "agrees": (Verdict.PASS, False)}
+
+
+async def test_what_a_role_takes_back_in_its_own_words_is_kept_on_disk(tmp_path):
+    says = Critic(lambda view: [Feedback.passed(id="#a"), Feedback.failed(supersedes="#a", rests_on=("#a",))])
+    store = f"sqlite:///{tmp_path}/trees.db"
+    async with loop_of(verifiers=[], critic=says, store=store) as loop:
+        result = await loop.run("q", tree_id="t")
+        stored = await loop.store.load("t")
+    assert stored.feedback == result.tree.feedback
+    assert [f.verdict for f in stored.about("t.1")] == [Verdict.FAIL]
+
+
 UNJUDGED = {
     "advisory": lambda view: Feedback(preference=(1.0, 0.0), advisory=True),
     "one share": lambda view: Feedback(preference=(1.0,)),
