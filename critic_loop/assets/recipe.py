@@ -108,7 +108,7 @@ class CriticUse(Frozen):
     """`unverified`: not asked about attempts that verifiers have passed. `unfinished`: only about steps and
     thoughts that do not end an answer."""
     shadow: bool = False
-    """Asked and recorded, never obeyed: a new critic beside the one in use."""
+    """Asked and recorded, never acted upon: a new critic beside the one in use."""
     escalate: Escalation | None = None
 
 

@@ -20,10 +20,12 @@ fields of a dataclass, else attributes without a leading underscore.
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar, overload
+from types import MethodType
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast, overload
 
 from critic_loop.core.errors import ConfigError, CriticLoopError
 from critic_loop.core.messages import Message
@@ -411,9 +413,19 @@ def require_role(thing: object, role: str) -> None:
     """Refuse an object that plays another role.
 
     Raises:
-        ConfigError: it does; the message says where it belongs.
+        ConfigError: it does, and the message says where it belongs; or it is the class of a role, or lacks an
+            attribute that its role has.
     """
-    plays = role_of(thing)
+    if isinstance(thing, type) and any(callable(getattr(thing, method, None)) for method in _METHODS):
+        raise ConfigError(
+            f"{thing.__name__} is a class, no {role}.", hint=f"Make an object: {thing.__name__}(...)."
+        )
+    method = thing.__name__ if inspect.ismethod(thing) else ""
+    if method == "__call__":  # a role made of a function, handed over as a plain function
+        thing = cast("MethodType", thing).__self__
+    plays = _METHODS.get(method) or role_of(thing)
+    if plays == role and not (method or isinstance(thing, Human)):
+        _require_attributes(thing, role)
     if plays is None or plays == role:
         return
     name = getattr(thing, "name", type(thing).__name__)
@@ -422,6 +434,23 @@ def require_role(thing: object, role: str) -> None:
     )
 
 
+def _require_attributes(thing: object, role: str) -> None:
+    lacks = [name for name in _ATTRIBUTES[role] if not hasattr(thing, name)]
+    if lacks:
+        raise ConfigError(
+            f"{role} {type(thing).__name__} has no {', '.join(repr(name) for name in lacks)}.",
+            hint=f"Every {role} has {', '.join(_ATTRIBUTES[role])}.",
+        )
+
+
+_ATTRIBUTES = {
+    "actor": ("name",),
+    "verifier": ("name", "steps", "pairs"),
+    "critic": ("name", "slot", "sees", "when", "shadow"),
+    "judge": ("name", "slot"),
+    "grader": ("name",),
+    "debater": ("name", "slot", "rounds"),
+}
 _WHY = {
     "actor": "it makes attempts and judges none",
     "verifier": "what it says is evidence",

@@ -273,7 +273,7 @@ class Tree:
         return tuple(f for f in found if f.id not in self._superseded)
 
     def judgements(self, attempt_id: str) -> tuple[Feedback, ...]:
-        """Return the valid feedback on this attempt as a whole, alone, that loops obey; no grades."""
+        """Return the valid feedback on this attempt as a whole, alone, that loops act upon; no grades."""
         found, superseded = self._about.get(attempt_id, ()), self._superseded
         return tuple([f for f in found if not f.advisory and f.id not in superseded and _whole(f.subject)])
 

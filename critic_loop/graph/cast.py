@@ -36,7 +36,7 @@ from critic_loop.roles.prompted import BLOCKS, Prompted, PromptedActor, Prompted
 from critic_loop.roles.runnable_actor import RunnableActor, is_runnable
 from critic_loop.verifiers import verifier_named
 
-R = TypeVar("R", Critic, Verifier)
+R = TypeVar("R", Critic, Verifier, Human)
 
 
 class CriticLoopWarning(UserWarning):
@@ -136,6 +136,7 @@ def critics_of(
         switchboard.bind("critic", model)
     prompted = () if own and not models else _prompted_critics(given, hashes)
     critics = _distinct([*prompted, *functions])
+    _distinct(people)
     for own_critic in functions:
         hashes[f"critic {own_critic.name}"] = part_digest(own_critic)
     for person in people:
@@ -307,5 +308,7 @@ def _distinct(roles: Sequence[R]) -> tuple[R, ...]:
     names = [role.name for role in roles]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise ConfigError(f"two critics or verifiers are called {twice!r}.", hint="Give one another name=.")
+        raise ConfigError(
+            f"two critics, people or verifiers are called {twice!r}.", hint="Give one another name=."
+        )
     return tuple(roles)

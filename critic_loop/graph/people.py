@@ -97,8 +97,23 @@ def answers_in(answer: Any, parked: list[str]) -> dict[str, Feedback]:
     """
     trees = {tree_of(attempt_id) for attempt_id in parked}
     if isinstance(answer, Mapping) and answer and {tree_of(str(key)) for key in answer} <= trees:
-        return {i: one_answer(value) for i, value in answer.items() if i in parked}
-    return {attempt_id: one_answer(answer) for attempt_id in parked}
+        return {i: _about(i, one_answer(value)) for i, value in answer.items() if i in parked}
+    return {attempt_id: _about(attempt_id, one_answer(answer)) for attempt_id in parked}
+
+
+def _about(attempt_id: str, feedback: Feedback) -> Feedback:
+    """Return a person's word if it is about this attempt alone.
+
+    Raises:
+        UnreadableResponse: it is about something else, or takes the place of other feedback.
+    """
+    named = feedback.subject
+    if (named is not None and named.attempts != (attempt_id,)) or feedback.supersedes or feedback.rests_on:
+        raise UnreadableResponse(
+            f"a person's answer cannot be read: it is not about attempt {attempt_id!r} alone.",
+            hint="Leave out subject, supersedes and rests_on; store.add_feedback takes the rest.",
+        )
+    return feedback
 
 
 def one_answer(answer: Any) -> Feedback:

@@ -15,7 +15,7 @@ from typing import Any
 from critic_loop.core.budget import Ledger
 from critic_loop.core.errors import BudgetSpent, SearchError
 from critic_loop.core.protocols import AnySearch, Compare, Move, Pick, Select, Stop, Wait
-from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Record, Reply, Sampling, Spend
+from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Record, Reply, Sampling, Spend, Subject
 from critic_loop.core.roles import seed_of
 from critic_loop.core.stop import GOES_ON, Progress, Rule, StopReason
 from critic_loop.core.tree import Tree
@@ -316,7 +316,8 @@ class Session:
     async def respond(self, attempt_id: str, feedback: Feedback) -> None:
         """Add a person's word on a parked attempt and let the attempt go on."""
         human = stages.awaited(self.run, attempt_id)[0]
-        await stages.add(self.run, [feedback], attempt_id, "human", human.name, requested_because=human.when)
+        subject = Subject.of(attempt_id)
+        await stages.add(self.run, [feedback], subject, "human", human.name, requested_because=human.when)
         await stages.release(self.run, attempt_id)
         group = (self.tree.asks[attempt_id],)
         self.settle(group)
@@ -340,7 +341,15 @@ class Session:
             return known
         await stages.pair_verifier(self.run)
         pick = self.select(self.tree)
+        compared: set[frozenset[str]] = set()
         while isinstance(pick, Compare):
+            pair = frozenset((pick.first, pick.second))
+            if pair in compared:
+                raise SearchError(
+                    f"tree {self.tree.id!r}: the selection asks again for a comparison that was made.",
+                    hint="A selection reads comparisons in the tree (evidence.comparison_of).",
+                )
+            compared.add(pair)
             if self.run.judge is None:
                 raise SearchError(
                     "the selection has two attempts to compare, but there is no judge.",

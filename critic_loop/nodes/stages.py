@@ -9,12 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
+
+from pydantic import ValidationError
+from pydantic_core import to_json
 
 from critic_loop.core.abstain import abstention, is_job_error
-from critic_loop.core.errors import BudgetSpent, CriticLoopError, ModelError, VerifierError, boundary
+from critic_loop.core.errors import (
+    BudgetSpent,
+    CriticLoopError,
+    ModelError,
+    OutputError,
+    VerifierError,
+    boundary,
+)
 from critic_loop.core.functions import remarks
 from critic_loop.core.messages import Message
+from critic_loop.core.protocols import Parsed
 from critic_loop.core.records import (
     UNFINISHED,
     Ask,
@@ -79,9 +91,39 @@ async def _turns(
             raise ModelError(f"the actor took {run.max_turns} turns without an answer.")
         actor = run.actor_of(asks[0])
         opened = await run.open_parts.role(actor, "actor", actor.name)
-        return await opened.act(actor_views(run, actor, asks, so_far))
+        given = cast("object", await opened.act(actor_views(run, actor, asks, so_far)))
+        turns = cast("Sequence[object]", given) if isinstance(given, list | tuple) else (given,)
+        if len(turns) != len(asks):
+            raise ModelError(f"actor {actor.name!r} returned {len(turns)} turns for {len(asks)} views.")
+        return [_usable(run, actor.name, turn) for turn in turns]
     except CriticLoopError as error:
         return [error for _ in asks]
+
+
+def _usable(run: RunContext, name: str, turn: object) -> Turn | CriticLoopError:
+    """Return a turn with an answer of the loop's type; an error where nothing can follow from it."""
+    if isinstance(turn, CriticLoopError):
+        return turn
+    if not isinstance(turn, Turn):
+        return ModelError(f"actor {name!r} returned {type(turn).__name__}, not a Turn.")
+    if turn.answer is not None:
+        return replace(turn, answer=_fitted(run, turn.answer))
+    if turn.unfinished or (run.tools and turn.messages and turn.messages[-1].tool_calls):
+        return turn
+    return ModelError(f"actor {name!r} returned a turn without an answer and without a tool call.")
+
+
+def _fitted(run: RunContext, answer: Parsed[Any]) -> Parsed[Any]:
+    """Return an answer as it is if it can be written down and read again, else why not."""
+    if not answer.found:
+        return answer
+    try:
+        with boundary(OutputError, "the actor's answer"):
+            to_json(dumped := run.output.dump(answer.value))
+            run.output.load(dumped)
+    except OutputError as error:
+        return Parsed[Any].unparsed(f"{type(answer.value).__name__} was returned: {error}")
+    return answer
 
 
 def _unreadable(tree: Tree, attempts: list[Attempt]) -> list[Feedback]:
@@ -225,7 +267,9 @@ def _verifies(verifier: Verifier, attempt: Attempt) -> bool:
 async def pair_verifier(run: RunContext) -> None:
     """Gather evidence on each answer together with each attempt of kind `tests`, where it is missing."""
     for checker in (v for v in run.verifiers if v.pairs):
-        said = (f.subject for f in run.tree.feedback.values() if f.author == checker.name)
+        said = (
+            f.subject for f in run.tree.feedback.values() if f.source == "verifier" and f.author == checker.name
+        )
         known = {subject.attempts for subject in said if subject is not None}
         pairs = [pair for pair in _crossed(run.tree) if pair not in known]
         await gather(_cross(run, pair, checker) for pair in pairs)
@@ -242,9 +286,8 @@ def _crossed(tree: Tree) -> Iterable[tuple[str, str]]:
 async def _cross(run: RunContext, pair: tuple[str, str], checker: Verifier) -> None:
     given = await _evidence(run, checker, *pair)
     subject = Subject.of(*pair)
-    await add(
-        run, [f.model_copy(update={"subject": subject}) for f in given], pair[0], "verifier", checker.name
-    )
+    given = [f.model_copy(update={"subject": subject}) for f in given]
+    await add(run, given, subject, "verifier", checker.name)
 
 
 def said(tree: Tree, attempt_id: str, source: Source, author: str) -> bool:
@@ -256,7 +299,7 @@ async def _verify(run: RunContext, attempt_id: str, verifier: Verifier) -> None:
     if said(run.tree, attempt_id, "verifier", verifier.name):
         return
     given = await _evidence(run, verifier, attempt_id)
-    await add(run, given, attempt_id, "verifier", verifier.name)
+    await add(run, given, Subject.of(attempt_id), "verifier", verifier.name)
 
 
 async def _evidence(run: RunContext, verifier: Verifier, *attempts: str) -> Sequence[Feedback]:
@@ -286,42 +329,73 @@ async def _critique(run: RunContext, attempt_id: str, critic: Critic) -> None:
         if is_job_error(error) and not (critic.shadow and isinstance(error, ModelError)):
             raise
         given = (abstention(error),)
+    stamp: dict[str, Any] = {"saw_reference": "reference" in critic.sees}
     if critic.shadow:
-        given = tuple(feedback.model_copy(update={"advisory": True}) for feedback in given)
-    await add(run, given, attempt_id, "critic", critic.name, requested_because=critic.when)
+        stamp["advisory"] = True
+    given = tuple(feedback.model_copy(update=stamp) for feedback in given)
+    await add(run, given, Subject.of(attempt_id), "critic", critic.name, requested_because=critic.when)
 
 
 async def add(
     run: RunContext,
     each: Sequence[Feedback],
-    attempt_id: str,
+    subject: Subject,
     source: Source,
     author: str,
     *,
     requested_because: str = "always",
 ) -> None:
-    """Write feedback down, several at once: each about the whole attempt unless its subject says otherwise.
+    """Write feedback down, several at once, each about `subject` or the place in it that its own subject names.
 
-    Ids such as `#first` name one of them in `supersedes` and `rests_on` of the others.
+    Ids such as `#first` name one of them in `supersedes` and `rests_on` of those that follow. A role speaks
+    about what it was asked about, and takes back nothing that stands in the tree. If one of `each` does
+    otherwise, or has fields of the wrong kind, an abstention with the reason is written in the place of all.
     """
-    first = len(run.tree.feedback) + 1
-    ids = {f.id: f"{run.tree.id}.f{first + k}" for k, f in enumerate(each) if f.id.startswith("#")}
+    policy = {"requested_because": requested_because, "request_probability": 1.0}
+    try:
+        addressed = _addressed(run.tree, each, subject, source, author, policy)
+    except VerifierError as error:
+        kept = {name: getattr(each[0], name) for name in ("advisory", "calls", "saw_reference")}
+        refused = abstention(error).model_copy(update=kept)
+        addressed = _addressed(run.tree, [refused], subject, source, author, policy)
+    await run.journal.record(*addressed)
+
+
+def _addressed(
+    tree: Tree, each: Sequence[Feedback], subject: Subject, source: Source, author: str, policy: dict[str, Any]
+) -> list[Feedback]:
+    """Return feedback with ids, subject and author.
+
+    Raises:
+        VerifierError: one of them cannot stand in the tree like that.
+    """
+    first, ids = len(tree.feedback) + 1, dict[str, str]()
     addressed: list[Feedback] = []
     for k, feedback in enumerate(each):
-        update: dict[str, Any] = {
-            "id": f"{run.tree.id}.f{first + k}",
-            "subject": feedback.subject or Subject.of(attempt_id),
-            "source": source,
-            "author": author,
-        }
-        if feedback.supersedes in ids:
-            update["supersedes"] = ids[feedback.supersedes]
-        if ids and feedback.rests_on:
-            update["rests_on"] = tuple(ids.get(i, i) for i in feedback.rests_on)
-        if not feedback.requested_because:
-            update |= {"requested_because": requested_because, "request_probability": 1.0}
-        addressed.append(feedback.model_copy(update=update))
-    await run.journal.record(*addressed)
+        where = f"{source} {author!r}"
+        about = feedback.subject or subject
+        if about.attempts != subject.attempts:
+            raise VerifierError(
+                f"{where} spoke about {about.attempts or about.feedback}, not {subject.attempts}."
+            )
+        replaced = feedback.supersedes and ids.get(feedback.supersedes, feedback.supersedes)
+        if replaced and replaced not in ids.values():
+            raise VerifierError(f"{where} supersedes {replaced!r}, which it did not return before this one.")
+        rests_on = tuple(ids.get(i, i) for i in feedback.rests_on)
+        if unknown := [i for i in rests_on if i not in tree.feedback and i not in ids.values()]:
+            raise VerifierError(f"{where} rests on unknown feedback {unknown[0]!r}.")
+        feedback_id = f"{tree.id}.f{first + k}"
+        update = {
+            "id": feedback_id, "subject": about, "source": source, "author": author,
+            "supersedes": replaced, "rests_on": rests_on, **({} if feedback.requested_because else policy),
+        }  # fmt: skip
+        if feedback.id.startswith("#"):
+            ids[feedback.id] = feedback_id
+        try:
+            addressed.append(Feedback.model_validate(dict(feedback.model_copy(update=update))))
+        except ValidationError as error:
+            raise VerifierError(f"{where} returned feedback with wrong fields: {error}") from error
+    return addressed
 
 
 # -- judge -------------------------------------------------------------------------------------
@@ -360,8 +434,9 @@ async def _argue(run: RunContext, pair: tuple[str, str], turn: int) -> None:
         if is_job_error(error):
             raise
         argument = abstention(error)
-    addressed = argument.model_copy(update={"subject": Subject.of(*pair)})
-    await add(run, [addressed], pair[0], "critic", run.debater.name)
+    subject = Subject.of(*pair)
+    addressed = argument.model_copy(update={"subject": subject})
+    await add(run, [addressed], subject, "critic", run.debater.name)
 
 
 def _silent(tree: Tree, pair: tuple[str, str]) -> Feedback | None:
@@ -380,9 +455,11 @@ async def _compare(run: RunContext, pair: tuple[str, str]) -> None:
             raise
         feedback = abstention(error)
     arguments = (*argued(run.tree, *pair), *argued(run.tree, pair[1], pair[0]))
-    update = {"subject": Subject.of(*pair), "rests_on": tuple(f.id for f in arguments)}
-    addressed = feedback.model_copy(update=update)
-    await add(run, [addressed], pair[0], "judge", run.judge.name)
+    subject = Subject.of(*pair)
+    addressed = feedback.model_copy(
+        update={"subject": subject, "rests_on": tuple(f.id for f in arguments), "saw_reference": False}
+    )
+    await add(run, [addressed], subject, "judge", run.judge.name)
 
 
 async def _compared_by(judge: Judge, run: RunContext, pair: tuple[str, str]) -> Feedback:
@@ -391,9 +468,14 @@ async def _compared_by(judge: Judge, run: RunContext, pair: tuple[str, str]) -> 
     if silent is not None:
         return Feedback.abstain(f"one side of the debate could not speak: {silent.reason}")
     opened = await run.open_parts.role(judge, "judge", judge.name)
-    view = pair_view(run, judge, *pair)
-    with boundary(VerifierError, f"judge {judge.name!r}"):
-        return await opened.compare(view)
+    where = f"judge {judge.name!r}"
+    with boundary(VerifierError, where):
+        given = cast("object", await opened.compare(pair_view(run, judge, *pair)))
+    if not isinstance(given, Feedback):
+        raise VerifierError(f"{where} returned {type(given).__name__}, not a Feedback.")
+    if given.advisory:  # it would be asked again and again, because nothing may come of it
+        raise VerifierError(f"{where} returned an advisory comparison, which can decide nothing.")
+    return given
 
 
 async def judge_revisions(run: RunContext, asks: Sequence[Ask]) -> None:

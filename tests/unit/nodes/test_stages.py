@@ -309,7 +309,7 @@ async def test_an_attempt_waits_for_its_people_and_is_released_by_their_word(gro
     assert stages.awaited(run, "t.1") == people
     grown.verified("t.1", "pass")
     assert stages.awaited(run, "t.1") == people[:1]
-    await stages.add(run, [Feedback.passed("good")], "t.1", "human", "ann")
+    await stages.add(run, [Feedback.passed("good")], Subject.of("t.1"), "human", "ann")
     for _ in range(2):
         await stages.release(run, "t.1")
     assert grown.tree["t.1"].status == "complete"
