@@ -120,7 +120,7 @@ class ToolResult(_Part):
     parts: tuple[ResultPart, ...] = ()
     is_error: bool = False
     duration_s: float | None = None
-    """How long the tool ran; None where nobody measured it."""
+    """How long the tool ran; None where it was not measured."""
 
     @classmethod
     def of(cls, *content: str | ResultPart, call_id: str, name: str = "", is_error: bool = False) -> Self:
