@@ -402,7 +402,7 @@ class Feedback(Frozen):
     advisory: bool = False
     """True for a shadow critic: asked and recorded, never acted upon."""
     requested_because: str = ""
-    """The policy that asked for it: `always`, `unverified`, `escalated`, `audit`; empty where it is not known."""
+    """The policy that asked for it: `always`, `unverified`, `escalated`, `audit`; empty where not known."""
     request_probability: Unit | None = None
     """How likely that policy was to ask, in (0, 1]; None where it is not known. Without it, what is measured on
     the judged attempts alone is biased."""
