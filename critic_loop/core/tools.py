@@ -1,4 +1,4 @@
-"""What a tool is: what a model is told of it, what it is given, what it answers.
+"""What a tool is: what a model reads about it, what it receives, what it answers.
 
 Knows content parts and JSON Schema. Does not know how callables become tools (`critic_loop.tools`), or when a
 tool is opened and run (`nodes`).
@@ -163,12 +163,12 @@ class Tool(Protocol):
 
 
 def spec_of(tool: Tool) -> ToolSpec:
-    """Return what a model is told of a tool."""
+    """Return what a model reads about a tool."""
     return ToolSpec(name=tool.name, description=tool.description, parameters=tool.parameters)
 
 
 def tool_digest(tool: Tool, *more: JsonValue) -> str:
-    """Return the hash of what a model is told of a tool, of its flags, and of `more`."""
+    """Return the hash of what a model reads about a tool, of its flags, and of `more`."""
     told = [tool.name, tool.description, tool.parameters]
     flags = [tool.read_only, tool.irreversible, tool.timeout_s, tool.scope]
     return digest_of([*told, *flags, *more])
