@@ -201,7 +201,7 @@ class Trainer:
 
 def export(trainer: Trainer, path: Path) -> str:
     """Writes the network as ONNX, in half precision, and returns the file's SHA-256."""
-    weights = {name: tensor.float().numpy() for name, tensor in trainer.net.state_dict().items()}
+    weights = {name: tensor.float().cpu().numpy() for name, tensor in trainer.net.state_dict().items()}
     about = {"config": json.dumps(trainer.net.shape.as_hf_config()), "license": "Apache-2.0"}
     return write(path, build(trainer.net.shape, weights, about))
 

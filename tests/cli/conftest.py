@@ -1,10 +1,9 @@
-"""What command-line tests share: a server in a thread, a runner in an empty folder, clean logging."""
+"""What command-line tests share: a server in a thread, a runner in an empty folder."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from typer.testing import CliRunner
 
 from critic_loop.cli import app
@@ -45,7 +43,7 @@ Serve = Callable[..., TestServer]
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
     """Run a command line in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "140")
@@ -57,12 +55,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
             raise result.exception
         return Ended(result.exit_code, result.stdout, result.stderr)
 
-    yield run
-    logging.getLogger("critic_loop").handlers.clear()
-    logging.getLogger("critic_loop").propagate = True
-    logging.getLogger("critic_loop").setLevel(logging.NOTSET)
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+    return run
 
 
 @pytest.fixture

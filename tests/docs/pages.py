@@ -13,7 +13,7 @@ What a block is, its language says:
 With `title="NAME"` a block is a file of that name, and a later block has to use it. A comment right before a
 block says more: `<!-- exits: 1 -->` what its last command ends with, `<!-- shown elsewhere -->` that another
 test compares this text. A comment `<!-- setup ... -->` holds Python that runs first: `said(received)` is what
-the page's model says, and files that readers are said to have are written.
+the page's model says, files that readers are said to have are written, and `patch` replaces what is not there.
 
 `UPDATE_DOCS=1 pytest tests/docs` puts what was printed where a page shows something else: look at what changed.
 """
@@ -37,6 +37,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from critic_loop.assets import AgentSpec, Library, Recipe
 from critic_loop.cli.settings import Settings
@@ -101,9 +103,9 @@ def _word(comment: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def setup_of(page: Path) -> dict[str, Any]:
-    """Return what a page's hidden setup defines."""
-    names: dict[str, Any] = {}
+def setup_of(page: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Return what a page's hidden setup defines. It replaces what others see with `patch`, which is undone."""
+    names: dict[str, Any] = {"patch": patch}
     for comment in _COMMENT.findall(page.read_text(encoding="utf-8")):
         if comment.startswith("setup\n"):
             exec(compile(comment.removeprefix("setup\n"), f"{page.name}: setup", "exec"), names)

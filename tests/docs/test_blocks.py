@@ -82,8 +82,10 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=here)
-def test_page(page: Path, serve: Serve, reader: Callable[[str], Reader]) -> None:
-    setup = setup_of(page)
+def test_page(
+    page: Path, serve: Serve, reader: Callable[[str], Reader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = setup_of(page, monkeypatch)
     reader(serve(setup.get("said", said))).read(page)
 
 
