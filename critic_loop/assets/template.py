@@ -20,7 +20,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from critic_loop.assets.problems import Problem, line_of, unreadable_toml
@@ -135,15 +135,11 @@ class Template:
             AssetError: no front matter, broken Jinja, or variables declared and used differ; the first of
                 what `problems_of` finds.
         """
-        found = problems_of(source, where)
-        if found:
-            raise found[0].error
-        front, body = _split(source)
-        return cls(name=name, text=body, variables=frozenset(tomllib.loads(front)["variables"]), where=where)
+        return _parsed(name, source, where)
 
-    @cached_property
+    @property
     def _compiled(self) -> jinja2.Template:
-        return _environment().from_string(self.text)
+        return _compiled(self.text)
 
     @property
     def blocks(self) -> frozenset[str]:
@@ -177,6 +173,21 @@ class Template:
             raise AssetError(f"{self.where}, block {block!r}: {error}.") from error
 
 
+@lru_cache(maxsize=256)
+def _parsed(name: str, source: str, where: str) -> Template:
+    found = problems_of(source, where)
+    if found:
+        raise found[0].error
+    front, body = _split(source)
+    return Template(name=name, text=body, variables=frozenset(tomllib.loads(front)["variables"]), where=where)
+
+
+@lru_cache(maxsize=256)
+def _compiled(body: str) -> jinja2.Template:
+    """Return the body of a prompt, compiled once for all loops of this process."""
+    return _environment().from_string(body)
+
+
 # -- checking ----------------------------------------------------------------------------------
 
 
@@ -192,7 +203,7 @@ def problems_of(source: str, where: str) -> list[Problem]:
     before = front.count("\n") + 3
     try:
         parsed = _environment().parse(body)
-        blocks = frozenset(_environment().from_string(body).blocks)
+        blocks = frozenset(_compiled(body).blocks)
     except jinja2.TemplateSyntaxError as error:
         return [*found, Problem(file=where, line=before + error.lineno, message=f"{error.message}.")]
     if variables is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -78,6 +78,11 @@ def checked(what: str, part: Any) -> None:
     built(what, type(part), {field.name: getattr(part, field.name) for field in dataclasses.fields(part)})
 
 
+@lru_cache(maxsize=256)
+def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
+
+
 def built(what: str, cls: type[Any], settings: Mapping[str, Any]) -> Any:
     """Return a part made of its class with what a recipe sets; a dataclass's fields are checked by pydantic.
 
@@ -97,7 +102,7 @@ def built(what: str, cls: type[Any], settings: Mapping[str, Any]) -> Any:
         has = ", ".join(known) or "none"
         raise ConfigError(f"{what} has no setting {min(unknown)!r}; it has {has}.")
     try:
-        return TypeAdapter[Any](cls).validate_python(dict(settings))
+        return _adapter(cls).validate_python(dict(settings))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(step) for step in first["loc"])

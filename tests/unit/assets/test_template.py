@@ -1,5 +1,6 @@
 import re
 
+import jinja2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -200,3 +201,16 @@ def test_the_digest_is_of_the_body_alone():
 
 def test_outer_white_space_goes_and_inner_stays():
     assert shown("\n\n {{ a }}\n\n", a="  x  ").split("\n")[1] == "  x  "
+
+
+def test_a_prompt_is_compiled_once_for_all_that_use_it(monkeypatch):
+    compiled, compile_ = [], jinja2.Environment.compile
+    monkeypatch.setattr(
+        jinja2.Environment,
+        "compile",
+        lambda self, source, *a, **k: compiled.append(source) or compile_(self, source, *a, **k),
+    )
+    for where in ("prompts/x.md", "prompts/x.md", "elsewhere/x.md"):
+        one = template("{% block user %}only here{% endblock %}", where=where)
+        assert one.render("user", {}, "k") == "only here"
+    assert len(compiled) == 1
