@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from critic_loop.core.messages import assistant as assistant
     from critic_loop.core.messages import system as system
     from critic_loop.core.messages import user as user
+    from critic_loop.core.progress import Progress as Progress
+    from critic_loop.core.progress import StopReason as StopReason
     from critic_loop.core.protocols import Compare as Compare
     from critic_loop.core.protocols import Delta as Delta
     from critic_loop.core.protocols import Model as Model
@@ -51,9 +53,7 @@ if TYPE_CHECKING:
     from critic_loop.core.stop import MaxAttempts as MaxAttempts
     from critic_loop.core.stop import MaxRounds as MaxRounds
     from critic_loop.core.stop import Plateau as Plateau
-    from critic_loop.core.stop import Progress as Progress
     from critic_loop.core.stop import Spent as Spent
-    from critic_loop.core.stop import StopReason as StopReason
     from critic_loop.core.stop import Verified as Verified
     from critic_loop.core.tools import Tool as Tool
     from critic_loop.core.tools import ToolContext as ToolContext
@@ -78,9 +78,10 @@ _HOMES = {
     "core.protocols": ("Compare", "Delta", "Model", "Move", "Pick", "Stop", "Store", "Wait"),
     "core.records": ("Attempt", "Feedback", "Sampling", "Task", "Verdict"),
     "core.roles": ("Human", "Unfinished", "View"),
+    "core.progress": ("Progress", "StopReason"),
     "core.stop": (
-        "Accepted", "Diminishing", "Elapsed", "Failing", "MaxAttempts", "MaxRounds", "Plateau", "Progress",
-        "Spent", "StopReason", "Verified",
+        "Accepted", "Diminishing", "Elapsed", "Failing", "MaxAttempts", "MaxRounds", "Plateau", "Spent",
+        "Verified",
     ),
     "core.tools": ("Tool", "ToolContext", "ToolOutput"),
     "core.tree": ("Tree",),

@@ -13,8 +13,10 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 from critic_loop.core import plugins
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.messages import Frozen
+from critic_loop.core.progress import Progress
 from critic_loop.core.records import Sampling, Unit, digest_of
-from critic_loop.core.stop import Progress, StopFunction, as_rule, rule_of
+from critic_loop.core.rules import StopFunction, as_rule
+from critic_loop.core.stop import rule_of
 
 RoleName = Literal["actor", "critic", "judge", "debater"]
 Field_ = Literal[

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         system,
         user,
     )
+    from critic_loop.core.progress import Progress, StopReason
     from critic_loop.core.protocols import (
         Compare,
         Completion,
@@ -88,12 +89,7 @@ if TYPE_CHECKING:
         Verifier,
         View,
     )
-    from critic_loop.core.stop import (
-        Progress,
-        Rule,
-        StopFunction,
-        StopReason,
-    )
+    from critic_loop.core.rules import Rule, StopFunction
     from critic_loop.core.tools import (
         Tool,
         ToolContext,
@@ -212,9 +208,8 @@ __getattr__ = lazy(__name__, {
         "Location", "Outcome", "Place", "Record", "Reply", "Sampling", "Span", "Spend", "Step", "Subject",
         "Task", "Usage", "Verdict",
     ),
-    "stop": (
-        "Progress", "Rule", "StopFunction", "StopReason",
-    ),
+    "progress": ("Progress", "StopReason"),
+    "rules": ("Rule", "StopFunction"),
     "tree": (
         "Tree",
     ),

@@ -15,7 +15,8 @@ from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import AnySearch, Select
 from critic_loop.core.records import digest_of
 from critic_loop.core.roles import Judge
-from critic_loop.core.stop import AnyOf, Failing, Rule, as_rule, limits_money, rule_of
+from critic_loop.core.rules import AnyOf, Rule, as_rule
+from critic_loop.core.stop import Failing, limits_money, rule_of
 from critic_loop.core.tools import Tool
 from critic_loop.graph.cast import (
     actor_of,

@@ -25,7 +25,7 @@ from langgraph.managed import RemainingSteps
 from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 
-from critic_loop.core.stop import StopReason
+from critic_loop.core.progress import StopReason
 from critic_loop.graph.host import opened
 from critic_loop.graph.lane import ACTOR, Lane, Position
 from critic_loop.graph.people import answers_in, ask_people

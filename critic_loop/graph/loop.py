@@ -16,7 +16,7 @@ from typing_extensions import TypeVar
 from critic_loop.assets import Library, Recipe
 from critic_loop.core.protocols import AnySearch, Delta, Model, Select, Store
 from critic_loop.core.records import Record, Task
-from critic_loop.core.stop import StopFunction
+from critic_loop.core.rules import StopFunction
 from critic_loop.graph.assemble import assemble
 from critic_loop.graph.background import Background
 from critic_loop.graph.host import cancelled, new_tree_id

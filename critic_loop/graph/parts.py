@@ -17,7 +17,8 @@ from critic_loop.core.errors import OtherLoop, OtherVersion
 from critic_loop.core.protocols import AnySearch, Model, Select, Store
 from critic_loop.core.records import DIGEST_VERSION, SCHEMA_VERSION, Head, Task, digest_of
 from critic_loop.core.roles import Actor, Critic, Debater, Human, Judge, Verifier
-from critic_loop.core.stop import AnyOf, Elapsed, Rule, StopFunction
+from critic_loop.core.rules import AnyOf, Rule, StopFunction
+from critic_loop.core.stop import Elapsed
 from critic_loop.core.tools import Tool
 from critic_loop.core.tree import Tree
 from critic_loop.graph.identity import state_of

@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 from critic_loop.core.errors import AlreadyRunning, OtherTask
+from critic_loop.core.progress import StopReason
 from critic_loop.core.protocols import Store
 from critic_loop.core.records import Task
-from critic_loop.core.stop import StopReason
 from critic_loop.core.tree import Tree
 from critic_loop.graph.options import RunOptions
 from critic_loop.graph.parts import LoopParts

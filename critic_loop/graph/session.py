@@ -14,10 +14,11 @@ from typing import Any
 
 from critic_loop.core.budget import Ledger
 from critic_loop.core.errors import BudgetSpent, SearchError
+from critic_loop.core.progress import GOES_ON, Progress, StopReason
 from critic_loop.core.protocols import AnySearch, Compare, Move, Pick, Select, Stop, Wait
 from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Record, Reply, Sampling, Spend, Subject
 from critic_loop.core.roles import seed_of
-from critic_loop.core.stop import GOES_ON, Progress, Rule, StopReason
+from critic_loop.core.rules import Rule
 from critic_loop.core.tree import Tree
 from critic_loop.evidence import value_of
 from critic_loop.nodes import stages

@@ -28,9 +28,9 @@ from critic_loop.core.errors import (
     boundary,
 )
 from critic_loop.core.messages import ContentPart, Text, ToolResult
+from critic_loop.core.progress import StopReason
 from critic_loop.core.protocols import Completion, Delta, Request
 from critic_loop.core.records import DIGEST_VERSION, NOT_SENT, Call, CallStatus, Place, Reply
-from critic_loop.core.stop import StopReason
 from critic_loop.core.tree import Tree
 from critic_loop.nodes.journal import Journal
 from critic_loop.nodes.replay import GIVEN, Replay, completion_of, raised_again

@@ -26,7 +26,7 @@ from critic_loop.core.budget import Budget, LocalLedger
 from critic_loop.core.errors import AuthFailed, ModelError, SearchError, StopRuleError
 from critic_loop.core.messages import Message
 from critic_loop.core.protocols import Request
-from critic_loop.core.stop import Rule
+from critic_loop.core.rules import Rule
 from critic_loop.demo.countdown import EASY, sample_puzzles
 from critic_loop.demo.verifier import task_of
 from critic_loop.graph.job import run_job

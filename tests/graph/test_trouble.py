@@ -405,7 +405,7 @@ async def test_run_sync_from_inside_its_own_loop_is_refused() -> None:
 
 
 def test_outcomes_that_go_on_are_named_once() -> None:
-    from critic_loop.core.stop import GOES_ON
+    from critic_loop.core.progress import GOES_ON
 
     assert "verified" not in GOES_ON
     assert Outcome(stop="failing").stop in GOES_ON

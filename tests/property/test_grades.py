@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from critic_loop.core.progress import Progress
 from critic_loop.core.protocols import Move
 from critic_loop.core.records import Ask, Attempt, Feedback, Record, Spend, Subject, Verdict
+from critic_loop.core.rules import Rule
 from critic_loop.core.stop import RULES as STOP_RULES
-from critic_loop.core.stop import Progress, Rule
 from critic_loop.core.tree import Tree
 from critic_loop.evidence import best, better_of, comparison_of, standing, value_of
 from critic_loop.nodes.views import argued, evidence_on, shown_to_actor

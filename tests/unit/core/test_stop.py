@@ -6,24 +6,20 @@ from hypothesis import strategies as st
 
 from critic_loop.core import plugins
 from critic_loop.core.errors import ConfigError, StopRuleError
+from critic_loop.core.progress import Progress, StopReason
 from critic_loop.core.records import Spend, Usage, Verdict
+from critic_loop.core.rules import AllOf, AnyOf, Rule, as_rule
 from critic_loop.core.stop import (
     RULES,
     Accepted,
-    AllOf,
-    AnyOf,
     Diminishing,
     Elapsed,
     Failing,
     MaxAttempts,
     MaxRounds,
     Plateau,
-    Progress,
-    Rule,
     Spent,
-    StopReason,
     Verified,
-    as_rule,
     limits_money,
     rule_of,
 )

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from critic_loop.core.progress import GOES_ON, LIMITS
 from critic_loop.core.records import Event, Outcome, Task, Verdict
-from critic_loop.core.stop import GOES_ON, LIMITS
 from critic_loop.core.tree import Tree
 from critic_loop.metrics import Cause, why
 from critic_loop.testing.trees import ALL

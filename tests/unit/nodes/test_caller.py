@@ -12,9 +12,9 @@ from critic_loop.core.errors import (
     Unreachable,
 )
 from critic_loop.core.messages import user
+from critic_loop.core.progress import StopReason
 from critic_loop.core.protocols import Completion, OutputSchema, Request, ToolSpec
 from critic_loop.core.records import Choice, Place, Sampling, Usage
-from critic_loop.core.stop import StopReason
 from critic_loop.models import Fallback, On, Switchboard
 from critic_loop.models.routes import Chain, Way
 from critic_loop.nodes.caller import request_digest
