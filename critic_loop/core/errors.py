@@ -7,7 +7,7 @@
     │   ├── OtherLoop          the tree was begun with another loop               job
     │   ├── OtherVersion       the tree was begun by another version              job
     │   ├── NoSuchSlot         the loop has no slot of this name                  job
-    │   └── UnreadableResponse a person's word cannot be read                     job
+    │   └── UnreadableResponse a person's response cannot be read                 job
     ├── AssetError             an agent, recipe or prompt file is wrong           job
     │   └── NoSuchAsset        there is no such file                              job
     ├── ModelError             a model call failed                                attempt
@@ -17,31 +17,31 @@
     │   ├── DeadlineExceeded   no answer in time                                  attempt
     │   ├── EndpointError      the endpoint failed or broke off                   attempt
     │   ├── CannotScore        no log-probabilities of a given text               attempt
-    │   ├── NotSent            the call was held back until the run ended         attempt
+    │   ├── NotSent            the run ended before the call was sent             attempt
     │   ├── Unreachable        nothing answers at the address                     job
     │   │   ├── NoSuchModel    the endpoint has no such model                     job
-    │   │   └── ServerFailed   a server that is started here cannot be            job
+    │   │   └── ServerFailed   a managed server failed to start                   job
     │   ├── AuthFailed         the key is wrong or missing                        job
     │   ├── CreditExhausted    the account is empty                               job
-    │   └── SameError          call after call fails in the same way              job
+    │   └── SameError          many calls in a row failed with the same error     job
     ├── OutputError            text that does not fit its schema                  attempt
     ├── ToolError              a tool failed                                      attempt
     ├── SandboxUnavailable     programs cannot be run safely here                 job
     ├── VerifierError          a verifier failed                                  attempt
     ├── BudgetSpent            no call is left, or no time: a stop reason         tree
-    ├── SearchError            a search asked for what cannot be                  tree
+    ├── SearchError            a search returned an invalid move                  tree
     ├── StopRuleError          a stop rule failed                                 tree
     ├── StoreError             trees cannot be written or read                    job
     │   ├── NoSuchTree         the store has no tree of this id                   job
     │   ├── NoSuchAttempt      the tree has no attempt or feedback of this id     job
     │   └── WriteConflict      another process writes the same tree               job
-    ├── NotRecorded            a replay asks what the stored run did not          job
+    ├── NotRecorded            a replay sends a request that was not stored       job
     └── ExportError            rows cannot be made                                job
 
 The policy, in four sentences. Code that extends Critic Loop raises plain Python errors;
-`boundary` types what escapes it. An error of scope *attempt* becomes a record and the loop goes
-on; *tree* ends one tree; *job* ends the job without writing failures that are not failures.
-A message says what was wrong, where, and what to do; `hint` holds the last of these.
+`boundary` turns them into typed errors. An error of scope *attempt* becomes a record and the loop goes
+on; *tree* ends one tree; *job* ends the job, and nothing is recorded as failed for it.
+A message says what was wrong and where; `hint` says what to do.
 Secrets never enter a message. Users import these classes from `critic_loop.errors`.
 """
 
@@ -76,7 +76,7 @@ class CriticLoopError(Exception):
         return f"reference/errors.html#{self.code}"
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        """Say what was wrong and where; `hint` says what to do about it."""
+        """Store what was wrong and where; `hint` says what to do about it."""
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -126,7 +126,7 @@ class OtherLoop(ConfigError):
 
 
 class OtherVersion(ConfigError):
-    """The tree was begun by a version of Critic Loop that hashes and fences differently.
+    """The tree was begun by a version of Critic Loop with other rules for hashes and fences.
 
     It can be shown, judged and exported, but not continued. Run its task again under another tree id.
     """
@@ -146,7 +146,7 @@ class NoSuchSlot(ConfigError):
 
 
 class UnreadableResponse(ConfigError):
-    """A person's word on an attempt cannot be read.
+    """A person's response about an attempt cannot be read.
 
     Respond with true, false, a text, or fields of a Feedback, as in `{"verdict": "pass"}`. Nothing was written.
     """
@@ -197,7 +197,7 @@ class RateLimited(ModelError):
     http_status = 429
 
     def __init__(self, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
-        """Carry the endpoint's own wish for a pause, in seconds, where it gave one."""
+        """Keep the pause that the endpoint asked for, in seconds; None where it gave none."""
         super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
 
@@ -233,7 +233,7 @@ class DeadlineExceeded(ModelError):
 
 
 class EndpointError(ModelError):
-    """The endpoint answered with an error, nonsense, or broke off."""
+    """The endpoint returned an error or an invalid body, or the connection broke."""
 
     def __init__(
         self,
@@ -244,7 +244,7 @@ class EndpointError(ModelError):
         transient: bool = False,
         retry_after_s: float | None = None,
     ) -> None:
-        """Carry the HTTP status, whether trying again may help, and the pause that was asked for."""
+        """Keep the HTTP status, whether a retry may help, and the pause that the endpoint asked for."""
         super().__init__(message, hint=hint)
         self.status = status
         self.transient = transient
@@ -256,9 +256,9 @@ class CannotScore(ModelError):
 
 
 class NotSent(ModelError):
-    """The call was held back until nothing more was to be sent.
+    """The call was still waiting to be sent when its run ended.
 
-    It costs nothing, and stays open: run the same again, and it is sent then.
+    It cost nothing. Run the same again to send it.
     """
 
     code = "not-sent"
@@ -282,7 +282,7 @@ class NoSuchModel(Unreachable):
 
 
 class ServerFailed(Unreachable):
-    """A server that is started here cannot be; the message holds the end of its log."""
+    """A managed server failed to start; the message holds the end of its log."""
 
 
 class AuthFailed(ModelError):
@@ -298,7 +298,7 @@ class AuthFailed(ModelError):
 class CreditExhausted(ModelError):
     """The account has no credit left.
 
-    Pay, or name another model. Then run the same again: finished calls are not repeated.
+    Add credit, or name another model. Then run the same again: finished calls are not repeated.
     """
 
     code = "credit"
@@ -307,10 +307,10 @@ class CreditExhausted(ModelError):
 
 
 class SameError(ModelError):
-    """Call after call of a job failed in the same way, in whatever tree, and none was answered in between.
+    """Many calls of a job failed in a row with the same error, in one tree or in several.
 
-    The message ends with what they failed with. Correct that, then run the same again: finished calls are not
-    repeated. `same_error` says how many it takes.
+    The message ends with that error. Correct its cause, then run the same again: finished calls are not
+    repeated. `same_error` sets after how many failures a job ends.
     """
 
     code = "same-error"
@@ -332,7 +332,8 @@ class OutputError(CriticLoopError):
 class ToolError(CriticLoopError):
     """A tool failed.
 
-    The actor is told, and may try again. Correct the tool if it raises for arguments that fit its signature.
+    The actor gets the error as an observation and may try again. Correct the tool if it raises for arguments
+    that fit its schema.
     """
 
     code = "tool"
@@ -361,10 +362,10 @@ class VerifierError(CriticLoopError):
 
 
 class BudgetSpent(CriticLoopError):
-    """No call is left, or no time. A stop reason, not a failure: what was not asked stays open.
+    """The budget of calls or time is spent. This is a stop reason, not a failure.
 
-    Only a role that asks a model sees it (`View.ask`), and passes it on. Raise `max_calls`, or allow more time,
-    and run the tree again: it goes on where it stopped.
+    Only a role that asks a model sees this error (`View.ask`); it lets it pass. Raise `max_calls`, or allow
+    more time, and run the tree again: it continues where it stopped.
     """
 
     code = "budget"
@@ -373,7 +374,7 @@ class BudgetSpent(CriticLoopError):
 
 
 class SearchError(CriticLoopError):
-    """A search asked for something that cannot be: an unknown id, or waiting for nothing.
+    """A search returned an invalid move: it names an unknown id, or waits while nothing is in flight.
 
     Correct the search; `critic_loop.testing.search_contract` finds most such mistakes.
     """
@@ -383,7 +384,7 @@ class SearchError(CriticLoopError):
 
 
 class StopRuleError(CriticLoopError):
-    """A stop rule raised, or returned something that is no answer.
+    """A stop rule raised, or returned a value of the wrong type.
 
     Correct the rule that the message names. It returns a StopReason, a text or True to stop, and False or None
     to go on. What the tree holds is kept; run it again to go on.
@@ -434,7 +435,7 @@ class WriteConflict(StoreError):
 
 
 class NotRecorded(CriticLoopError):
-    """A replay asks something that the stored run did not ask.
+    """A replay sends a request that the stored run did not send.
 
     The message shows the difference. Replay with the recipe, prompts, task and seed of the stored run, or run
     with a model.
@@ -447,7 +448,7 @@ class NotRecorded(CriticLoopError):
 class ExportError(CriticLoopError):
     """Rows cannot be made from these trees.
 
-    The message counts what was left out, and why. Most often the trees hold no two answers of different worth.
+    The message counts what was left out, and why. Most often no tree holds two answers of different value.
     """
 
     code = "export"
@@ -455,13 +456,13 @@ class ExportError(CriticLoopError):
 
 
 def gist(error: CriticLoopError) -> str:
-    """Return what errors that are the same have in common: kind and message, without numbers and ids."""
+    """Return the class and message of an error without numbers and ids, so that equal errors compare equal."""
     return f"{type(error).__name__} {_NUMBERS.sub('#', str(error))}"
 
 
 @contextmanager
 def boundary(kind: type[CriticLoopError], what: str) -> Generator[None]:
-    """Give what escapes third-party code the type `kind`; typed errors and cancellations pass.
+    """Raise errors of third-party code as `kind`; typed errors and cancellations pass unchanged.
 
     Args:
         kind: the error to raise instead.
