@@ -37,7 +37,7 @@ from critic_loop.core import plugins
 from critic_loop.core.errors import CriticLoopError
 from critic_loop.core.stop import RULES as STOP_RULES
 from critic_loop.export import FORMATS
-from critic_loop.models.specs import ModelTable
+from critic_loop.models.providers.specs import ModelTable
 from critic_loop.search import SEARCHES
 from critic_loop.select import RULES as SELECTIONS
 from critic_loop.verifiers import VERIFIERS

@@ -80,7 +80,7 @@ def _about(library: Library, name: str) -> str:
 
 
 def _models(_: typer.Context) -> Offers:
-    from critic_loop.models.specs import backends
+    from critic_loop.models.providers.specs import backends
 
     tables = [(name, table.spec) for name, table in _settings().models.items()]
     return [*tables, *((f"{name}:", "") for name in backends())]

@@ -24,14 +24,14 @@ from critic_loop.core.messages import user
 from critic_loop.core.printable import excerpt, printable, without_secrets
 from critic_loop.core.protocols import Model, Request
 from critic_loop.core.records import Sampling
-from critic_loop.models.canary import CANARY
-from critic_loop.models.chat import ChatModel
-from critic_loop.models.keys import key_of
-from critic_loop.models.known import age, recall
-from critic_loop.models.profiles import Profile
-from critic_loop.models.routes import specs_in
-from critic_loop.models.served import found, nearest, other_base
-from critic_loop.models.specs import ModelTable, backends, base_in, configured, endpoint
+from critic_loop.models.client.chat import ChatModel
+from critic_loop.models.client.findings import age, recall
+from critic_loop.models.providers.specs import ModelTable, backends, base_in, configured, endpoint
+from critic_loop.models.slots.routes import specs_in
+from critic_loop.models.transport.keys import key_of
+from critic_loop.models.wire.health_check import CANARY
+from critic_loop.models.wire.model_list import found, nearest, other_base
+from critic_loop.models.wire.profiles import Profile
 
 _PROBE_S = 60.0
 

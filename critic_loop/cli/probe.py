@@ -1,7 +1,7 @@
 """`critic-loop models probe`: what an endpoint can do, asked once and kept.
 
-Knows how findings are shown. How they are found out is in `models.probe`, where they are kept in
-`models.known`.
+Knows how findings are shown. How they are found out is in `models.client.probe`, where they are kept in
+`models.client.findings`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from critic_loop.cli.documents import Finding, ProbeDocument
 from critic_loop.cli.terminal import Terminal
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.printable import printable, without_secrets
-from critic_loop.models import known
-from critic_loop.models.probe import Findings, together
-from critic_loop.models.probe import probe as ask
-from critic_loop.models.specs import ModelTable, Reach, reaches
+from critic_loop.models.client import findings as known
+from critic_loop.models.client.probe import Findings, together
+from critic_loop.models.client.probe import probe as ask
+from critic_loop.models.providers.specs import ModelTable, Reach, reaches
 
 _WORDS = {
     "tools": "tools",

@@ -22,7 +22,7 @@ from critic_loop.core.errors import CriticLoopError
 from critic_loop.core.protocols import Model
 from critic_loop.core.records import Task
 from critic_loop.models import Route, route_of
-from critic_loop.models.specs import ModelTable, configured
+from critic_loop.models.providers.specs import ModelTable, configured
 from critic_loop.store import open_store
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from critic_loop.cli.logs import LogFormat, LogLevel
 from critic_loop.cli.terminal import UsageProblem
 from critic_loop.core.messages import Frozen
 from critic_loop.core.printable import without_secrets
-from critic_loop.models.specs import ModelTable
+from critic_loop.models.providers.specs import ModelTable
 
 FILE = "critic_loop.toml"
 PREFIX = "CRITIC_LOOP_"

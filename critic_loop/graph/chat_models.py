@@ -39,10 +39,10 @@ from critic_loop.core.messages import (
 )
 from critic_loop.core.protocols import Completion, Request
 from critic_loop.core.records import Choice, Usage
-from critic_loop.models.endpoint import at_once
-from critic_loop.models.failures import EndpointError, cleaned, failure
-from critic_loop.models.scoring import CannotScore
-from critic_loop.models.wire import added
+from critic_loop.models.client.scoring import CannotScore
+from critic_loop.models.transport.endpoint import at_once
+from critic_loop.models.transport.failures import EndpointError, cleaned, failure
+from critic_loop.models.wire.chat_completions import added
 
 _log = logging.getLogger(__name__)
 

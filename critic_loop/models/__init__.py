@@ -4,13 +4,16 @@ Importing this package loads no HTTP client; the first call does.
 """
 
 from critic_loop.core.errors import EndpointError, NoSuchModel
-from critic_loop.models.bindings import Binding, Change, Swap
-from critic_loop.models.breaker import On, Turnout
-from critic_loop.models.chat import ChatModel, ModelSettings
-from critic_loop.models.limit import Limited
-from critic_loop.models.pins import restore
-from critic_loop.models.prices import Priced, Tariff, cost_usd, require_price
-from critic_loop.models.profiles import (
+from critic_loop.models.client.chat import ChatModel, ModelSettings
+from critic_loop.models.client.scoring import CannotScore, score
+from critic_loop.models.providers.specs import backends, resolve
+from critic_loop.models.providers.specs import resolve as model
+from critic_loop.models.slots.bindings import Binding, Change, Swap
+from critic_loop.models.slots.pins import restore
+from critic_loop.models.slots.routes import Bindable, Fallback, Route, Split, route_of
+from critic_loop.models.slots.switchboard import Switchboard
+from critic_loop.models.wire.chat_completions import from_wire, messages_from_wire, messages_to_wire, to_wire
+from critic_loop.models.wire.profiles import (
     ANTHROPIC,
     GENERIC,
     LLAMACPP,
@@ -21,13 +24,10 @@ from critic_loop.models.profiles import (
     VLLM,
     Profile,
 )
-from critic_loop.models.retry import Retrying, RetryPolicy
-from critic_loop.models.routes import Bindable, Fallback, Route, Split, route_of
-from critic_loop.models.scoring import CannotScore, score
-from critic_loop.models.specs import backends, resolve
-from critic_loop.models.specs import resolve as model
-from critic_loop.models.switchboard import Switchboard
-from critic_loop.models.wire import from_wire, messages_from_wire, messages_to_wire, to_wire
+from critic_loop.models.wrappers.breaker import On, Turnout
+from critic_loop.models.wrappers.limit import Limited
+from critic_loop.models.wrappers.prices import Priced, Tariff, cost_usd, require_price
+from critic_loop.models.wrappers.retry import Retrying, RetryPolicy
 
 __all__ = [
     "ANTHROPIC",

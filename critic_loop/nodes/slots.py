@@ -1,6 +1,6 @@
 """The switchboard as nodes know it: slots, what they are bound to for one call, and what changes about that.
 
-Protocols alone. Who implements them is `models.switchboard`; `graph` hands it in.
+Protocols alone. Who implements them is `models.slots.switchboard`; `graph` hands it in.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the test server says at `/v1/messages`: Anthropic's bodies and streams, made from replies.
 
-Knows the Messages format from its server's side, written apart from `models.anthropic` so that each checks
-the other. Knows nothing of HTTP.
+Knows the Messages format from its server's side, written apart from `wire.anthropic_messages` of `models`
+so that each checks the other. Knows nothing of HTTP.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the test server says: chat-completions bodies and streams, made from replies.
 
-Knows the OpenAI wire format from its server's side, written apart from `models.wire` so that each
-checks the other. Knows nothing of HTTP.
+Knows the OpenAI wire format from its server's side, written apart from `wire.chat_completions` of
+`models` so that each checks the other. Knows nothing of HTTP.
 """
 
 from __future__ import annotations

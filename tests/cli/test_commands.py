@@ -289,7 +289,7 @@ def test_logs_go_to_stderr_with_what_was_bound(cli: Cli, serve: Serve, form: str
     arguments = ("--log-level", "info", "--log-format", form, "run", "x", "--recipe", "best-of-n", "--json")
     ended = cli(*arguments, "--actor", spec(server))
     assert ended.json["summary"]["answered"] == 1
-    lines = [line for line in ended.err.splitlines() if "critic_loop.models.retry" in line]
+    lines = [line for line in ended.err.splitlines() if "critic_loop.models.wrappers.retry" in line]
     assert lines
     if form == "json":
         assert json.loads(lines[0])["level"] in ("info", "warning")

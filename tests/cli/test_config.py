@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from critic_loop.cli.settings import SCALARS, Settings, effective, find, shown, variable
-from critic_loop.models.specs import ModelTable
+from critic_loop.models.providers.specs import ModelTable
 from tests.cli.conftest import Cli, Serve, reviewed, spec
 
 FILE = """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from critic_loop.models.canary import CANARY
+from critic_loop.models.wire.health_check import CANARY
 from critic_loop.testing import Fault
 from tests.cli.conftest import Cli, Serve, spec
 

@@ -16,8 +16,9 @@ import pytest
 
 import critic_loop as cl
 from critic_loop.core.errors import AuthFailed
-from critic_loop.models import ModelSettings, keys, resolve
-from critic_loop.models.endpoint import Endpoint
+from critic_loop.models import ModelSettings, resolve
+from critic_loop.models.transport import keys
+from critic_loop.models.transport.endpoint import Endpoint
 from critic_loop.testing import Fault, TestServer
 from tests.cli.conftest import Cli, Serve
 

@@ -40,7 +40,7 @@ from critic_loop.core.records import Sampling
 from critic_loop.graph.chat_models import LangChainModel
 from critic_loop.graph.langchain import adapted
 from critic_loop.models import EndpointError, resolve
-from critic_loop.models.breaker import cause_of
+from critic_loop.models.wrappers.breaker import cause_of
 from critic_loop.testing import ScriptedModel
 
 pytestmark = pytest.mark.anyio

@@ -15,8 +15,8 @@ import pytest
 import critic_loop as cl
 from critic_loop.core.errors import AuthFailed, Unreachable
 from critic_loop.models import Fallback, On
-from critic_loop.models.canary import CANARY
-from critic_loop.models.pins import pins_in
+from critic_loop.models.slots.pins import pins_in
+from critic_loop.models.wire.health_check import CANARY
 from critic_loop.testing import Fault, ScriptedModel, TestServer
 from tests.graph.conftest import WRONG, disagree, outline
 

@@ -16,7 +16,7 @@ from critic_loop.core.messages import user
 from critic_loop.core.protocols import Request
 from critic_loop.core.records import Sampling
 from critic_loop.models import ANTHROPIC, VLLM, ChatModel, score
-from critic_loop.models.probe import probe
+from critic_loop.models.client.probe import probe
 from critic_loop.models.vllm.server import Server
 from critic_loop.models.vllm.settings import Serve
 from critic_loop.testing.model_contract import ModelContract

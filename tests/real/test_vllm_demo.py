@@ -20,9 +20,9 @@ from critic_loop.demo.countdown import EASY, HARD, check, puzzle_of, read_step, 
 from critic_loop.demo.runtime import Runtime
 from critic_loop.demo.verifier import task_of
 from critic_loop.models import resolve
-from critic_loop.models.canary import CANARY
 from critic_loop.models.vllm.servers import server_of
 from critic_loop.models.vllm.settings import Serve
+from critic_loop.models.wire.health_check import CANARY
 from critic_loop.search.prospect import Prospect
 from critic_loop.testing import TestServer
 from tests.real.conversations import NEW_TOKENS, cases, samples

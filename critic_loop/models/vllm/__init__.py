@@ -1,9 +1,12 @@
-"""vLLM servers that are started, shared and stopped here: `vllm:NAME` without an address.
+"""vLLM servers that are started, shared and stopped by this process: `vllm:NAME` without an address.
 
-`settings` is what a server is started with, `keeper` and `process` are its life, `server` is what it does and
-is told beside its API, `sanity` what makes it trusted, `users` are the models on it, `servers` all of this
-process, `adapters` are the LoRA versions that it has, `turns` is who has the device, `pause` holds it still,
-`folders` are what it leaves on the disk, `managed` is the model in front of it.
+- `settings`: what a server is started with
+- `process`, `supervisor`: the operating system's process, and what ends it in every case
+- `server`: one server: start, sleep, pause, end; `servers`: all of this process
+- `startup_checks`: what a new server must show before it is used
+- `users`: the models on a server; `adapters`: the LoRA versions that it has loaded
+- `device`: whose turn it is on a shared GPU; `pause`: weights that change in place
+- `folders`: temporary folders; `managed`: the model in front of a server; `engine`: vLLM in this process
 """
 
 from typing import TYPE_CHECKING
@@ -11,8 +14,8 @@ from typing import TYPE_CHECKING
 from critic_loop.core.lazy import lazy
 
 if TYPE_CHECKING:
+    from critic_loop.models.vllm.device import lend
     from critic_loop.models.vllm.pause import paused
-    from critic_loop.models.vllm.turns import lend
 
 __all__ = ["lend", "paused"]
-__getattr__ = lazy(__name__, {"pause": ("paused",), "turns": ("lend",)})
+__getattr__ = lazy(__name__, {"device": ("lend",), "pause": ("paused",)})

@@ -1,8 +1,8 @@
-"""A model on a server that is started for it.
+"""A model on a vLLM server that is started for it.
 
-Knows when the server is needed and when no more. Does not know how it is started (`vllm.server`) nor what is
-asked (`models.chat`). Stands below `Retrying`: a call that its server's death broke off is sent again, and
-finds the server started anew. Where another model can be asked, that is not waited for.
+Knows when the server is needed and when it is not. Does not know how it is started (`vllm.server`) or what is
+asked (`models.client`). Stands below `Retrying`: a call that fails because its server died is sent again, and
+the server is started again for it. Where another model can be asked, nothing waits for that.
 """
 
 from __future__ import annotations

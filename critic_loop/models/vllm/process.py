@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
-_KEEPER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")))
+_KEEPER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("supervisor.py")))
 GRACE_S = 10.0
 """How long a server may take to end when it is asked to."""
 _TAIL_BYTES = 16_384

@@ -1,9 +1,10 @@
 """One vLLM server of this process: started when it is needed, shared by all models that it serves.
 
-Knows its life: start, sleep, pause, death, end. Does not know requests (`models.chat`), when it is whose turn
-(`vllm.turns`), nor what makes it trusted (`vllm.sanity`). What takes long blocks, and runs in a thread.
+Knows its life cycle: start, sleep, pause, death, end. Does not know requests (`models.client`), whose turn it
+is (`vllm.device`), or what is checked at its start (`vllm.startup_checks`). Slow operations block, and run in
+a thread.
 
-It listens on loopback, with a key of its own that is handed over in its environment and kept nowhere else.
+It listens on loopback, with a key of its own that is passed in its environment and stored nowhere else.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from pydantic import JsonValue
 
 from critic_loop.core.errors import ModelError, ServerFailed
 from critic_loop.core.records import digest_of
-from critic_loop.models.failures import cleaned
+from critic_loop.models.transport.failures import cleaned
 from critic_loop.models.vllm.adapters import Loaded, arguments_for, room_in
+from critic_loop.models.vllm.device import Turns, turns_of
 from critic_loop.models.vllm.folders import Folder
 from critic_loop.models.vllm.process import Process, free_port
-from critic_loop.models.vllm.sanity import Token, first_token, misnamed, same
 from critic_loop.models.vllm.settings import Serve, command_line, identity
-from critic_loop.models.vllm.turns import Turns, turns_of
+from critic_loop.models.vllm.startup_checks import Token, first_token, misnamed, same
 from critic_loop.models.vllm.users import Users
 
 if TYPE_CHECKING:

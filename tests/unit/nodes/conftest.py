@@ -13,7 +13,7 @@ from critic_loop.core.errors import StoreError
 from critic_loop.core.messages import Message, ToolCall, assistant
 from critic_loop.core.protocols import Model
 from critic_loop.core.records import Feedback, Record
-from critic_loop.models.routes import Chain, Way
+from critic_loop.models.slots.routes import Chain, Way
 from critic_loop.nodes.caller import Caller
 from critic_loop.nodes.context import RunContext
 from critic_loop.nodes.journal import Journal

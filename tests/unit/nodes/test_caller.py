@@ -16,7 +16,7 @@ from critic_loop.core.progress import StopReason
 from critic_loop.core.protocols import Completion, OutputSchema, Request, ToolSpec
 from critic_loop.core.records import Choice, Place, Sampling, Usage
 from critic_loop.models import Fallback, On, Switchboard
-from critic_loop.models.routes import Chain, Way
+from critic_loop.models.slots.routes import Chain, Way
 from critic_loop.nodes.caller import request_digest
 from critic_loop.testing import ScriptedModel
 from tests.unit.nodes.conftest import Bound, Ordered, run_of

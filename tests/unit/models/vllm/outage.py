@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import critic_loop as cl
 from critic_loop.core.records import Call, Reply
-from critic_loop.models.breaker import Turnout
+from critic_loop.models.wrappers.breaker import Turnout
 
 
 @dataclass

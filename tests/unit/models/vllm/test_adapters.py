@@ -9,7 +9,7 @@ import pytest
 import critic_loop as cl
 from critic_loop.core.errors import ConfigError
 from critic_loop.models import Switchboard, resolve
-from critic_loop.models.canary import CANARY
+from critic_loop.models.wire.health_check import CANARY
 from critic_loop.testing import ScriptedModel
 from tests.unit.models.vllm.conftest import ask, gone
 

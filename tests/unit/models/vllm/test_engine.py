@@ -12,9 +12,9 @@ import pytest
 
 from critic_loop.core.errors import ConfigError, EndpointError, ServerFailed
 from critic_loop.models import resolve
-from critic_loop.models.canary import CANARY
 from critic_loop.models.vllm import engine as engines
 from critic_loop.models.vllm import servers
+from critic_loop.models.wire.health_check import CANARY
 from tests.unit.models.vllm.conftest import ask, gone, is_running
 
 pytestmark = pytest.mark.anyio

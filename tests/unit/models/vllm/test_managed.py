@@ -13,9 +13,9 @@ import pytest
 
 from critic_loop.core.errors import ConfigError, EndpointError, ServerFailed, Unreachable
 from critic_loop.models import resolve
-from critic_loop.models.canary import CANARY
 from critic_loop.models.vllm import server, servers
 from critic_loop.models.vllm.folders import Folder, sweep
+from critic_loop.models.wire.health_check import CANARY
 from tests.unit.models.vllm.conftest import FAKE, ask, gone, is_running
 
 pytestmark = pytest.mark.anyio

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from critic_loop.core.errors import ConfigError, ModelError
-from critic_loop.models.canary import CANARY
 from critic_loop.models.vllm import paused
+from critic_loop.models.wire.health_check import CANARY
 from tests.unit.models.vllm.conftest import ask
 
 pytestmark = pytest.mark.anyio

@@ -8,8 +8,8 @@ import json
 
 import pytest
 
-from critic_loop.models.canary import CANARY
 from critic_loop.models.vllm import lend
+from critic_loop.models.wire.health_check import CANARY
 from tests.unit.models.vllm.conftest import ask
 
 pytestmark = pytest.mark.anyio
@@ -88,9 +88,9 @@ async def test_a_server_that_cannot_sleep_ends_and_comes_back(fake):
 
 
 async def test_who_keeps_busy_gives_way_in_the_end(fake, monkeypatch):
-    from critic_loop.models.vllm import turns
+    from critic_loop.models.vllm import device
 
-    monkeypatch.setitem(turns._devices, "gpu-5", turns.Turns(turn_s=0.2))
+    monkeypatch.setitem(device._devices, "gpu-5", device.Turns(turn_s=0.2))
     busy, other = fake.model("vllm:A", device="gpu-5"), fake.model("vllm:C", device="gpu-5")
     await busy.complete(ask())
     done = asyncio.Event()

@@ -1,0 +1,268 @@
+"""What an endpoint can really do, found out by asking it.
+
+Knows a question for each capability and how to read the answer. Does not know where findings are kept
+(`models.client.findings`). A probe sends about ten short requests, which cost what any request costs.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal, TypeAlias
+
+import orjson
+from pydantic import JsonValue
+
+from critic_loop.core.errors import AuthFailed, EndpointError, ModelError
+from critic_loop.core.messages import Frozen, Image, user
+from critic_loop.core.protocols import OutputSchema, Request, ToolSpec
+from critic_loop.core.records import Sampling
+from critic_loop.models.client.chat import ChatModel
+from critic_loop.models.wire.chat_completions import Json
+from critic_loop.models.wire.health_check import CANARY
+from critic_loop.models.wire.profiles import Profile
+
+Capability: TypeAlias = Literal[
+    "tools", "json_schema", "logprobs", "prompt_logprobs", "token_ids", "n", "seed", "images"
+]
+_TIMEOUT_S = 60.0
+_TOKENS = 64
+_log = logging.getLogger(__name__)
+
+
+class Finding(Frozen):
+    """What was seen of one capability."""
+
+    can: bool | None
+    """None: it could not be told."""
+    text: str = ""
+    """What the endpoint did or said, where that is worth knowing."""
+
+
+class Findings(Frozen):
+    """What one model at one address was found to be able to do."""
+
+    backend: str
+    name: str
+    url: str
+    at: float
+    """Seconds since the epoch."""
+    found: dict[Capability, Finding]
+
+    def denies(self, profile: Profile) -> list[str]:
+        """Return the capabilities that `profile` has and this endpoint was found not to have."""
+        has = {
+            "json_schema": profile.output == "json_schema",
+            "n": profile.many_choices,
+            "prompt_logprobs": profile.prompt_logprobs,
+            "token_ids": profile.return_token_ids,
+        }
+        return [name for name, finding in self.found.items() if finding.can is False and has.get(name, False)]
+
+    def applied(self, profile: Profile) -> Profile:
+        """Return `profile` with what was found in place of what was taken for granted."""
+        can = {name: finding.can for name, finding in self.found.items() if finding.can is not None}
+        if can.get("json_schema") is False and profile.output == "json_schema":
+            profile = replace(profile, output="json_object")
+        lacks = {name for name in ("tools", "seed", "logprobs", "images") if can.get(name) is False}
+        return replace(
+            profile,
+            many_choices=can.get("n", profile.many_choices),
+            return_token_ids=can.get("token_ids", profile.return_token_ids),
+            prompt_logprobs=can.get("prompt_logprobs", profile.prompt_logprobs),
+            lacks=profile.lacks | lacks,
+        )
+
+
+async def probe(model: ChatModel) -> Findings:
+    """Find out what `model` can do.
+
+    Raises:
+        ModelError: it does not answer a plain question.
+    """
+    await model.complete(_ask(CANARY, max_tokens=1))
+    # what is asked for must be sent, whatever the profile says, and must not be left out behind our back
+    bold = replace(model.profile, many_choices=True, output="json_schema")
+    asker = _Asker(model, bold)
+    found: dict[Capability, Finding] = {}
+    for name, look in _PROBES.items():
+        if bold.dialect == "messages" and name in _NOT_IN_MESSAGES:
+            found[name] = Finding(can=False, text="the format has no field for it")
+        else:
+            found[name] = await _found(partial(look, asker), model)
+        _log.info("%s: %s: %s", model.spec, name, found[name].can)
+    return Findings(backend=bold.name, name=model.name, url=model.url, at=time.time(), found=found)
+
+
+def together(findings: Sequence[Findings]) -> Findings:
+    """Return what several endpoints can do that are asked as one: what each of them can."""
+    first = findings[0]
+    if len(findings) == 1:
+        return first
+    found: dict[Capability, Finding] = {}
+    for name in first.found:
+        each = [(one.url, one.found[name]) for one in findings if name in one.found]
+        worst = min((finding.can for _, finding in each), key=(False, None, True).index)
+        why = {url: finding.text for url, finding in each if finding.can is worst and (worst is not True)}
+        found[name] = Finding(can=worst, text="; ".join(f"{url}: {text or worst}" for url, text in why.items()))
+    return Findings(
+        backend=first.backend,
+        name=first.name,
+        url=",".join(one.url for one in findings),
+        at=min(one.at for one in findings),
+        found=found,
+    )
+
+
+async def _found(look: Callable[[], Awaitable[Finding]], model: ChatModel) -> Finding:
+    """Return what came of a look; trouble that may pass (a full server, a broken connection) is no finding."""
+    try:
+        return await look()
+    except AuthFailed:
+        raise
+    except ModelError as error:
+        status = error.status if isinstance(error, EndpointError) else None
+        refused = status is not None and 400 <= status < 500
+        said = error.message.removeprefix(f"Model {model.name!r} at {model.url} ")
+        return Finding(can=False if refused else None, text=said)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        return Finding(can=False, text=f"answered something else ({type(error).__name__}: {error})")
+
+
+class _Asker:
+    """Asks an endpoint one thing at a time."""
+
+    def __init__(self, model: ChatModel, profile: Profile) -> None:
+        self.model = model
+        self.profile = profile
+
+    async def ask(self, request: Request, **fields: Any) -> Json:
+        """Return the body that the endpoint answers with."""
+        return await self.model.ask(request, profile=self.profile, fields=fields, timeout_s=_TIMEOUT_S)
+
+    async def text(self, request: Request, **fields: Any) -> str:
+        """Return the text of the endpoint's answer."""
+        body = await self.ask(request, **fields)
+        if self.profile.dialect == "messages":
+            return "".join(block.get("text", "") for block in body["content"])
+        return body["choices"][0]["message"].get("content") or ""
+
+
+def _ask(text: str, *, max_tokens: int = _TOKENS, **sampling: Any) -> Request:
+    return Request(messages=(user(text),), sampling=Sampling(max_tokens=max_tokens, **sampling))
+
+
+# -- one look each -----------------------------------------------------------------------------
+
+
+async def _tools(asker: _Asker) -> Finding:
+    parameters: dict[str, JsonValue] = {
+        "type": "object",
+        "properties": {"word": {"type": "string", "enum": ["ok"]}},
+        "required": ["word"],
+        "additionalProperties": False,
+    }
+    tool = ToolSpec(name="say", description="Says a word.", parameters=parameters)
+    request = replace(_ask("Call the tool with the word ok."), tools=(tool,))
+    if asker.profile.dialect == "messages":
+        body = await asker.ask(request, tool_choice={"type": "tool", "name": "say"})
+        called = any(block["type"] == "tool_use" for block in body["content"])
+        cut = body["stop_reason"] == "max_tokens"
+    else:
+        forced = {"type": "function", "function": {"name": "say"}}
+        (choice,) = (await asker.ask(request, tool_choice=forced))["choices"]
+        called, cut = bool(choice["message"].get("tool_calls")), choice["finish_reason"] == "length"
+    if not called and cut:
+        return Finding(can=None, text="the answer was cut off")
+    return Finding(can=called, text="" if called else "answered without calling the tool")
+
+
+async def _json_schema(asker: _Asker) -> Finding:
+    schema: dict[str, JsonValue] = {
+        "type": "object",
+        "properties": {"colour": {"type": "string", "enum": ["red", "blue"]}},
+        "required": ["colour"],
+        "additionalProperties": False,
+    }
+    request = replace(_ask("Write a line of a poem."), output=OutputSchema(name="colour", schema=schema))
+    said = await asker.text(request)
+    try:
+        fits = orjson.loads(said)["colour"] in ("red", "blue")
+    except (orjson.JSONDecodeError, TypeError, KeyError):
+        fits = False
+    return Finding(can=fits, text="" if fits else "answered without following the schema")
+
+
+async def _logprobs(asker: _Asker) -> Finding:
+    body = await asker.ask(_ask(CANARY, logprobs=True, max_tokens=4))
+    entries = (body["choices"][0].get("logprobs") or {}).get("content")
+    return _served(bool(entries), "no log-probabilities came")
+
+
+async def _prompt_logprobs(asker: _Asker) -> Finding:
+    request = replace(_ask(CANARY), score=("ok",), choices=1, timeout_s=_TIMEOUT_S)
+    (choice,) = (await asker.model.scored(request, replace(asker.profile, prompt_logprobs=True))).choices
+    return _served(bool(choice.logprobs), "no log-probabilities came")
+
+
+async def _token_ids(asker: _Asker) -> Finding:
+    body = await asker.ask(_ask(CANARY, max_tokens=4), return_token_ids=True)
+    served = bool(body["choices"][0].get("token_ids") and body.get("prompt_token_ids"))
+    return _served(served, "no token ids came")
+
+
+async def _n(asker: _Asker) -> Finding:
+    body = await asker.ask(replace(_ask(CANARY, max_tokens=4), choices=2))
+    got = len(body["choices"])
+    return Finding(can=got == 2, text="" if got == 2 else f"{got} came instead of 2")
+
+
+async def _seed(asker: _Asker) -> Finding:
+    said = [
+        await asker.text(_ask("Write eight words at random.", seed=seed, max_tokens=24)) for seed in (1, 1, 2)
+    ]
+    if said[0] != said[1]:
+        return Finding(can=False, text="the same seed gave another answer")
+    if said[0] == said[2]:
+        return Finding(can=None, text="another seed gave the same answer")
+    return Finding(can=True)
+
+
+async def _images(asker: _Asker) -> Finding:
+    picture = Image.of(_PIXELS, "image/png")
+    await asker.ask(Request(messages=(user(CANARY, picture),), sampling=Sampling(max_tokens=4)))
+    return Finding(can=True, text="a picture was taken; whether it is seen was not asked")
+
+
+def _served(served: bool, otherwise: str) -> Finding:  # noqa: FBT001
+    return Finding(can=served, text="" if served else otherwise)
+
+
+def _png(size: int) -> bytes:
+    """Return a white square."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        body = kind + data
+        return len(data).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+
+    head = size.to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
+    rows = zlib.compress((b"\0" + b"\xff" * size) * size)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+_PIXELS = _png(32)
+_PROBES: Mapping[Capability, Callable[[_Asker], Awaitable[Finding]]] = {
+    "tools": _tools,
+    "json_schema": _json_schema,
+    "logprobs": _logprobs,
+    "prompt_logprobs": _prompt_logprobs,
+    "token_ids": _token_ids,
+    "n": _n,
+    "seed": _seed,
+    "images": _images,
+}
+_NOT_IN_MESSAGES = frozenset({"logprobs", "prompt_logprobs", "token_ids", "n", "seed"})

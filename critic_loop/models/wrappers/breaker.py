@@ -1,0 +1,177 @@
+"""A circuit breaker: a model that keeps failing is left alone for a while, then tried with one call.
+
+Knows causes, counts and pauses. Does not know who is asked instead (`models.slots.routes`). Thread safe.
+
+    closed ── so many failures of one cause in a row ──▶ open ── after a pause ──▶ half-open: one call
+       ▲                                                  ▲                          │          │
+       └──────────────────── it is answered ──────────────┼──────────────────────────┘          │
+                                                          └──── it fails: a pause twice as long ┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import RLock
+from typing import ClassVar, Literal, TypeAlias
+
+from pydantic import JsonValue
+
+from critic_loop.core.errors import (
+    CreditExhausted,
+    CriticLoopError,
+    DeadlineExceeded,
+    EndpointError,
+    OutputError,
+    RateLimited,
+    Refused,
+    Unreachable,
+)
+from critic_loop.core.records import EventKind
+
+Cause: TypeAlias = Literal["outage", "refusal", "invalid", "credit"]
+State: TypeAlias = Literal["closed", "open", "half-open"]
+Admission: TypeAlias = Literal["no", "yes", "trial"]
+_LONGEST_PAUSE_S = 600.0
+_ANSWERS = ("refusal", "invalid")
+"""Failures of an endpoint that answers: they end an outage."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class On:
+    """What one cause of failure does to a leg of a fallback chain."""
+
+    fall_back: bool = True
+    """Whether the next leg is asked; if not, the error stands."""
+    opens_after: int | None = None
+    """Failures of this cause in a row after which the leg is left alone; None = it never is."""
+    pause_s: float = 10.0
+    """Until one call is sent to it again; doubles with each that fails, up to ten minutes."""
+
+
+OUTAGE = On(opens_after=3)
+REFUSAL = On()
+INVALID = On(opens_after=10, pause_s=60.0)
+CREDIT = On(opens_after=1, pause_s=300.0)
+
+
+def cause_of(error: CriticLoopError) -> Cause | None:
+    """Return what kind of failure an error is; None where asking elsewhere would hide a mistake.
+
+    Rate limits, deadlines, 5xx and connections count as outage: whoever retries has given up by then. A wrong
+    key, a prompt that is too long and a request that the endpoint calls wrong are no reason to ask another.
+    """
+    match error:
+        case CreditExhausted():
+            return "credit"
+        case Refused():
+            return "refusal"
+        case OutputError():
+            return "invalid"
+        case RateLimited() | DeadlineExceeded() | Unreachable():
+            return "outage"
+        case EndpointError(transient=True):
+            return "outage"
+        case _:
+            return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turnout:
+    """A breaker changed its state; fields as they go into an event's data."""
+
+    spec: str
+    state: State
+    cause: Cause | None = None
+    pause_s: float = 0.0
+
+    kind: ClassVar[EventKind] = "breaker"
+
+    @property
+    def text(self) -> str:
+        """What a person is told."""
+        match self.state:
+            case "open":
+                return f"{self.spec} is left alone for {self.pause_s:g} s ({self.cause})"
+            case "half-open":
+                return f"{self.spec} is tried again with one call"
+            case "closed":
+                return f"{self.spec} answers again"
+
+    @property
+    def data(self) -> dict[str, JsonValue]:
+        """The fields."""
+        return {"spec": self.spec, "state": self.state, "cause": self.cause, "pause_s": self.pause_s}
+
+
+Tell: TypeAlias = Callable[[Turnout], None]
+
+
+class Breaker:
+    """The state of one model, shared by all slots and chains that ask it."""
+
+    def __init__(self, spec: str, tell: Tell) -> None:
+        """Start closed; `tell` hears of every change, under the breaker's lock."""
+        self.spec = spec
+        self.state: State = "closed"
+        self.opens_until = 0.0
+        """When the next call may try it, on the clock of the event loops."""
+        self._tell = tell
+        self._lock = RLock()
+        self._cause: Cause | None = None
+        self._in_a_row = 0
+        self._pause_s = 0.0
+
+    def would_admit(self, now: float) -> bool:
+        """Return whether a call may be sent to the model now."""
+        return self.state == "closed" or (self.state == "open" and now >= self.opens_until)
+
+    def admit(self, now: float, *, force: bool = False) -> Admission:
+        """Return whether a call may be sent, and whether it is the one that tries after a pause."""
+        with self._lock:
+            if not (force or self.would_admit(now)):
+                return "no"
+            if self.state != "open":
+                return "yes"
+            self._become("half-open")
+            return "trial"
+
+    def answered(self, *, trial: bool) -> None:
+        """Take note that a call was answered. While open, calls from before change nothing."""
+        with self._lock:
+            if trial:
+                self._pause_s = 0.0
+                self._become("closed")
+            if self.state == "closed":
+                self._in_a_row = 0
+
+    def failed(self, cause: Cause, on: On, now: float, *, trial: bool) -> None:
+        """Take note that a call failed. While open, calls from before change nothing."""
+        with self._lock:
+            if self.state != "closed" and not trial:
+                return
+            if trial and cause != self._cause and cause in _ANSWERS:
+                self.answered(trial=True)
+                trial = False
+            self._in_a_row = self._in_a_row + 1 if cause == self._cause else 1
+            self._cause = cause
+            if trial or (on.opens_after is not None and self._in_a_row >= on.opens_after):
+                self._pause_s = min(max(on.pause_s, 2 * self._pause_s), _LONGEST_PAUSE_S)
+                self.opens_until = now + self._pause_s
+                self._become("open")
+
+    def left(self, now: float, *, trial: bool) -> None:
+        """Take note that a call ended without telling anything about the model: another may try."""
+        with self._lock:
+            if trial:
+                self.opens_until, self.state = now, "open"
+
+    def _become(self, state: State) -> None:
+        self.state = state
+        opened = state == "open"
+        self._tell(
+            Turnout(
+                spec=self.spec, state=state, cause=self._cause if opened else None,
+                pause_s=self._pause_s if opened else 0.0,
+            )
+        )  # fmt: skip
