@@ -29,7 +29,7 @@ from critic_loop.models.client.findings import age, recall
 from critic_loop.models.providers.specs import ModelTable, backends, base_in, configured, endpoint
 from critic_loop.models.slots.routes import specs_in
 from critic_loop.models.transport.keys import key_of
-from critic_loop.models.wire.health_check import CANARY
+from critic_loop.models.wire.health_check import HEALTH_CHECK
 from critic_loop.models.wire.model_list import found, nearest, other_base
 from critic_loop.models.wire.profiles import Profile
 
@@ -168,7 +168,7 @@ async def _ask_endpoint(model: ChatModel, answer: Answer) -> None:
 
 
 async def _ask_model(model: Model, answer: Answer) -> None:
-    request = Request(messages=(user(CANARY),), sampling=Sampling(max_tokens=1), timeout_s=_PROBE_S)
+    request = Request(messages=(user(HEALTH_CHECK),), sampling=Sampling(max_tokens=1), timeout_s=_PROBE_S)
     began = time.perf_counter()
     try:
         completion = await model.complete(request)

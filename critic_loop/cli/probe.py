@@ -17,10 +17,9 @@ from critic_loop.cli.documents import Finding, ProbeDocument
 from critic_loop.cli.terminal import Terminal
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.printable import printable, without_secrets
-from critic_loop.models.client import findings as known
-from critic_loop.models.client.probe import Findings, together
+from critic_loop.models.client.findings import Findings, age, recall, remember, together
 from critic_loop.models.client.probe import probe as ask
-from critic_loop.models.providers.specs import ModelTable, Reach, reaches
+from critic_loop.models.providers.specs import ModelTable, ProbeTarget, probe_targets
 
 _WORDS = {
     "tools": "tools",
@@ -45,13 +44,13 @@ def probe(
     """
     table = tables.get(name)
     spec = name if table is None else table.spec
-    endpoints = reaches(spec, settings=table.settings if table else None)
+    endpoints = probe_targets(spec, settings=table.settings if table else None)
     if not endpoints:
         raise ConfigError(
             f"{without_secrets(spec)!r} is no endpoint, and only endpoints are probed.",
             hint="Name one by its address, as in chat:NAME@http://HOST:PORT/v1.",
         )
-    kept = [None if refresh else known.recall(one.backend, one.place, one.name) for one in endpoints]
+    kept = [None if refresh else recall(one.backend, one.place, one.name) for one in endpoints]
     findings = together(
         [had or asyncio.run(_asked(one, terminal)) for one, had in zip(endpoints, kept, strict=True)]
     )
@@ -63,14 +62,14 @@ def probe(
             terminal.note("Kept from then; --refresh asks again.")
 
 
-async def _asked(endpoint: Reach, terminal: Terminal) -> Findings:
+async def _asked(endpoint: ProbeTarget, terminal: Terminal) -> Findings:
     async with endpoint.opened() as model:
         findings = await ask(model)
     findings = findings.model_copy(
         update={"backend": endpoint.backend, "url": endpoint.place, "name": endpoint.name}
     )
     try:
-        known.remember(findings)
+        remember(findings)
     except OSError as error:
         terminal.note(f"Not kept: {error}.")
     return findings
@@ -95,7 +94,7 @@ def _page(spec: str, findings: Findings) -> Group:
     table.add_column(overflow="fold", style="dim")
     for name, one in findings.found.items():
         table.add_row(f"  {_WORDS[name]}", _said(one.can), Text(printable(one.text)))
-    return Group(Text.assemble((printable(spec), "bold"), f"  probed {known.age(findings.at)}"), table)
+    return Group(Text.assemble((printable(spec), "bold"), f"  probed {age(findings.at)}"), table)
 
 
 def _said(can: bool | None) -> Text:  # noqa: FBT001

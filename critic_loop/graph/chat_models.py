@@ -42,7 +42,7 @@ from critic_loop.core.records import Choice, Usage
 from critic_loop.models.client.scoring import CannotScore
 from critic_loop.models.transport.endpoint import at_once
 from critic_loop.models.transport.failures import EndpointError, cleaned, failure
-from critic_loop.models.wire.chat_completions import added
+from critic_loop.models.wire.common import added
 
 _log = logging.getLogger(__name__)
 

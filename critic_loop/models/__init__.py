@@ -4,8 +4,9 @@ Importing this package loads no HTTP client; the first call does.
 """
 
 from critic_loop.core.errors import EndpointError, NoSuchModel
-from critic_loop.models.client.chat import ChatModel, ModelSettings
+from critic_loop.models.client.chat import ChatModel
 from critic_loop.models.client.scoring import CannotScore, score
+from critic_loop.models.client.settings import ModelSettings
 from critic_loop.models.providers.specs import backends, resolve
 from critic_loop.models.providers.specs import resolve as model
 from critic_loop.models.slots.bindings import Binding, Change, Swap
@@ -24,7 +25,7 @@ from critic_loop.models.wire.profiles import (
     VLLM,
     Profile,
 )
-from critic_loop.models.wrappers.breaker import On, Turnout
+from critic_loop.models.wrappers.breaker import BreakerEvent, FailurePolicy
 from critic_loop.models.wrappers.limit import Limited
 from critic_loop.models.wrappers.prices import Priced, Tariff, cost_usd, require_price
 from critic_loop.models.wrappers.retry import Retrying, RetryPolicy
@@ -40,15 +41,16 @@ __all__ = [
     "VLLM",
     "Bindable",
     "Binding",
+    "BreakerEvent",
     "CannotScore",
     "Change",
     "ChatModel",
     "EndpointError",
+    "FailurePolicy",
     "Fallback",
     "Limited",
     "ModelSettings",
     "NoSuchModel",
-    "On",
     "Priced",
     "Profile",
     "RetryPolicy",
@@ -58,7 +60,6 @@ __all__ = [
     "Swap",
     "Switchboard",
     "Tariff",
-    "Turnout",
     "backends",
     "cost_usd",
     "from_wire",

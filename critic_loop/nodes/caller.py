@@ -34,7 +34,7 @@ from critic_loop.core.records import DIGEST_VERSION, NOT_SENT, Call, CallStatus,
 from critic_loop.core.tree import Tree
 from critic_loop.nodes.journal import Journal
 from critic_loop.nodes.replay import GIVEN, Replay, completion_of, raised_again
-from critic_loop.nodes.slots import Bound, Way
+from critic_loop.nodes.slots import FallbackCursor, SlotLease
 from critic_loop.nodes.streak import Streak
 
 
@@ -88,20 +88,20 @@ class Caller:
             while True:
                 try:
                     call = self._call(place, digest, request, template, slot, bound)
-                    completion = await self._ask(call, request, bound.way)
+                    completion = await self._ask(call, request, bound.cursor)
                 except CriticLoopError as error:
-                    change = bound.way.failed(error)
+                    change = bound.cursor.failed(error)
                     if change is None:
                         self._count(error, sent)
                         raise
                     self.journal.note(
                         change
-                    )  # no await between two legs: the next may be on trial, and must hear
+                    )  # no await between two candidates: the next may be on trial, and must hear
                 except BaseException:
-                    bound.way.left()
+                    bound.cursor.left()
                     raise
                 else:
-                    bound.way.answered()
+                    bound.cursor.answered()
                     if self.streak is not None:
                         self.streak.answered()
                     return call.id, completion
@@ -143,7 +143,7 @@ class Caller:
             raise BudgetSpent("the budget has no call left.", hint="Raise max_calls to go on.")
         return lease
 
-    async def _ask(self, call: Call, request: Request, way: Way) -> Completion:
+    async def _ask(self, call: Call, request: Request, cursor: FallbackCursor) -> Completion:
         """Send one call to one model, within the budget."""
         lease = self._reserved()
         if self._late():
@@ -158,8 +158,8 @@ class Caller:
         try:
             await self.journal.record(call, durable=True)
             sent = 1
-            asked = replace(request, may_retry=may_retry, may_send=self._may_send, retries=way.retries)
-            completion = await self._send(call, asked, way, retries)
+            asked = replace(request, may_retry=may_retry, may_send=self._may_send, retries=cursor.retries)
+            completion = await self._send(call, asked, cursor, retries)
         except NotSent as error:
             sent = self._taken_back(retries)
             raise (error if self.halted is None else self._no_further_call(self.halted)) from None
@@ -193,7 +193,7 @@ class Caller:
         return None
 
     def _call(
-        self, place: Place, digest: str, request: Request, template: str, slot: str, bound: Bound
+        self, place: Place, digest: str, request: Request, template: str, slot: str, bound: SlotLease
     ) -> Call:
         return Call(
             id=f"{self.tree.id}.c{len(self.tree.calls) + 1}",
@@ -203,7 +203,7 @@ class Caller:
             template=template,
             tools=to_json([asdict(t) for t in request.tools]).decode() if request.tools else "",
             output_schema=request.output.name if request.output else "",
-            binding=bound.way.model.spec,
+            binding=bound.cursor.model.spec,
             revision=bound.revision,
             slot=slot,
             sampling=request.sampling,
@@ -212,7 +212,9 @@ class Caller:
             sent_at=self.journal.at(),
         )
 
-    async def _send(self, call: Call, request: Request, way: Way, retries: Sequence[Lease]) -> Completion:
+    async def _send(
+        self, call: Call, request: Request, cursor: FallbackCursor, retries: Sequence[Lease]
+    ) -> Completion:
         completion: Completion | None = None
         started = self.clock()
 
@@ -230,8 +232,8 @@ class Caller:
 
         try:
             with boundary(ModelError, f"model {call.binding!r}"):
-                completion = await way.model.complete(self._within_deadline(self._heard(call, request)))
-            _require_usable(completion, call, request, way)
+                completion = await cursor.model.complete(self._within_deadline(self._heard(call, request)))
+            _require_usable(completion, call, request, cursor)
         except asyncio.CancelledError:
             await self.journal.record(ended("cancelled"))
             raise
@@ -277,7 +279,7 @@ class Caller:
         return replace(request, tree=self.tree.id, timeout_s=min(timeouts, default=None))
 
 
-def _require_usable(completion: Completion, call: Call, request: Request, way: Way) -> None:
+def _require_usable(completion: Completion, call: Call, request: Request, cursor: FallbackCursor) -> None:
     """Check that there are as many choices as were asked for, and usable ones where another model can be asked.
 
     Raises:
@@ -288,7 +290,7 @@ def _require_usable(completion: Completion, call: Call, request: Request, way: W
         raise ModelError(
             f"model {call.binding!r} gave {len(completion.choices)} choices, not {request.choices}."
         )
-    if way.rejects and request.accept is not None and (reason := request.accept(completion)):
+    if cursor.rejects and request.accept is not None and (reason := request.accept(completion)):
         raise OutputError(f"model {call.binding!r} gave an answer that cannot be used: {reason}")
 
 

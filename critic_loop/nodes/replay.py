@@ -36,7 +36,7 @@ class Replay:
     def answer(self, place: Place, digest: str, request: Request) -> tuple[Call, Reply]:
         """Return the stored call that asked the same at this place, or of this agent elsewhere, and its reply.
 
-        An answer comes before an error: of a fallback's legs, the one that was used.
+        An answer comes before an error: of a fallback's candidates, the one that was used.
 
         Raises:
             NotRecorded: nobody asked this in the stored run, or it was never answered; says what differs.

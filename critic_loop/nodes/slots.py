@@ -32,7 +32,7 @@ class Change(Protocol):
         ...
 
 
-class Way(Protocol):
+class FallbackCursor(Protocol):
     """One call's way through what a slot is bound to: a model, and those that are asked where it fails."""
 
     @property
@@ -63,7 +63,7 @@ class Way(Protocol):
         ...
 
 
-class Bound(Protocol):
+class SlotLease(Protocol):
     """A slot's binding, held for one call."""
 
     @property
@@ -72,7 +72,7 @@ class Bound(Protocol):
         ...
 
     @property
-    def way(self) -> Way:
+    def cursor(self) -> FallbackCursor:
         """Who is asked, and who after them."""
         ...
 
@@ -80,7 +80,7 @@ class Bound(Protocol):
 class Slots(Protocol):
     """The switchboard, as nodes know it."""
 
-    def lease(self, slot: str, *, tree: str = "", attempt: str = "") -> AbstractAsyncContextManager[Bound]:
+    def lease(self, slot: str, *, tree: str = "", attempt: str = "") -> AbstractAsyncContextManager[SlotLease]:
         """Hold the slot's binding for one call."""
         ...
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from critic_loop.models.wire.health_check import CANARY
+from critic_loop.models.wire.health_check import HEALTH_CHECK
 from critic_loop.testing import Fault
 from tests.cli.conftest import Cli, Serve, spec
 
@@ -48,7 +48,7 @@ def test_a_probe_asks_for_one_token(cli: Cli, serve: Serve) -> None:
     assert "Weights sha256:" in ended.out
     (request,) = server.requests
     assert request.body["max_tokens"] == 1
-    assert request.text == CANARY
+    assert request.text == HEALTH_CHECK
 
 
 def test_a_name_that_is_not_listed(cli: Cli, serve: Serve) -> None:

@@ -14,9 +14,9 @@ import pytest
 
 import critic_loop as cl
 from critic_loop.core.errors import AuthFailed, Unreachable
-from critic_loop.models import Fallback, On
+from critic_loop.models import FailurePolicy, Fallback
 from critic_loop.models.slots.pins import pins_in
-from critic_loop.models.wire.health_check import CANARY
+from critic_loop.models.wire.health_check import HEALTH_CHECK
 from critic_loop.testing import Fault, ScriptedModel, TestServer
 from tests.graph.conftest import WRONG, disagree, outline
 
@@ -54,7 +54,7 @@ def criticism(trees: list[cl.Tree]) -> dict[str, Counter[str]]:
 
 
 def logged(server: TestServer) -> Counter[str]:
-    return Counter(received.text for received in server.requests if received.text != CANARY)
+    return Counter(received.text for received in server.requests if received.text != HEALTH_CHECK)
 
 
 async def test_a_job_whose_critic_is_swapped_loses_and_doubles_nothing() -> None:
@@ -119,7 +119,9 @@ async def test_a_fallback_takes_over_when_the_critic_dies_and_gives_back_when_it
     async with second:
         await first.start()
         port = first._port
-        chain = Fallback(spec_of(first), spec_of(second), outage=On(opens_after=3, pause_s=0.3), retries=0)
+        chain = Fallback(
+            spec_of(first), spec_of(second), outage=FailurePolicy(opens_after=3, pause_s=0.3), retries=0
+        )
         async with cl.Loop("refine", actor=writer(latency_s=0.02), critic=chain, verifiers=[]) as loop:
             async for result in loop.map(tasks(), in_flight=8):
                 trees.append(result.tree)
@@ -160,8 +162,8 @@ async def test_each_leg_that_was_asked_is_a_call_of_its_own() -> None:
 
 
 async def test_an_answer_nobody_can_read_is_the_last_legs() -> None:
-    legs = [ScriptedModel(lambda r: "hm", spec=name) for name in ("a", "b")]
-    loop = cl.Loop("refine", actor=writer(), critic=Fallback(*legs), verifiers=[], stop=cl.MaxRounds(1))
+    candidates = [ScriptedModel(lambda r: "hm", spec=name) for name in ("a", "b")]
+    loop = cl.Loop("refine", actor=writer(), critic=Fallback(*candidates), verifiers=[], stop=cl.MaxRounds(1))
     [feedback] = (await loop.run("x")).tree.feedback.values()
     assert (feedback.verdict, feedback.parse) == (cl.Verdict.ABSTAIN, "unparsed")
 
@@ -361,7 +363,7 @@ async def test_a_critic_that_hangs_is_left_within_one_deadline() -> None:
     hanging = TestServer(faults=lambda received: Fault("hang"))
     async with hanging, reviewer("second") as second:
         first = cl.model(spec_of(hanging), settings={"timeout_s": 0.3})
-        chain = Fallback(first, spec_of(second), outage=On(opens_after=2, pause_s=60))
+        chain = Fallback(first, spec_of(second), outage=FailurePolicy(opens_after=2, pause_s=60))
         async with cl.Loop("refine", actor=writer(), critic=chain, verifiers=[]) as loop:
             began = time.monotonic()
             results = [r async for r in loop.map([f"task {n}" for n in range(20)], in_flight=2)]

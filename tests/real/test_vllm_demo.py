@@ -22,7 +22,7 @@ from critic_loop.demo.verifier import task_of
 from critic_loop.models import resolve
 from critic_loop.models.vllm.servers import server_of
 from critic_loop.models.vllm.settings import Serve
-from critic_loop.models.wire.health_check import CANARY
+from critic_loop.models.wire.health_check import HEALTH_CHECK
 from critic_loop.search.prospect import Prospect
 from critic_loop.testing import TestServer
 from tests.real.conversations import NEW_TOKENS, cases, samples
@@ -151,7 +151,7 @@ async def test_a_job_whose_critic_becomes_four_others_loses_and_doubles_nothing(
     assert min(worked.values()) >= ENOUGH, "each critic had real work"
     assert [c for c in calls if c.sent_at > drained.get(c.revision, float("inf")) + 0.001] == []
 
-    texts = Counter(one.text for one in server.requests if one.text != CANARY)
+    texts = Counter(one.text for one in server.requests if one.text != HEALTH_CHECK)
     assert texts == Counter(call.request[-1].text for call, _ in by[rules])
     assert Counter(embedded_log) == Counter(prompts_of(by[EMBEDDED]))
     noted = noted_in(vllm_log)

@@ -13,7 +13,7 @@ import pytest
 import critic_loop as cl
 from critic_loop.demo.countdown import EASY, sample_puzzles
 from critic_loop.demo.verifier import task_of
-from critic_loop.models import Fallback, On
+from critic_loop.models import FailurePolicy, Fallback
 from critic_loop.models.vllm.servers import server_of
 from critic_loop.models.vllm.settings import Serve
 from critic_loop.testing import TestServer
@@ -43,7 +43,7 @@ async def test_a_job_goes_on_elsewhere_while_a_killed_vllm_is_started_again(coun
 
     async with TestServer(lambda _: "by another", delay_s=0.5) as other:
         second = f"chat:test@{other.url}"
-        chain = Fallback(first, second, outage=On(opens_after=3, pause_s=5.0))
+        chain = Fallback(first, second, outage=FailurePolicy(opens_after=3, pause_s=5.0))
         async with cl.Loop(recipe, actor=chain) as loop:
             outage = Outage(loop, first, kill)
             results = await outage.pass_by(puzzles())

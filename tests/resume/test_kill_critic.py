@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import critic_loop as cl
-from critic_loop.models import Fallback, On
+from critic_loop.models import FailurePolicy, Fallback
 from critic_loop.testing import ScriptedModel
 
 pytestmark = pytest.mark.anyio
@@ -102,7 +102,7 @@ def judge(request: Any) -> str:
 async def test_a_fallback_judges_while_the_critics_server_is_dead(critic: Critic) -> None:
     first = cl.model(f"chat:test@{critic.url}", settings={"timeout_s": DEADLINE_S})
     second = ScriptedModel(judge, spec="second")
-    chain = Fallback(first, second, outage=On(opens_after=3, pause_s=0.2), retries=0)
+    chain = Fallback(first, second, outage=FailurePolicy(opens_after=3, pause_s=0.2), retries=0)
     job = Job()
     loop = cl.Loop("refine", actor=ScriptedModel(better, latency_s=0.02), critic=chain, verifiers=[])
     async with loop, asyncio.TaskGroup() as beside:

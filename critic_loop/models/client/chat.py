@@ -15,8 +15,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, JsonValue
-
 from critic_loop.core.errors import (
     CannotScore,
     DeadlineExceeded,
@@ -27,15 +25,14 @@ from critic_loop.core.errors import (
 )
 from critic_loop.core.protocols import Completion, Request
 from critic_loop.models.client.scoring import scored
+from critic_loop.models.client.settings import ModelSettings
 from critic_loop.models.transport.endpoint import Endpoint, at_once
 from critic_loop.models.transport.failures import hold_s, rejected_parameter
-from critic_loop.models.vllm.settings import Engine, Serve
-from critic_loop.models.wire.chat_completions import Json, laid_over, merge
+from critic_loop.models.wire.common import Json, laid_over, merge
 from critic_loop.models.wire.dialects import DIALECTS
-from critic_loop.models.wire.model_list import Served, found, listed, offer
+from critic_loop.models.wire.model_list import ListedModel, found, listed, offer
 from critic_loop.models.wire.profiles import GENERIC, Profile
 from critic_loop.models.wire.stream import Events
-from critic_loop.models.wrappers.prices import Tariff
 
 if TYPE_CHECKING:
     import httpx
@@ -47,25 +44,6 @@ _LIST_S = 5.0
 """How long a list of models may take where it only explains an error."""
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
 """What reading a body raises that is no answer."""
-
-
-class ModelSettings(Tariff):
-    """The longer settings of a model: a `[models.NAME]` table."""
-
-    key_env: str | None = None
-    """The environment variable that holds the key; None = the profile's."""
-    timeout_s: float = Field(default=600.0, gt=0)
-    """For one call, where the request does not say."""
-    in_flight: int | None = Field(default=None, ge=1)
-    """Most calls at once; None = as many as the endpoint turns out to take."""
-    attempts: int = Field(default=8, ge=1)
-    """Sends of one call before its error is raised; 1 = no retries."""
-    extra: dict[str, JsonValue] = {}
-    """Body fields for every request, below what its sampling says."""
-    serve: Serve | None = None
-    """For `vllm:NAME` without an address; the how-to on vLLM says how its server is started."""
-    engine: Engine | None = None
-    """For `vllm-engine:NAME`: what vLLM in this process is started with."""
 
 
 class ChatModel:
@@ -141,7 +119,7 @@ class ChatModel:
         """What the endpoint calls the model."""
         return self._name
 
-    async def served(self, *, timeout_s: float = 10.0) -> tuple[Served, ...]:
+    async def served(self, *, timeout_s: float = 10.0) -> tuple[ListedModel, ...]:
         """Return the models that the endpoint lists (`GET /models`): it answers, and no prompt is sent.
 
         Raises:

@@ -1,7 +1,8 @@
-"""What probes found, kept for each endpoint in the user's cache folder.
+"""What probes found out about endpoints, and the files in which that is kept.
 
-Knows files. Does not know how capabilities are found out (`models.client.probe`). A file holds an address and a
-model's name, and no key. `$XDG_CACHE_HOME/critic-loop/endpoints`, else `~/.cache/critic-loop/endpoints`.
+Knows capabilities and files. Does not know how capabilities are probed (`client.probe`). A file holds an
+address and a model's name, and no key. Folder: `$XDG_CACHE_HOME/critic-loop/endpoints`, else
+`~/.cache/critic-loop/endpoints`.
 """
 
 from __future__ import annotations
@@ -10,18 +11,85 @@ import logging
 import os
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal, TypeAlias
 
 from pydantic import ValidationError
 
+from critic_loop.core.messages import Frozen
 from critic_loop.core.records import digest_of
 from critic_loop.models.wire.profiles import Profile
 
-if TYPE_CHECKING:
-    from critic_loop.models.client.probe import Findings
-
+Capability: TypeAlias = Literal[
+    "tools", "json_schema", "logprobs", "prompt_logprobs", "token_ids", "n", "seed", "images"
+]
 _log = logging.getLogger(__name__)
+
+
+class Finding(Frozen):
+    """What was seen of one capability."""
+
+    can: bool | None
+    """None: it could not be told."""
+    text: str = ""
+    """What the endpoint did or said, where that is worth knowing."""
+
+
+class Findings(Frozen):
+    """What one model at one address was found to be able to do."""
+
+    backend: str
+    name: str
+    url: str
+    at: float
+    """Seconds since the epoch."""
+    found: dict[Capability, Finding]
+
+    def denies(self, profile: Profile) -> list[str]:
+        """Return the capabilities that `profile` has and this endpoint was found not to have."""
+        has = {
+            "json_schema": profile.output == "json_schema",
+            "n": profile.many_choices,
+            "prompt_logprobs": profile.prompt_logprobs,
+            "token_ids": profile.return_token_ids,
+        }
+        return [name for name, finding in self.found.items() if finding.can is False and has.get(name, False)]
+
+    def applied(self, profile: Profile) -> Profile:
+        """Return `profile` with what was found in place of what was taken for granted."""
+        can = {name: finding.can for name, finding in self.found.items() if finding.can is not None}
+        if can.get("json_schema") is False and profile.output == "json_schema":
+            profile = replace(profile, output="json_object")
+        lacks = {name for name in ("tools", "seed", "logprobs", "images") if can.get(name) is False}
+        return replace(
+            profile,
+            many_choices=can.get("n", profile.many_choices),
+            return_token_ids=can.get("token_ids", profile.return_token_ids),
+            prompt_logprobs=can.get("prompt_logprobs", profile.prompt_logprobs),
+            lacks=profile.lacks | lacks,
+        )
+
+
+def together(findings: Sequence[Findings]) -> Findings:
+    """Return what several endpoints can do that are asked as one: what each of them can."""
+    first = findings[0]
+    if len(findings) == 1:
+        return first
+    found: dict[Capability, Finding] = {}
+    for name in first.found:
+        each = [(one.url, one.found[name]) for one in findings if name in one.found]
+        worst = min((finding.can for _, finding in each), key=(False, None, True).index)
+        why = {url: finding.text for url, finding in each if finding.can is worst and (worst is not True)}
+        found[name] = Finding(can=worst, text="; ".join(f"{url}: {text or worst}" for url, text in why.items()))
+    return Findings(
+        backend=first.backend,
+        name=first.name,
+        url=",".join(one.url for one in findings),
+        at=min(one.at for one in findings),
+        found=found,
+    )
 
 
 def folder() -> Path:
@@ -56,8 +124,6 @@ def recall(backend: str, url: str, name: str) -> Findings | None:
         content = path.read_bytes()
     except (OSError, RuntimeError):  # Path.home() may not exist
         return None
-    from critic_loop.models.client.probe import Findings
-
     try:
         return Findings.model_validate_json(content)
     except ValidationError:

@@ -9,73 +9,27 @@ from __future__ import annotations
 import logging
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import orjson
 from pydantic import JsonValue
 
 from critic_loop.core.errors import AuthFailed, EndpointError, ModelError
-from critic_loop.core.messages import Frozen, Image, user
+from critic_loop.core.messages import Image, user
 from critic_loop.core.protocols import OutputSchema, Request, ToolSpec
 from critic_loop.core.records import Sampling
 from critic_loop.models.client.chat import ChatModel
-from critic_loop.models.wire.chat_completions import Json
-from critic_loop.models.wire.health_check import CANARY
+from critic_loop.models.client.findings import Capability, Finding, Findings
+from critic_loop.models.wire.common import Json
+from critic_loop.models.wire.health_check import HEALTH_CHECK
 from critic_loop.models.wire.profiles import Profile
 
-Capability: TypeAlias = Literal[
-    "tools", "json_schema", "logprobs", "prompt_logprobs", "token_ids", "n", "seed", "images"
-]
 _TIMEOUT_S = 60.0
 _TOKENS = 64
 _log = logging.getLogger(__name__)
-
-
-class Finding(Frozen):
-    """What was seen of one capability."""
-
-    can: bool | None
-    """None: it could not be told."""
-    text: str = ""
-    """What the endpoint did or said, where that is worth knowing."""
-
-
-class Findings(Frozen):
-    """What one model at one address was found to be able to do."""
-
-    backend: str
-    name: str
-    url: str
-    at: float
-    """Seconds since the epoch."""
-    found: dict[Capability, Finding]
-
-    def denies(self, profile: Profile) -> list[str]:
-        """Return the capabilities that `profile` has and this endpoint was found not to have."""
-        has = {
-            "json_schema": profile.output == "json_schema",
-            "n": profile.many_choices,
-            "prompt_logprobs": profile.prompt_logprobs,
-            "token_ids": profile.return_token_ids,
-        }
-        return [name for name, finding in self.found.items() if finding.can is False and has.get(name, False)]
-
-    def applied(self, profile: Profile) -> Profile:
-        """Return `profile` with what was found in place of what was taken for granted."""
-        can = {name: finding.can for name, finding in self.found.items() if finding.can is not None}
-        if can.get("json_schema") is False and profile.output == "json_schema":
-            profile = replace(profile, output="json_object")
-        lacks = {name for name in ("tools", "seed", "logprobs", "images") if can.get(name) is False}
-        return replace(
-            profile,
-            many_choices=can.get("n", profile.many_choices),
-            return_token_ids=can.get("token_ids", profile.return_token_ids),
-            prompt_logprobs=can.get("prompt_logprobs", profile.prompt_logprobs),
-            lacks=profile.lacks | lacks,
-        )
 
 
 async def probe(model: ChatModel) -> Findings:
@@ -84,7 +38,7 @@ async def probe(model: ChatModel) -> Findings:
     Raises:
         ModelError: it does not answer a plain question.
     """
-    await model.complete(_ask(CANARY, max_tokens=1))
+    await model.complete(_ask(HEALTH_CHECK, max_tokens=1))
     # what is asked for must be sent, whatever the profile says, and must not be left out behind our back
     bold = replace(model.profile, many_choices=True, output="json_schema")
     asker = _Asker(model, bold)
@@ -96,26 +50,6 @@ async def probe(model: ChatModel) -> Findings:
             found[name] = await _found(partial(look, asker), model)
         _log.info("%s: %s: %s", model.spec, name, found[name].can)
     return Findings(backend=bold.name, name=model.name, url=model.url, at=time.time(), found=found)
-
-
-def together(findings: Sequence[Findings]) -> Findings:
-    """Return what several endpoints can do that are asked as one: what each of them can."""
-    first = findings[0]
-    if len(findings) == 1:
-        return first
-    found: dict[Capability, Finding] = {}
-    for name in first.found:
-        each = [(one.url, one.found[name]) for one in findings if name in one.found]
-        worst = min((finding.can for _, finding in each), key=(False, None, True).index)
-        why = {url: finding.text for url, finding in each if finding.can is worst and (worst is not True)}
-        found[name] = Finding(can=worst, text="; ".join(f"{url}: {text or worst}" for url, text in why.items()))
-    return Findings(
-        backend=first.backend,
-        name=first.name,
-        url=",".join(one.url for one in findings),
-        at=min(one.at for one in findings),
-        found=found,
-    )
 
 
 async def _found(look: Callable[[], Awaitable[Finding]], model: ChatModel) -> Finding:
@@ -198,25 +132,25 @@ async def _json_schema(asker: _Asker) -> Finding:
 
 
 async def _logprobs(asker: _Asker) -> Finding:
-    body = await asker.ask(_ask(CANARY, logprobs=True, max_tokens=4))
+    body = await asker.ask(_ask(HEALTH_CHECK, logprobs=True, max_tokens=4))
     entries = (body["choices"][0].get("logprobs") or {}).get("content")
     return _served(bool(entries), "no log-probabilities came")
 
 
 async def _prompt_logprobs(asker: _Asker) -> Finding:
-    request = replace(_ask(CANARY), score=("ok",), choices=1, timeout_s=_TIMEOUT_S)
+    request = replace(_ask(HEALTH_CHECK), score=("ok",), choices=1, timeout_s=_TIMEOUT_S)
     (choice,) = (await asker.model.scored(request, replace(asker.profile, prompt_logprobs=True))).choices
     return _served(bool(choice.logprobs), "no log-probabilities came")
 
 
 async def _token_ids(asker: _Asker) -> Finding:
-    body = await asker.ask(_ask(CANARY, max_tokens=4), return_token_ids=True)
+    body = await asker.ask(_ask(HEALTH_CHECK, max_tokens=4), return_token_ids=True)
     served = bool(body["choices"][0].get("token_ids") and body.get("prompt_token_ids"))
     return _served(served, "no token ids came")
 
 
 async def _n(asker: _Asker) -> Finding:
-    body = await asker.ask(replace(_ask(CANARY, max_tokens=4), choices=2))
+    body = await asker.ask(replace(_ask(HEALTH_CHECK, max_tokens=4), choices=2))
     got = len(body["choices"])
     return Finding(can=got == 2, text="" if got == 2 else f"{got} came instead of 2")
 
@@ -234,7 +168,7 @@ async def _seed(asker: _Asker) -> Finding:
 
 async def _images(asker: _Asker) -> Finding:
     picture = Image.of(_PIXELS, "image/png")
-    await asker.ask(Request(messages=(user(CANARY, picture),), sampling=Sampling(max_tokens=4)))
+    await asker.ask(Request(messages=(user(HEALTH_CHECK, picture),), sampling=Sampling(max_tokens=4)))
     return Finding(can=True, text="a picture was taken; whether it is seen was not asked")
 
 

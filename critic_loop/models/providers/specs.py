@@ -23,12 +23,14 @@ from critic_loop.core import plugins
 from critic_loop.core.errors import ConfigError, boundary
 from critic_loop.core.printable import without_secrets
 from critic_loop.core.protocols import Model
-from critic_loop.models.client.chat import ChatModel, ModelSettings
+from critic_loop.models.client.chat import ChatModel
 from critic_loop.models.client.findings import informed
+from critic_loop.models.client.settings import ModelSettings
 from critic_loop.models.transport.endpoint import checked_url
 from critic_loop.models.transport.keys import key_of
+from critic_loop.models.transport.window import window_of
 from critic_loop.models.wire.profiles import PROFILES, VLLM, Profile
-from critic_loop.models.wrappers.limit import Limited, window_of
+from critic_loop.models.wrappers.limit import Limited
 from critic_loop.models.wrappers.pool import Pool
 from critic_loop.models.wrappers.prices import Priced
 from critic_loop.models.wrappers.retry import Retrying, RetryPolicy
@@ -171,7 +173,7 @@ def endpoint(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reach:
+class ProbeTarget:
     """Something that can be probed."""
 
     backend: str
@@ -182,7 +184,7 @@ class Reach:
     """Gives the client, with what it asks up for so long."""
 
 
-def reaches(spec: str, *, settings: ModelSettings | Mapping[str, Any] | None = None) -> list[Reach]:
+def probe_targets(spec: str, *, settings: ModelSettings | Mapping[str, Any] | None = None) -> list[ProbeTarget]:
     """Return what can be probed behind a spec: its endpoint, each of several, or none for other backends.
 
     Raises:
@@ -191,12 +193,12 @@ def reaches(spec: str, *, settings: ModelSettings | Mapping[str, Any] | None = N
     backend, _, rest = spec.partition(":")
     checked = _checked(settings)
     if _is_served_here(backend, rest):
-        return [_reach_here(_managed(backend, rest, checked), rest)]
+        return [_local_probe_target(_managed(backend, rest, checked), rest)]
     if backend not in PROFILES:
         return []
     chats = [_client(PROFILES[backend], one, checked, known=False) for one in _replicas(rest)]
     return [
-        Reach(backend=chat.profile.name, name=chat.name, place=chat.url, opened=partial(_opened, chat))
+        ProbeTarget(backend=chat.profile.name, name=chat.name, place=chat.url, opened=partial(_opened, chat))
         for chat in chats
     ]
 
@@ -209,7 +211,7 @@ async def _opened(chat: ChatModel) -> AsyncGenerator[ChatModel, None]:
         await chat.aclose()
 
 
-def _reach_here(managed: Managed, rest: str) -> Reach:
+def _local_probe_target(managed: Managed, rest: str) -> ProbeTarget:
     @asynccontextmanager
     async def opened() -> AsyncGenerator[ChatModel, None]:
         try:
@@ -220,7 +222,7 @@ def _reach_here(managed: Managed, rest: str) -> Reach:
         finally:
             await managed.aclose()
 
-    return Reach(backend=VLLM.name, name=rest, place=managed.place, opened=opened)
+    return ProbeTarget(backend=VLLM.name, name=rest, place=managed.place, opened=opened)
 
 
 def base_in(spec: str) -> str:

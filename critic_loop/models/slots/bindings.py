@@ -9,8 +9,9 @@ from pydantic import JsonValue
 
 from critic_loop.core.protocols import Model
 from critic_loop.core.records import EventKind
-from critic_loop.models.slots.routes import Route, Way
-from critic_loop.models.wrappers.breaker import Turnout
+from critic_loop.models.slots.routes import Route
+from critic_loop.models.wrappers.breaker import BreakerEvent
+from critic_loop.models.wrappers.fallback import FallbackCursor
 
 When: TypeAlias = Literal["call", "attempt", "tree"]
 
@@ -31,15 +32,15 @@ class Binding:
     @property
     def model(self) -> Model:
         """Who is asked while all is well."""
-        return self.route.chains[0].legs[0]
+        return self.route.chains[0].candidates[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leased:
-    """A binding held for one call, and the call's way along its legs."""
+class SlotLease:
+    """A binding held for one call, and the call's way along its candidates."""
 
     binding: Binding
-    way: Way
+    cursor: FallbackCursor
 
     @property
     def revision(self) -> int:
@@ -75,5 +76,5 @@ class Swap:
         }  # fmt: skip
 
 
-Change: TypeAlias = Swap | Turnout
+Change: TypeAlias = Swap | BreakerEvent
 """What subscribers hear of."""

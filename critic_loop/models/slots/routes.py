@@ -3,85 +3,60 @@
     Fallback("vllm:critic@http://gpu:8000", "openai:NAME")    # or "vllm:critic@http://gpu:8000 | openai:NAME"
     Split({"vllm:critic@http://gpu:8000": 90, "openai:NAME": 10})    # or "90% vllm:... + 10% openai:..."
 
-Knows who is asked next and why. Does not know slots (`models.slots.switchboard`), nor sends anything.
+Knows how a binding is written and parsed. Does not know which candidate is asked next (`wrappers.fallback`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
-from pydantic import JsonValue
-
-from critic_loop.core.errors import ConfigError, CriticLoopError, NotSent
+from critic_loop.core.errors import ConfigError
 from critic_loop.core.printable import without_secrets
 from critic_loop.core.protocols import Model
-from critic_loop.core.records import EventKind
-from critic_loop.models.wrappers.breaker import CREDIT, INVALID, OUTAGE, REFUSAL, Breaker, Cause, On, cause_of
+from critic_loop.models.wrappers.breaker import CREDIT, INVALID, OUTAGE, REFUSAL, Cause, FailurePolicy
+from critic_loop.models.wrappers.fallback import Chain
 
 Resolve: TypeAlias = "Callable[[str | Model], Model]"
 _SHARE = re.compile(r"\s*(?P<share>\d+(?:\.\d+)?)%\s+(?P<route>.+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Fell:
-    """A call went on to the next leg; fields as they go into an event's data."""
-
-    old: str
-    new: str
-    cause: Cause
-    error: str
-
-    kind: ClassVar[EventKind] = "fallback"
-
-    @property
-    def text(self) -> str:
-        """What a person is told."""
-        return f"{self.old} -> {self.new} ({self.cause}: {self.error})"
-
-    @property
-    def data(self) -> dict[str, JsonValue]:
-        """The fields."""
-        return {"old": self.old, "new": self.new, "cause": self.cause, "error": self.error}
-
-
 class Fallback:
     """Models in order of preference: where one fails, the next is asked; one that keeps failing is left alone.
 
-    Each leg but the last is sent a request once more at most before the next leg is asked. A leg that was left
-    alone is tried again with one call after a pause.
+    Each candidate but the last is sent a request at most once more before the next one is asked. A candidate
+    that is left alone is tried again with one call after a pause.
     """
 
     def __init__(
         self,
-        *legs: str | Model,
-        outage: On = OUTAGE,
-        refusal: On = REFUSAL,
-        invalid: On = INVALID,
-        credit: On = CREDIT,
+        *candidates: str | Model,
+        outage: FailurePolicy = OUTAGE,
+        refusal: FailurePolicy = REFUSAL,
+        invalid: FailurePolicy = INVALID,
+        credit: FailurePolicy = CREDIT,
         retries: int = 1,
     ) -> None:
-        """Name the legs, the preferred one first.
+        """Name the candidates, the preferred one first.
 
         Args:
-            legs: specs or models.
+            candidates: specs or models.
             outage: nothing answers, an error that does not pass, too many requests, or no answer in time.
             refusal: the model declined.
             invalid: an answer that cannot be read, where who asks can tell.
             credit: the account is empty.
-            retries: how often a leg that is not the last is sent the same again before the next is asked.
+            retries: how often a candidate that is not the last is sent the same again before the next is asked.
 
         Raises:
-            ConfigError: there are fewer than two legs.
+            ConfigError: there are fewer than two candidates.
         """
-        if len(legs) < 2:
-            raise ConfigError("a fallback chain has two legs or more.", hint='Write "FIRST | SECOND".')
-        self._legs = legs
-        self._on: dict[Cause, On] = {
+        if len(candidates) < 2:
+            raise ConfigError("a fallback chain has two candidates or more.", hint='Write "FIRST | SECOND".')
+        self._candidates = candidates
+        self._on: dict[Cause, FailurePolicy] = {
             "outage": outage, "refusal": refusal, "invalid": invalid, "credit": credit,
         }  # fmt: skip
         self._retries = retries
@@ -92,17 +67,22 @@ class Fallback:
     @property
     def spec(self) -> str:
         """The chain as one string."""
-        return " | ".join(leg if isinstance(leg, str) else leg.spec for leg in self._legs)
+        return " | ".join(
+            candidate if isinstance(candidate, str) else candidate.spec for candidate in self._candidates
+        )
 
     @property
     def parts(self) -> tuple[str | Model, ...]:
-        """The legs."""
-        return self._legs
+        """The candidates."""
+        return self._candidates
 
     def route(self, resolve: Resolve) -> Route:
-        """Return the route over the legs' models."""
-        legs = tuple(resolve(leg) for leg in self._legs)
-        return Route(" | ".join(leg.spec for leg in legs), (Chain(100.0, legs, self._on, self._retries),))
+        """Return the route over the candidates' models."""
+        candidates = tuple(resolve(candidate) for candidate in self._candidates)
+        return Route(
+            " | ".join(candidate.spec for candidate in candidates),
+            (Chain(100.0, candidates, self._on, self._retries),),
+        )
 
 
 class Split:
@@ -140,23 +120,15 @@ class Split:
         chains: list[Chain] = []
         for part, share in self._shares.items():
             inner = route_of(part, resolve).chains[0]
-            chains.append(Chain(share, inner.legs, inner.on, inner.retries))
-        spec = " + ".join(f"{c.share:g}% {' | '.join(leg.spec for leg in c.legs)}" for c in chains)
+            chains.append(Chain(share, inner.candidates, inner.on, inner.retries))
+        spec = " + ".join(
+            f"{c.share:g}% {' | '.join(candidate.spec for candidate in c.candidates)}" for c in chains
+        )
         return Route(spec, tuple(chains))
 
 
 Bindable: TypeAlias = "str | Model | Fallback | Split | Route"
 """What a slot can be bound to; a string is a spec, a chain `A | B`, or a split `90% A + 10% B`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chain:
-    """Models in order, for one share of the attempts."""
-
-    share: float
-    legs: tuple[Model, ...]
-    on: Mapping[Cause, On]
-    retries: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +141,11 @@ class Route:
     def models(self) -> Iterator[Model]:
         """Iterate over all its models."""
         for chain in self.chains:
-            yield from chain.legs
+            yield from chain.candidates
 
     def first(self) -> tuple[Model, ...]:
         """Return those that a binding sends to while all is well: who is warmed before a swap."""
-        return tuple(chain.legs[0] for chain in self.chains if chain.share > 0)
+        return tuple(chain.candidates[0] for chain in self.chains if chain.share > 0)
 
     def chain(self, key: str) -> Chain:
         """Return the chain for a key, such as an attempt's id; the same for the same, always."""
@@ -186,72 +158,6 @@ class Route:
             if point < 0:
                 return chain
         return next(chain for chain in reversed(self.chains) if chain.share > 0)
-
-
-class Way:
-    """One call's way along a chain: which leg is asked, and which after it."""
-
-    def __init__(self, chain: Chain, breakers: Sequence[Breaker]) -> None:
-        """Stand at the first leg that may be asked; where none may, at the one whose pause ends first."""
-        self._chain = chain
-        self._breakers = breakers
-        self._at = -1
-        self._trial = False
-        if not breakers:  # one leg: nobody to turn to, so nothing to break
-            self._at = 0
-        elif not self._advance():
-            self._at = min(range(len(breakers)), key=lambda leg: breakers[leg].opens_until)
-            self._trial = breakers[self._at].admit(_now(), force=True) == "trial"
-
-    @property
-    def model(self) -> Model:
-        """Who is asked now."""
-        return self._chain.legs[self._at]
-
-    @property
-    def retries(self) -> int | None:
-        """How often the model may be sent the same again; None leaves it to the model."""
-        if not self._more():
-            return None
-        return 0 if self._trial else self._chain.retries
-
-    @property
-    def rejects(self) -> bool:
-        """Whether an answer that cannot be read is a failure, because somebody else may give a better one."""
-        return self._more() and self._chain.on["invalid"].fall_back
-
-    def answered(self) -> None:
-        """Take note that the model answered."""
-        if self._breakers:
-            self._breakers[self._at].answered(trial=self._trial)
-
-    def failed(self, error: CriticLoopError) -> Fell | None:
-        """Take note that it failed; go on to the next leg, or return None: the error stands."""
-        cause = None if isinstance(error, NotSent) else cause_of(error)
-        if not self._breakers or cause is None:
-            return self.left()
-        on, old = self._chain.on[cause], self.model.spec
-        self._breakers[self._at].failed(cause, on, _now(), trial=self._trial)
-        if not on.fall_back or not self._advance():
-            return None
-        return Fell(old, self.model.spec, cause, error.message)
-
-    def left(self) -> None:
-        """Take note that the call ended without telling anything about the model."""
-        if self._breakers:
-            self._breakers[self._at].left(_now(), trial=self._trial)
-
-    def _more(self) -> bool:
-        return any(breaker.would_admit(_now()) for breaker in self._breakers[self._at + 1 :])
-
-    def _advance(self) -> bool:
-        """Go to the next leg that may be asked."""
-        for leg in range(self._at + 1, len(self._breakers)):
-            admission = self._breakers[leg].admit(_now())
-            if admission != "no":
-                self._at, self._trial = leg, admission == "trial"
-                return True
-        return False
 
 
 def route_of(given: Bindable, resolve: Resolve) -> Route:
@@ -275,7 +181,7 @@ def parse_route(text: str) -> str | Fallback | Split:
     """Return the chain or split that a string writes; a plain spec as it is.
 
     Raises:
-        ConfigError: a part of a split has no share, or a chain lacks a leg.
+        ConfigError: a part of a split has no share, or a chain lacks a candidate.
     """
     parts = text.split(" + ")
     shares = [_SHARE.fullmatch(part) for part in parts]
@@ -306,14 +212,10 @@ def _parts(given: Bindable) -> Iterator[str]:
 
 
 def _chain_of(text: str) -> str | Fallback:
-    legs = [leg.strip() for leg in text.split(" | ")]
-    return Fallback(*legs) if len(legs) > 1 else legs[0]
+    candidates = [candidate.strip() for candidate in text.split(" | ")]
+    return Fallback(*candidates) if len(candidates) > 1 else candidates[0]
 
 
 def _shown(text: str) -> str:
     """Return a chain or split as it may be shown: no part's address with a user, a password or a query."""
     return "".join(without_secrets(part) for part in re.split(r"( \| | \+ )", text))
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -24,12 +24,13 @@ from critic_loop.core.errors import ConfigError, NoSuchSlot, Refused
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import Model, Request
 from critic_loop.core.records import Sampling, tree_of
-from critic_loop.models.client.chat import ModelSettings
+from critic_loop.models.client.settings import ModelSettings
 from critic_loop.models.providers.specs import resolve
-from critic_loop.models.slots.bindings import Binding, Change, Leased, Swap, When
-from critic_loop.models.slots.routes import Bindable, Way, route_of
-from critic_loop.models.wire.health_check import CANARY
+from critic_loop.models.slots.bindings import Binding, Change, SlotLease, Swap, When
+from critic_loop.models.slots.routes import Bindable, route_of
+from critic_loop.models.wire.health_check import HEALTH_CHECK
 from critic_loop.models.wrappers.breaker import Breaker
+from critic_loop.models.wrappers.fallback import FallbackCursor
 from critic_loop.models.wrappers.prices import Tariff, tariff_of
 
 SettingsBySpec: TypeAlias = Mapping[str, ModelSettings | Mapping[str, Any]]
@@ -241,20 +242,24 @@ class Switchboard:
 
     # -- calls ---------------------------------------------------------------------------------
 
-    def lease(self, slot: str, *, tree: str = "", attempt: str = "") -> AbstractAsyncContextManager[Leased]:
+    def lease(self, slot: str, *, tree: str = "", attempt: str = "") -> AbstractAsyncContextManager[SlotLease]:
         """Return a context for one call: gives its binding, and counts it as in flight on that."""
         return self._leased(slot, tree, attempt)
 
     @asynccontextmanager
-    async def _leased(self, slot: str, tree: str, attempt: str) -> AsyncGenerator[Leased, None]:
+    async def _leased(self, slot: str, tree: str, attempt: str) -> AsyncGenerator[SlotLease, None]:
         with self._lock:
             binding = self.binding(slot, tree=tree, attempt=attempt)
             place = (slot, binding.revision, binding.spec)
             self._in_flight[place] += 1
         try:
             chain = binding.route.chain(f"{slot}/{attempt}")
-            breakers = [self._breaker(leg.spec) for leg in chain.legs] if len(chain.legs) > 1 else []
-            yield Leased(binding=binding, way=Way(chain, breakers))
+            breakers = (
+                [self._breaker(candidate.spec) for candidate in chain.candidates]
+                if len(chain.candidates) > 1
+                else []
+            )
+            yield SlotLease(binding=binding, cursor=FallbackCursor(chain, breakers))
         finally:
             with self._lock:
                 self._in_flight[place] -= 1
@@ -290,7 +295,7 @@ class Switchboard:
             slot: which.
             model: a spec, a model, a `Fallback` or a `Split`.
             when: from the next call, attempt or tree on.
-            warm: ask the new model (of a chain its first leg) for one token first; if that fails, nothing
+            warm: ask the new model (of a chain its first candidate) for one token first; if that fails, nothing
                 changes.
             drain: return only when no call can reach the old binding any more: those in flight have ended, and
                 so have the attempts or trees that keep it.
@@ -376,7 +381,7 @@ class Switchboard:
 
     async def _warm(self, model: Model) -> None:
         canary = Request(
-            messages=(user(CANARY),), sampling=Sampling(max_tokens=1), timeout_s=self._warm_timeout_s
+            messages=(user(HEALTH_CHECK),), sampling=Sampling(max_tokens=1), timeout_s=self._warm_timeout_s
         )
         try:
             await model.complete(canary)

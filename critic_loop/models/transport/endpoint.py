@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import orjson
@@ -17,7 +17,6 @@ import orjson
 from critic_loop.core.errors import ConfigError, DeadlineExceeded, EndpointError, ModelError
 from critic_loop.models.transport.failures import failure
 from critic_loop.models.transport.keys import key_of
-from critic_loop.models.wire.chat_completions import Json
 
 if TYPE_CHECKING:
     import httpx
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from critic_loop.models.transport.connections import Connections
 
 T = TypeVar("T")
+Json: TypeAlias = dict[str, Any]
 _CONNECT = {"connect": 10.0}
 """Time limits of httpx, in seconds."""
 _HEADERS = {

@@ -14,7 +14,7 @@ import orjson
 from pydantic import JsonValue
 
 from critic_loop.core.errors import ModelError
-from critic_loop.models.wire.health_check import CANARY
+from critic_loop.models.wire.health_check import HEALTH_CHECK
 from critic_loop.models.wire.model_list import found, listed, offer
 
 _log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def first_token(ask: Ask, name: str) -> Token:
     """
     body: dict[str, JsonValue] = {
         "model": name,
-        "messages": [{"role": "user", "content": CANARY}],
+        "messages": [{"role": "user", "content": HEALTH_CHECK}],
         "max_completion_tokens": 1,
         "temperature": 0.0,
         "logprobs": True,

@@ -29,14 +29,7 @@ from critic_loop.core.messages import (
 )
 from critic_loop.core.protocols import Completion, Request, ToolSpec
 from critic_loop.core.records import Choice, Usage
-from critic_loop.models.wire.chat_completions import (
-    Json,
-    checked_extra,
-    encoded,
-    is_strict,
-    laid_over,
-    object_or_none,
-)
+from critic_loop.models.wire.common import Json, checked_extra, encoded, is_strict, laid_over, object_or_none
 from critic_loop.models.wire.profiles import Profile
 
 VERSION = "2023-06-01"

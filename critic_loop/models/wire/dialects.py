@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from critic_loop.core.protocols import Completion
 from critic_loop.models.wire import anthropic_messages, chat_completions
-from critic_loop.models.wire.chat_completions import Json
+from critic_loop.models.wire.common import Json
 from critic_loop.models.wire.stream import Assembly
 
 

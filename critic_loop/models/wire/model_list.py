@@ -17,7 +17,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class ListedModel:
     """A model as an endpoint lists it."""
 
     name: str
@@ -29,7 +29,7 @@ class Served:
     """Prompt and answer together, where that is said."""
 
 
-def listed(answer: Any) -> tuple[Served, ...] | None:
+def listed(answer: Any) -> tuple[ListedModel, ...] | None:
     """Return the models of the answer to `GET /models`; None if it is no list."""
     data = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(data, list):
@@ -37,9 +37,9 @@ def listed(answer: Any) -> tuple[Served, ...] | None:
     return tuple(_read(one) for one in data if isinstance(one, dict) and "id" in one)
 
 
-def _read(one: dict[str, Any]) -> Served:
+def _read(one: dict[str, Any]) -> ListedModel:
     most = one.get("max_model_len")
-    return Served(
+    return ListedModel(
         name=str(one["id"]),
         base=str(one.get("parent") or ""),
         weights=str(one.get("root") or ""),
@@ -47,27 +47,27 @@ def _read(one: dict[str, Any]) -> Served:
     )
 
 
-def found(name: str, served: Sequence[Served]) -> Served | None:
+def found(name: str, served: Sequence[ListedModel]) -> ListedModel | None:
     """Return the model of a name, with or without the tag `:latest`."""
     same = (one for one in served if name in (one.name, one.name.removesuffix(":latest")))
     return next(same, None)
 
 
-def nearest(name: str, served: Sequence[Served]) -> list[str]:
+def nearest(name: str, served: Sequence[ListedModel]) -> list[str]:
     """Return a few of the names, those first that look most like `name`."""
     names = [one.name for one in served]
     near = difflib.get_close_matches(name, names, n=_SHOWN, cutoff=0.3)
     return [*near, *(other for other in names if other not in near)][:_SHOWN]
 
 
-def offer(name: str, served: Sequence[Served]) -> str:
+def offer(name: str, served: Sequence[ListedModel]) -> str:
     """Return what is served instead of `name`, as in "'a', 'b' and 5 more"."""
     near = nearest(name, served)
     more = len(served) - len(near)
     return ", ".join(repr(excerpt(one, 60)) for one in near) + (f" and {more:,} more" if more else "")
 
 
-def other_base(name: str, base: str, served: Sequence[Served]) -> str:
+def other_base(name: str, base: str, served: Sequence[ListedModel]) -> str:
     """Return whose adapter `name` is, if not that of `base`; empty if all fits, or the list does not say."""
     adapter = found(name, served)
     if adapter is None or not adapter.base:

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from critic_loop.models.wire.chat_completions import Json
+from critic_loop.models.wire.common import Json
 
 
 class Events:

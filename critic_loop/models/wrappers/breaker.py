@@ -38,21 +38,21 @@ _ANSWERS = ("refusal", "invalid")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class On:
-    """What one cause of failure does to a leg of a fallback chain."""
+class FailurePolicy:
+    """What one cause of failure does to a candidate of a fallback chain."""
 
     fall_back: bool = True
-    """Whether the next leg is asked; if not, the error stands."""
+    """Whether the next candidate is asked; if not, the error stands."""
     opens_after: int | None = None
-    """Failures of this cause in a row after which the leg is left alone; None = it never is."""
+    """Failures of this cause in a row after which the candidate is left alone; None = it never is."""
     pause_s: float = 10.0
     """Until one call is sent to it again; doubles with each that fails, up to ten minutes."""
 
 
-OUTAGE = On(opens_after=3)
-REFUSAL = On()
-INVALID = On(opens_after=10, pause_s=60.0)
-CREDIT = On(opens_after=1, pause_s=300.0)
+OUTAGE = FailurePolicy(opens_after=3)
+REFUSAL = FailurePolicy()
+INVALID = FailurePolicy(opens_after=10, pause_s=60.0)
+CREDIT = FailurePolicy(opens_after=1, pause_s=300.0)
 
 
 def cause_of(error: CriticLoopError) -> Cause | None:
@@ -77,7 +77,7 @@ def cause_of(error: CriticLoopError) -> Cause | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turnout:
+class BreakerEvent:
     """A breaker changed its state; fields as they go into an event's data."""
 
     spec: str
@@ -104,7 +104,7 @@ class Turnout:
         return {"spec": self.spec, "state": self.state, "cause": self.cause, "pause_s": self.pause_s}
 
 
-Tell: TypeAlias = Callable[[Turnout], None]
+Tell: TypeAlias = Callable[[BreakerEvent], None]
 
 
 class Breaker:
@@ -145,7 +145,7 @@ class Breaker:
             if self.state == "closed":
                 self._in_a_row = 0
 
-    def failed(self, cause: Cause, on: On, now: float, *, trial: bool) -> None:
+    def failed(self, cause: Cause, on: FailurePolicy, now: float, *, trial: bool) -> None:
         """Take note that a call failed. While open, calls from before change nothing."""
         with self._lock:
             if self.state != "closed" and not trial:
@@ -170,7 +170,7 @@ class Breaker:
         self.state = state
         opened = state == "open"
         self._tell(
-            Turnout(
+            BreakerEvent(
                 spec=self.spec, state=state, cause=self._cause if opened else None,
                 pause_s=self._pause_s if opened else 0.0,
             )

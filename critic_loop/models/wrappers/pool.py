@@ -18,12 +18,17 @@ from dataclasses import replace
 
 from critic_loop.core.errors import CriticLoopError, DeadlineExceeded
 from critic_loop.core.protocols import Completion, Model, Request
-from critic_loop.models.slots.routes import Chain, Way
-from critic_loop.models.wrappers.breaker import OUTAGE, Breaker, Cause, On, Turnout
+from critic_loop.models.wrappers.breaker import OUTAGE, Breaker, BreakerEvent, Cause, FailurePolicy
+from critic_loop.models.wrappers.fallback import Chain, FallbackCursor
 
 _log = logging.getLogger(__name__)
-_STANDS = On(fall_back=False)
-_CAUSES: dict[Cause, On] = {"outage": OUTAGE, "refusal": _STANDS, "invalid": _STANDS, "credit": _STANDS}
+_STANDS = FailurePolicy(fall_back=False)
+_CAUSES: dict[Cause, FailurePolicy] = {
+    "outage": OUTAGE,
+    "refusal": _STANDS,
+    "invalid": _STANDS,
+    "credit": _STANDS,
+}
 
 
 class Pool:
@@ -51,25 +56,25 @@ class Pool:
             ModelError: the last replica's, or one that all would answer with.
         """
         order = self._order(request.tree or str(next(self._without_tree)))
-        way = Way(Chain(100.0, order, _CAUSES, 1), [self._breakers[id(model)] for model in order])
+        cursor = FallbackCursor(Chain(100.0, order, _CAUSES, 1), [self._breakers[id(model)] for model in order])
         now = asyncio.get_running_loop().time
         deadline = None if request.timeout_s is None else now() + request.timeout_s
         while True:
             try:
-                completion = await way.model.complete(_limited(request, way.retries, deadline, now()))
+                completion = await cursor.model.complete(_limited(request, cursor.retries, deadline, now()))
             except CriticLoopError as error:
-                fell = way.failed(error)
+                fell = cursor.failed(error)
                 if fell is None:
                     raise
                 if isinstance(error, DeadlineExceeded) and _is_over(deadline, now()):
-                    way.left()
+                    cursor.left()
                     raise
                 _log.info("%s", fell.text)
             except BaseException:
-                way.left()
+                cursor.left()
                 raise
             else:
-                way.answered()
+                cursor.answered()
                 return completion
 
     async def aclose(self) -> None:
@@ -98,5 +103,5 @@ def _is_over(deadline: float | None, now: float) -> bool:
     return deadline is not None and now >= deadline
 
 
-def _tell(turnout: Turnout) -> None:
+def _tell(turnout: BreakerEvent) -> None:
     _log.info("%s", turnout.text)

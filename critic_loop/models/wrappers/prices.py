@@ -19,7 +19,7 @@ from critic_loop.core.errors import ConfigError
 from critic_loop.core.messages import Frozen
 from critic_loop.core.protocols import Completion, Model, Request
 from critic_loop.core.records import Call, Reply, Usage
-from critic_loop.models.wrappers.wrapper import Around
+from critic_loop.models.wrappers.wrapper import ModelWrapper
 
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _HINT = (
@@ -57,7 +57,7 @@ class Tariff(Frozen):
         return cost / 1e6 + busy_s / 3600 * (self.gpu_usd_per_hour or 0.0)
 
 
-class Priced(Around):
+class Priced(ModelWrapper):
     """A model whose tariff is told: for models that have no settings of their own."""
 
     def __init__(self, model: Model, tariff: Tariff) -> None:
@@ -74,7 +74,7 @@ class Priced(Around):
 def tariff_of(model: Model) -> Tariff:
     """Return what was told of a model's price, around it or around what it wraps."""
     while not isinstance(model, Priced):
-        if not isinstance(model, Around):
+        if not isinstance(model, ModelWrapper):
             return Tariff()
         model = model.inner
     return model.tariff

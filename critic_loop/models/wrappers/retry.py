@@ -24,7 +24,7 @@ from critic_loop.core.errors import (
     gist,
 )
 from critic_loop.core.protocols import Completion, Model, Request
-from critic_loop.models.wrappers.wrapper import Around
+from critic_loop.models.wrappers.wrapper import ModelWrapper
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -55,7 +55,7 @@ class RetryPolicy:
     """Of the random part."""
 
 
-class Retrying(Around):
+class Retrying(ModelWrapper):
     """Sends a request again when the error may pass: rate limits, 5xx, broken connections.
 
     `request.timeout_s` bounds all attempts and the waits between them, but for the start of a server; an error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from critic_loop.core.protocols import Model
 
 
-class Around:
+class ModelWrapper:
     """Speaks in the name of the model that it wraps, and closes it."""
 
     def __init__(self, model: Model) -> None:

@@ -13,7 +13,7 @@ from critic_loop.core.errors import StoreError
 from critic_loop.core.messages import Message, ToolCall, assistant
 from critic_loop.core.protocols import Model
 from critic_loop.core.records import Feedback, Record
-from critic_loop.models.slots.routes import Chain, Way
+from critic_loop.models.wrappers.fallback import Chain, FallbackCursor
 from critic_loop.nodes.caller import Caller
 from critic_loop.nodes.context import RunContext
 from critic_loop.nodes.journal import Journal
@@ -45,8 +45,8 @@ class Ordered(MemoryStore):
 
 
 @dataclass(frozen=True)
-class Bound:
-    way: Way
+class SlotLease:
+    cursor: FallbackCursor
     revision: int = 0
 
 
@@ -58,10 +58,10 @@ class Slots:
     leases: list[tuple[str, str, str]] = field(default_factory=list)
 
     @asynccontextmanager
-    async def lease(self, slot: str, *, tree: str = "", attempt: str = "") -> AsyncIterator[Bound]:
+    async def lease(self, slot: str, *, tree: str = "", attempt: str = "") -> AsyncIterator[SlotLease]:
         self.leases.append((slot, tree, attempt))
         model = self.models.get(slot) or self.models["*"]
-        yield Bound(Way(Chain(100.0, (model,), {}, 0), []))
+        yield SlotLease(FallbackCursor(Chain(100.0, (model,), {}, 0), []))
 
     def begin(self, *attempts: str, then: Callable[[], object] = lambda: None) -> None:
         then()

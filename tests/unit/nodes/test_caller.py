@@ -15,11 +15,11 @@ from critic_loop.core.messages import user
 from critic_loop.core.progress import StopReason
 from critic_loop.core.protocols import Completion, OutputSchema, Request, ToolSpec
 from critic_loop.core.records import Choice, Place, Sampling, Usage
-from critic_loop.models import Fallback, On, Switchboard
-from critic_loop.models.slots.routes import Chain, Way
+from critic_loop.models import FailurePolicy, Fallback, Switchboard
+from critic_loop.models.wrappers.fallback import Chain, FallbackCursor
 from critic_loop.nodes.caller import request_digest
 from critic_loop.testing import ScriptedModel
-from tests.unit.nodes.conftest import Bound, Ordered, run_of
+from tests.unit.nodes.conftest import Ordered, SlotLease, run_of
 
 pytestmark = pytest.mark.anyio
 
@@ -112,12 +112,12 @@ async def test_a_cancelled_call_is_recorded(grown):
 
 
 async def test_a_call_that_is_cut_off_between_two_legs_leaves_no_trial_behind(grown):
-    """The second leg is on trial from the moment that the first has failed."""
+    """The second candidate is on trial from the moment that the first has failed."""
     board = Switchboard("critic")
     down = ScriptedModel(lambda _: Unreachable("down"), spec="a")
     back = ScriptedModel(lambda _: "42", spec="b")
-    board.bind("critic", Fallback(down, back, outage=On(opens_after=1, pause_s=0.0), retries=0))
-    board._breaker("b").failed("outage", On(opens_after=1, pause_s=0.0), 0.0, trial=False)
+    board.bind("critic", Fallback(down, back, outage=FailurePolicy(opens_after=1, pause_s=0.0), retries=0))
+    board._breaker("b").failed("outage", FailurePolicy(opens_after=1, pause_s=0.0), 0.0, trial=False)
     store = Ordered(fails=lambda record: record.type == "event" and record.kind == "fallback")
     calls = await calls_of(grown, back, store=store)
     calls.journal.slots = board
@@ -214,7 +214,7 @@ async def test_a_failed_or_unanswered_call_is_made_again(grown):
     where = place(grown.ask())
     with pytest.raises(RateLimited):
         await calls.complete(where, "actor", REQUEST)
-    killed = Bound(Way(Chain(100.0, (ScriptedModel([], spec="killed"),), {}, 0), []), 3)
+    killed = SlotLease(FallbackCursor(Chain(100.0, (ScriptedModel([], spec="killed"),), {}, 0), []), 3)
     grown.tree.append(calls._call(where, request_digest(REQUEST), REQUEST, "", "actor", killed))
     assert (await calls.complete(where, "actor", REQUEST))[1].text == "42"
 

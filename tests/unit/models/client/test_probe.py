@@ -13,8 +13,8 @@ from critic_loop.core.messages import user
 from critic_loop.core.protocols import OutputSchema, Request
 from critic_loop.core.records import Sampling
 from critic_loop.models import ANTHROPIC, GENERIC, VLLM, ChatModel, resolve
-from critic_loop.models.client.findings import age, folder, informed, path_of, recall, remember
-from critic_loop.models.client.probe import Findings, probe
+from critic_loop.models.client.findings import Findings, age, folder, informed, path_of, recall, remember
+from critic_loop.models.client.probe import probe
 from critic_loop.models.providers.specs import endpoint
 from critic_loop.testing import Fault, Reply, TestServer
 

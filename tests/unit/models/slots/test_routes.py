@@ -17,7 +17,7 @@ from critic_loop.core.errors import (
     Refused,
     Unreachable,
 )
-from critic_loop.models import EndpointError, Fallback, On, Split, Switchboard
+from critic_loop.models import EndpointError, FailurePolicy, Fallback, Split, Switchboard
 from critic_loop.models.slots.routes import specs_in
 from critic_loop.models.wrappers.breaker import cause_of
 from critic_loop.testing import ScriptedModel, run_virtual
@@ -32,23 +32,23 @@ def named(spec):
 class Chain:
     """A slot bound to a chain of `a` and `b`, and what its breakers said."""
 
-    def __init__(self, *legs, **causes):
+    def __init__(self, *candidates, **causes):
         self.board = Switchboard("critic")
-        self.board.bind("critic", Fallback(*map(named, legs or ("a", "b")), **causes))
+        self.board.bind("critic", Fallback(*map(named, candidates or ("a", "b")), **causes))
         self.said = []
         self.board.subscribe(lambda change: self.said.append((change.spec, change.state)))
 
     async def call(self, **outcomes):
-        """Make one call, where legs fail as told; return who was asked, in order."""
+        """Make one call, where candidates fail as told; return who was asked, in order."""
         asked = []
         async with self.board.lease("critic", attempt="t.1") as leased:
             while True:
-                asked.append(leased.way.model.spec)
+                asked.append(leased.cursor.model.spec)
                 error = outcomes.get(asked[-1])
                 if error is None:
-                    leased.way.answered()
+                    leased.cursor.answered()
                     return asked
-                if leased.way.failed(error) is None:
+                if leased.cursor.failed(error) is None:
                     return [*asked, "failed"]
 
 
@@ -78,14 +78,14 @@ async def test_the_next_leg_is_asked_and_the_last_error_stands():
 
 
 async def test_a_cause_that_does_not_fall_back_leaves_the_error():
-    chain = Chain(refusal=On(fall_back=False))
+    chain = Chain(refusal=FailurePolicy(fall_back=False))
     assert await chain.call(a=Refused("no")) == ["a", "failed"]
     assert await chain.call(a=OUTAGE) == ["a", "b"]
 
 
 def test_a_leg_that_keeps_failing_is_left_alone_then_tried_with_one_call():
     async def main():
-        chain = Chain(outage=On(opens_after=3, pause_s=10.0))
+        chain = Chain(outage=FailurePolicy(opens_after=3, pause_s=10.0))
         for _ in range(3):
             assert await chain.call(a=OUTAGE) == ["a", "b"]
         assert await chain.call() == ["b"], "the breaker is open"
@@ -95,10 +95,10 @@ def test_a_leg_that_keeps_failing_is_left_alone_then_tried_with_one_call():
         assert await chain.call() == ["b"], "the pause is twice as long"
         await asyncio.sleep(10)
         async with chain.board.lease("critic", attempt="t.1") as trying:
-            assert trying.way.model.spec == "a"
-            assert trying.way.retries == 0
+            assert trying.cursor.model.spec == "a"
+            assert trying.cursor.retries == 0
             assert await chain.call() == ["b"], "one call tries, the others do not wait for it"
-            trying.way.answered()
+            trying.cursor.answered()
         assert await chain.call() == ["a"]
         return chain.said
 
@@ -108,7 +108,7 @@ def test_a_leg_that_keeps_failing_is_left_alone_then_tried_with_one_call():
 
 def test_a_trial_that_is_refused_ends_an_outage_all_the_same():
     async def main():
-        chain = Chain(outage=On(opens_after=1, pause_s=1.0))
+        chain = Chain(outage=FailurePolicy(opens_after=1, pause_s=1.0))
         await chain.call(a=OUTAGE)
         await asyncio.sleep(2)
         assert await chain.call(a=Refused("no")) == ["a", "b"]
@@ -120,11 +120,11 @@ def test_a_trial_that_is_refused_ends_an_outage_all_the_same():
 
 def test_a_trial_that_ends_without_a_word_lets_another_try():
     async def main():
-        chain = Chain(outage=On(opens_after=1, pause_s=1.0))
+        chain = Chain(outage=FailurePolicy(opens_after=1, pause_s=1.0))
         await chain.call(a=OUTAGE)
         await asyncio.sleep(2)
         async with chain.board.lease("critic", attempt="t.1") as cancelled:
-            cancelled.way.left()
+            cancelled.cursor.left()
         assert await chain.call() == ["a"]
 
     run_virtual(main())
@@ -132,12 +132,12 @@ def test_a_trial_that_ends_without_a_word_lets_another_try():
 
 def test_calls_from_before_a_breaker_opened_do_not_move_it():
     async def main():
-        chain = Chain(outage=On(opens_after=1, pause_s=10.0))
+        chain = Chain(outage=FailurePolicy(opens_after=1, pause_s=10.0))
         async with chain.board.lease("critic", attempt="t.1") as early, chain.board.lease("critic") as late:
-            assert early.way.model.spec == late.way.model.spec == "a"
+            assert early.cursor.model.spec == late.cursor.model.spec == "a"
             await chain.call(a=OUTAGE)
-            early.way.answered()
-            late.way.failed(OUTAGE)
+            early.cursor.answered()
+            late.cursor.failed(OUTAGE)
         assert await chain.call() == ["b"]
         return chain.said
 
@@ -145,7 +145,7 @@ def test_calls_from_before_a_breaker_opened_do_not_move_it():
 
 
 async def test_causes_are_counted_apart_and_an_answer_starts_anew():
-    chain = Chain(outage=On(opens_after=2), credit=On(opens_after=1))
+    chain = Chain(outage=FailurePolicy(opens_after=2), credit=FailurePolicy(opens_after=1))
     await chain.call(a=OUTAGE)
     await chain.call(a=Refused("no"))
     await chain.call(a=OUTAGE)
@@ -157,7 +157,9 @@ async def test_causes_are_counted_apart_and_an_answer_starts_anew():
 
 
 async def test_where_all_are_left_alone_the_one_due_first_is_asked():
-    chain = Chain(outage=On(opens_after=1, pause_s=5.0), credit=On(opens_after=1, pause_s=500.0))
+    chain = Chain(
+        outage=FailurePolicy(opens_after=1, pause_s=5.0), credit=FailurePolicy(opens_after=1, pause_s=500.0)
+    )
     assert await chain.call(a=CreditExhausted("402"), b=OUTAGE) == ["a", "b", "failed"]
     assert await chain.call() == ["b"]
 
@@ -165,9 +167,9 @@ async def test_where_all_are_left_alone_the_one_due_first_is_asked():
 async def test_legs_with_another_behind_them_retry_less_and_may_reject():
     chain = Chain()
     async with chain.board.lease("critic") as leased:
-        assert (leased.way.retries, leased.way.rejects) == (1, True)
-        leased.way.failed(OUTAGE)
-        assert (leased.way.retries, leased.way.rejects) == (None, False)
+        assert (leased.cursor.retries, leased.cursor.rejects) == (1, True)
+        leased.cursor.failed(OUTAGE)
+        assert (leased.cursor.retries, leased.cursor.rejects) == (None, False)
 
 
 async def test_a_slot_with_one_model_is_never_broken():
@@ -175,8 +177,8 @@ async def test_a_slot_with_one_model_is_never_broken():
     board.bind("critic", named("a"))
     for _ in range(20):
         async with board.lease("critic") as leased:
-            assert leased.way.model.spec == "a"
-            assert leased.way.failed(OUTAGE) is None
+            assert leased.cursor.model.spec == "a"
+            assert leased.cursor.failed(OUTAGE) is None
 
 
 async def test_a_split_gives_each_its_share_and_the_same_attempt_the_same_model():
@@ -187,7 +189,7 @@ async def test_a_split_gives_each_its_share_and_the_same_attempt_the_same_model(
         seen = []
         for n in range(2000):
             async with board.lease("critic", attempt=f"t.{n}") as leased:
-                seen.append(leased.way.model.spec)
+                seen.append(leased.cursor.model.spec)
         return seen
 
     first = await asked()

@@ -123,7 +123,7 @@ async def test_a_drain_waits_for_resumed_trees_whose_pins_have_numbers_of_their_
     await asyncio.sleep(0.01)
     assert not draining.done(), "t.1 still asks c0"
     async with board.lease("critic", attempt="t.1") as leased:
-        assert (leased.revision, leased.way.model.spec) == (4, "c0")
+        assert (leased.revision, leased.cursor.model.spec) == (4, "c0")
         board.forget("t")
         await asyncio.sleep(0.01)
         assert not draining.done(), "a call is on c0"
@@ -236,7 +236,7 @@ def test_calls_in_flight_finish_on_the_old_model_and_a_drain_waits_for_them(boar
     async def call(seconds):
         async with board.lease("critic", attempt="t.1") as binding:
             await asyncio.sleep(seconds)
-            return binding.way.model.spec
+            return binding.cursor.model.spec
 
     async def main():
         calls = [asyncio.create_task(call(seconds)) for seconds in (1.0, 5.0)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import critic_loop as cl
 from critic_loop.core.records import Call, Reply
-from critic_loop.models.wrappers.breaker import Turnout
+from critic_loop.models.wrappers.breaker import BreakerEvent
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Outage:
         return results
 
     def _note(self, change: object) -> None:
-        if isinstance(change, Turnout):
+        if isinstance(change, BreakerEvent):
             assert change.spec == self.first, "nobody else failed"
             self.states.append(change.state)
 

@@ -9,7 +9,7 @@ import pytest
 import critic_loop as cl
 from critic_loop.core.errors import ConfigError
 from critic_loop.models import Switchboard, resolve
-from critic_loop.models.wire.health_check import CANARY
+from critic_loop.models.wire.health_check import HEALTH_CHECK
 from critic_loop.testing import ScriptedModel
 from tests.unit.models.vllm.conftest import ask, gone
 
@@ -151,7 +151,7 @@ async def test_a_drained_swap_unloads_what_it_left_and_keeps_what_others_have(fa
     board.bind("actor", "vllm:Q")
     board.bind("critic", v1)
     async with board.lease("critic") as bound:
-        await bound.way.model.complete(ask())
+        await bound.cursor.model.complete(ask())
     await board.swap("critic", v2)
     assert [one["lora_name"][:2] for one in fake.noted("/v1/")] == ["v1", "v2", "v1"], (
         "loaded, loaded, unloaded"
@@ -159,7 +159,7 @@ async def test_a_drained_swap_unloads_what_it_left_and_keeps_what_others_have(fa
     [start] = fake.noted("start")
     await board.swap("critic", ScriptedModel(["hosted"] * 9))
     async with board.lease("actor") as bound:
-        assert (await bound.way.model.complete(ask())).text == "Q: hi", "the actor's server stays"
+        assert (await bound.cursor.model.complete(ask())).text == "Q: hi", "the actor's server stays"
     await board.swap("actor", ScriptedModel(["hosted"] * 9))
     assert gone(start["pid"]), "until it is nobody's"
 
@@ -175,7 +175,7 @@ async def test_a_job_goes_through_versions_of_its_critic_and_loses_nothing(fake,
             assert all(reply.status == "ok" for reply in result.tree.replies.values())
             if len(said) == 20:
                 await loop.swap("critic", models[v2])
-    asked = [one["model"] for one in fake.noted("chat") if one["said"] != CANARY]
+    asked = [one["model"] for one in fake.noted("chat") if one["said"] != HEALTH_CHECK]
     for spec, name in ((v1, "v1"), (v2, "v2")):
         assert said.count(spec) == sum(model.startswith(name) for model in asked) > 0
     for model in models.values():

@@ -14,7 +14,7 @@ from critic_loop.core.errors import ConfigError, EndpointError, ServerFailed
 from critic_loop.models import resolve
 from critic_loop.models.vllm import engine as engines
 from critic_loop.models.vllm import servers
-from critic_loop.models.wire.health_check import CANARY
+from critic_loop.models.wire.health_check import HEALTH_CHECK
 from tests.unit.models.vllm.conftest import ask, gone, is_running
 
 pytestmark = pytest.mark.anyio
@@ -65,7 +65,7 @@ def vllm(monkeypatch):
         state.asked.append((scope["path"], dict(scope["headers"]).get(b"authorization"), body))
         if scope["path"] == "/health":
             return await answer(send, b"")
-        if CANARY.encode() in body or state.app is None:
+        if HEALTH_CHECK.encode() in body or state.app is None:
             return await answer(send, CHAT % b"ok")
         return await state.app(body, receive, send)
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 import critic_loop as cl
-from critic_loop.models import Fallback, On
+from critic_loop.models import FailurePolicy, Fallback
 from critic_loop.testing import ScriptedModel
 from tests.unit.models.vllm.conftest import gone
 from tests.unit.models.vllm.outage import Outage
@@ -20,7 +20,7 @@ async def test_a_job_goes_on_elsewhere_while_a_killed_server_is_started_again(fa
     chain = Fallback(
         model,
         ScriptedModel(["by another"], cycle=True, spec="another", latency_s=0.02),
-        outage=On(opens_after=3, pause_s=0.1),
+        outage=FailurePolicy(opens_after=3, pause_s=0.1),
     )
     recipe = cl.Recipe(name="once", actor="actor/solver", search=[{"kind": "sample", "n": 1}])
 

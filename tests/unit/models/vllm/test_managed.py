@@ -15,7 +15,7 @@ from critic_loop.core.errors import ConfigError, EndpointError, ServerFailed, Un
 from critic_loop.models import resolve
 from critic_loop.models.vllm import server, servers
 from critic_loop.models.vllm.folders import Folder, sweep
-from critic_loop.models.wire.health_check import CANARY
+from critic_loop.models.wire.health_check import HEALTH_CHECK
 from tests.unit.models.vllm.conftest import FAKE, ask, gone, is_running
 
 pytestmark = pytest.mark.anyio
@@ -31,7 +31,7 @@ async def test_a_server_is_started_when_it_is_first_asked_and_ends_with_its_mode
     line = " ".join(start["arguments"])
     assert line.startswith("serve Q --host 127.0.0.1 --port ")
     assert line.endswith("--max-model-len 64 --enforce-eager --lora-modules a b")
-    assert [one["said"] for one in fake.noted("chat")] == [CANARY, "hi"], "a canary, then the call"
+    assert [one["said"] for one in fake.noted("chat")] == [HEALTH_CHECK, "hi"], "a canary, then the call"
     assert is_running(start["worker"])
     await model.aclose()
     assert gone(start["pid"], start["worker"])
@@ -201,7 +201,14 @@ async def test_who_can_ask_another_waits_for_the_first_start_and_for_no_other(fa
     assert time.monotonic() - began < 0.8, "nobody waited, and nothing was sent again"
     assert (await model.complete(ask("patient"))).text == "late: patient"
     assert (await model.complete(ask("again", retries=0))).text == "late: again"
-    assert [one["said"] for one in fake.noted("chat")] == [CANARY, "hi", "die", CANARY, "patient", "again"]
+    assert [one["said"] for one in fake.noted("chat")] == [
+        HEALTH_CHECK,
+        "hi",
+        "die",
+        HEALTH_CHECK,
+        "patient",
+        "again",
+    ]
 
 
 async def test_why_it_could_not_be_started_again_is_told_to_the_next_who_asks(fake):

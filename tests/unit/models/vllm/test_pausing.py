@@ -6,7 +6,7 @@ import pytest
 
 from critic_loop.core.errors import ConfigError, ModelError
 from critic_loop.models.vllm import paused
-from critic_loop.models.wire.health_check import CANARY
+from critic_loop.models.wire.health_check import HEALTH_CHECK
 from tests.unit.models.vllm.conftest import ask
 
 pytestmark = pytest.mark.anyio
@@ -32,7 +32,7 @@ async def test_calls_in_flight_go_on_and_replies_name_the_new_weights(fake):
     assert (await model.complete(ask())).weight_version == "step 1"
     told = [one["path"] for one in fake.noted() if one["path"].startswith(("/pause", "/coll", "/resume"))]
     assert told == ["/pause?mode=keep&clear_cache=true", "/collective_rpc", "/resume"]
-    assert [one["said"] for one in fake.noted("chat")].count(CANARY) == 2, "a canary of the new weights"
+    assert [one["said"] for one in fake.noted("chat")].count(HEALTH_CHECK) == 2, "a canary of the new weights"
     await model.aclose()
     await model.complete(ask())
     assert (await model.complete(ask())).weight_version == "", "one that is started anew has the folder's"

@@ -9,7 +9,7 @@ import json
 import pytest
 
 from critic_loop.models.vllm import lend
-from critic_loop.models.wire.health_check import CANARY
+from critic_loop.models.wire.health_check import HEALTH_CHECK
 from tests.unit.models.vllm.conftest import ask
 
 pytestmark = pytest.mark.anyio
@@ -62,7 +62,7 @@ async def test_weights_that_were_dropped_are_read_again_before_anything_is_asked
     ]  # fmt: skip
     assert first != second, "an adapter whose weights were dropped comes back under another name"
     said = [one["said"] for one in fake.noted("chat")]
-    assert said == [CANARY, "hi", CANARY, "later", "hi"], "a canary after waking"
+    assert said == [HEALTH_CHECK, "hi", HEALTH_CHECK, "later", "hi"], "a canary after waking"
     for model in (deep, tuned):
         await model.aclose()
 

@@ -31,7 +31,7 @@ from critic_loop.core.protocols import OutputSchema, Request, ToolSpec
 from critic_loop.core.records import Sampling
 from critic_loop.models import ANTHROPIC, ChatModel, EndpointError, ModelSettings, NoSuchModel, resolve
 from critic_loop.models.wire.anthropic_messages import Assembly, from_wire, to_wire
-from critic_loop.models.wire.model_list import Served
+from critic_loop.models.wire.model_list import ListedModel
 from critic_loop.testing import Fault, Reply, TestServer
 from tests.unit.models.conftest import ask
 
@@ -374,6 +374,6 @@ async def test_a_spec_with_an_address_reads_the_key_from_the_environment():
     async with TestServer(["hello"], key=KEY, models=["claude"]) as server:
         model = resolve(f"anthropic:claude@{server.url}")
         assert (await model.complete(ask())).text == "hello"
-        assert await made(f"{server.url}/messages").served() == (Served(name="claude"),)
+        assert await made(f"{server.url}/messages").served() == (ListedModel(name="claude"),)
         await model.aclose()
     assert KEY not in f"{model!r} {model.spec}"

@@ -22,7 +22,7 @@ from critic_loop.core.messages import (
 from critic_loop.core.protocols import OutputSchema, Request, ToolSpec
 from critic_loop.core.records import Sampling, Usage
 from critic_loop.models import GENERIC, OPENAI, VLLM, from_wire, messages_from_wire, messages_to_wire, to_wire
-from critic_loop.models.wire.chat_completions import is_strict, merge, object_or_none
+from critic_loop.models.wire.common import is_strict, merge, object_or_none
 from critic_loop.models.wire.profiles import Profile
 
 FULL = Profile(

@@ -5,7 +5,7 @@ import pytest
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import Request
 from critic_loop.models import ChatModel, NoSuchModel
-from critic_loop.models.wire.model_list import Served, found, listed, nearest, offer, other_base
+from critic_loop.models.wire.model_list import ListedModel, found, listed, nearest, offer, other_base
 from critic_loop.testing import Fault, TestServer
 
 VLLM = {
@@ -19,9 +19,9 @@ VLLM = {
 
 
 def test_what_vllm_lists():
-    assert listed(VLLM)[0] == Served(name="Qwen3-8B", weights="/weights/qwen", context_tokens=2048)
-    assert listed(VLLM)[2] == Served(name="critic-v3", base="Qwen3-8B", weights="/adapters/v3")
-    assert listed({"data": [{"id": "a"}, {"no": "id"}, "b"]}) == (Served(name="a"),)
+    assert listed(VLLM)[0] == ListedModel(name="Qwen3-8B", weights="/weights/qwen", context_tokens=2048)
+    assert listed(VLLM)[2] == ListedModel(name="critic-v3", base="Qwen3-8B", weights="/adapters/v3")
+    assert listed({"data": [{"id": "a"}, {"no": "id"}, "b"]}) == (ListedModel(name="a"),)
 
 
 @pytest.mark.parametrize("answer", [{}, {"data": None}, [], "text", None])
@@ -45,7 +45,7 @@ def test_whose_adapter_it_is(name, base, other):
 
 
 def test_names_that_are_offered():
-    many = tuple(Served(name=name) for name in ("x", "y", "llama3:latest", "z", "w"))
+    many = tuple(ListedModel(name=name) for name in ("x", "y", "llama3:latest", "z", "w"))
     assert found("llama3", many) == many[2]
     assert found("llama", many) is None
     assert nearest("llama", many) == ["llama3:latest", "x", "y"]

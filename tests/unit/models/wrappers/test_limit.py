@@ -11,7 +11,7 @@ from critic_loop.core.messages import user
 from critic_loop.core.protocols import Completion, Request
 from critic_loop.core.records import Choice, Usage
 from critic_loop.models import EndpointError, Limited, Retrying
-from critic_loop.models.wrappers.limit import Window, window_of
+from critic_loop.models.transport.window import Window, window_of
 from critic_loop.testing import ScriptedModel, run_virtual
 
 ASK = Request(messages=(user("x"),))
