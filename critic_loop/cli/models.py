@@ -25,7 +25,7 @@ from critic_loop.core.printable import excerpt, printable, without_secrets
 from critic_loop.core.protocols import Model, Request
 from critic_loop.core.records import Sampling
 from critic_loop.models.client.chat import ChatModel
-from critic_loop.models.client.findings import age, recall
+from critic_loop.models.client.findings import age, load_findings
 from critic_loop.models.providers.specs import ModelTable, backends, base_in, configured, endpoint
 from critic_loop.models.slots.routes import specs_in
 from critic_loop.models.transport.keys import key_of
@@ -147,7 +147,7 @@ def _about(model: Model) -> str:
 
 async def _ask_endpoint(model: ChatModel, answer: Answer) -> None:
     answer.url, answer.capabilities = model.url, capabilities(model.profile)
-    if (findings := recall(model.profile.name, model.url, model.name)) is not None:
+    if (findings := load_findings(model.profile.name, model.url, model.name)) is not None:
         answer.about = f"Probed {age(findings.at)}."
     if model.key_env:
         answer.key_env, answer.key_set = model.key_env, bool(key_of(model.key_env))

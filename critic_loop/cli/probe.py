@@ -17,7 +17,7 @@ from critic_loop.cli.documents import Finding, ProbeDocument
 from critic_loop.cli.terminal import Terminal
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.printable import printable, without_secrets
-from critic_loop.models.client.findings import Findings, age, recall, remember, together
+from critic_loop.models.client.findings import Findings, age, load_findings, save_findings, together
 from critic_loop.models.client.probe import probe as ask
 from critic_loop.models.providers.specs import ModelTable, ProbeTarget, probe_targets
 
@@ -50,7 +50,7 @@ def probe(
             f"{without_secrets(spec)!r} is no endpoint, and only endpoints are probed.",
             hint="Name one by its address, as in chat:NAME@http://HOST:PORT/v1.",
         )
-    kept = [None if refresh else recall(one.backend, one.place, one.name) for one in endpoints]
+    kept = [None if refresh else load_findings(one.backend, one.place, one.name) for one in endpoints]
     findings = together(
         [had or asyncio.run(_asked(one, terminal)) for one, had in zip(endpoints, kept, strict=True)]
     )
@@ -69,7 +69,7 @@ async def _asked(endpoint: ProbeTarget, terminal: Terminal) -> Findings:
         update={"backend": endpoint.backend, "url": endpoint.place, "name": endpoint.name}
     )
     try:
-        remember(findings)
+        save_findings(findings)
     except OSError as error:
         terminal.note(f"Not kept: {error}.")
     return findings

@@ -103,7 +103,7 @@ def path_of(backend: str, url: str, name: str) -> Path:
     return folder() / f"{digest_of([backend, url, name])}.json"
 
 
-def remember(findings: Findings) -> Path:
+def save_findings(findings: Findings) -> Path:
     """Keep findings in place of earlier ones; return the file.
 
     Raises:
@@ -117,7 +117,7 @@ def remember(findings: Findings) -> Path:
     return path
 
 
-def recall(backend: str, url: str, name: str) -> Findings | None:
+def load_findings(backend: str, url: str, name: str) -> Findings | None:
     """Return what was found of a model, if it was probed; an unreadable file counts as none."""
     path = path_of(backend, url, name)
     try:
@@ -131,9 +131,9 @@ def recall(backend: str, url: str, name: str) -> Findings | None:
         return None
 
 
-def informed(profile: Profile, url: str, name: str) -> Profile:
+def with_findings(profile: Profile, url: str, name: str) -> Profile:
     """Return `profile` with what a probe of this endpoint found; what that takes away is logged."""
-    findings = recall(profile.name, url, name)
+    findings = load_findings(profile.name, url, name)
     if findings is None:
         return profile
     less = findings.denies(profile)

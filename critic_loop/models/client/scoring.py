@@ -14,7 +14,7 @@ from critic_loop.core.messages import Message, assistant, user
 from critic_loop.core.protocols import Completion, Model, Request, scored_choices
 from critic_loop.core.records import Choice
 from critic_loop.models.transport.endpoint import at_once
-from critic_loop.models.wire.chat_completions import from_wire
+from critic_loop.models.wire.chat_completions import from_wire, to_wire
 from critic_loop.models.wire.common import Json, merge
 from critic_loop.models.wire.profiles import Profile
 from critic_loop.models.wire.scoring import (
@@ -22,8 +22,8 @@ from critic_loop.models.wire.scoring import (
     choice_from_prompt,
     continued_body,
     first_tokens,
-    opening_body,
     spelled,
+    without_texts,
 )
 
 Post: TypeAlias = Callable[[Json], Awaitable[Json]]
@@ -52,7 +52,7 @@ async def scored(
         ModelError: the endpoint failed, or does not tell.
         ValueError, TypeError, KeyError: the bodies hold no ids or log-probabilities.
     """
-    asked = opening_body(request, name=name, profile=profile, extra=extra)
+    asked: Json = {**extra, **to_wire(without_texts(request), name=name, profile=profile)}
     if profile.prompt_logprobs:
         return await _from_prompts(request.score, post, asked | {"return_token_ids": True}, profile)
     return await _from_first_tokens(request.score, post, asked, profile)

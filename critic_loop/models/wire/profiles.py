@@ -45,53 +45,5 @@ class Profile:
     """What its format has no field for, or a probe did not find: `seed`, `logprobs`, `tools`, `images`."""
 
 
-OPENAI = Profile(
-    name="openai",
-    base_url="https://api.openai.com/v1",
-    key_env="OPENAI_API_KEY",
-    key_required=True,
-    max_tokens_field="max_completion_tokens",
-    strict_tools="where_possible",
-)
-VLLM = Profile(
-    name="vllm",
-    key_env="VLLM_API_KEY",
-    max_tokens_field="max_completion_tokens",
-    strict_tools="always",
-    reasoning_field="reasoning",
-    tool_result_name=True,
-    return_token_ids=True,
-    adapters=True,
-    prompt_logprobs=True,
-    continues=True,
-)
-SGLANG = Profile(name="sglang", key_env="SGLANG_API_KEY", reasoning_field="reasoning_content", continues=True)
-LLAMACPP = Profile(
-    name="llamacpp",
-    base_url="http://127.0.0.1:8080/v1",
-    key_env="LLAMA_API_KEY",
-    reasoning_field="reasoning_content",
-)
-OLLAMA = Profile(
-    name="ollama",
-    base_url="http://127.0.0.1:11434/v1",
-    key_env="OLLAMA_API_KEY",
-    many_choices=False,
-    reasoning_field="reasoning",
-)
 GENERIC = Profile(name="chat", key_env="CHAT_API_KEY", opaque_fields=("reasoning_details",))
-
-ANTHROPIC = Profile(
-    name="anthropic",
-    dialect="messages",
-    base_url="https://api.anthropic.com/v1",
-    key_env="ANTHROPIC_API_KEY",
-    key_required=True,
-    many_choices=False,
-    strict_tools="where_possible",
-    continues=True,
-    lacks=frozenset({"seed", "logprobs"}),
-)
-KINDS = (OPENAI, ANTHROPIC, VLLM, SGLANG, LLAMACPP, OLLAMA, GENERIC)
-PROFILES = {profile.name: profile for profile in KINDS}
-"""By the backend's name in a spec."""
+"""A server of which no more is known than that it has chat completions."""

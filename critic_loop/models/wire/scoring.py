@@ -14,21 +14,18 @@ from typing import Any
 from critic_loop.core.messages import assistant
 from critic_loop.core.protocols import Request
 from critic_loop.core.records import Choice, Sampling
-from critic_loop.models.wire.chat_completions import to_wire
 from critic_loop.models.wire.common import Json
-from critic_loop.models.wire.profiles import Profile
 
 LIKELIEST = 20
 """The most first tokens with log-probabilities that OpenAI and vLLM return."""
 
 
-def opening_body(request: Request, *, name: str, profile: Profile, extra: Mapping[str, Any]) -> Json:
-    """Return the body for the prompt of a request to score, without the texts."""
-    bare = replace(
+def without_texts(request: Request) -> Request:
+    """Return a request to score without its texts: it asks for one token behind the prompt."""
+    return replace(
         request, score=(), choices=1, tools=(), output=None, on_text=None,
         sampling=Sampling(temperature=0.0, max_tokens=1, extra=request.sampling.extra),
     )  # fmt: skip
-    return {**extra, **to_wire(bare, name=name, profile=profile)}
 
 
 def continued_body(opening: Json, text: str) -> Json:

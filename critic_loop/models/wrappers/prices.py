@@ -43,7 +43,7 @@ class Tariff(Frozen):
     """For a million tokens of output, reasoning included."""
 
     @property
-    def told(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether it says what a call costs."""
         per_token = self.input_usd_per_mtok is not None and self.output_usd_per_mtok is not None
         return self.gpu_usd_per_hour is not None or per_token
@@ -86,7 +86,7 @@ def cost_usd(call: Call, reply: Reply, tariff: Tariff) -> float | None:
     A call that came to nothing costs nothing that anybody could tell, unless its usage was reported: what it
     waited for, a window or another try, is not the endpoint's time.
     """
-    if tariff.told:
+    if tariff.is_complete:
         waited_s = reply.ended_at - call.sent_at if reply.status == "ok" else 0.0
         return tariff.cost_usd(reply.usage, max(0.0, waited_s if reply.busy_s is None else reply.busy_s))
     if reply.usage == Usage():
@@ -101,7 +101,7 @@ def require_price(model: Model) -> None:
     Raises:
         ConfigError: neither its settings nor the price table say.
     """
-    if not tariff_of(model).told and not _is_listed(model.spec):
+    if not tariff_of(model).is_complete and not _is_listed(model.spec):
         raise ConfigError(f"money is limited, but nobody knows what {model.spec!r} costs.", hint=_HINT)
 
 

@@ -13,7 +13,15 @@ from critic_loop.core.messages import user
 from critic_loop.core.protocols import OutputSchema, Request
 from critic_loop.core.records import Sampling
 from critic_loop.models import ANTHROPIC, GENERIC, VLLM, ChatModel, resolve
-from critic_loop.models.client.findings import Findings, age, folder, informed, path_of, recall, remember
+from critic_loop.models.client.findings import (
+    Findings,
+    age,
+    folder,
+    load_findings,
+    path_of,
+    save_findings,
+    with_findings,
+)
 from critic_loop.models.client.probe import probe
 from critic_loop.models.providers.specs import endpoint
 from critic_loop.testing import Fault, Reply, TestServer
@@ -120,13 +128,13 @@ def findings_of(url, *, at=None, **found):
 
 def test_findings_are_kept_by_backend_address_and_name(cache):
     findings = findings_of("http://h/v1", n=False)
-    path = remember(findings)
+    path = save_findings(findings)
     assert path.is_relative_to(cache)
     assert folder() == path.parent
-    assert recall("chat", "http://h/v1", "m") == findings
-    assert recall("vllm", "http://h/v1", "m") is None
-    assert recall("chat", "http://h/v1", "other") is None
-    remember(findings_of("http://h/v1", n=True))
+    assert load_findings("chat", "http://h/v1", "m") == findings
+    assert load_findings("vllm", "http://h/v1", "m") is None
+    assert load_findings("chat", "http://h/v1", "other") is None
+    save_findings(findings_of("http://h/v1", n=True))
     assert [p.name for p in folder().iterdir()] == [path.name]
 
 
@@ -134,7 +142,7 @@ def test_a_file_that_cannot_be_read_is_left_aside(caplog):
     path = path_of("chat", "http://h/v1", "m")
     path.parent.mkdir(parents=True)
     path.write_text("{")
-    assert recall("chat", "http://h/v1", "m") is None
+    assert load_findings("chat", "http://h/v1", "m") is None
     assert "left aside" in caplog.text
 
 
@@ -172,7 +180,9 @@ async def test_a_model_made_from_a_spec_knows_what_was_found(caplog):
     )
     async with TestServer() as server:
         spec = f"chat:m@{server.url}"
-        remember(findings_of(server.url, n=False, json_schema=False, token_ids=True, at=time.time() - 90_000))
+        save_findings(
+            findings_of(server.url, n=False, json_schema=False, token_ids=True, at=time.time() - 90_000)
+        )
         with caplog.at_level(logging.WARNING):
             model = resolve(spec)
         await model.complete(asked)
@@ -184,4 +194,4 @@ async def test_a_model_made_from_a_spec_knows_what_was_found(caplog):
     assert first["return_token_ids"]
     assert {first["seed"], second["seed"]} == {1, 2}
     assert endpoint(spec, known=False).profile == GENERIC
-    assert informed(GENERIC, "http://elsewhere/v1", "m") is GENERIC
+    assert with_findings(GENERIC, "http://elsewhere/v1", "m") is GENERIC

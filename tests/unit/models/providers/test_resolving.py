@@ -1,7 +1,10 @@
 """Specs: what each names, and what is said when one is wrong."""
 
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +14,9 @@ from critic_loop.core.messages import user
 from critic_loop.core.protocols import Model, Request
 from critic_loop.models import ModelSettings, backends, resolve
 from critic_loop.testing import ScriptedModel, TestServer
+
+ROOT = Path(__file__).parents[4]
+PROVIDERS = ROOT / "critic_loop/models/providers"
 
 
 @pytest.mark.parametrize(
@@ -134,14 +140,39 @@ def test_an_installed_backends_model_may_retry_by_itself(monkeypatch):
     assert resolve("mine:x") is model
 
 
-@pytest.mark.parametrize("backend", ["embedded", "langchain", "loop"])
-def test_the_backends_of_the_package_itself_are_entry_points(backend, monkeypatch):
-    assert backend in backends()
+OWN = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"][
+    "critic_loop.models"
+]
+
+
+def test_the_backends_of_the_package_itself_are_entry_points():
+    """Where this fails, `pip install -e .` was not repeated after an entry point was added."""
+    assert set(OWN) <= set(backends())
+
+
+@pytest.mark.parametrize("backend", OWN)
+def test_without_entry_points_there_is_no_backend(backend, monkeypatch):
     monkeypatch.setattr(plugins, "_registered", lambda group: {})
-    assert backend not in backends()
+    assert backends() == []
     with pytest.raises(ConfigError, match=f"Backend '{backend}' is not installed") as raised:
         resolve(f"{backend}:x")
     assert "pip install -e ." in raised.value.hint
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in PROVIDERS.glob("*.py")))
+def test_a_provider_is_one_file_that_no_other_part_needs(name):
+    """But for `critic_loop.models`, which offers their profiles, and vLLM's two ways of being started."""
+    module = f"critic_loop.models.providers.{name}"
+    if f"{module}:PROVIDER" not in OWN.values():
+        assert name in ("__init__", "http", "provider", "specs"), f"{name} is not registered in pyproject.toml"
+        return
+    named = re.compile(rf"{re.escape(module)}\b")
+    users = {
+        path.relative_to(ROOT / "critic_loop").as_posix()
+        for path in (ROOT / "critic_loop").rglob("*.py")
+        if named.search(path.read_text(encoding="utf-8"))
+    }
+    assert users <= {"models/__init__.py", *(["models/providers/vllm_engine.py"] if name == "vllm" else [])}
 
 
 @pytest.mark.anyio
