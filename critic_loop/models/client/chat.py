@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from critic_loop.core.errors import (
     CannotScore,
@@ -28,7 +28,7 @@ from critic_loop.models.client.scoring import scored
 from critic_loop.models.client.settings import ModelSettings
 from critic_loop.models.transport.endpoint import Endpoint, at_once
 from critic_loop.models.transport.failures import hold_s, rejected_parameter
-from critic_loop.models.wire.common import Json, laid_over, merge
+from critic_loop.models.wire.common import Json, laid_over, merge, single_requests
 from critic_loop.models.wire.dialects import DIALECTS
 from critic_loop.models.wire.model_list import ListedModel, found, listed, offer
 from critic_loop.models.wire.profiles import GENERIC, Profile
@@ -218,7 +218,9 @@ class ChatModel:
         if request.choices == 1:
             return await self._once(request)
         if not self._profile.many_choices:
-            return merge(await at_once([self._once(one) for one in _single(request, range(request.choices))]))
+            return merge(
+                await at_once([self._once(one) for one in single_requests(request, range(request.choices))])
+            )
         completion = await self._once(request)
         got = len(completion.choices)
         if got > request.choices:
@@ -226,7 +228,7 @@ class ChatModel:
         if got < request.choices:
             self._profile = replace(self._profile, many_choices=False)
             _log.warning("%s ignores n; each choice is now a request of its own", self._endpoint)
-            rest = _single(replace(request, on_text=None), range(got, request.choices))
+            rest = single_requests(replace(request, on_text=None), range(got, request.choices))
             return merge([completion, *await at_once([self._once(one) for one in rest])])
         return completion
 
@@ -372,24 +374,6 @@ class _Rejected(Exception):
         super().__init__(field)
         self.field = field
         self.error = error
-
-
-def _single(request: Request, indices: range) -> list[Request]:
-    """Return one request for each choice: only the first streams, and seeds differ."""
-    return [
-        replace(
-            request,
-            choices=1,
-            on_text=request.on_text if index == 0 else None,
-            sampling=_reseeded(request, index),
-        )
-        for index in indices
-    ]
-
-
-def _reseeded(request: Request, index: int) -> Any:
-    seed = request.sampling.seed
-    return request.sampling if seed is None else request.sampling.model_copy(update={"seed": seed + index})
 
 
 def _unless_refused(completion: Completion, endpoint: Endpoint) -> Completion:

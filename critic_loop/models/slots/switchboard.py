@@ -1,22 +1,20 @@
 """Slots bound to models, and rebound while loops run.
 
-Knows which model a slot has for which attempt. Does not know what is asked, nor trees beyond their
-ids. Thread safe; may be used from several event loops.
+Knows locks, leases, swaps and drains. Does not know which binding holds for which attempt (`slots.history`),
+what is asked, or trees beyond their ids. Thread safe; may be used from several event loops.
 
-A swap takes effect from the next call, from the next attempt or from the next tree. An attempt has begun
-when it was announced or any slot was asked for it, a tree with its first attempt; what has begun keeps what
-it had, for all slots, until it has ended. A binding is drained when nothing that has begun can reach it.
+A swap takes effect from the next call, from the next attempt or from the next tree. An attempt begins when it
+is announced or with its first call to any slot, a tree with its first attempt. What has begun keeps its
+bindings, for all slots, until it has ended. A binding is drained when nothing that has begun can reach it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import difflib
-import itertools
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from threading import RLock
 from typing import Any, TypeAlias
 
@@ -27,6 +25,7 @@ from critic_loop.core.records import Sampling, tree_of
 from critic_loop.models.client.settings import ModelSettings
 from critic_loop.models.providers.specs import resolve
 from critic_loop.models.slots.bindings import Binding, Change, SlotLease, Swap, When
+from critic_loop.models.slots.history import BindingHistory
 from critic_loop.models.slots.routes import Bindable, route_of
 from critic_loop.models.wire.health_check import HEALTH_CHECK
 from critic_loop.models.wrappers.breaker import Breaker
@@ -34,24 +33,6 @@ from critic_loop.models.wrappers.fallback import FallbackCursor
 from critic_loop.models.wrappers.prices import Tariff, tariff_of
 
 SettingsBySpec: TypeAlias = Mapping[str, ModelSettings | Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """A binding, and from what moment on it holds for whom."""
-
-    binding: Binding
-    moment: int
-    when: When
-
-
-@dataclass(slots=True)
-class _Begun:
-    """When a tree and its attempts began, and which of these have ended."""
-
-    moment: int
-    attempts: dict[str, int] = field(default_factory=dict[str, int])
-    ended: set[str] = field(default_factory=set[str])
 
 
 class Switchboard:
@@ -77,10 +58,7 @@ class Switchboard:
         self._check_model = check
         self._warm_timeout_s = warm_timeout_s
         self._lock = RLock()
-        self._moments = itertools.count(1)
-        self._turns: dict[str, list[_Turn]] = {}
-        self._begun: dict[str, _Begun] = {}
-        self._pins: dict[tuple[str, str, str], _Turn] = {}
+        self._history = BindingHistory()
         self._made: dict[str, Model] = {}
         self._breakers: dict[str, Breaker] = {}
         self._in_flight: Counter[tuple[str, int, str]] = Counter()
@@ -91,7 +69,7 @@ class Switchboard:
 
     def __repr__(self) -> str:
         with self._lock:
-            bound = {slot: turns[-1].binding.spec for slot, turns in self._turns.items()}
+            bound = {slot: binding.spec for slot, binding in self._history.latest_of_all().items()}
         return f"Switchboard({bound})"
 
     # -- binding -------------------------------------------------------------------------------
@@ -111,7 +89,7 @@ class Switchboard:
         self._check(slot)
         binding = Binding(route=route_of(model, self._resolved), revision=revision)
         with self._lock:
-            self._turns[slot] = [_Turn(binding, 0, "call")]
+            self._history.reset(slot, binding)
         return binding
 
     def binding(self, slot: str, *, tree: str = "", attempt: str = "") -> Binding:
@@ -124,15 +102,13 @@ class Switchboard:
         tree = tree or tree_of(attempt)
         with self._lock:
             self._latest(slot)
-            begun = self._begin(tree, attempt)
-            if begun is not None and attempt in begun.ended:
-                attempt = ""
-            return self._effective(slot, tree, attempt, begun)
+            self._history.begin(tree, attempt)
+            return self._history.effective(slot, tree, attempt)
 
     def is_bound(self, slot: str) -> bool:
         """Whether the slot has a model."""
         with self._lock:
-            return slot in self._turns
+            return slot in self._history
 
     def begin(self, *attempts: str, then: Callable[[], object] = lambda: None) -> None:
         """Announce attempts: from now on they keep what their slots stand for, unless a swap is for calls.
@@ -143,15 +119,13 @@ class Switchboard:
         """
         with self._lock:
             for attempt in attempts:
-                self._begin(tree_of(attempt), attempt)
+                self._history.begin(tree_of(attempt), attempt)
             then()
 
     def settled(self, attempt: str) -> None:
         """Take note that an attempt has ended: it holds no binding any more."""
         with self._lock:
-            begun = self._begun.get(tree_of(attempt))
-            if begun is not None and begun.attempts.pop(attempt, None) is not None:
-                begun.ended.add(attempt)
+            if self._history.settle(attempt):
                 self._finish_drains()
 
     def restore(self, tree: str, attempt: str, slot: str, revision: int, spec: str) -> Binding:
@@ -170,23 +144,21 @@ class Switchboard:
             ConfigError: the spec cannot be resolved here.
         """
         with self._lock:
-            latest = self._latest(slot).binding
-            self._begin(tree, attempt)
+            latest = self._latest(slot)
+            self._history.begin(tree, attempt)
             if (slot, spec) in self._drained:
                 return latest
-            known = (turn.binding.route for turns in self._turns.values() for turn in turns)
+            known = (binding.route for _, binding in self._history.bindings())
             route = next((route for route in known if route.spec == spec), None)
         binding = Binding(route=route or route_of(spec, self._resolved), revision=revision)
         with self._lock:
-            self._pins[slot, tree, attempt] = _Turn(binding, next(self._moments), "call")
+            self._history.pin(slot, tree, attempt, binding)
         return binding
 
     def forget(self, tree: str) -> None:
         """Drop what is remembered of a tree that has ended."""
         with self._lock:
-            self._begun.pop(tree, None)
-            for key in [key for key in self._pins if key[1] == tree]:
-                del self._pins[key]
+            self._history.forget(tree)
             self._finish_drains()
 
     def _check(self, slot: str) -> None:
@@ -195,31 +167,11 @@ class Switchboard:
             guess = f"Did you mean {near[0]!r}? " if near else ""
             raise NoSuchSlot(f"There is no slot {slot!r}.", hint=f"{guess}Slots: {', '.join(self.slots)}.")
 
-    def _latest(self, slot: str) -> _Turn:
+    def _latest(self, slot: str) -> Binding:
         self._check(slot)
-        if slot not in self._turns:
+        if slot not in self._history:
             raise ConfigError(f"Slot {slot!r} has no model.", hint=f"Bind one, as in {slot}='openai:NAME'.")
-        return self._turns[slot][-1]
-
-    def _begin(self, tree: str, attempt: str) -> _Begun | None:
-        if not tree:
-            return None
-        begun = self._begun.get(tree)
-        if begun is None:
-            begun = self._begun[tree] = _Begun(next(self._moments))
-        if attempt and attempt not in begun.attempts and attempt not in begun.ended:
-            begun.attempts[attempt] = next(self._moments)
-        return begun
-
-    def _effective(self, slot: str, tree: str, attempt: str, begun: _Begun | None) -> Binding:
-        """Return the newest binding that holds for a call, down to the one it is pinned to."""
-        pin = self._pins.get((slot, tree, attempt)) or self._pins.get((slot, tree, ""))
-        for turn in reversed(self._turns[slot]):
-            if pin is not None and turn.moment < pin.moment:
-                return pin.binding
-            if _holds(turn, begun, attempt):
-                return turn.binding
-        return self._turns[slot][0].binding
+        return self._history.latest(slot)
 
     def _resolved(self, model: str | Model) -> Model:
         """Return the model; each spec is made once, so that slots share connections."""
@@ -235,9 +187,7 @@ class Switchboard:
     def tariff(self, spec: str) -> Tariff:
         """Return what was told of the price of a model that a slot has, or had."""
         with self._lock:
-            models = (
-                model for turns in self._turns.values() for t in turns for model in t.binding.route.models()
-            )
+            models = (model for _, binding in self._history.bindings() for model in binding.route.models())
             return next((tariff_of(model) for model in models if model.spec == spec), Tariff())
 
     # -- calls ---------------------------------------------------------------------------------
@@ -312,9 +262,9 @@ class Switchboard:
             for first in route.first():
                 await self._warm(first)
         with self._lock:
-            old = self._latest(slot).binding
-            new = Binding(route=route, revision=self._next_revision(slot))
-            self._turns[slot].append(_Turn(new, next(self._moments), when))
+            old = self._latest(slot)
+            new = Binding(route=route, revision=self._history.next_revision(slot))
+            self._history.append(slot, new, when)
             self._drained.discard((slot, new.spec))
             swap = self._swaps[slot] = Swap(
                 slot=slot,
@@ -360,10 +310,8 @@ class Switchboard:
     def _left_by(self, binding: Binding) -> list[Model]:
         """Return the models of a drained binding that were made here and that no call can reach any more."""
         with self._lock:
-            turns = [(slot, turn.binding) for slot, turns in self._turns.items() for turn in turns]
-            held = [self._turns[slot][-1].binding for slot in self._turns]
-            held += [pin.binding for pin in self._pins.values()]
-            held += [one for slot, one in turns if self._reachable(slot, one)]
+            held = [*self._history.latest_of_all().values(), *self._history.pinned()]
+            held += [one for slot, one in self._history.bindings() if self._reachable(slot, one)]
             kept = {id(model) for one in held for model in one.route.models()}
             made = {id(model) for model in self._made.values()}
             return [model for model in binding.route.models() if id(model) in made - kept]
@@ -374,10 +322,6 @@ class Switchboard:
             made = list(self._made.values())
         for model in made:
             await model.aclose()
-
-    def _next_revision(self, slot: str) -> int:
-        pinned = [pin.binding.revision for key, pin in self._pins.items() if key[0] == slot]
-        return max([self._turns[slot][-1].binding.revision, *pinned]) + 1
 
     async def _warm(self, model: Model) -> None:
         canary = Request(
@@ -404,7 +348,7 @@ class Switchboard:
         """Wake those whose binding no call is on, and none can reach."""
         for drain in [drain for drain in self._drains if not self._reachable(drain.slot, drain.binding)]:
             self._drains.remove(drain)
-            if self._latest(drain.slot).binding.spec != drain.binding.spec:
+            if self._latest(drain.slot).spec != drain.binding.spec:
                 self._drained.add((drain.slot, drain.binding.spec))
             drain.finish()
 
@@ -414,19 +358,14 @@ class Switchboard:
         These have the numbers of another process. So the same spec is the same binding, unless it is the
         slot's present one: then what is drained goes on to be used under its new number.
         """
-        by_spec = self._latest(slot).binding.spec != binding.spec
+        by_spec = self._latest(slot).spec != binding.spec
 
         def same(revision: int, spec: str) -> bool:
             return spec == binding.spec and (by_spec or revision == binding.revision)
 
         if any(name == slot and same(revision, spec) for name, revision, spec in self._in_flight):
             return True
-        reached = (
-            self._effective(slot, tree, attempt, begun)
-            for tree, begun in self._begun.items()
-            for attempt in ("", *begun.attempts)
-        )
-        return any(same(one.revision, one.spec) for one in reached)
+        return any(same(one.revision, one.spec) for one in self._history.reached(slot))
 
 
 class _Drain:
@@ -446,12 +385,3 @@ class _Drain:
     def _set(self) -> None:
         if not self.future.done():
             self.future.set_result(None)
-
-
-def _holds(turn: _Turn, begun: _Begun | None, attempt: str) -> bool:
-    """Return whether a binding holds for a call, by what had begun when it was made."""
-    if turn.when == "call" or begun is None:
-        return True
-    if turn.when == "attempt":
-        return not attempt or begun.attempts[attempt] > turn.moment
-    return begun.moment > turn.moment

@@ -37,7 +37,7 @@ async def paused(name: str, *, version: str = "", finish: bool = False) -> Async
     server = known_server(name)
 
     async def tell(path: str, body: dict[str, JsonValue]) -> bytes:
-        return await asyncio.to_thread(server.tell, path, body)
+        return await asyncio.to_thread(server.control.post, path, body)
 
     async with server.turns.of(server):
         pausing = asyncio.ensure_future(asyncio.to_thread(server.pause, finish=finish))

@@ -16,9 +16,8 @@ import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event, Lock, RLock
+from threading import Event, RLock
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlencode
 
 import orjson
 from pydantic import JsonValue
@@ -27,6 +26,7 @@ from critic_loop.core.errors import ModelError, ServerFailed
 from critic_loop.core.records import digest_of
 from critic_loop.models.transport.failures import cleaned
 from critic_loop.models.vllm.adapters import Loaded, arguments_for, room_in
+from critic_loop.models.vllm.control import Control
 from critic_loop.models.vllm.device import Turns, turns_of
 from critic_loop.models.vllm.folders import Folder
 from critic_loop.models.vllm.process import Process, free_port
@@ -40,10 +40,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.1
 _HINT = "The end of its log says why; its arguments are serve.arguments in the model's settings."
-_DEVELOPMENT = (
-    "It does in its development mode: set serve.device, or VLLM_SERVER_DEV_MODE in serve.environment."
-)
-_TOLD_S = 600.0
 _DEATHS, _WITHIN_S = 3, 900.0
 """A server that dies so often in so many seconds is not started again."""
 
@@ -89,6 +85,8 @@ class Server:
         self.name = name
         self.serve = serve
         self._own_turns = Turns()
+        self.control = Control(name, self.ask)
+        """What it is asked beside its API."""
         self.loaded = Loaded(name, self.ask)
         """Its adapters."""
         self.users = Users()
@@ -106,7 +104,6 @@ class Server:
         """Whether it ended by itself, and has not been ready since."""
         self.version = ""
         """What its weights are called since they were changed in place; empty = they are the folder's."""
-        self._paused = Lock()
         self._first: Token = ("", None)
         """What the canary said when it was started."""
         self._ours: dict[str, JsonValue] = {}
@@ -195,7 +192,7 @@ class Server:
                 return
             if self.serve.sleep == 2:
                 self.loaded.drop()
-            self._asleep = self._told("/sleep", level=self.serve.sleep) if self.serve.device else False
+            self._asleep = self.control.sleep(self.serve.sleep) if self.serve.device else False
             if not self._asleep:
                 self._end()
 
@@ -203,13 +200,8 @@ class Server:
         """Return whether it is awake and of sound mind: else it is to be started anew."""
         if self._process is None or not self._process.alive or self._is_outgrown():
             return False
-        if self.serve.sleep == 1:
-            woken = self._told("/wake_up")
-        else:  # weights are read again before there is room for anything else
-            woken = self._told("/wake_up", tags="weights") and self._told(
-                "/collective_rpc", {"method": "reload_weights"}
-            )
-            woken = woken and self._told("/wake_up", tags="kv_cache")
+        woken = self.control.wake(self.serve.sleep)
+        if self.serve.sleep == 2:  # the weights are those of the folder again
             self.version = ""
         try:
             sound = woken and same(self.canary(), self._first)
@@ -221,44 +213,13 @@ class Server:
         self._asleep = False
         return True
 
-    def _told(self, path: str, body: dict[str, JsonValue] | None = None, **query: str | int) -> bool:
-        """Return whether it did what it was told to."""
-        try:
-            self.tell(path, body, **query)
-        except ModelError as error:
-            _log.warning("%s", error.message)
-            return False
-        return True
-
-    def tell(self, path: str, body: dict[str, JsonValue] | None = None, **query: str | int) -> bytes:
-        """Return what it answers to something that is not of its API; blocks.
-
-        Raises:
-            ModelError: it does not do it.
-        """
-        path += f"?{urlencode(query)}" if query else ""
-        try:
-            status, said = self.ask("POST", path, body or {}, timeout_s=_TOLD_S)
-        except (OSError, http.client.HTTPException) as error:
-            status, said = 0, type(error).__name__.encode()
-        if status != 200:
-            what = f"vLLM serving {self.name!r}, told {path}: {status or 'no answer'} "
-            raise ModelError(what + said[:200].decode(errors="replace"), hint=_DEVELOPMENT * (status == 404))
-        return said
-
     def pause(self, *, finish: bool) -> None:
         """Hold its calls, or let those in flight end first; forget what is cached of prompts. Blocks.
 
         Raises:
             ModelError: it does not, or is paused already.
         """
-        if not self._paused.acquire(blocking=False):
-            raise ModelError(f"vLLM serving {self.name!r} is paused already.", hint="Wait for the other pause.")
-        try:
-            self.tell("/pause", mode="wait" if finish else "keep", clear_cache="true")
-        except BaseException:
-            self._paused.release()
-            raise
+        self.control.pause(finish=finish)
 
     def resume(self, version: str) -> None:
         """Let its calls go on, with weights of this name; empty = they have not changed. Blocks.
@@ -266,11 +227,8 @@ class Server:
         Raises:
             ModelError: it does not.
         """
-        try:
-            self.version = version or self.version
-            self.tell("/resume")
-        finally:
-            self._paused.release()
+        self.version = version or self.version
+        self.control.resume()
         if version:
             self._first = self.canary()
 

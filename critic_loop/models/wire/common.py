@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeAlias, cast
 
@@ -15,7 +16,7 @@ from pydantic import JsonValue
 
 from critic_loop.core.errors import ModelError
 from critic_loop.core.messages import File, Image
-from critic_loop.core.protocols import Completion
+from critic_loop.core.protocols import Completion, Request
 from critic_loop.core.records import Sampling, Usage
 
 Json: TypeAlias = dict[str, Any]
@@ -88,6 +89,24 @@ def object_or_none(text: str) -> dict[str, JsonValue] | None:
     except orjson.JSONDecodeError:
         return None
     return cast("dict[str, JsonValue]", value) if isinstance(value, dict) else None
+
+
+def single_requests(request: Request, indices: range) -> list[Request]:
+    """Return one request for each choice: only the first streams, and seeds differ."""
+    return [
+        replace(
+            request,
+            choices=1,
+            on_text=request.on_text if index == 0 else None,
+            sampling=_reseeded(request, index),
+        )
+        for index in indices
+    ]
+
+
+def _reseeded(request: Request, index: int) -> Sampling:
+    seed = request.sampling.seed
+    return request.sampling if seed is None else request.sampling.model_copy(update={"seed": seed + index})
 
 
 def merge(completions: Sequence[Completion]) -> Completion:

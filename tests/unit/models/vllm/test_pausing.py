@@ -51,7 +51,7 @@ async def test_what_breaks_off_leaves_it_running_with_the_weights_that_it_had(fa
 
 async def test_a_server_that_cannot_or_is_none_is_told(fake):
     model = fake.model("vllm:Q")
-    with pytest.raises(ModelError, match=r"told /pause.*404") as raised:
+    with pytest.raises(ModelError, match=r"answered /pause with 404") as raised:
         async with paused("Q"):
             pass
     assert "VLLM_SERVER_DEV_MODE" in raised.value.hint
