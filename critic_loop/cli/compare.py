@@ -11,11 +11,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from critic_loop.cli.documents import CompareDocument, ComparedSide, CurveRow
-from critic_loop.cli.results import count
+from critic_loop.cli.documents.trees import CompareDocument, ComparedSide, CurveRow
 from critic_loop.cli.stored import Stored, stored
 from critic_loop.cli.terminal import Terminal, UsageProblem
-from critic_loop.core.printable import printable
+from critic_loop.core.printable import count, printable
 from critic_loop.metrics import Run, by_task, curve, estimate, paired, run_of
 from critic_loop.metrics.comparison import Measure, Unit
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from critic_loop.cli.documents import ConfigDocument, ConfigPathDocument, Setting
+from critic_loop.cli.documents.settings import ConfigDocument, ConfigPathDocument, Setting
 from critic_loop.cli.settings import FILE, SCALARS, Found, shown, variable
 from critic_loop.cli.terminal import FAILURE, Terminal
 from critic_loop.core.printable import printable

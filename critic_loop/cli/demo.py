@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree as Branches
 
-from critic_loop.cli.documents import ArmRow, DemoDocument, LevelRow, Paired, RevisedRow
+from critic_loop.cli.documents.work import ArmRow, DemoDocument, LevelRow, Paired, RevisedRow
 from critic_loop.cli.terminal import Terminal, UsageProblem
 from critic_loop.core.printable import printable
 from critic_loop.core.records import Verdict

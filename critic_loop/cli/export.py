@@ -11,8 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from critic_loop.cli.results import count
 from critic_loop.cli.terminal import Terminal, UsageProblem
+from critic_loop.core.printable import count
 from critic_loop.core.protocols import Store
 from critic_loop.core.tree import Tree
 
@@ -47,7 +47,7 @@ def export(
         finally:
             runner.run(opened.aclose())
     if as_json:
-        from critic_loop.cli.documents import ExportDocument
+        from critic_loop.cli.documents.work import ExportDocument
 
         terminal.document(ExportDocument(out=str(out), store=opened.where, **manifest.model_dump()))
     else:

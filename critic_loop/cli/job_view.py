@@ -18,9 +18,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from critic_loop.cli.results import VERDICT_STYLES, VERDICT_WORDS
 from critic_loop.core.printable import excerpt
 from critic_loop.core.records import Verdict
+from critic_loop.render.words import VERDICT_STYLES, VERDICT_WORDS
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """What a run looks like while it runs: a view is drawn again and again, or tells its news.
 
-Does not know what it shows (`cli.tree_view`, `cli.job_view`).
+Does not know what it shows (`render.live`, `cli.job_view`).
 """
 
 from __future__ import annotations

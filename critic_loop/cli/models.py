@@ -17,7 +17,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from critic_loop.cli.documents import Error, Key, ModelRow, ModelsDocument
+from critic_loop.cli.documents.base import Error
+from critic_loop.cli.documents.settings import Key, ModelRow, ModelsDocument
 from critic_loop.cli.terminal import FAILURE, Terminal
 from critic_loop.core.errors import CriticLoopError, NoSuchModel, Unreachable
 from critic_loop.core.messages import user

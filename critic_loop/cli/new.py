@@ -17,7 +17,7 @@ from string import Template
 
 from rich.text import Text
 
-from critic_loop.cli.documents import NewDocument
+from critic_loop.cli.documents.recipes import NewDocument
 from critic_loop.cli.settings import Found
 from critic_loop.cli.terminal import Terminal, UsageProblem
 from critic_loop.core.printable import printable

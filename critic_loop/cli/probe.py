@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from critic_loop.cli.documents import Finding, ProbeDocument
+from critic_loop.cli.documents.settings import Finding, ProbeDocument
 from critic_loop.cli.terminal import Terminal
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.printable import printable, without_secrets

@@ -11,11 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from critic_loop.assets import CriticUse, DebateUse, Library, Recipe, SearchUse, SelectUse, bundled
-from critic_loop.cli.documents import CheckDocument, ProblemRow, RecipeRow, RecipesDocument
-from critic_loop.cli.results import count
+from critic_loop.cli.documents.recipes import CheckDocument, ProblemRow, RecipeRow, RecipesDocument
 from critic_loop.cli.terminal import FAILURE, Terminal, UsageProblem
 from critic_loop.core.errors import AssetError
-from critic_loop.core.printable import printable
+from critic_loop.core.printable import count, printable
 
 if TYPE_CHECKING:
     from critic_loop.assets.problems import Problem

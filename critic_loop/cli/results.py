@@ -14,21 +14,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from critic_loop.core.printable import printable
+from critic_loop.core.printable import count, printable
 from critic_loop.core.records import Verdict
 from critic_loop.evidence import truth_of
+from critic_loop.render.words import VERDICT_STYLES, verdict_word
 
 if TYPE_CHECKING:
     from critic_loop.graph.result import Result
-
-VERDICT_STYLES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.ABSTAIN: "yellow"}
-VERDICT_WORDS = {Verdict.PASS: "accepted", Verdict.FAIL: "rejected", Verdict.ABSTAIN: "not judged"}
-_KNOWN_WORDS = VERDICT_WORDS | {Verdict.PASS: "right", Verdict.FAIL: "wrong"}
-
-
-def verdict_word(verdict: Verdict, *, known: bool) -> str:
-    """Return a verdict in the words of `critic-loop show`: right or wrong where that is known."""
-    return (_KNOWN_WORDS if known else VERDICT_WORDS)[verdict]
 
 
 def row(result: Result[Any]) -> dict[str, Any]:
@@ -116,8 +108,3 @@ def _text(answer: Any) -> str:
     import orjson
 
     return orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode()
-
-
-def count(number: int, noun: str) -> str:
-    """Return `1 call`, `2 calls`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

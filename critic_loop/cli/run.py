@@ -17,12 +17,13 @@ from critic_loop.cli.live import View, watching
 from critic_loop.cli.signals import patiently
 from critic_loop.cli.tasks import tasks_from
 from critic_loop.cli.terminal import FAILURE, INTERRUPTED, Terminal, UsageProblem
-from critic_loop.cli.tree_view import view_of
 from critic_loop.core.errors import CriticLoopError
+from critic_loop.core.printable import count
 from critic_loop.core.protocols import Model
 from critic_loop.core.records import Task
 from critic_loop.models import Route, route_of
 from critic_loop.models.providers.specs import ModelTable, configured
+from critic_loop.render.live import view_of
 from critic_loop.store import open_store
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def _introduce(loop: Loop[Any], wish: Wish, tasks: Sequence[Task], terminal: Ter
     if wish.replay is not None:
         terminal.fact("replay", f"{wish.replay}: no model is asked")
     each = " a task" if len(tasks) > 1 else ""
-    cap = f"at most {results.count(loop.parts.max_calls, 'call')}{each}"
+    cap = f"at most {count(loop.parts.max_calls, 'call')}{each}"
     if len(tasks) > 1:
         cap += f", {loop.parts.max_calls * len(tasks):,} in all; {wish.in_flight} tasks at once"
     terminal.fact("cap", cap)
@@ -302,16 +303,12 @@ async def _many(job: _Job) -> int:
         terminal.out.print(results.many(rows))
     for row in [row for row in rows if row["error"]][:5]:
         terminal.note(f"task {row['task']}: {row['error']}", style="red")
-    ending = (
-        f"Interrupted. {_so_far(job, rows)} {results.count(left_open, 'tree')} left open."
-        if interrupted
-        else ""
-    )
+    ending = f"Interrupted. {_so_far(job, rows)} {count(left_open, 'tree')} left open." if interrupted else ""
     return _ended(job, rows, ending)
 
 
 def _so_far(job: _Job, rows: Sequence[dict[str, Any]]) -> str:
-    return f"{len(rows)} of {results.count(len(job.tasks), 'task')} done; trees lie in {job.loop.store.where}."
+    return f"{len(rows)} of {count(len(job.tasks), 'task')} done; trees lie in {job.loop.store.where}."
 
 
 def _ending(view: View, job: _Job) -> Callable[[], None]:
@@ -327,7 +324,7 @@ def _ending(view: View, job: _Job) -> Callable[[], None]:
 def _ended(job: _Job, rows: Sequence[dict[str, Any]], interrupted: str) -> int:
     """Say what is left to say and return the exit code."""
     if job.wish.out is not None:
-        job.terminal.note(f"{results.count(len(rows), 'result')} in {job.wish.out}")
+        job.terminal.note(f"{count(len(rows), 'result')} in {job.wish.out}")
     if interrupted:
         job.terminal.note(f"{interrupted} {resume_of(job.wish.store)}", style="yellow")
         return INTERRUPTED
@@ -348,7 +345,7 @@ def _write(sink: TextIO | None, row: dict[str, Any]) -> None:
 
 
 def _document(job: _Job, rows: list[dict[str, Any]], *, interrupted: bool) -> None:
-    from critic_loop.cli.documents import RunDocument
+    from critic_loop.cli.documents.work import RunDocument
 
     loop = job.loop
     document = RunDocument.model_validate(

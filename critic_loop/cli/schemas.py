@@ -12,29 +12,29 @@ from typing import Any
 
 from pydantic import JsonValue, TypeAdapter
 
-from critic_loop.cli import documents
-from critic_loop.cli.outline import Outline
+from critic_loop.cli.documents import base, recipes, settings, trees, work
 from critic_loop.graph.events import StreamEvent
 from critic_loop.graph.result import ResultJson
 from critic_loop.metrics import Why
+from critic_loop.render.outline import Outline
 from critic_loop.store.schemas import write
 
 FOLDER = Path("docs/schemas/cli")
 DOCUMENTS: Mapping[str, Any] = {
-    "compare": documents.CompareDocument,
-    "config": documents.ConfigDocument,
-    "config-path": documents.ConfigPathDocument,
-    "demo": documents.DemoDocument,
-    "error": documents.ErrorDocument,
-    "export": documents.ExportDocument,
-    "failures": documents.FailuresDocument,
-    "models": documents.ModelsDocument,
-    "models-probe": documents.ProbeDocument,
-    "new": documents.NewDocument,
-    "recipes": documents.RecipesDocument,
-    "recipes-check": documents.CheckDocument,
+    "compare": trees.CompareDocument,
+    "config": settings.ConfigDocument,
+    "config-path": settings.ConfigPathDocument,
+    "demo": work.DemoDocument,
+    "error": base.ErrorDocument,
+    "export": work.ExportDocument,
+    "failures": trees.FailuresDocument,
+    "models": settings.ModelsDocument,
+    "models-probe": settings.ProbeDocument,
+    "new": recipes.NewDocument,
+    "recipes": recipes.RecipesDocument,
+    "recipes-check": recipes.CheckDocument,
     "result": ResultJson[JsonValue],
-    "run": documents.RunDocument,
+    "run": work.RunDocument,
     "show": Outline,
     "why": Why,
 }

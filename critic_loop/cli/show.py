@@ -1,38 +1,20 @@
-"""`critic-loop show`: a tree from its root to the answer, in a terminal, as a page or as JSON.
-
-Everything that a model wrote passes `_safe` here, or the template's `finalize` in `cli.page`.
-"""
+"""`critic-loop show`: a tree from its root to the answer, in a terminal, as a page, a picture or JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter
-from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-from rich.tree import Tree as Branches
 
-from critic_loop.cli.diff import Line
-from critic_loop.cli.outline import Asked, Gap, Node, Outline, Remark, outline
-from critic_loop.cli.results import count
 from critic_loop.cli.stored import stored
 from critic_loop.cli.terminal import Terminal, UsageProblem
-from critic_loop.cli.why import WORTH_STYLES, cause_style
-from critic_loop.core.printable import excerpt, printable
+from critic_loop.core.printable import printable
 from critic_loop.core.tree import Tree
+from critic_loop.render.outline import Outline, outline
+from critic_loop.render.text import page
 
 MOST_ATTEMPTS = 20
 MOST_ON_A_PAGE = 200
-_MOST_LINES = 14
-_MOST_CHARACTERS = 1_200
-_DEEPEST = 6
-"""Branchings that are indented; what lies deeper stays at this level."""
-
-_STANCE = {"pass": ("✓", "green"), "fail": ("✗", "red"), "abstain": ("?", "yellow"), "": ("•", "cyan")}
-_DIFF = {"+": ("green", "bold green"), "-": ("red", "bold red"), " ": ("dim", "dim"), "…": ("dim", "dim")}
 
 
 def show(
@@ -54,12 +36,12 @@ def show(
         shown = outline(tree, attempt=zoom)
         terminal.document(TypeAdapter(Outline).dump_python(shown, mode="json"))
     if html is not None:
-        from critic_loop.cli.page import page as html_page
+        from critic_loop.render.html import page as html_page
 
         html.write_text(html_page(outline(tree, most=None if full else MOST_ON_A_PAGE, attempt=zoom)), "utf-8")
         terminal.note(f"{html} shows tree {tree.id}.")
     if svg is not None:
-        from critic_loop.cli.picture import MOST, picture
+        from critic_loop.render.svg import MOST, picture
 
         svg.write_text(picture(tree, most=None if full else MOST, attempt=zoom), "utf-8")
         terminal.note(f"{svg} shows tree {tree.id}.")
@@ -82,180 +64,3 @@ def _attempt(tree: Tree, wanted: str | None) -> str | None:
     last = next(reversed(tree.asks), None)
     hint = f"Its attempts are {tree.id}.1 to {last}; the number alone will do." if last else "It has none."
     raise UsageProblem(f"tree {tree.id!r} has no attempt {printable(wanted)!r}.", hint=hint)
-
-
-# -- the page --------------------------------------------------------------------------------------
-
-
-def page(shown: Outline, *, full: bool = False) -> RenderableType:
-    """Return an outline for a terminal; with `full`, nothing is cut short."""
-    parts: list[RenderableType] = [_facts(shown, full=full), Text()]
-    branches = Branches("", hide_root=True, guide_style="dim")
-    levels = [branches]
-    for item in shown.items:
-        depth = min(item.indent, _DEEPEST)
-        del levels[depth + 1 :]
-        parent = levels[min(depth, len(levels) - 1)]
-        close = isinstance(item, Node) and item.id == shown.attempt
-        label = _gap(item) if isinstance(item, Gap) else _node(item, full=full, calls=close)
-        levels.append(parent.add(label))
-    parts.append(branches)
-    parts += [_safe(f"{event.kind}  {excerpt(event.text, 200)}", "dim") for event in shown.events if event.text]
-    return Group(*parts)
-
-
-def _facts(shown: Outline, *, full: bool) -> RenderableType:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row("tree", Text.assemble((shown.tree, "bold"), f"  recipe {printable(shown.recipe)}"))
-    table.add_row("task", _clipped(shown.task, "", full=full))
-    if shown.reference is not None:
-        table.add_row("reference", _safe(excerpt(str(shown.reference), 200)))
-    for name, text in _ending(shown):
-        table.add_row(name, text)
-    return table
-
-
-def _ending(shown: Outline) -> Iterator[tuple[str, Text]]:
-    ended, usage = shown.outcome, shown.spend.usage
-    if ended is not None:
-        text = f"{ended.stop}: {ended.stop_text}" if ended.stop_text else ended.stop
-        yield "stopped", _safe(f"{text} (decided by {ended.decided_by or 'nobody'})")
-    spent = [count(shown.attempts, "attempt"), count(shown.spend.calls, "call")]
-    spent += [f"{usage.input_tokens:,} tokens in", f"{usage.output_tokens:,} out"]
-    spent += [f"{shown.spend.elapsed_s:.1f} s"] if shown.spend.elapsed_s else []
-    yield "spent", Text(", ".join(spent))
-    cause = Text(f"{shown.why.cause}  ", style=f"bold {cause_style(shown.why)}")
-    yield "why", cause.append(printable(shown.why.text), style="not bold default")
-    if shown.why.hint:
-        yield "next", _safe(shown.why.hint, "cyan")
-
-
-def _gap(gap: Gap) -> Text:
-    from_on = f", from {printable(gap.first)} on" if gap.attempts > 1 else f": {printable(gap.first)}"
-    return Text(
-        f"… {count(gap.attempts, 'more attempt')}{from_on} (--attempt shows one, --full all)", style="dim"
-    )
-
-
-def _node(node: Node, *, full: bool, calls: bool) -> RenderableType:
-    parts: list[RenderableType] = [_heading(node), Padding(_answer(node, full=full), (0, 0, 0, 2))]
-    if node.error:
-        parts.append(Padding(_clipped(f"error: {node.error}", "red", full=full), (0, 0, 0, 2)))
-    if node.work and (full or calls):
-        parts += [Padding(p, (0, 0, 0, 2)) for p in _messages(node.work, full=full)]
-    elif len(node.work) > 1:
-        more = f"… {count(len(node.work), 'message')} on the way (--attempt {node.number})"
-        parts.append(Padding(_safe(more, "dim"), (0, 0, 0, 2)))
-    parts += [Padding(_said(said, full=full, calls=calls), (0, 0, 0, 2)) for said in node.feedback]
-    if calls:
-        parts += [Padding(_call(call, full=full), (0, 0, 0, 2)) for call in node.calls]
-    return Group(*parts, Text())
-
-
-def _heading(node: Node) -> Text:
-    mark = ("★ " if node.chosen else "● ", WORTH_STYLES[node.worth])
-    text = Text.assemble(
-        mark, (f"attempt {printable(node.number)}", "bold"), "  ", (node.worth, WORTH_STYLES[node.worth])
-    )
-    if node.grade is not None:
-        text.append(f"{' ' if node.worth == 'scored' else '  score '}{node.grade:.2f}")
-    if node.chosen:
-        text.append("  chosen", style="bold")
-    if node.status != "complete":
-        text.append(f"  {node.status}", style="bold yellow")
-    if node.kind != "answer":
-        text.append(f"  {node.kind}")
-    if node.parents:
-        after = ", ".join(parent.rpartition(".")[2] for parent in node.parents)
-        text.append(f"  after {printable(after)}", style="dim")
-    if node.repeats:
-        text.append(f"  same as {printable(node.repeats)}", style="yellow")
-    if node.calls_made:
-        text.append(f"  {count(node.calls_made, 'call')}, {node.tokens:,} tokens", style="dim")
-    return text
-
-
-def _answer(node: Node, *, full: bool) -> RenderableType:
-    if node.changed:
-        return _diff(node.changed, full=full)
-    if not node.answer:
-        return Text("(no answer)" if node.status != "in flight" else "(in flight)", style="dim italic")
-    return _clipped(node.answer, "", full=full)
-
-
-def _diff(lines: Sequence[Line], *, full: bool) -> RenderableType:
-    most = len(lines) if full else _MOST_LINES
-    table = Table.grid(padding=(0, 1))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for line in lines[:most]:
-        plain, changed = _DIFF[line.op]
-        text = Text()
-        for piece in line.pieces:
-            text.append(printable(piece.text), style=changed if piece.changed else plain)
-        table.add_row(Text(line.op, style=plain), text)
-    if len(lines) > most:
-        table.add_row("", _and_more(Text(), len(lines) - most))
-    return table
-
-
-def _said(said: Remark, *, full: bool, calls: bool) -> RenderableType:
-    sign, style = _STANCE[said.stance]
-    head = Text.assemble((f"{sign} ", style), (printable(said.author) or said.source, "bold"))
-    if said.source not in (said.author, said.author.partition("/")[0]):
-        head.append(f" ({said.source})", style="dim")
-    words = [said.verdict or "", "" if said.score is None else f"{said.score:.2f}"]
-    head.append("".join(f"  {word}" for word in words if word), style=style)
-    head.append("".join(f"  [{mark}]" for mark in said.marks), style="yellow")
-    parts: list[RenderableType] = [head]
-    below = [_safe(said.subject, "italic")] if said.subject else []
-    below += [_clipped(said.text, "", full=full)] if said.text.strip() else []
-    below += [_clipped(detail, "dim", full=full) for detail in said.details]
-    parts += [Padding(text, (0, 0, 0, 2)) for text in below]
-    parts += [Padding(_said(each, full=full, calls=calls), (0, 0, 0, 2)) for each in said.feedback]
-    if calls:
-        parts += [Padding(_call(call, full=full), (0, 0, 0, 2)) for call in said.calls]
-    return Group(*parts)
-
-
-def _call(call: Asked, *, full: bool) -> RenderableType:
-    facts = f"{call.status}, {call.input_tokens:,} tokens in, {call.output_tokens:,} out"
-    took = "" if call.elapsed_s is None else f", {call.elapsed_s:.1f} s"
-    head = _safe(f"call {call.id}  {call.agent}  {call.model}  {facts}{took}", "cyan")
-    said = [*call.prompt, *(("reply", reply) for reply in call.replies)]
-    said += [("error", call.error)] if call.error else []
-    return Group(head, *(Padding(part, (0, 0, 0, 2)) for part in _messages(said, full=full)))
-
-
-def _messages(messages: Iterable[tuple[str, str]], *, full: bool) -> Iterator[Text]:
-    for role, text in messages:
-        yield Text(f"{printable(role)}: ", style="dim").append_text(_clipped(text, "not dim", full=full))
-
-
-# -- text ------------------------------------------------------------------------------------------
-
-
-def _safe(text: str, style: str = "") -> Text:
-    """Return text that somebody wrote as it may be shown: no markup, no control characters."""
-    return Text(printable(text), style=style)
-
-
-def _clipped(text: str, style: str, *, full: bool) -> Text:
-    """Return text, cut after some lines, which is said."""
-    text = text.strip("\n")
-    if full:
-        return _safe(text, style)
-    lines = text.splitlines()
-    kept = "\n".join(lines[:_MOST_LINES])
-    cut = kept[:_MOST_CHARACTERS]
-    if len(cut) < len(kept):
-        return _safe(cut, style).append(f"… {len(text) - len(cut):,} more characters (--full)", style="dim")
-    return _and_more(_safe(cut, style), len(lines) - _MOST_LINES)
-
-
-def _and_more(text: Text, lines: int) -> Text:
-    if lines <= 0:
-        return text
-    return text.append("\n" if text else "").append(f"… {count(lines, 'more line')} (--full)", style="dim")

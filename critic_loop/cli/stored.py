@@ -8,9 +8,8 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 from critic_loop.cli.export import require_file
-from critic_loop.cli.results import count
 from critic_loop.cli.terminal import Terminal, UsageProblem
-from critic_loop.core.printable import excerpt, printable
+from critic_loop.core.printable import count, excerpt, printable
 from critic_loop.core.protocols import Store
 from critic_loop.core.records import tree_of
 from critic_loop.core.tree import Tree

@@ -151,7 +151,7 @@ class Terminal:
             self._document_of(error, details)
 
     def _document_of(self, error: CriticLoopError, details: Sequence[str] = ()) -> None:
-        from critic_loop.cli.documents import Error, ErrorDocument
+        from critic_loop.cli.documents.base import Error, ErrorDocument
 
         try:
             self.document(ErrorDocument(error=Error.of(error, details)))

@@ -9,16 +9,15 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from critic_loop.cli.results import count
 from critic_loop.cli.stored import stored
 from critic_loop.cli.terminal import Terminal, UsageProblem
-from critic_loop.core.printable import excerpt, printable
+from critic_loop.core.printable import count, excerpt, printable
 from critic_loop.core.tree import Tree
 from critic_loop.metrics import FAILURES, Cause, Why, why
+from critic_loop.render.why import cause_style, page
 
 E = TypeVar("E", bound=StrEnum)
 MOST_LISTED = 50
@@ -26,15 +25,6 @@ _TASK = 60
 """Characters of a task that it is known by."""
 _NAME, _BESIDE = 24, 56
 """Columns of a name, at the least, and those that its numbers and the beginning of an example's id take."""
-WORTH_STYLES = {
-    "right": "green",
-    "wrong": "red",
-    "accepted": "green",
-    "rejected": "red",
-    "scored": "yellow",
-    "not judged": "yellow",
-}
-"""Colours of the words in `outline.worth`."""
 
 
 class By(StrEnum):
@@ -56,29 +46,6 @@ def explain(store: str, tree: str | None, terminal: Terminal, *, as_json: bool) 
         terminal.document(found.model_dump(mode="json"))
     else:
         terminal.out.print(page(found))
-
-
-def cause_style(found: Why | Cause) -> str:
-    """Return the colour of a cause: red for failures, green where it is solved, else yellow."""
-    cause = found.cause if isinstance(found, Why) else found
-    return "red" if cause in FAILURES else "green" if cause is Cause.SOLVED else "yellow"
-
-
-def page(found: Why) -> RenderableType:
-    """Return a cause with its evidence, for a person."""
-    head = Text.assemble((str(found.cause), f"bold {cause_style(found)}"), "  ", (found.tree, "dim"))
-    parts: list[RenderableType] = [head, Text(printable(found.text))]
-    if found.evidence:
-        table = Table.grid(padding=(0, 2))
-        table.add_column(no_wrap=True, style="dim")
-        table.add_column(overflow="fold", max_width=24)
-        table.add_column(overflow="fold")
-        for e in found.evidence:
-            table.add_row(Text(printable(e.id)), Text(printable(e.by)), Text(printable(e.quote)))
-        parts += [Text(), Padding(table, (0, 0, 0, 2))]
-    if found.hint:
-        parts += [Text(), Text.assemble(("next  ", "bold cyan"), printable(found.hint))]
-    return Group(*parts)
 
 
 # -- many trees ------------------------------------------------------------------------------------

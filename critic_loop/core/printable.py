@@ -35,6 +35,11 @@ def excerpt(text: str, length: int = 100) -> str:
     return f"{line[: length - 1]}…" if cut else line
 
 
+def count(number: int, noun: str) -> str:
+    """Return `1 call`, `2 calls`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def without_secrets(address: str) -> str:
     """Return an address, or a spec that ends in one, without user, password and query.
 

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from pydantic_core import to_json
 
-from critic_loop.core.printable import excerpt
+from critic_loop.core.printable import count, excerpt
 from critic_loop.core.records import Attempt, Feedback, Verdict
 from critic_loop.evidence import EVIDENCE, OPINION, is_whole
 from critic_loop.metrics.case import Case
-from critic_loop.metrics.cause import Cause, Why, because, count, named, rejects, sources, who
+from critic_loop.metrics.cause import Cause, Why, because, named, rejects, sources, who
 
 _GIVE = (
     "If it is known, run the task anew with it; else add another verifier, or what is known of the answer: "

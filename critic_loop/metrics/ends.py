@@ -5,9 +5,9 @@ Each function returns what it finds, or None where something else is to be looke
 
 from __future__ import annotations
 
-from critic_loop.core.printable import excerpt
+from critic_loop.core.printable import count, excerpt
 from critic_loop.metrics.case import Case
-from critic_loop.metrics.cause import Cause, Why, because, count, named, sources
+from critic_loop.metrics.cause import Cause, Why, because, named, sources
 
 
 def ended_by_error(case: Case) -> Why | None:

@@ -5,12 +5,12 @@ Each function returns what it finds, or None where something else is to be looke
 
 from __future__ import annotations
 
-from critic_loop.core.printable import excerpt
+from critic_loop.core.printable import count, excerpt
 from critic_loop.core.progress import LIMITS
 from critic_loop.core.records import Feedback, Verdict
 from critic_loop.evidence import EVIDENCE, is_whole
 from critic_loop.metrics.case import Case, is_unread
-from critic_loop.metrics.cause import Cause, Why, because, cited, count, who
+from critic_loop.metrics.cause import Cause, Why, because, cited, who
 
 _MORE = {
     "budget": "a higher max_calls",

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from critic_loop.cli.outline import outline
-from critic_loop.cli.page import page
 from critic_loop.core.records import Step, Subject, Task, Verdict
 from critic_loop.core.tree import Tree
+from critic_loop.render.html import page
+from critic_loop.render.outline import outline
 from critic_loop.store import open_store
 from critic_loop.testing.trees import ALL
 from tests.cli.conftest import Cli
@@ -313,7 +313,7 @@ def test_no_text_reaches_the_terminal_as_a_command(cli: Cli, options: list[str])
 
 
 def test_colours_come_from_us_alone() -> None:
-    from critic_loop.cli.show import page as drawn
+    from critic_loop.render.text import page as drawn
 
     console = Console(record=True, force_terminal=True, width=100, file=io.StringIO())
     console.print(drawn(outline(hostile()), full=True))

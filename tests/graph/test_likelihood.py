@@ -9,11 +9,11 @@ import pytest
 
 import critic_loop as cl
 from critic_loop.assets import Library
-from critic_loop.cli.outline import outline
 from critic_loop.core.records import Subject, Verdict
 from critic_loop.export import CritiqueSft, Row
 from critic_loop.graph.check import check_file
 from critic_loop.models import ANTHROPIC, VLLM, ChatModel
+from critic_loop.render.outline import outline
 from critic_loop.testing import Received, Reply, ScriptedModel, TestServer
 
 pytestmark = pytest.mark.anyio

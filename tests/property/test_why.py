@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from critic_loop.cli.outline import outline
-from critic_loop.cli.page import page as html_page
-from critic_loop.cli.show import page as terminal_page
 from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Subject, Task, Verdict
 from critic_loop.core.tree import Tree
 from critic_loop.metrics import Cause, why
+from critic_loop.render.html import page as html_page
+from critic_loop.render.outline import outline
+from critic_loop.render.text import page as terminal_page
 from critic_loop.testing.trees import ALL
 from tests.conftest import Grown
 from tests.planted.test_planted import PLANTED

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from critic_loop.cli.picture import MOST, colour, picture
 from critic_loop.core.records import Call, Outcome, Place, Reply, Task, Usage
 from critic_loop.core.tree import Tree
+from critic_loop.render.svg import MOST, colour, picture
 from critic_loop.testing.trees import ALL
 from tests.conftest import Grown
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from critic_loop.cli.outline import outline
-from critic_loop.cli.show import page
 from critic_loop.core.tree import Tree
+from critic_loop.render.outline import outline
+from critic_loop.render.text import page
 from critic_loop.testing.trees import ALL
 from tests.planted import by_hand
 

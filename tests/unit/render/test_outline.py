@@ -9,11 +9,11 @@ from itertools import pairwise
 import pytest
 from rich.console import Console
 
-from critic_loop.cli.outline import Gap, Node, outline
-from critic_loop.cli.show import page
 from critic_loop.core.messages import File, Message, Opaque, Reasoning, ToolCall, ToolResult, assistant
 from critic_loop.core.records import Verdict
 from critic_loop.core.tree import Tree
+from critic_loop.render.outline import Gap, Node, outline
+from critic_loop.render.text import page
 from critic_loop.testing.trees import ALL
 from tests.conftest import Grown
 from tests.planted.by_hand import accepts, end, rejects, user_says

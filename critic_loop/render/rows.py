@@ -1,41 +1,24 @@
-"""A search tree as one SVG file: what was tried from what, what it is worth, and where the budget went.
-
-A row for each attempt, indented by its depth. What does not fit is summed up in a row where it belongs. No
-script, no network, nothing that a model wrote taken for markup. Knows trees and places on paper; shapes and
-colours are in `templates/tree.svg`.
-"""
+"""A tree as rows: an attempt each, indented by depth, and sums of the attempts that are left out."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from importlib.resources import files
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from jinja2 import Environment, StrictUndefined
-
-from critic_loop.cli.outline import answer_text, message_text, worth
-from critic_loop.cli.results import count
-from critic_loop.cli.why import WORTH_STYLES
-from critic_loop.core.printable import excerpt, printable
-from critic_loop.core.records import Call, Feedback
+from critic_loop.core.printable import count, excerpt
 from critic_loop.core.tree import Tree
 from critic_loop.evidence import value_of
+from critic_loop.render.cost import Survey
+from critic_loop.render.messages import answer_text, message_text
+from critic_loop.render.outline import worth
 
-MOST = 60
-"""Attempts that have a row of their own, unless all are wished for."""
-_ROW, _TOP, _LEFT = 24, 92, 20
-_INDENT, _WIDEST = 22, 420
-_LABEL, _BAR = 330, 150
 _LONGEST_LABEL, _LONGEST_TASK = 46, 56
 _SMALL = 0.01
-"""What is left out below an attempt, and cost less than this share of all, is told in the attempt's own row."""
+"""Where the attempts left out below an attempt cost less than this share of all, its own row counts them."""
 _LOW, _MIDDLE, _HIGH = (0xC2, 0x41, 0x0C), (0x80, 0x80, 0x80), (0x1D, 0x6F, 0xDC)
 """Colours of the values 0, 1/2 and 1, which people tell apart who see no red or green, on light and dark."""
-_NO_XML = re.compile("[\ufffe\uffff]")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,123 +58,14 @@ class Row:
         return "" if self.value is None else colour(self.value)
 
 
-@dataclass(slots=True)
-class _Counted:
-    """What attempts add up to."""
-
-    attempts: int = 0
-    own: float = 0.0
-    tokens: float = 0.0
+def colour(value: float) -> str:
+    """Return the colour of a value in [0, 1], from orange over grey to blue, in tenths."""
+    part = round(min(1.0, max(0.0, value)), 1)
+    start, end, way = (_LOW, _MIDDLE, 2 * part) if part < 0.5 else (_MIDDLE, _HIGH, 2 * part - 1)
+    return "#" + "".join(f"{round(a + (b - a) * way):02x}" for a, b in zip(start, end, strict=True))
 
 
-@dataclass(slots=True)
-class _Survey:
-    """A tree with what each attempt and those below it cost."""
-
-    tree: Tree
-    of: dict[str, _Counted] = field(default_factory=dict[str, _Counted])
-    total: float = 0.0
-    unit: str = "tokens"
-
-    def __post_init__(self) -> None:
-        """Add up from the leaves to the roots, along first parents."""
-        own = _own(self.tree, "tokens")
-        if not any(own.values()):
-            own, self.unit = _own(self.tree, "calls"), "calls"
-        self.of = {i: _Counted(1, own[i], own[i]) for i in self.tree.asks}
-        for i in reversed(self.tree.asks):  # children come after their parents
-            for parent in self.tree.asks[i].parents[:1]:
-                self.of[parent].attempts += self.of[i].attempts
-                self.of[parent].tokens += self.of[i].tokens
-        self.total = sum(own.values())
-
-    def share(self, tokens: float) -> float:
-        return tokens / self.total if self.total else 0.0
-
-    def parent(self, attempt: str) -> str | None:
-        return next(iter(self.tree.asks[attempt].parents), None)
-
-    def children(self, attempt: str | None) -> Iterable[str]:
-        if attempt is None:
-            return self.tree.roots
-        return (i for i in self.tree.children(attempt) if self.parent(i) == attempt)
-
-
-def picture(tree: Tree, *, most: int | None = MOST, attempt: str | None = None) -> str:
-    """Return the tree as SVG, for light and dark, with a legend; pointing at an attempt tells more of it.
-
-    Args:
-        tree: the tree.
-        most: attempts with a row of their own at most: the path to the answer, then where most was spent; None
-            for all.
-        attempt: only this one, with what led to it and what followed.
-    """
-    survey = _Survey(tree)
-    scope = _scope(survey, attempt)
-    rows = _placed(list(_rows(survey, scope, _shown(survey, scope, most))))
-    folder = files("critic_loop.cli") / "templates"
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=_safe, trim_blocks=True, lstrip_blocks=True
-    )
-    label = max(row.x for row in rows) + 16
-    return environment.from_string((folder / "tree.svg").read_text("utf-8")).render(
-        rows=rows,
-        tree=tree,
-        facts=_facts(tree),
-        unit=survey.unit,
-        top=_TOP,
-        row=_ROW,
-        bottom=_TOP + _ROW * len(rows),
-        bar=_BAR,
-        columns=max(label + _LABEL, 470),
-        alone=sum(bool(row.id) for row in rows),
-        scope=len(scope),
-        ramp=[(k / 10, colour(k / 10)) for k in range(11)],
-        styles=WORTH_STYLES,
-        excerpt=excerpt,
-    )
-
-
-# -- what it cost ----------------------------------------------------------------------------------
-
-
-def _own(tree: Tree, unit: str) -> dict[str, float]:
-    """Return what was spent on each attempt itself, feedback on it included; shared calls by equal parts."""
-    spent = dict.fromkeys(tree.asks, 0.0)
-    made: dict[str, list[str]] = defaultdict(list)
-    for attempt in tree:
-        for call in attempt.calls:
-            made[call].append(attempt.id)
-    for call in tree.calls.values():
-        about = made.get(call.id) or _about(tree, call)
-        for i in about:
-            spent[i] += _amount(tree, call, unit) / len(about)
-    return spent
-
-
-def _amount(tree: Tree, call: Call, unit: str) -> float:
-    if unit == "calls":
-        return 1.0
-    reply = tree.replies.get(call.id)
-    return 0.0 if reply is None else float(reply.usage.input_tokens + reply.usage.output_tokens)
-
-
-def _said(tree: Tree, feedback_id: str) -> Feedback | None:
-    return tree.feedback.get(feedback_id) or tree.grades.get(feedback_id)
-
-
-def _about(tree: Tree, call: Call) -> Sequence[str]:
-    """Return the attempts that a call was about: one, or several that were compared."""
-    about = call.place.subject
-    while len(about) == 1 and (feedback := _said(tree, about[0])) and feedback.subject:
-        about = feedback.subject.attempts or (feedback.subject.feedback or "",)
-    return [i for i in about if i in tree.asks]
-
-
-# -- which rows there are --------------------------------------------------------------------------
-
-
-def _scope(survey: _Survey, attempt: str | None) -> list[str]:
+def scope_of(survey: Survey, attempt: str | None) -> list[str]:
     """Return the attempts that the picture is about, in the order of asking."""
     tree = survey.tree
     if attempt is None:
@@ -204,7 +78,7 @@ def _scope(survey: _Survey, attempt: str | None) -> list[str]:
     return [i for i in tree.asks if i in below or i in path]
 
 
-def _shown(survey: _Survey, scope: Sequence[str], most: int | None) -> set[str]:
+def _shown(survey: Survey, scope: Sequence[str], most: int | None) -> set[str]:
     """Return the attempts with a row of their own: the path to the answer, then where most was spent."""
     if most is None or len(scope) <= most:
         return set(scope)
@@ -224,8 +98,9 @@ def _path(tree: Tree) -> tuple[str, ...]:
     return () if chosen is None else tree.path(chosen)
 
 
-def _rows(survey: _Survey, scope: Sequence[str], shown: set[str]) -> Iterator[Row]:
-    """Yield the rows in depth: an attempt, those below it, then the sum of what is left out below it."""
+def rows_of(survey: Survey, scope: Sequence[str], most: int | None) -> Iterator[Row]:
+    """Yield at most `most` rows in depth: an attempt, those below it, then the sum of what is left out."""
+    shown = _shown(survey, scope, most)
     drawn: dict[str, str | None] = {}
     below: dict[str | None, list[str]] = defaultdict(list)
     hidden: dict[str | None, list[str]] = defaultdict(list)
@@ -254,7 +129,7 @@ def _rows(survey: _Survey, scope: Sequence[str], shown: set[str]) -> Iterator[Ro
 class _Reader:
     """Makes rows of attempts."""
 
-    def __init__(self, survey: _Survey) -> None:
+    def __init__(self, survey: Survey) -> None:
         self._survey, self._tree = survey, survey.tree
         self._path = frozenset(_path(survey.tree))
         self._replaced_by = {ask.replaces: i for i, ask in survey.tree.asks.items() if ask.replaces}
@@ -363,37 +238,3 @@ def _shape(status: str, value: float | None) -> str:
 
 def _number(attempt: str) -> str:
     return attempt.rpartition(".")[2]
-
-
-# -- places and words ------------------------------------------------------------------------------
-
-
-def _placed(rows: list[Row]) -> list[Row]:
-    deepest, most = max(row.depth for row in rows), max(row.attempts for row in rows)
-    indent = min(_INDENT, _WIDEST / max(1, deepest))
-    for number, row in enumerate(rows):
-        row.x = round(_LEFT + indent * row.depth, 1)
-        row.y = _TOP + _ROW * (number + 0.5)
-        row.radius = round(4.5 + 4.5 * math.sqrt(row.attempts / max(1, most)), 1)
-    return rows
-
-
-def colour(value: float) -> str:
-    """Return the colour of a value in [0, 1], from orange over grey to blue, in tenths."""
-    part = round(min(1.0, max(0.0, value)), 1)
-    start, end, way = (_LOW, _MIDDLE, 2 * part) if part < 0.5 else (_MIDDLE, _HIGH, 2 * part - 1)
-    return "#" + "".join(f"{round(a + (b - a) * way):02x}" for a, b in zip(start, end, strict=True))
-
-
-def _facts(tree: Tree) -> str:
-    spend = tree.spend()
-    tokens = spend.usage.input_tokens + spend.usage.output_tokens
-    facts = [count(len(tree.asks), "attempt"), count(spend.calls, "call"), f"{tokens:,} tokens"]
-    if tree.outcome is not None:
-        facts.append(f"stopped: {excerpt(tree.outcome.stop, 40)}")
-    return ", ".join(facts)
-
-
-def _safe(value: Any) -> Any:
-    """Make what is inserted safe to show, also in XML; autoescape makes it safe as markup."""
-    return _NO_XML.sub("\ufffd", printable(value)) if type(value) is str else value

@@ -11,15 +11,16 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from critic_loop.cli.outline import Outline, all_said
-from critic_loop.cli.results import count
-from critic_loop.cli.why import WORTH_STYLES, cause_style
-from critic_loop.core.printable import printable
+from critic_loop.core.printable import count, printable
+from critic_loop.render.outline import Outline
+from critic_loop.render.remarks import all_said
+from critic_loop.render.why import cause_style
+from critic_loop.render.words import WORTH_STYLES
 
 
 def page(shown: Outline) -> str:
     """Return the page: self-contained, readable without JavaScript, in light and dark, and on paper."""
-    folder = files("critic_loop.cli") / "templates"
+    folder = files("critic_loop.render") / "templates"
     style = (folder / "tree.css").read_text("utf-8")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, finalize=_finalize, trim_blocks=True, lstrip_blocks=True

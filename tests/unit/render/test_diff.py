@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from critic_loop.cli.diff import diff
+from critic_loop.render.diff import diff
 
 
 def lines(old: str, new: str) -> list[str]:
