@@ -102,7 +102,7 @@ def test_a_package_that_loads_names_on_first_use_has_no_others(name):
 def test_packages_that_offer_nothing_are_known():
     """What users need of these, `critic_loop` offers; all other packages say what they offer."""
     silent = {module_of(p) for p in SURFACE if not hasattr(importlib.import_module(module_of(p)), "__all__")}
-    internal = {"cli.commands", "cli.documents", "graph", "nodes", "render", "roles"}
+    internal = {"cli.commands", "cli.documents", "graph", "nodes", "render", "roles", "serving"}
     internal |= {f"models.{name}" for name in ("client", "providers", "slots", "transport", "wire", "wrappers")}
     assert silent == {f"critic_loop.{name}" for name in internal}
 

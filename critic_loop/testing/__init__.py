@@ -10,7 +10,7 @@ from critic_loop.testing.clock import VirtualLoop, run_virtual
 from critic_loop.testing.scripted import OutOfReplies, ScriptedModel
 
 if TYPE_CHECKING:
-    from critic_loop.testing.replies import Reply
+    from critic_loop.testing.chat_replies import Reply
     from critic_loop.testing.server import Fault, Received, TestServer
 
 __all__ = [

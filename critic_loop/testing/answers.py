@@ -1,7 +1,6 @@
-"""How the test server's answers and faults go over the wire, in either of its formats.
+"""How the test server sends responses and faults, in either of its formats.
 
-Knows HTTP and the ways to fail. What a body looks like is in `testing.replies` and
-`testing.anthropic_replies`.
+The bodies are in `testing.chat_replies` and `testing.messages_replies`.
 """
 
 from __future__ import annotations
@@ -15,9 +14,10 @@ from typing import Any, Literal, Self, TypeAlias, cast, get_args
 import orjson
 from aiohttp import web
 
-from critic_loop.testing import anthropic_replies as messages
-from critic_loop.testing.replies import (
-    Body,
+from critic_loop.serving.answer import Body
+from critic_loop.serving.messages_responses import message_error
+from critic_loop.testing import messages_replies as messages
+from critic_loop.testing.chat_replies import (
     Reply,
     chat_error_body,
     completion_body,
@@ -106,8 +106,9 @@ def _right(body: Body, headers: Headers) -> None:
 
 def _wrong_message(body: Body, headers: Headers) -> Body | None:
     said = messages.wrong_request(body, headers)
-    error = {"type": "invalid_request_error", "message": said}
-    return None if said is None else {"type": "error", "error": error, "request_id": "req_test"}
+    if said is None:
+        return None
+    return message_error(said, kind="invalid_request_error", request_id="req_test")
 
 
 CHAT = Format(

@@ -34,6 +34,7 @@ import orjson
 from aiohttp import web
 
 from critic_loop.core.messages import Message
+from critic_loop.serving.answer import Body
 from critic_loop.testing.answers import (
     CHAT,
     MESSAGES,
@@ -43,7 +44,7 @@ from critic_loop.testing.answers import (
     error_response,
     json_response,
 )
-from critic_loop.testing.replies import Body, Reply, content_digest, reply_of
+from critic_loop.testing.chat_replies import Reply, content_digest, reply_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from critic_loop.core.protocols import Request
 from critic_loop.core.tree import Tree
 from critic_loop.models import to_wire
 from critic_loop.store import open_store
-from critic_loop.testing.replies import content_digest
+from critic_loop.testing.chat_replies import content_digest
 from tests.graph.conftest import outline
 
 DELAY_MS = 15

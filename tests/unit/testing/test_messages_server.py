@@ -3,7 +3,7 @@
 import pytest
 
 from critic_loop.testing import Fault, Reply, TestServer
-from critic_loop.testing.anthropic_replies import signature_of
+from critic_loop.testing.messages_replies import signature_of
 
 anthropic = pytest.importorskip("anthropic", reason="needs the official client: pip install anthropic")
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from critic_loop.models import from_wire
 from critic_loop.models.wire.stream import Assembly, Events
-from critic_loop.testing.replies import Reply, completion_body, completion_chunks
+from critic_loop.testing.chat_replies import Reply, completion_body, completion_chunks
 
 BODY = {
     "model": "m",

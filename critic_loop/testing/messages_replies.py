@@ -1,7 +1,6 @@
-"""What the test server says at `/v1/messages`: Anthropic's bodies and streams, made from replies.
+"""Responses and errors of the test server at `/v1/messages`, and which requests it refuses.
 
-Knows the Messages format from its server's side, written apart from `wire.anthropic_messages` of `models`
-so that each checks the other. Knows nothing of HTTP.
+`serving.messages_responses` builds the bodies.
 """
 
 from __future__ import annotations
@@ -10,11 +9,10 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import orjson
+from critic_loop.serving.answer import Body, words_of
+from critic_loop.serving.messages_responses import MessageResponse, message_error
+from critic_loop.testing.chat_replies import Reply, answer_of, usage_of
 
-from critic_loop.testing.replies import Body, Reply, tokens_of
-
-_STOPPED = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 _ERRORS: dict[str, tuple[int, str, str]] = {
     # kind: status, type, message
     "rate_limit": (429, "rate_limit_error", "This request would exceed your rate limit."),
@@ -34,8 +32,7 @@ _ERRORS: dict[str, tuple[int, str, str]] = {
 def error_body(kind: str, key: str) -> tuple[int, Body]:
     """Return the status and body of a fault."""
     status, type_, message = _ERRORS[kind]
-    error = {"type": type_, "message": message.format(key=key)}
-    return status, {"type": "error", "error": error, "request_id": "req_test"}
+    return status, message_error(message.format(key=key), kind=type_, request_id="req_test")
 
 
 def wrong_request(body: Mapping[str, Any], headers: Mapping[str, str]) -> str | None:
@@ -87,92 +84,22 @@ def as_chat(body: Mapping[str, Any]) -> Body:
 
 
 def message_body(body: Mapping[str, Any], reply: Reply, *, number: int) -> Body:
-    """Return the whole answer to a request that does not stream."""
-    return _envelope(body, number) | {
-        "content": list(_content(reply, number)),
-        "stop_reason": _stop_reason(reply),
-        "usage": _usage(body, reply),
-    }
+    """Return the response to a request that does not stream."""
+    return _response(body, reply, number).whole()
 
 
 def message_events(body: Mapping[str, Any], reply: Reply, *, number: int) -> Iterator[Body]:
-    """Yield the events of a streamed answer."""
-    usage = _usage(body, reply)
-    yield {
-        "type": "message_start",
-        "message": _envelope(body, number) | {"usage": usage | {"output_tokens": 1}},
-    }
-    yield {"type": "ping"}
-    for index, block in enumerate(_content(reply, number)):
-        start, deltas = _in_pieces(block)
-        yield {"type": "content_block_start", "index": index, "content_block": start}
-        for delta in deltas:
-            yield {"type": "content_block_delta", "index": index, "delta": delta}
-        yield {"type": "content_block_stop", "index": index}
-    delta = {"stop_reason": _stop_reason(reply), "stop_sequence": None}
-    yield {"type": "message_delta", "delta": delta, "usage": {"output_tokens": usage["output_tokens"]}}
-    yield {"type": "message_stop"}
+    """Yield the events of a streamed response."""
+    return _response(body, reply, number).events()
 
 
-def _envelope(body: Mapping[str, Any], number: int) -> Body:
-    return {
-        "id": f"msg_{number}",
-        "type": "message",
-        "role": "assistant",
-        "model": body.get("model", ""),
-        "content": [],
-        "stop_reason": None,
-        "stop_sequence": None,
-    }
-
-
-def _content(reply: Reply, number: int) -> Iterator[Body]:
-    if reply.reasoning:
-        yield {
-            "type": "thinking",
-            "thinking": reply.reasoning,
-            "signature": signature_of(reply.reasoning),
-        }
-    if reply.text or reply.refusal:
-        yield {"type": "text", "text": reply.text or reply.refusal}
-    for index, (name, arguments) in enumerate(reply.tool_calls):
-        given = orjson.loads(arguments)
-        yield {"type": "tool_use", "id": f"toolu_{number}_{index}", "name": name, "input": given}
-
-
-def _in_pieces(block: Body) -> tuple[Body, list[Body]]:
-    """Return a block as its stream begins it, and the deltas that complete it."""
-    match block["type"]:
-        case "text":
-            pieces = [{"type": "text_delta", "text": piece} for piece in tokens_of(block["text"])]
-            return block | {"text": ""}, pieces
-        case "thinking":
-            pieces = [{"type": "thinking_delta", "thinking": piece} for piece in tokens_of(block["thinking"])]
-            signed = {"type": "signature_delta", "signature": block["signature"]}
-            return block | {"thinking": "", "signature": ""}, [*pieces, signed]
-        case _:
-            text = orjson.dumps(block["input"]).decode()
-            pieces = [text[start : start + 8] for start in range(0, len(text), 8)]
-            deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", *pieces)]
-            return block | {"input": {}}, deltas
-
-
-def _stop_reason(reply: Reply) -> str:
-    return "refusal" if reply.refusal is not None else _STOPPED.get(reply.ended, reply.ended)
-
-
-def _usage(body: Mapping[str, Any], reply: Reply) -> Body:
-    asked = len(tokens_of(" ".join(_texts(body))))
-    thought = len(tokens_of(reply.reasoning))
-    calls = sum(1 + len(tokens_of(arguments)) for _, arguments in reply.tool_calls)
-    said = len(tokens_of(reply.text or reply.refusal or ""))
-    return {
-        "input_tokens": asked - asked // 2,
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": asked // 2,
-        "output_tokens": thought + said + calls,
-        "output_tokens_details": {"thinking_tokens": thought},
-    }
+def _response(body: Mapping[str, Any], reply: Reply, number: int) -> MessageResponse:
+    return MessageResponse(
+        request=body,
+        answer=answer_of(reply, f"toolu_{number}", signature=signature_of(reply.reasoning)),
+        id=f"msg_{number}",
+        usage=usage_of(reply, len(words_of(" ".join(_texts(body))))),
+    )
 
 
 def _texts(body: Mapping[str, Any]) -> Iterator[str]:
