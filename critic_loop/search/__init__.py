@@ -10,23 +10,22 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from critic_loop.core.lazy import lazy
-from critic_loop.search.base import FunctionSearch, Modifier, SearchFn, search
+from critic_loop.search.base import Modifier
 from critic_loop.search.build import SEARCHES, build, require_settings
+from critic_loop.search.function import FunctionSearch, SearchFn, search
 
 if TYPE_CHECKING:
     from critic_loop.search.ab_mcts import AbMcts
     from critic_loop.search.beam import Beam
     from critic_loop.search.best_first import BestFirst, curriculum_weight
-    from critic_loop.search.elites import Axis, MapElites, coverage, qd_score
     from critic_loop.search.evolve import Evolve, exploit_share
-    from critic_loop.search.knobs import Knobs
-    from critic_loop.search.mcts import Mcts
+    from critic_loop.search.map_elites import Axis, MapElites, coverage, qd_score
+    from critic_loop.search.mcts import Additive, Mcts, MctsConfig
     from critic_loop.search.modifiers import AntiRepeat, Modified, Pool, Temperature
     from critic_loop.search.nest import Nest
     from critic_loop.search.propose_verify_reflect import ProposeVerifyReflect
     from critic_loop.search.refine import Refine
     from critic_loop.search.sample import ExtraSamples, Sample
-    from critic_loop.search.scores import Additive
 
 __all__ = [
     "SEARCHES",
@@ -39,9 +38,9 @@ __all__ = [
     "Evolve",
     "ExtraSamples",
     "FunctionSearch",
-    "Knobs",
     "MapElites",
     "Mcts",
+    "MctsConfig",
     "Modified",
     "Modifier",
     "Nest",
@@ -65,16 +64,14 @@ __getattr__ = lazy(
         "ab_mcts": ("AbMcts",),
         "beam": ("Beam",),
         "best_first": ("BestFirst", "curriculum_weight"),
-        "elites": ("Axis", "MapElites", "coverage", "qd_score"),
         "evolve": ("Evolve", "exploit_share"),
-        "knobs": ("Knobs",),
-        "mcts": ("Mcts",),
+        "map_elites": ("Axis", "MapElites", "coverage", "qd_score"),
+        "mcts": ("Additive", "Mcts", "MctsConfig"),
         "modifiers": ("AntiRepeat", "Modified", "Pool", "Temperature"),
         "nest": ("Nest",),
         "propose_verify_reflect": ("ProposeVerifyReflect",),
         "refine": ("Refine",),
         "sample": ("ExtraSamples", "Sample"),
-        "scores": ("Additive",),
     },
 )
 

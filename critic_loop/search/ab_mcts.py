@@ -17,13 +17,13 @@ from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Ask, Attempt, AttemptKind, Task, Unit
 from critic_loop.core.tree import Tree
 from critic_loop.evidence import value_of
-from critic_loop.search.base import extensible, require_known
-from critic_loop.search.beliefs import Beta, Crowd, Drawn, Gaussian, Rows, Sums
-from critic_loop.search.chance import Uniform, chance
-from critic_loop.search.statistics import ROOT, exact
+from critic_loop.search.base import exact, extensible, require_known
+from critic_loop.search.posteriors import Beta, Crowd, Drawn, Gaussian, Rows, Sums
+from critic_loop.search.rng import Uniform, rng_of
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+ROOT = 0
 FEW = 48
 """So many children are drawn for one by one; of more, most are passed over."""
 
@@ -74,7 +74,7 @@ class AbMcts:
     Source: Inoue et al., "Wider or Deeper? Scaling LLM Inference-Time Compute with Adaptive Branching Tree
     Search" (2025), AB-MCTS-A; the priors' defaults are those of its package treequest 0.3.3. We differ: an
     attempt in flight counts as one of score 0 until it settles, so that lanes spread; one that nobody
-    judged counts for nothing; draws follow from the tree (`search.chance`), so a replay makes the same.
+    judged counts for nothing; draws follow from the tree (`search.rng`), so a replay makes the same.
     Folding costs O(depth); asking draws for each child on the way, but with `gaussian`, where there are more
     than `FEW`, only for those that may win (`Gaussian.best`), so that a wide node costs little more.
     """
@@ -131,7 +131,7 @@ class AbMcts:
         if self.n is not None and asked >= self.n:
             done = state.settled == asked
             return Stop("exhausted", f"{self.n} attempts made") if done else Wait()
-        random, agent = chance(tree).random, 0
+        random, agent = rng_of(tree).random, 0
         at = self._way_down(state, random)
         if len(self.agents) > 1:
             agent = max(range(len(self.agents)), key=lambda k: self.prior.draw(state.agents, k, random))

@@ -13,7 +13,7 @@ from critic_loop.core.records import Ask, Attempt, AttemptKind, Task, Unit
 from critic_loop.core.tree import Tree
 from critic_loop.evidence import value_of
 from critic_loop.search.base import extensible, require_known
-from critic_loop.search.chance import chance
+from critic_loop.search.rng import rng_of
 
 Count = Annotated[int, Field(ge=1)]
 Place = tuple[float, int, str]
@@ -101,7 +101,7 @@ class BestFirst:
 
     def _next(self, state: BestFirstState, tree: Tree) -> str:
         if self.epsilon:
-            draws = chance(tree)
+            draws = rng_of(tree)
             if draws.random() < self.epsilon:
                 return draws.choice(state.frontier)[2]
         return state.frontier[-1][2]

@@ -9,7 +9,8 @@ from typing import Any, cast
 from critic_loop.core import plugins
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import AnySearch
-from critic_loop.search.base import FunctionSearch, Modifier, SearchFn, search
+from critic_loop.search.base import Modifier
+from critic_loop.search.function import FunctionSearch, SearchFn, search
 
 _PACKAGE = "critic_loop.search"
 _HOMES = {
@@ -17,8 +18,8 @@ _HOMES = {
     "beam": "beam:Beam",
     "best-first": "best_first:BestFirst",
     "evolve": "evolve:Evolve",
-    "map-elites": "elites:MapElites",
-    "mcts": "mcts:Mcts",
+    "map-elites": "map_elites:MapElites",
+    "mcts": "mcts.search:Mcts",
     "propose-verify-reflect": "propose_verify_reflect:ProposeVerifyReflect",
     "prospect": "prospect:Prospect",
     "refine": "refine:Refine",

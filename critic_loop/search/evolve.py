@@ -13,7 +13,7 @@ from critic_loop.core.records import Ask, Attempt, AttemptKind, Task, Unit
 from critic_loop.core.tree import Tree
 from critic_loop.evidence import value_of
 from critic_loop.search.base import extensible, require_known
-from critic_loop.search.chance import chance
+from critic_loop.search.rng import rng_of
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -107,7 +107,7 @@ class Evolve:
             return Stop("exhausted", text) if state.settled == len(state.numbers) else Wait()
         exploit = bool(state.good) and (drafted or exploits(epoch, place))
         pool, count = (state.good, self.inspiring) if exploit else (state.tried, self.avoided)
-        drawn = tuple(name for _, name in chance(tree).sample(pool, min(count, len(pool))))
+        drawn = tuple(name for _, name in rng_of(tree).sample(pool, min(count, len(pool))))
         if exploit:
             return Move(parents=drawn[:1], kind=self.moves, agent=self.exploiter, shows=drawn[1:])
         return Move(kind=self.moves, agent=self.explorer, shows=drawn)

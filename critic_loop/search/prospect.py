@@ -17,7 +17,7 @@ from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Ask, Attempt, Sampling, Task, digest_of
 from critic_loop.core.tree import Tree
 from critic_loop.evidence import value_of
-from critic_loop.search.base import require_known, require_pattern, state_in, written
+from critic_loop.search.base import last_text, require_known, require_pattern, state_key
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -154,7 +154,7 @@ class Prospect:
         from_here = state.places[above]
         depth = from_here.depth + 1
         ended = not attempt.unfinished or value_of(tree, attempt.id).verified is False
-        name = digest_of([depth, ended, written(attempt) if ended else self._state(attempt)])
+        name = digest_of([depth, ended, last_text(attempt) if ended else self._state(attempt)])
         from_here.drawn[name] = from_here.drawn.get(name, 0) + 1
         likely = _likely(tree, attempt)
         if likely is not None:
@@ -176,8 +176,8 @@ class Prospect:
             place.evidence = _odds(mean) / _odds(place.alive)
 
     def _state(self, attempt: Attempt) -> str:
-        found = state_in(attempt, self.state) if self.state else None
-        return written(attempt) if found is None else found
+        found = state_key(attempt, self.state) if self.state else None
+        return last_text(attempt) if found is None else found
 
     def _prior(self, depth: int) -> float:
         return self.succeeds[min(depth, len(self.succeeds) - 1)]

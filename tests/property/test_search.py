@@ -145,7 +145,7 @@ def test_visits_are_the_simulations_that_ended_here_and_those_of_the_children(dr
             if node:
                 below[parent] += state.visits[node]
         ended = Counter(state.node(r.id) for r in drive.told if isinstance(r, Attempt))
-        went_on = [n for n, runs in enumerate(state.runs) if runs]
+        went_on = [n for n, runs in enumerate(state.continued) if runs]
         for node in range(1, len(state.ids)):
             own = state.visits[node] - below[node]
             assert own == ended[node] if node not in went_on else 0 <= own < max(1, ended[node])

@@ -24,7 +24,7 @@ from critic_loop.search import (
     Sample,
     Temperature,
 )
-from critic_loop.search.elites import cell_of
+from critic_loop.search.map_elites import cell_of
 from critic_loop.search.prospect import Prospect
 from tests.worlds import Played, draw
 

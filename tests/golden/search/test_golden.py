@@ -23,7 +23,7 @@ PLAYED = {
 def outline(tree, state):
     rows = [
         [i.rpartition(".")[2], [p.rpartition(".")[2] for p in a.parents], a.messages[0].text, state.visits[n],
-         state.returns[n], round(state.worth[n], 6)]
+         state.returns[n], round(state.value[n], 6)]
         for i, a in tree.attempts.items()
         for n in (state.node(i),)
     ]  # fmt: skip

@@ -7,7 +7,7 @@ from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Ask, Attempt
 from critic_loop.evidence import value_of
 from critic_loop.search import Mcts, build
-from critic_loop.search.scores import Additive
+from critic_loop.search.mcts.scores import Additive
 from tests.unit.search.worlds import World, bandit, deceptive, two_steps
 
 
@@ -38,7 +38,7 @@ def test_the_better_arm_gets_most_of_the_attempts():
     tree, state = bandit(0.2, 0.8).play(Mcts(n=60, roots=2, width=4))
     first, second = tree.roots
     assert below(tree, second) > 1.5 * below(tree, first)
-    assert state.worth[state.node(second)] / state.returns[state.node(second)] == pytest.approx(0.8)
+    assert state.value[state.node(second)] / state.returns[state.node(second)] == pytest.approx(0.8)
 
 
 @pytest.mark.parametrize("rule", ["ucb1", "uct", "puct", "var_puct", "prompt_uct", "edge_ucb", "additive"])
@@ -83,7 +83,7 @@ def test_simulations_to_a_depth():
 def test_the_cumulative_return_of_a_node_is_the_sum_from_there_down():
     search = Mcts(n=3, rollout="depth", depth=3, backup="cumulative", returns="ended")
     tree, state = bandit(0.5).play(search)
-    assert [state.worth[state.node(i)] for i in tree.asks] == [1.5, 1.0, 0.5]
+    assert [state.value[state.node(i)] for i in tree.asks] == [1.5, 1.0, 0.5]
     assert state.returns[0] == 1
 
 
@@ -93,8 +93,8 @@ def test_returns_are_discounted_level_by_level(grown):
     child = grown.attempt(draft, answer="2")
     grown.say(child, score=1.0)
     state = folded(Mcts(discount=0.9), grown)
-    assert state.worth[state.node(draft)] == pytest.approx(0.5 + 0.9, abs=1e-8)
-    assert state.worth[0] == pytest.approx(0.45 + 0.81, abs=1e-8)
+    assert state.value[state.node(draft)] == pytest.approx(0.5 + 0.9, abs=1e-8)
+    assert state.value[0] == pytest.approx(0.45 + 0.81, abs=1e-8)
 
 
 @pytest.mark.parametrize(("q", "worth"), [("sum", 1.25), ("mean", 1.25), ("max", 0.75), ("last", 0.5)])
@@ -105,7 +105,7 @@ def test_what_the_returns_of_a_node_come_to(grown, q, worth):
     for attempt, score in ((later[0], 0.75), (later[1], 0.5)):
         grown.settle(attempt, attempt)
         grown.say(attempt, score=score)
-    assert folded(Mcts(q=q), grown).worth[1] == worth
+    assert folded(Mcts(q=q), grown).value[1] == worth
 
 
 def test_an_attempt_that_nobody_judged_is_a_visit_without_a_return(grown):
@@ -213,7 +213,7 @@ def test_a_duplicate_is_merged_into_the_sibling_that_was_asked_for_first(grown):
     grown.say(first, score=0.75)
     state = folded(Mcts(roots=2), grown)
     assert state.node(first) == state.node(second) == 1
-    assert (state.visits[1], state.returns[1], state.worth[1]) == (3, 2, 1.0)
+    assert (state.visits[1], state.returns[1], state.value[1]) == (3, 2, 1.0)
     assert next_move(Mcts(roots=2), grown).parents == (first,)
     apart = folded(Mcts(roots=2, duplicates="keep"), grown)
     assert apart.node(second) == 2
@@ -246,8 +246,8 @@ def test_on_edges_a_rewritten_attempt_takes_over_the_returns(grown, statistics, 
     grown.verified(again, "fail", score=0.75)
     state = folded(Mcts(rethink=1, statistics=statistics), grown)
     node = state.node(again)
-    assert (state.visits[node], state.worth[node]) == (visits, worth)
-    assert state.worth[0] == 1.25, "rewards already collected are kept above"
+    assert (state.visits[node], state.value[node]) == (visits, worth)
+    assert state.value[0] == 1.25, "rewards already collected are kept above"
 
 
 def test_thoughts_are_evaluated_by_an_answer_each_and_rewritten_if_it_fails(grown):
@@ -264,7 +264,7 @@ def test_thoughts_are_evaluated_by_an_answer_each_and_rewritten_if_it_fails(grow
     grown.verified(last, "pass", score=1.0)
     assert next_move(search, grown) == Move(kind="thought", parents=(better,), shows=(last,))
     state = folded(search, grown)
-    assert [state.own(state.node(i)) for i in (thought, better)] == [0.5, 1.0]
+    assert [state.reward_at(state.node(i)) for i in (thought, better)] == [0.5, 1.0]
 
 
 def test_hindsight_is_shown_from_the_second_child_on(grown):

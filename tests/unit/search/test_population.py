@@ -4,7 +4,7 @@ import pytest
 
 from critic_loop.core.errors import ConfigError
 from critic_loop.search import Axis, Evolve, MapElites, build, coverage, qd_score
-from critic_loop.search.elites import cell_of
+from critic_loop.search.map_elites import cell_of
 from tests.worlds import Played, draw
 
 SIZE = Axis(name="size", edges=(0.2, 0.4, 0.6, 0.8))

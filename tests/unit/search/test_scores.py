@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from critic_loop.search.scores import Additive, Seen, chance_of_random, score
+from critic_loop.search.mcts.scores import Additive, Observed, random_share, score
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,15 @@ def test_the_two_ucbs_differ_by_their_constants():
 
 def test_a_random_choice_is_certain_at_the_root_and_rarer_below():
     """HAIChart (2024): exp(-0.8 (1 - k/7)) with k open slots of seven."""
-    assert chance_of_random(0.8, 0, 7) == 1.0
-    assert chance_of_random(0.8, 3, 7) == pytest.approx(math.exp(-0.8 * (1 - 4 / 7)))
-    assert chance_of_random(0.8, 7, 7) == pytest.approx(math.exp(-0.8))
+    assert random_share(0.8, 0, 7) == 1.0
+    assert random_share(0.8, 3, 7) == pytest.approx(math.exp(-0.8 * (1 - 4 / 7)))
+    assert random_share(0.8, 7, 7) == pytest.approx(math.exp(-0.8))
 
 
 def seen(**given):
-    return Seen(**{"q": 0.6, "n": 1, "parent_n": 1, "depth": 1, "parent_q": 0.6, "children": (0.6,), **given})
+    return Observed(
+        **{"q": 0.6, "n": 1, "parent_n": 1, "depth": 1, "parent_q": 0.6, "children": (0.6,), **given}
+    )
 
 
 @pytest.mark.parametrize(

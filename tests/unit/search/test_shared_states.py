@@ -10,6 +10,7 @@ from critic_loop.core.messages import assistant
 from critic_loop.core.protocols import Move
 from critic_loop.core.records import Ask, Attempt
 from critic_loop.search import Mcts, build
+from critic_loop.search.mcts.backup import returns_at
 from tests.worlds import Played, draw
 
 
@@ -39,8 +40,8 @@ def test_what_one_way_to_a_state_earned_counts_on_the_others(lanes):
     at = {name: [n for n, s in state.state.items() if s == name] for name in ("good", "bad")}
     assert [len(nodes) for nodes in at.values()] == [2, 6]
     for name, nodes in at.items():
-        assert {state.returned(n) for n in nodes} == {state.shared[name]}
-        assert state.shared[name] == (sum(state.returns[n] for n in nodes), sum(state.worth[n] for n in nodes))
+        assert {returns_at(state, n) for n in nodes} == {state.shared[name]}
+        assert state.shared[name] == (sum(state.returns[n] for n in nodes), sum(state.value[n] for n in nodes))
     assert sum(state.visits[n] for nodes in at.values() for n in nodes) == state.visits[0] == 100
 
 

@@ -19,7 +19,7 @@ from critic_loop.core.records import Ask, Attempt, AttemptKind, Task
 from critic_loop.core.tree import Tree
 from critic_loop.evidence import value_of
 from critic_loop.search.base import extensible, require_known
-from critic_loop.search.chance import chance
+from critic_loop.search.rng import rng_of
 
 Count = Annotated[int, Field(ge=1)]
 Cell = tuple[int, ...]
@@ -148,5 +148,5 @@ class MapElites:
         if asked < self.seeds or not state.elites:
             return Move(kind=self.moves)
         held = [elite[2] for _, elite in sorted(state.elites.items())]
-        parent, *shown = chance(tree).sample(held, min(1 + self.shots, len(held)))
+        parent, *shown = rng_of(tree).sample(held, min(1 + self.shots, len(held)))
         return Move(parents=(parent,), kind=self.moves, shows=tuple(shown))

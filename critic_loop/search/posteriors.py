@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import cos, expm1, frexp, inf, log, log1p, log2, pi, sqrt
 
-from critic_loop.search.chance import Uniform
+from critic_loop.search.rng import Uniform
 
 _NO = 1e-6
 """What a beta distribution has in place of a parameter of 0."""

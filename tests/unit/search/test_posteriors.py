@@ -6,8 +6,8 @@ from math import expm1, inf, sqrt
 
 import pytest
 
-from critic_loop.search.beliefs import Beta, Drawn, Gaussian, _level, gamma
-from critic_loop.search.statistics import exact
+from critic_loop.search.base import exact
+from critic_loop.search.posteriors import Beta, Drawn, Gaussian, _level, gamma
 
 PRIOR = Gaussian(mean=0.0, weight=1.0, freedom=1.0, variance=0.1)
 

@@ -1,8 +1,8 @@
-"""Score rules: which child a tree search goes down to. Pure functions of numbers.
+"""Score rules: which child a tree search selects. Pure functions of numbers.
 
 Most rules are `Q + weight(parent) * share(child)`: the weight is computed once for all children of a node.
-`additive` sums terms instead. Q is a reward in [0, 1] unless a search sums or cumulates rewards: then it
-grows with depth and visits, and an exploration constant made for [0, 1] no longer explores. Knows no tree.
+`additive` sums terms instead. Q is in [0, 1] unless a search sums or cumulates rewards: then it grows with
+depth and visits, and an exploration constant made for [0, 1] no longer explores. Knows no tree.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 from pydantic import ConfigDict, Field
 
 RuleName = Literal["ucb1", "uct", "puct", "var_puct", "prompt_uct", "edge_ucb", "additive"]
-Share = Callable[[float, float], float]
+ShareOf = Callable[[float, float], float]
 """From a child's visits and its prior in [0, 1] to its share of the parent's weight."""
 
-Weigh = Callable[[float, float, float], float]
+WeightOf = Callable[[float, float, float], float]
 """From a parent's visits, c and base to the weight of its children's shares."""
 
 _LEAST = 1e-12
-"""Keeps `0 * inf` from becoming nan where an unvisited child must come first."""
+"""A weight in place of 0, since `0 * inf` is nan."""
 
 
 class Rule(NamedTuple):
     """`Q + weight(visits of the parent, c, base) * share(visits of the child, prior)`."""
 
-    weight: Weigh
-    share: Share
+    weight: WeightOf
+    share: ShareOf
     c: float
-    """The exploration constant that stands where a search names none."""
+    """The default of the exploration constant."""
 
 
 def ln(visits: float) -> float:
@@ -40,7 +40,7 @@ def ln(visits: float) -> float:
 
 
 def over_root(n: float, prior: float) -> float:  # noqa: ARG001
-    """Return 1/sqrt(n): the visits stand under the root; an unvisited child comes first."""
+    """Return 1/sqrt(n); infinity for an unvisited child, which is selected first."""
     return 1 / sqrt(n) if n > 0 else inf
 
 
@@ -50,7 +50,7 @@ def over_root_from_one(n: float, prior: float) -> float:  # noqa: ARG001
 
 
 def over_next(n: float, prior: float) -> float:  # noqa: ARG001
-    """Return 1/(1+n): the visits stand outside the root."""
+    """Return 1/(1+n)."""
     return 1 / (1 + n)
 
 
@@ -70,12 +70,12 @@ def by_root_of_next(n: float, c: float, base: float) -> float:  # noqa: ARG001
 
 
 def by_root_never_0(n: float, c: float, base: float) -> float:  # noqa: ARG001
-    """Return c sqrt(ln N), or a little more than 0: an unvisited child comes first even at N = 1."""
+    """Return c sqrt(ln N), but more than 0, so that an unvisited child is selected first even at N = 1."""
     return c * sqrt(log(n)) if n > 1 and c > 0 else _LEAST
 
 
 def by_root_of_twice(n: float, c: float, base: float) -> float:  # noqa: ARG001
-    """Return c sqrt(2 ln N), or a little more than 0."""
+    """Return c sqrt(2 ln N), but more than 0."""
     return max(c * sqrt(2 * ln(n)), _LEAST)
 
 
@@ -92,7 +92,7 @@ RULES: dict[str, Rule] = {
     "prompt_uct": Rule(by_root_of_next, over_root_from_one, 2.5),
     "edge_ucb": Rule(by_root_of_twice, over_root, 1.5),
 }
-"""The rules that have a weight and a share.
+"""All rules but `additive`.
 
 - `ucb1`: `Q + c sqrt(ln N / n)` (Auer et al. 2002, UCT of Kocsis and Szepesvári 2006); c = sqrt 2.
 - `uct`, `puct`, `var_puct`: RethinkMCTS (2024), authors' code: `ln N` under the root, `1 + n` outside it;
@@ -117,18 +117,18 @@ def score(
 
     Args:
         rule: a name in `RULES`.
-        q: what its returns came to.
+        q: the aggregate of its returns.
         n: its visits.
         parent: its parent's visits.
-        prior: P in [0, 1], for the rules that know one.
-        c: the exploration constant; None takes the rule's own.
-        base: how many visits it takes until `var_puct` explores more, above 0.
+        prior: P in [0, 1], for the rules with one.
+        c: the exploration constant, 0 or more; None = the rule's own.
+        base: the number of visits from which `var_puct` explores more, above 0.
     """
     found = RULES[rule]
     return q + found.weight(parent, found.c if c is None else c, base) * found.share(n, prior)
 
 
-def chance_of_random(rate: float, depth: int, limit: int) -> float:
+def random_share(rate: float, depth: int, limit: int) -> float:
     """Return the probability of a random choice at `depth`: exp(-rate (1 - left/limit)), left = levels below.
 
     **Source**: HAIChart (2024), authors' code, with rate 0.8 and open slots of a query for levels left: 1 at
@@ -137,8 +137,8 @@ def chance_of_random(rate: float, depth: int, limit: int) -> float:
     return exp(-rate * depth / limit)
 
 
-class Seen(NamedTuple):
-    """What `Additive` looks at. Rewards are in [0, 1]; None = not judged."""
+class Observed(NamedTuple):
+    """What `Additive` needs to know of a node. Rewards are in [0, 1]; None = not judged."""
 
     q: float
     n: float
@@ -147,13 +147,13 @@ class Seen(NamedTuple):
     """1 for attempts without parents."""
     parent_q: float
     children: tuple[float | None, ...] = ()
-    """Their own rewards; empty = not expanded."""
+    """The children's own rewards; empty = not expanded."""
     duplicates: int = 0
-    """Attempts that said the same as this one."""
+    """Attempts with the same answer that were merged into it."""
 
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share_ = Annotated[float, Field(ge=0, le=1)]
+Unit = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,46 +170,50 @@ class Additive:
     exploit: Weight = 1.0
     explore: Weight = 0.7
     depth: Weight = 0.004
-    """Times sqrt(depth), subtracted."""
+    """Times sqrt(depth); subtracted."""
     unexpanded: Weight = 0.25
-    """Added to a good attempt that has no children."""
+    """Added to a good attempt without children."""
     correct: Weight = 5.0
-    """Times the difference, added to a good attempt whose only child is bad."""
+    """Times the difference between its Q and the child's reward; added to a good attempt with exactly one bad
+    child, up to `correct_most`."""
     correct_most: Weight = 0.25
     good_child: Weight = 0.025
     """Subtracted where a child is nearly right."""
     finished: Weight = 0.25
-    """Subtracted where a child is right: nothing is to be gained below it."""
+    """Subtracted where a child is right: another one gains nothing."""
     second_chance: Weight = 1.0
-    """Times its distance below the threshold, added to a bad attempt without children below a good one."""
+    """Times its distance below `good_from`; added to a bad attempt without children whose parent is good."""
     duplicate: Weight = 0.125
-    """Times the square of their number, subtracted."""
-    good_from: Share_ = 0.75
-    bad_to: Share_ = 0.5
-    nearly_from: Share_ = 0.875
+    """Times the square of the number of duplicates; subtracted."""
+    good_from: Unit = 0.75
+    """A Q that is good; so is any above it."""
+    bad_to: Unit = 0.5
+    """A reward that is bad; so is any below it."""
+    nearly_from: Unit = 0.875
+    """A reward that is nearly right; so is any above it."""
 
-    def score(self, seen: Seen) -> float:
+    def score(self, node: Observed) -> float:
         """Return the sum for a child, higher is better."""
-        judged = [r for r in seen.children if r is not None]
-        total = self.exploit * seen.q + self.explore * sqrt(ln(seen.parent_n) / max(1.0, seen.n))
-        total -= self.depth * sqrt(seen.depth) + self.duplicate * seen.duplicates**2
-        if not seen.children:
-            return total + self._unexpanded(seen)
+        judged = [r for r in node.children if r is not None]
+        total = self.exploit * node.q + self.explore * sqrt(ln(node.parent_n) / max(1.0, node.n))
+        total -= self.depth * sqrt(node.depth) + self.duplicate * node.duplicates**2
+        if not node.children:
+            return total + self._unexpanded(node)
         if max(judged, default=0.0) >= self.nearly_from:
             total -= self.good_child
         if max(judged, default=0.0) >= 1.0:
             total -= self.finished
-        return total + self._bad_child(seen, judged)
+        return total + self._bad_child(node, judged)
 
-    def _unexpanded(self, seen: Seen) -> float:
-        if seen.q >= self.good_from:
+    def _unexpanded(self, node: Observed) -> float:
+        if node.q >= self.good_from:
             return self.unexpanded
-        if seen.q <= self.bad_to and seen.parent_q > self.good_from:
-            return self.second_chance * (self.good_from - seen.q)
+        if node.q <= self.bad_to and node.parent_q > self.good_from:
+            return self.second_chance * (self.good_from - node.q)
         return 0.0
 
-    def _bad_child(self, seen: Seen, judged: list[float]) -> float:
+    def _bad_child(self, node: Observed, judged: list[float]) -> float:
         bad = [r for r in judged if r <= self.bad_to]
-        if len(bad) != 1 or seen.q < self.good_from:
+        if len(bad) != 1 or node.q < self.good_from:
             return 0.0
-        return min(self.correct_most, self.correct * (seen.q - bad[0]))
+        return min(self.correct_most, self.correct * (node.q - bad[0]))
