@@ -160,7 +160,7 @@ def _asked(use: CriticUse) -> str:
     if use.slot is not None:
         said.append(f"slot {use.slot}")
     if use.shadow:
-        said.append("a shadow: not obeyed")
+        said.append("a shadow: advisory")
     if use.escalate is not None:
         said.append(f"slot {use.escalate.slot} where it is less sure than {use.escalate.below:g}")
     return "; ".join(said)

@@ -2,7 +2,7 @@
 
 The one place where this is decided: metrics, exports, rewards and views ask here. Opinion is never truth: what
 critics and judges think does not count, unless they were shown the reference. Reads all that is on record:
-grades, what came after the outcome, and what no loop obeyed (hidden tests). So nothing that steers a loop may
+grades, what came after the outcome, and advisory feedback (hidden tests). So nothing that steers a loop may
 ask here. Does not know what an attempt is worth to its loop (`evidence.better`).
 """
 

@@ -1,7 +1,4 @@
-"""What may have gone wrong in a tree, and how that is said: the cause, a sentence, the records that show it.
-
-Does not know how a cause is found.
-"""
+"""What may have gone wrong in a tree, and its description: the cause, a sentence, the records that show it."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from critic_loop.core.messages import Frozen
 from critic_loop.core.printable import excerpt
 from critic_loop.core.records import Attempt, Feedback, Verdict
 from critic_loop.evidence import Truth
-from critic_loop.metrics.case import Case
+from critic_loop.metrics.facts import Facts
 
 _MOST_SHOWN = 5
 
@@ -31,7 +28,7 @@ class Cause(StrEnum):
     BUDGET = "budget"
     ERROR = "error"
     UNKNOWN = "unknown"
-    """Nobody who can know has judged the answer, or could: neither failure nor success."""
+    """It is unknown whether the answer is right: neither failure nor success."""
     PARKED = "parked"
     UNFINISHED = "unfinished"
     SOLVED = "solved"
@@ -43,21 +40,21 @@ FAILURES = tuple(Cause)[:8]
 
 _HINTS = {
     Cause.NEVER_FOUND: "Try a stronger actor, more attempts (samples find what revisions do not), or critiques "
-    "that say more.",
+    "with more detail.",
     Cause.FOUND_NOT_SELECTED: "Use select = 'verified-first', which takes what verifiers passed.",
-    Cause.BROKEN_BY_CRITIQUE: "Mend or replace whoever rejected it, or keep a revision only if it beats its "
-    "parent: search refine with base = 'kept', select = 'keep-if-better'.",
-    Cause.FALSE_ACCEPT: "Do not stop on this word alone: add a verifier, ask a stronger critic or several, or "
-    "train this one on such trees.",
-    Cause.UNPARSED: "Look at what was written (critic-loop show), then ask for the output in plainer words, "
-    "allow more tokens, or use another model.",
-    Cause.VERIFIER_ABSTAINED: "Mend the verifier or give tasks what it needs (checks); then run them again.",
-    Cause.BUDGET: "",  # as the limit is
-    Cause.ERROR: "Mend what the message names, and run it again with the same store.",
+    Cause.BROKEN_BY_CRITIQUE: "Fix or replace the critic that rejected it, or keep a revision only if it beats "
+    "its parent: search refine with base = 'kept', select = 'keep-if-better'.",
+    Cause.FALSE_ACCEPT: "Do not stop on this verdict alone: add a verifier, ask a stronger critic or several, "
+    "or train this one on such trees.",
+    Cause.UNPARSED: "Look at the texts (critic-loop show), then ask for the output in simpler words, allow "
+    "more tokens, or use another model.",
+    Cause.VERIFIER_ABSTAINED: "Fix the verifier or give tasks what it needs (checks); then run them again.",
+    Cause.BUDGET: "",  # depends on the limit
+    Cause.ERROR: "Fix what the message names, and run it again with the same store.",
     Cause.UNKNOWN: "Run with a verifier, or add what is known: store.add_feedback(attempt_id, "
     "Feedback.user(score=...)).",
     Cause.PARKED: "Give it with loop.respond(tree_id, ...), and run the tree again.",
-    Cause.UNFINISHED: "If nothing runs any more, run it again with the same store: no finished call is "
+    Cause.UNFINISHED: "If no process runs it any more, run it again with the same store: no finished call is "
     "repeated.",
     Cause.SOLVED: "",
 }
@@ -69,13 +66,13 @@ class Evidence(Frozen):
     id: str
     """An attempt's or a feedback's."""
     by: str = ""
-    """Who said it; empty for the loop's own actor."""
+    """Its author; empty for the loop's own actor."""
     quote: str = ""
-    """What was said, shortened, on one line, safe to print."""
+    """Its text, shortened, on one line, safe to print."""
 
 
 class Why(Frozen):
-    """The cause, in a sentence that a person can act on, with what shows it."""
+    """The cause, in a sentence that a person can act on, with the records that show it."""
 
     tree: str
     cause: Cause
@@ -96,13 +93,13 @@ class Why(Frozen):
 
 
 def because(
-    case: Case, cause: Cause, text: str, *, hint: str = "", shows: Iterable[Attempt | Feedback] = ()
+    facts: Facts, cause: Cause, text: str, *, hint: str = "", shows: Iterable[Attempt | Feedback] = ()
 ) -> Why:
-    """Put the answer together; of much evidence the first records."""
+    """Return the finding; of more than five records of evidence the first five."""
     shown = list({record.id: record for record in shows}.values())[:_MOST_SHOWN]
     text = text[:1].upper() + text[1:]
     return Why(
-        tree=case.tree.id,
+        tree=facts.tree.id,
         cause=cause,
         text=text,
         evidence=tuple(map(cited, shown)),
@@ -111,7 +108,7 @@ def because(
 
 
 def rejects(feedback: Feedback) -> bool:
-    """Whether a loop that hears this goes on revising."""
+    """Whether a loop revises after this feedback."""
     if feedback.verdict is not None:
         return feedback.verdict is Verdict.FAIL
     low = feedback.score is not None and feedback.score < 0.5
@@ -133,19 +130,19 @@ def cited(record: Attempt | Feedback) -> Evidence:
 
 
 def named(attempt: Attempt) -> str:
-    """Return what a sentence calls an attempt."""
+    """Return an attempt's name in a sentence."""
     return f"attempt {attempt.id.rpartition('.')[2]}"
 
 
 def who(feedback: Feedback) -> str:
-    """Return what a sentence calls the author of feedback."""
+    """Return the name of a feedback's author in a sentence."""
     author = excerpt(feedback.author, 60)
     source = "reviewer" if feedback.source == "human" else feedback.source
     return f"the {source}" if author in ("", feedback.source) else f"the {source} {author!r}"
 
 
 def sources(truth: Truth) -> str:
-    """Return who knows, as a sentence names them."""
+    """Return the sources of what is known, as a sentence names them."""
     names = list(dict.fromkeys(who(f) for f in truth.rests_on))
     if not names:
         return "the task's reference"

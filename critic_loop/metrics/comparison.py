@@ -14,7 +14,7 @@ from typing import Literal
 from critic_loop.core.records import NOT_SENT, Attempt, Reply
 from critic_loop.core.tree import Tree
 from critic_loop.evidence import oracle_choice, value_of
-from critic_loop.metrics.case import Case
+from critic_loop.metrics.facts import Facts
 from critic_loop.metrics.statistics import ByTask
 
 Unit = Literal["tokens", "calls", "usd"]
@@ -71,29 +71,29 @@ class CurvePoint:
 
 def run_of(tree: Tree) -> Run | None:
     """Return a tree as a run; None if it has not ended. O(its records)."""
-    case = Case(tree)
-    outcome = case.outcome
-    if outcome is None or case.stops & _GOES_ON:
+    facts = Facts(tree)
+    outcome = facts.outcome
+    if outcome is None or facts.stops & _GOES_ON:
         return None
-    chosen, usage = case.chosen, outcome.spend.usage
+    chosen, usage = facts.chosen, outcome.spend.usage
     return Run(
         task=tree.task.id,
-        solved=False if chosen is None else case.right(chosen),
+        solved=False if chosen is None else facts.right(chosen),
         score=None if chosen is None else value_of(tree, chosen.id).score,
         spent=Cost(calls=outcome.spend.calls, tokens=usage.output_tokens, usd=outcome.spend.cost_usd),
-        found=_found(case),
+        found=_found(facts),
     )
 
 
-def _found(case: Case) -> Cost | None:
-    if oracle_choice(case.tree) is None:
+def _found(facts: Facts) -> Cost | None:
+    if oracle_choice(facts.tree) is None:
         return None
     calls = tokens = 0
-    for record in case.tree.log:
+    for record in facts.tree.log:
         if isinstance(record, Reply):
             calls += 0 if record.error_code == NOT_SENT else record.sends
             tokens += record.usage.output_tokens
-        elif isinstance(record, Attempt) and record.settled and case.right(record):
+        elif isinstance(record, Attempt) and record.settled and facts.right(record):
             return Cost(calls=calls, tokens=tokens, usd=None)
     return None
 

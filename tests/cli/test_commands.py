@@ -186,7 +186,7 @@ def test_recipes(cli: Cli) -> None:
     )
 
 
-def test_a_recipe_page_says_who_is_not_obeyed_and_who_is_asked_next(cli: Cli, tmp_path: Path) -> None:
+def test_a_recipe_page_names_advisory_critics_and_slots_of_escalation(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "two.toml").write_text(
         'search = { kind = "refine" }\ncritics = [\n'
         '  { agent = "critic/stepwise", escalate = { slot = "hosted", below = 0.6 } },\n'
@@ -194,7 +194,7 @@ def test_a_recipe_page_says_who_is_not_obeyed_and_who_is_asked_next(cli: Cli, tm
     )
     page = " ".join(cli("recipes", "show", "two.toml").out.split())
     assert "always; slot hosted where it is less sure than 0.6" in page
-    assert "slot candidate; a shadow: not obeyed" in page
+    assert "slot candidate; a shadow: advisory" in page
 
 
 def test_demo(cli: Cli, serve: Serve, tmp_path: Path) -> None:

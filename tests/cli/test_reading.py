@@ -100,7 +100,7 @@ def test_why_reads_well(cli: Cli, mixed: str) -> None:
     assert ended.code == 0
     assert ended.out.startswith("broken_by_critique  broken-long-chain\nAttempt 3 was right, but the critic")
     assert "broken-long-chain.f3  critic  fail, score 0.1: 42 is off." in ended.out
-    assert "\nnext  Mend or replace whoever rejected it" in ended.out
+    assert "\nnext  Fix or replace the critic that rejected it" in ended.out
 
 
 def test_why_as_json(cli: Cli, mixed: str) -> None:

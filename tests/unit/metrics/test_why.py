@@ -31,7 +31,8 @@ def test_a_known_loss_of_a_right_answer_is_told_from_the_records() -> None:
     knew, knows = user_says(g, good, 1.0), user_says(g, bad, 0.0, "No!")
     found = why(g.tree)
     assert found.text == (
-        "Attempt 1 was right, but the critic rejected it, and its revision attempt 2 is wrong, says the user."
+        "Attempt 1 was right, but the critic rejected it, and its revision attempt 2 is wrong, according to "
+        "the user."
     )
     assert [e.id for e in found.evidence] == [good, said, bad, knows]
     assert knew not in {e.id for e in found.evidence}
@@ -53,13 +54,13 @@ def test_the_json_form_is_stable() -> None:
     assert json.loads(why(g.tree).model_dump_json()) == {
         "tree": "t",
         "cause": "never_found",
-        "text": "No right answer was found: 1 attempt, which is wrong, says the verifier 'answer'.",
+        "text": "No right answer was found: 1 attempt, which is wrong, according to the verifier 'answer'.",
         "evidence": [
             {"id": "t.1", "by": "", "quote": '{"n":41}'},
             {"id": "t.f1", "by": "answer", "quote": "fail"},
         ],
         "hint": "Try a stronger actor, more attempts (samples find what revisions do not), or critiques "
-        "that say more.",
+        "with more detail.",
     }
 
 
@@ -114,7 +115,9 @@ def test_of_several_right_ones_the_first_is_named() -> None:
     for verdict in ("pass", "fail", "pass"):
         g.verified(g.attempt(answer=verdict), verdict)
     end(g, "t.2", "vote", "exhausted")
-    assert why(g.tree).text.startswith("Attempt 1 (and 1 more) are right, says the verifier 'answer', but ")
+    assert why(g.tree).text.startswith(
+        "Attempt 1 (and 1 more) are right, according to the verifier 'answer', but "
+    )
 
 
 def test_a_wrong_revision_that_was_not_chosen_is_no_matter() -> None:
@@ -275,11 +278,11 @@ def test_a_verifier_with_nothing_to_judge_by_has_not_failed() -> None:
     found = why(g.tree)
     assert (found.cause, found.failed) == ("unknown", False)
     assert found.text == (
-        "The critic rejected attempt 1; nobody who can know has said whether it is right. "
-        "The verifier 'answer' had nothing to judge by: the task has no reference answer."
+        "The critic rejected attempt 1; whether it is right is unknown. "
+        "The verifier 'answer' could not judge: the task has no reference answer."
     )
     assert word in {e.id for e in found.evidence}
-    assert found.hint.startswith("If it is known, run the task anew with it")
+    assert found.hint.startswith("If it is known, run the task again with it")
     cannot_judge(g, draft, "timeout", author="unit_tests")
     assert cause(g) == "verifier_abstained", "another could have judged, and did not"
     assert "unit_tests" in why(g.tree).text
@@ -295,7 +298,7 @@ def test_nothing_on_record_is_said_to_be_nothing() -> None:
     g = Grown()
     only = g.attempt(answer="41")
     end(g, only, "nobody", "exhausted")
-    assert why(g.tree).text.startswith("Nobody could judge attempt 1")
+    assert why(g.tree).text.startswith("Nobody has judged attempt 1")
     h = Grown()
     for stop_text in ("nothing to try", "nothing to try."):
         end(h, None, "nobody", "exhausted", stop_text=stop_text)
@@ -310,7 +313,8 @@ def test_the_reference_is_named_as_a_source() -> None:
     accepts(g, only)
     end(g, only, "critic", "accepted")
     assert why(g.tree).text == (
-        "The critic accepted attempt 1 and the loop stopped, but it is wrong, says the task's reference."
+        "The critic accepted attempt 1 and the loop stopped, but it is wrong, according to the task's "
+        "reference."
     )
 
 
@@ -329,7 +333,7 @@ def test_repeated_answers_are_counted() -> None:
     for answer in ("40", "41", "40", "40"):
         g.verified(g.attempt(answer=answer), "fail")
     end(g, "t.1", "vote", "exhausted")
-    assert "says the verifier 'answer'; only 2 different answers among them." in why(g.tree).text
+    assert "according to the verifier 'answer'; only 2 different answers among them." in why(g.tree).text
 
 
 def test_much_evidence_is_cut() -> None:
@@ -383,7 +387,7 @@ def test_an_outcome_is_over_once_the_loop_goes_on() -> None:
     assert cause(g) == "unfinished"
 
 
-def test_every_moment_of_a_tree_that_was_parked_and_heard() -> None:
+def test_every_moment_of_a_tree_that_was_parked_and_answered() -> None:
     g = Grown()
     g.attempt(answer="41", status="parked")
     g.attempt(answer="42", status="parked")
@@ -395,7 +399,7 @@ def test_every_moment_of_a_tree_that_was_parked_and_heard() -> None:
         g.settle(attempt, f"4{number + 1}")
     g.tree.append(Event(kind="resume", at=1.0, data={"by": "caller"}))
     assert cause(g) == "unfinished"
-    assert "has been heard: run it again" in why(g.tree).text
+    assert "has the feedback from a person that it waited for: run it again" in why(g.tree).text
     g.ask("t.2")
     assert cause(g) == "unfinished"
     assert "1 in flight" in why(g.tree).text
@@ -430,7 +434,7 @@ def test_a_confirmation_that_came_later_does_not_excuse_the_selection() -> None:
     assert "verified-first" in why(g.tree).hint
 
 
-def test_a_selection_that_heard_otherwise_could_not_know() -> None:
+def test_a_selection_that_knew_otherwise_could_not_know() -> None:
     g = Grown()
     right, wrong = g.attempt(answer="42"), g.attempt(answer="41")
     g.verified(right, "fail")
@@ -494,7 +498,7 @@ def test_a_grade_names_the_cause_and_the_selection_could_not_know() -> None:
     end(g, wrong, "nobody", "exhausted")
     found = why(g.tree)
     assert found.cause is Cause.FOUND_NOT_SELECTED
-    assert "says the grader 'hidden-tests'" in found.text
+    assert "according to the grader 'hidden-tests'" in found.text
     assert "could not know" in found.text
 
 
@@ -502,7 +506,11 @@ def test_a_grade_names_the_cause_and_the_selection_could_not_know() -> None:
     ("fields", "cause", "says"),
     [
         ({"verdict": "abstain", "reason": "no tests ran"}, Cause.VERIFIER_ABSTAINED, "The grader"),
-        ({"verdict": "abstain", "data": {"lacks": "reference answer"}}, Cause.UNKNOWN, "nothing to judge by"),
+        (
+            {"verdict": "abstain", "data": {"lacks": "reference answer"}},
+            Cause.UNKNOWN,
+            "could not judge: the task",
+        ),
         ({"score": 0.4}, Cause.UNKNOWN, "a score of 0.4"),
         ({"verdict": "abstain", "parse": "error", "reason": "it broke"}, Cause.VERIFIER_ABSTAINED, "it broke"),
     ],

@@ -1,7 +1,4 @@
-"""A tree as `metrics.why` looks at it: what was chosen, what is known of it, what was heard when.
-
-Knows records and truth. Does not know causes.
-"""
+"""The facts that `metrics.why` decides by: what was chosen, what is right, which feedback came when."""
 
 from __future__ import annotations
 
@@ -16,19 +13,19 @@ from critic_loop.evidence import UNKNOWN, Truth, told_right, truths_of
 
 
 @dataclass(frozen=True)
-class Case:
-    """A tree with what may be asked of it, each found once. Ids that are unknown raise `KeyError`."""
+class Facts:
+    """A tree and the facts about it, each computed once. Unknown ids raise `KeyError`."""
 
     tree: Tree
 
     @cached_property
     def outcome(self) -> Outcome | None:
-        """How the tree ended, if it did; one after which the loop went on is none any more."""
+        """The outcome; None while the tree has none, or after the loop was resumed."""
         return None if any(isinstance(r, Ask | Attempt) for r in self._since) else self.tree.outcome
 
     @cached_property
     def error(self) -> str:
-        """What ended the tree, where that was an error and the loop has not gone on since."""
+        """The error that ended the tree; empty if none did, or if the loop was resumed since."""
         for record in reversed(self.tree.log):
             if isinstance(record, Ask | Attempt | Outcome):
                 break
@@ -37,25 +34,25 @@ class Case:
         return ""
 
     @cached_property
-    def heard(self) -> bool:
-        """Whether a parked tree has the words that it waited for, and has not gone on yet."""
+    def answered(self) -> bool:
+        """Whether a parked tree has all the feedback that it waited for, and was not resumed yet."""
         ended = self.tree.outcome
         was_parked = ended is not None and ended.stop == "parked"
-        return was_parked and self.outcome is None and not self.waiting and not self.went_on
+        return was_parked and self.outcome is None and not self.waiting and not self.resumed
 
     @cached_property
-    def went_on(self) -> bool:
-        """Whether moves were asked for after the latest outcome."""
+    def resumed(self) -> bool:
+        """Whether attempts were begun after the latest outcome."""
         return any(isinstance(record, Ask) for record in self._since)
 
     @cached_property
     def waiting(self) -> tuple[Attempt, ...]:
-        """Attempts that wait for a person's word."""
+        """Attempts that wait for a person's feedback."""
         return tuple(a for a in self.tree if a.status == "parked")
 
     @cached_property
     def _since(self) -> tuple[Record, ...]:
-        """What was written after the latest outcome."""
+        """The records after the latest outcome; empty where there is no outcome."""
         if self.tree.outcome is None:
             return ()
         after = takewhile(lambda record: not isinstance(record, Outcome), reversed(self.tree.log))
@@ -63,13 +60,13 @@ class Case:
 
     @cached_property
     def chosen(self) -> Attempt | None:
-        """What the loop gave as its answer."""
+        """The attempt that the loop returned as its answer."""
         chosen = None if self.outcome is None else self.outcome.chosen
         return None if chosen is None else self.tree[chosen]
 
     @cached_property
     def stops(self) -> frozenset[str]:
-        """Names of the rules that ended the loop (several may have to agree)."""
+        """Names of the rules that ended the loop; several where they had to agree."""
         return frozenset((self.outcome.stop if self.outcome else "").split("+"))
 
     @cached_property
@@ -91,16 +88,16 @@ class Case:
 
     @cached_property
     def truths(self) -> dict[str, Truth]:
-        """What is known of each readable answer."""
+        """What is known about each answer that could be read."""
         return truths_of(self.tree, self.read)
 
     def right(self, attempt: Attempt | None) -> bool | None:
-        """Whether an attempt is right; None if nobody knows, or it cannot be read."""
+        """Whether an attempt is right; None if that is unknown, or it cannot be read."""
         return self.truths.get(attempt.id, UNKNOWN).right if attempt else None
 
     @cached_property
     def at(self) -> dict[str, int]:
-        """Where in the log a move was asked for and a feedback was said; the outcome's place under ``."""
+        """The index in the log of each ask (by attempt), each feedback, and the latest outcome (under "")."""
         places: dict[str, int] = {}
         for place, record in enumerate(self.tree.log):
             match record:
@@ -115,41 +112,41 @@ class Case:
         return places
 
     @cached_property
-    def said(self) -> dict[str, list[Feedback]]:
-        """All that was ever said about one attempt or a part of it, taken back or not; no grades."""
-        said: dict[str, list[Feedback]] = defaultdict(list)
+    def feedback_on(self) -> dict[str, list[Feedback]]:
+        """All feedback on one attempt or a part of it, superseded or not; no grades."""
+        feedback_on: dict[str, list[Feedback]] = defaultdict(list)
         for feedback in self.tree.feedback.values():
             subject = feedback.subject
             if subject is not None and len(subject.attempts) == 1:
-                said[subject.attempts[0]].append(feedback)
-        return said
+                feedback_on[subject.attempts[0]].append(feedback)
+        return feedback_on
 
     @cached_property
-    def taken_back_at(self) -> dict[str, int]:
-        """Where in the log a feedback was superseded."""
-        all_said = self.tree.feedback.values()
-        return {f.supersedes: self.at[f.id] for f in reversed(list(all_said)) if f.supersedes is not None}
+    def superseded_at(self) -> dict[str, int]:
+        """The index in the log at which a feedback was superseded."""
+        feedback = self.tree.feedback.values()
+        return {f.supersedes: self.at[f.id] for f in reversed(list(feedback)) if f.supersedes is not None}
 
-    def obeyed_before(self, attempt_id: str, place: int) -> list[Feedback]:
-        """Return what the loop had heard about an attempt, and obeyed, at a place in the log."""
+    def steering_before(self, attempt_id: str, place: int) -> list[Feedback]:
+        """Return the feedback on an attempt that was in force at an index of the log, and not advisory."""
         return [
             f
-            for f in self.said[attempt_id]
-            if not f.advisory and self.at[f.id] < place <= self.taken_back_at.get(f.id, place)
+            for f in self.feedback_on[attempt_id]
+            if not f.advisory and self.at[f.id] < place <= self.superseded_at.get(f.id, place)
         ]
 
     def known_right_then(self, *attempts: str) -> bool:
-        """Whether somebody who can know had said in time that an answer is right, and none that it is wrong."""
-        heard = [f for attempt in attempts for f in self.obeyed_before(attempt, self.at[""])]
-        return told_right(heard)
+        """Whether evidence before the outcome called an answer right, and none called it wrong."""
+        feedback = [f for attempt in attempts for f in self.steering_before(attempt, self.at[""])]
+        return told_right(feedback)
 
     @cached_property
     def only_accepted(self) -> bool:
-        """Whether an opinion accepted the chosen answer, and nobody who can know has spoken of it."""
+        """Whether a critic or judge accepted the chosen answer, and it is unknown whether it is right."""
         if self.chosen is None or self.outcome is None or self.right(self.chosen) is not None:
             return False
-        heard = self.obeyed_before(self.chosen.id, self.at[""])
-        return any(f.verdict is Verdict.PASS for f in heard)
+        feedback = self.steering_before(self.chosen.id, self.at[""])
+        return any(f.verdict is Verdict.PASS for f in feedback)
 
 
 def is_unread(attempt: Attempt) -> bool:
