@@ -26,10 +26,9 @@ import time
 import tracemalloc
 from statistics import median
 
-from critic_loop.core.messages import user
-from critic_loop.core.records import Ask, Attempt, Feedback, Head, Subject, Task
+from critic_loop.core.records import Ask, Attempt
 from critic_loop.core.tree import Tree
-from critic_loop.search import build
+from critic_loop.search import build, drive
 
 BRANCHING = 4
 SETTINGS = {"ab-mcts": {}, "mcts": {"width": BRANCHING}}
@@ -64,37 +63,41 @@ class Timed:
 # -- through the protocol ----------------------------------------------------------------------------
 
 
-def new_tree(seed: int) -> Tree:
-    task = Task(prompt=(user("x"),))
-    return Tree(Head(tree="t", task=task, recipe="", recipe_digest="", key="k", created_at=0.0, seed=seed))
+class Measured:
+    """A search, with the time that `ask` and `fold` take."""
 
+    def __init__(self, search, timed: Timed) -> None:
+        self.search, self.timed, self.spent_s, self.made = search, timed, 0.0, 0
 
-def records_of(tree: Tree, ask: Ask, reward: float) -> tuple[Attempt, Feedback]:
-    attempt = Attempt(id=ask.attempt, parents=ask.parents, kind=ask.kind, answer=ask.attempt)
-    subject = Subject.of(ask.attempt)
-    said = Feedback(id=tree.next_feedback_id(), subject=subject, source="verifier", score=reward)
-    return attempt, said
+    def start(self, task):
+        return self.search.start(task)
+
+    def ask(self, state, tree):
+        began = time.thread_time()
+        move = self.search.ask(state, tree)
+        self.spent_s = time.thread_time() - began
+        return move
+
+    def fold(self, state, tree, record):
+        began = time.thread_time()
+        state = self.search.fold(state, tree, record)
+        self.spent_s += time.thread_time() - began
+        if isinstance(record, Attempt):
+            self.made += 1
+            self.timed.add(self.made, self.spent_s, clocks=3)
+        return state
 
 
 def grow(search, sizes: list[int], seed: int) -> tuple[Tree, dict[int, float]]:
     """Run a search to the greatest size, one attempt after the other."""
-    tree, timed, clock, rng = new_tree(seed), Timed(sizes), time.thread_time, random.Random(7)
-    state = search.start(tree.task)
-    for made in range(1, max(sizes) + 1):
-        began = clock()
-        move = search.ask(state, tree)
-        spent = clock() - began
-        ask = Ask(attempt=tree.next_attempt_id(), parents=move.parents, kind=move.kind)
-        tree.append(ask)
-        began = clock()
-        state = search.fold(state, tree, ask)
-        spent += clock() - began
-        attempt, said = records_of(tree, ask, rng.random())
-        tree.append(attempt)
-        tree.append(said)
-        began = clock()
-        state = search.fold(state, tree, attempt)
-        timed.add(made, spent + clock() - began, clocks=3)
+    timed, rng = Timed(sizes), random.Random(7)
+    tree = drive(
+        Measured(search, timed),
+        "x",
+        attempt=lambda _, ask: Attempt(id=ask.attempt, parents=ask.parents, kind=ask.kind, answer=ask.attempt),
+        evaluate=lambda *_: rng.random(),
+        seed=seed,
+    )
     return tree, timed.microseconds()
 
 

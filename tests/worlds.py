@@ -8,63 +8,50 @@ from typing import Any
 
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import AnySearch, Move, Wait
-from critic_loop.core.records import Ask, Attempt, Feedback, Head, Subject, Task
+from critic_loop.core.records import Ask, Attempt, Feedback, Task
 from critic_loop.core.tree import Tree
+from critic_loop.search.driver import Driver
 
 World = Callable[[Tree, Ask], dict[str, Any]]
 """What comes of an ask: `score`, `answer`, `status`, `data`, `suggestion`."""
 
 
-class Played:
-    """A search at play in a world, on so many lanes; attempts settle in the order of asking, or shuffled."""
+class Played(Driver):
+    """A search at play in a world, on so many lanes; attempts end in the order of asking, or shuffled."""
 
     def __init__(self, search: AnySearch, world: World, *, lanes: int = 1, seed: int = 0) -> None:
-        task = Task(id="toy", prompt=(user("Climb."),))
-        head = Head(tree="toy", task=task, recipe="", recipe_digest="", key="k", created_at=0.0, seed=seed)
-        self.search, self.world, self.lanes = search, world, lanes
-        self.tree, self.state, self.flying = Tree(head), search.start(task), list[str]()
+        super().__init__(search, Task(id="toy", prompt=(user("Climb."),)), seed, "toy")
+        self.world, self.lanes = world, lanes
         self.moves: list[Move] = []
         self.idle = 0
         """How often a lane had nothing to do."""
 
     def run(self, attempts: int = 10_000, shuffle: random.Random | None = None) -> Played:
         """Play until the search ends, or so many attempts were asked for."""
-        while len(self.tree.asks) < attempts or self.flying:
-            said = self.search.ask(self.state, self.tree) if len(self.tree.asks) < attempts else Wait()
-            if isinstance(said, Move) and len(self.flying) < self.lanes:
-                self.begin(said)
+        while len(self.tree.asks) < attempts or self.in_flight:
+            proposal = self.ask() if len(self.tree.asks) < attempts else Wait()
+            if isinstance(proposal, Move) and len(self.in_flight) < self.lanes:
+                self.begin(proposal)
                 continue
-            if not self.flying:
+            if not self.in_flight:
                 break
-            self.idle += len(self.flying) < self.lanes and len(self.tree.asks) < attempts
-            self.settle(self.flying[shuffle.randrange(len(self.flying)) if shuffle else 0])
+            self.idle += len(self.in_flight) < self.lanes and len(self.tree.asks) < attempts
+            self.settle(self.in_flight[shuffle.randrange(len(self.in_flight)) if shuffle else 0])
         return self
 
     def begin(self, move: Move) -> None:
         self.moves.append(move)
-        for _ in range(move.samples):
-            ask = Ask(
-                attempt=self.tree.next_attempt_id(), parents=move.parents, kind=move.kind, agent=move.agent,
-                replaces=move.replaces, context={"attempts": move.parents, "also_shown": move.shows},
-            )  # fmt: skip
-            self.tree.append(ask)
-            self.state = self.search.fold(self.state, self.tree, ask)
-            self.flying.append(ask.attempt)
+        super().begin(move)
 
     def settle(self, attempt_id: str) -> None:
         ask = self.tree.asks[attempt_id]
-        said = {"answer": attempt_id, "status": "complete", **self.world(self.tree, ask)}
-        said["kind"] = "answer" if said["answer"] is not None and ask.kind == "step" else ask.kind
-        rest = {k: said.pop(k) for k in ("score", "data", "suggestion", "verdict") if k in said}
-        self.tree.append(Attempt(id=attempt_id, parents=ask.parents, replaces=ask.replaces, **said))
-        if rest:
-            self.tree.append(
-                Feedback(
-                    id=self.tree.next_feedback_id(), subject=Subject.of(attempt_id), author="world", **rest
-                )
-            )
-        self.flying.remove(attempt_id)
-        self.state = self.search.fold(self.state, self.tree, self.tree[attempt_id])
+        made = {"answer": attempt_id, "status": "complete", **self.world(self.tree, ask)}
+        made["kind"] = "answer" if made["answer"] is not None and ask.kind == "step" else ask.kind
+        judged = {k: made.pop(k) for k in ("score", "data", "suggestion", "verdict") if k in made}
+        attempt = self.write(Attempt(id=attempt_id, parents=ask.parents, replaces=ask.replaces, **made))
+        if judged:
+            self.judge(attempt_id, Feedback(author="world", **judged))
+        self.fold(attempt)
 
     def scores(self) -> dict[str, float]:
         return {f.subject.attempts[0]: f.score for f in self.tree.feedback.values() if f.subject}

@@ -1,4 +1,4 @@
-"""A dry run of a search: what it asks for, without a call.
+"""A dry run of a search: the moves that it makes, without a call.
 
 A search is a pure function, so this costs nothing. Knows moves and records. Does not know agents (`graph.check`
 compares).
@@ -9,36 +9,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import cycle
 
-from critic_loop.core.messages import assistant, user
+from critic_loop.core.messages import assistant
 from critic_loop.core.protocols import AnySearch, Move
-from critic_loop.core.records import UNFINISHED, Ask, Attempt, Feedback, Head, Subject, Task
-from critic_loop.core.tree import Tree
+from critic_loop.core.records import UNFINISHED, Ask, Attempt, Feedback
+from critic_loop.search.driver import Driver
 
 _ATTEMPTS = 40
 _SCORES = (0.3, 0.8, 0.0, 0.6)
-"""What attempts are worth, in turn: some good, some bad, none right."""
+"""The scores of attempts, in turn: some good, some bad, none right."""
 
 
 def dry_run(search: AnySearch) -> Iterator[Move]:
     """Yield the moves that a search makes where no attempt is right, one after the other; 40 at most.
 
-    Every third step ends its answer. What hangs on traits, on costs or on more attempts does not show.
+    Every third step ends its answer. Moves that depend on traits, on costs or on more attempts do not occur.
     """
-    task = Task(prompt=(user("?"),))
-    tree = Tree(Head(tree="dry-run", task=task, recipe="", recipe_digest="", key="key", created_at=0.0))
-    state, scores = search.start(task), cycle(_SCORES)
-    while len(tree.asks) < _ATTEMPTS and isinstance(move := search.ask(state, tree), Move):
+    driver, scores = Driver(search, "?"), cycle(_SCORES)
+    while len(driver.tree.asks) < _ATTEMPTS and isinstance(move := driver.ask(), Move):
         yield move
-        for _ in range(move.samples):
-            ask = Ask(
-                attempt=tree.next_attempt_id(), parents=move.parents, kind=move.kind, replaces=move.replaces
-            )
-            tree.append(ask)
-            state = search.fold(state, tree, ask)
-            attempt = _attempt(ask, len(tree.asks))
-            tree.append(attempt)
-            tree.append(_feedback(tree, attempt.id, next(scores)))
-            state = search.fold(state, tree, attempt)
+        driver.begin(move)
+        for attempt_id in tuple(driver.in_flight):
+            attempt = driver.write(_attempt(driver.tree.asks[attempt_id], len(driver.tree.attempts) + 1))
+            driver.judge(attempt_id, Feedback.failed(source="verifier", score=next(scores), suggestion="?"))
+            driver.fold(attempt)
 
 
 def _attempt(ask: Ask, number: int) -> Attempt:
@@ -50,14 +43,4 @@ def _attempt(ask: Ask, number: int) -> Attempt:
         messages=(assistant(f"attempt {number}"),),
         answer=None if part else f"attempt {number}",
         replaces=ask.replaces,
-    )
-
-
-def _feedback(tree: Tree, attempt_id: str, score: float) -> Feedback:
-    return Feedback.failed(
-        id=tree.next_feedback_id(),
-        subject=Subject.of(attempt_id),
-        source="verifier",
-        score=score,
-        suggestion="?",
     )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from critic_loop.search.ab_mcts import AbMcts
     from critic_loop.search.beam import Beam
     from critic_loop.search.best_first import BestFirst, curriculum_weight
+    from critic_loop.search.driver import Driver, drive
     from critic_loop.search.evolve import Evolve, exploit_share
     from critic_loop.search.map_elites import Axis, MapElites, coverage, qd_score
     from critic_loop.search.mcts import Additive, Mcts, MctsConfig
@@ -35,6 +36,7 @@ __all__ = [
     "Axis",
     "Beam",
     "BestFirst",
+    "Driver",
     "Evolve",
     "ExtraSamples",
     "FunctionSearch",
@@ -53,6 +55,7 @@ __all__ = [
     "build",
     "coverage",
     "curriculum_weight",
+    "drive",
     "exploit_share",
     "qd_score",
     "require_settings",
@@ -64,6 +67,7 @@ __getattr__ = lazy(
         "ab_mcts": ("AbMcts",),
         "beam": ("Beam",),
         "best_first": ("BestFirst", "curriculum_weight"),
+        "driver": ("Driver", "drive"),
         "evolve": ("Evolve", "exploit_share"),
         "map_elites": ("Axis", "MapElites", "coverage", "qd_score"),
         "mcts": ("Additive", "Mcts", "MctsConfig"),

@@ -7,7 +7,7 @@ from critic_loop.core.records import Attempt
 from critic_loop.evidence import value_of
 from critic_loop.search import Mcts, Nest, Refine, Sample, build, search
 from critic_loop.search.prospect import Prospect
-from critic_loop.testing.search_contract import Drive, SearchContract
+from critic_loop.testing.search_contract import RandomDriver, SearchContract
 
 
 class TestRefine(SearchContract):
@@ -249,9 +249,6 @@ class _Broken:
     def __init__(self, fault):
         self.fault, self.inner = fault, Sample(n=3)
 
-    def __deepcopy__(self, memo):
-        return self
-
     def start(self, task):
         return self.inner.start(task)
 
@@ -320,6 +317,6 @@ def test_the_contract_finds_a_broken_search(fault, test):
 
 
 def test_drives_differ_by_seed_and_agree_for_the_same_one():
-    outlines = [[r.type for r in Drive(Sample(n=6), seed).run().tree.log] for seed in (1, 1, 2, 3)]
+    outlines = [[r.type for r in RandomDriver(Sample(n=6), seed=seed).run().tree.log] for seed in (1, 1, 2, 3)]
     assert outlines[0] == outlines[1]
     assert len({tuple(o) for o in outlines}) > 1

@@ -10,7 +10,7 @@ from critic_loop.core.protocols import Move
 from critic_loop.core.records import Ask, Attempt
 from critic_loop.evidence import beats
 from critic_loop.search import Mcts, Nest, Refine, Sample
-from critic_loop.testing.search_contract import Drive
+from critic_loop.testing.search_contract import RandomDriver
 
 small = st.integers(1, 6)
 refines = st.builds(Refine, rounds=small, base=st.sampled_from(["last", "kept"]))
@@ -36,15 +36,22 @@ trees = st.builds(
     prune_from=st.sampled_from([None, 1]),
 )
 searches = refines | samples | st.builds(Nest, samples, refines) | trees
-drives = st.builds(Drive, searches, st.integers(0, 10**6), st.integers(1, 5), st.booleans())
-tree_drives = st.builds(Drive, trees, st.integers(0, 10**6), st.integers(1, 8), st.booleans())
+
+
+def drives_of(searches, lanes):
+    seeds = st.integers(0, 10**6)
+    return st.builds(RandomDriver, searches, seed=seeds, lanes=st.integers(1, lanes), late=st.booleans())
+
+
+drives = drives_of(searches, lanes=5)
+tree_drives = drives_of(trees, lanes=8)
 
 
 @given(drives)
 def test_replaying_rebuilds_the_state_and_what_is_asked_next(drive):
     for said in drive.steps():
         state = drive.search.start(drive.tree.task)
-        for record in drive.told:
+        for record in drive.folded:
             state = drive.search.fold(state, drive.tree, record)
         assert state == drive.state
         assert drive.search.ask(state, drive.tree) == said
@@ -53,13 +60,14 @@ def test_replaying_rebuilds_the_state_and_what_is_asked_next(drive):
 @given(drives, st.randoms(use_true_random=False))
 def test_the_order_in_which_siblings_end_does_not_matter(drive, shuffle):
     for _ in drive.steps():
-        twin = copy.deepcopy(drive)
-        parents = {twin.tree.asks[i].parents for i in twin.flying}
-        if len(twin.flying) < 2 or len(parents) > 1:
+        twin = drive.copy()
+        parents = {twin.tree.asks[i].parents for i in twin.in_flight}
+        if len(twin.in_flight) < 2 or len(parents) > 1:
             continue
-        ids = list(twin.flying)
+        ids = list(twin.in_flight)
         for attempt_id in ids:
-            twin.judge(attempt_id)
+            twin.attempt(attempt_id)
+            twin.evaluate(attempt_id)
         one, other = copy.deepcopy(twin.state), copy.deepcopy(twin.state)
         for attempt_id in ids:
             one = twin.search.fold(one, twin.tree, twin.tree[attempt_id])
@@ -71,15 +79,15 @@ def test_the_order_in_which_siblings_end_does_not_matter(drive, shuffle):
 
 @given(small, st.integers(1, 4), st.integers(0, 10**6), st.integers(1, 5))
 def test_sampling_makes_exactly_n_roots(n, batch, seed, lanes):
-    drive = Drive(Sample(n=n, batch=batch), seed, lanes).run()
+    drive = RandomDriver(Sample(n=n, batch=batch), seed=seed, lanes=lanes).run()
     assert len(drive.tree.roots) == len(drive.tree) == n
 
 
 @given(small, st.integers(0, 10**6), st.integers(1, 5))
 def test_refinement_is_a_chain_whatever_the_lanes(rounds, seed, lanes):
-    drive = Drive(Refine(rounds=rounds), seed, lanes)
+    drive = RandomDriver(Refine(rounds=rounds), seed=seed, lanes=lanes)
     for _ in drive.steps():
-        assert len(drive.flying) <= 1
+        assert len(drive.in_flight) <= 1
     assert len(drive.tree) == rounds
     good = [a.id for a in drive.tree if a.status == "complete"]
     for attempt in drive.tree:
@@ -89,7 +97,7 @@ def test_refinement_is_a_chain_whatever_the_lanes(rounds, seed, lanes):
 
 @given(small, st.integers(0, 10**6))
 def test_kept_refinement_builds_on_the_best_so_far(rounds, seed):
-    drive = Drive(Refine(rounds=rounds, base="kept"), seed, 1).run()
+    drive = RandomDriver(Refine(rounds=rounds, base="kept"), seed=seed, lanes=1).run()
     base = None
     for attempt in drive.tree:
         assert attempt.parents == (() if base is None else (base,))
@@ -99,7 +107,7 @@ def test_kept_refinement_builds_on_the_best_so_far(rounds, seed):
 
 @given(small, small, st.integers(0, 10**6), st.integers(1, 5))
 def test_a_nest_refines_every_root_that_came_to_something(n, rounds, seed, lanes):
-    drive = Drive(Nest(Sample(n=n), Refine(rounds=rounds)), seed, lanes).run()
+    drive = RandomDriver(Nest(Sample(n=n), Refine(rounds=rounds)), seed=seed, lanes=lanes).run()
     tree = drive.tree
     assert len(tree.roots) == n
     for root in tree.roots:
@@ -109,13 +117,13 @@ def test_a_nest_refines_every_root_that_came_to_something(n, rounds, seed, lanes
 
 @given(drives)
 def test_with_one_lane_the_tree_does_not_depend_on_how_often_it_is_asked(drive):
-    again = Drive(drive.search, drive.seed, 1)
+    again = RandomDriver(drive.search, seed=drive.seed, lanes=1)
     for said in again.steps():
         for _ in range(3):
             assert again.search.ask(again.state, again.tree) == said
-    once = Drive(drive.search, drive.seed, 1).run()
+    once = RandomDriver(drive.search, seed=drive.seed, lanes=1).run()
     assert once.tree.log[1:] == again.tree.log[1:]
-    assert any(isinstance(said, Move) for said in Drive(drive.search, drive.seed).steps())
+    assert any(isinstance(said, Move) for said in RandomDriver(drive.search, seed=drive.seed).steps())
 
 
 @settings(max_examples=300)
@@ -144,19 +152,19 @@ def test_visits_are_the_simulations_that_ended_here_and_those_of_the_children(dr
         for node, parent in enumerate(state.parent):
             if node:
                 below[parent] += state.visits[node]
-        ended = Counter(state.node(r.id) for r in drive.told if isinstance(r, Attempt))
+        ended = Counter(state.node(r.id) for r in drive.folded if isinstance(r, Attempt))
         went_on = [n for n, runs in enumerate(state.continued) if runs]
         for node in range(1, len(state.ids)):
             own = state.visits[node] - below[node]
             assert own == ended[node] if node not in went_on else 0 <= own < max(1, ended[node])
         assert state.visits[0] == below[0]
-        flying = len(tree.asks) - sum(isinstance(r, Attempt) for r in drive.told)
+        flying = len(tree.asks) - sum(isinstance(r, Attempt) for r in drive.folded)
         assert state.pending[0] == flying
 
 
 @given(st.integers(1, 24), st.integers(1, 3), st.integers(0, 10**6), st.integers(1, 8))
 def test_with_distinct_answers_a_node_has_one_visit_more_than_its_children(n, width, seed, lanes):
-    drive = Drive(Mcts(n=n, width=width, duplicates="keep"), seed, lanes).run()
+    drive = RandomDriver(Mcts(n=n, width=width, duplicates="keep"), seed=seed, lanes=lanes).run()
     visits = drive.state.visits
     for node, children in enumerate(drive.state.children):
         assert visits[node] == (node > 0) + sum(visits[c] for c in children)

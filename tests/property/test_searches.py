@@ -87,14 +87,14 @@ def test_what_is_in_flight_may_settle_in_any_order(played, order):
     """Not only siblings: any two attempts in flight."""
     chance = random.Random(order)
     played.run(chance.randrange(1, 30), chance)
-    while len(played.flying) < played.lanes and isinstance(
+    while len(played.in_flight) < played.lanes and isinstance(
         said := played.search.ask(played.state, played.tree), Move
     ):
         played.begin(said)
     ends = [copy.deepcopy(played) for _ in range(3)]
     outcomes = {}
     for one in ends:
-        flying = list(one.flying)
+        flying = list(one.in_flight)
         chance.shuffle(flying)
         for name in flying:
             one.settle(name)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from critic_loop.search import Mcts
-from critic_loop.testing.search_contract import Drive
+from critic_loop.testing.search_contract import RandomDriver
 from tests.unit.search.worlds import bandit, deceptive, two_steps
 
 HERE = Path(__file__).parent
@@ -46,7 +46,7 @@ def test_the_search_goes_as_it_went(name):
 
 def test_contested_trees_go_as_they_went():
     """Several lanes, failures and duplicates: the same seed gives the same tree."""
-    drive = Drive(Mcts(n=30, width=2, rethink=1), seed=3, lanes=4).run()
+    drive = RandomDriver(Mcts(n=30, width=2, rethink=1), seed=3, lanes=4).run()
     rows = [[a.id, list(a.parents), a.replaces, a.status, a.answer] for a in drive.tree]
     path = HERE / "contested.json"
     if os.environ.get("UPDATE_GOLDEN"):

@@ -75,7 +75,7 @@ def test_what_is_in_flight_counts_as_a_score_of_zero_and_what_nobody_judged_as_n
     played.begin(Move())
     assert played.state.wider.count[0] == 1
     assert played.state.wider.total[0] == 0.0
-    played.settle(played.flying[0])
+    played.settle(played.in_flight[0])
     assert played.state.wider.count[0] == 0
     assert played.state.children == {0: [1]}, "it may be built on"
 

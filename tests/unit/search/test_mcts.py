@@ -4,23 +4,15 @@ import pytest
 
 from critic_loop.core.errors import ConfigError, SearchError
 from critic_loop.core.protocols import Move, Stop, Wait
-from critic_loop.core.records import Ask, Attempt
+from critic_loop.core.records import Attempt
 from critic_loop.evidence import value_of
 from critic_loop.search import Mcts, build
 from critic_loop.search.mcts.scores import Additive
-from tests.unit.search.worlds import World, bandit, deceptive, two_steps
-
-
-def folded(search, grown):
-    state = search.start(grown.tree.task)
-    for record in grown.tree.log[1:]:
-        if isinstance(record, Ask | Attempt):
-            state = search.fold(state, grown.tree, record)
-    return state
+from tests.unit.search.worlds import World, bandit, deceptive, folded, two_steps
 
 
 def next_move(search, grown):
-    return search.ask(folded(search, grown), grown.tree)
+    return search.ask(folded(search, grown.tree), grown.tree)
 
 
 def below(tree, root):
@@ -68,7 +60,7 @@ def test_steps_go_on_until_an_answer_ends_and_stay_in_the_tree():
 
 def test_a_simulation_that_is_not_to_go_on_judges_steps_by_themselves():
     tree, state = two_steps().play(Mcts(n=5, moves="step", width=3, rollout="never"))
-    assert tree.roots == ("w.1", "w.2", "w.3")
+    assert tree.roots == ("drive-0.1", "drive-0.2", "drive-0.3")
     assert state.visits[0] == 5
 
 
@@ -92,7 +84,7 @@ def test_returns_are_discounted_level_by_level(grown):
     grown.say(draft, score=0.5)
     child = grown.attempt(draft, answer="2")
     grown.say(child, score=1.0)
-    state = folded(Mcts(discount=0.9), grown)
+    state = folded(Mcts(discount=0.9), grown.tree)
     assert state.value[state.node(draft)] == pytest.approx(0.5 + 0.9, abs=1e-8)
     assert state.value[0] == pytest.approx(0.45 + 0.81, abs=1e-8)
 
@@ -105,13 +97,13 @@ def test_what_the_returns_of_a_node_come_to(grown, q, worth):
     for attempt, score in ((later[0], 0.75), (later[1], 0.5)):
         grown.settle(attempt, attempt)
         grown.say(attempt, score=score)
-    assert folded(Mcts(q=q), grown).value[1] == worth
+    assert folded(Mcts(q=q), grown.tree).value[1] == worth
 
 
 def test_an_attempt_that_nobody_judged_is_a_visit_without_a_return(grown):
     judged, silent = grown.attempt(answer="1"), grown.attempt(answer="2")
     grown.say(judged, score=0.0)
-    state = folded(Mcts(), grown)
+    state = folded(Mcts(), grown.tree)
     assert (state.visits[0], state.returns[0]) == (2, 1)
     move = next_move(Mcts(roots=2, unjudged=0.5), grown)
     assert move.parents == (silent,), "not judged is not 0"
@@ -124,7 +116,7 @@ def test_opinion_never_lifts_an_attempt_over_one_that_passed(grown):
     grown.say(passed, score=0.0)
     grown.verified(failed, "fail", score=0.99)
     grown.say(failed, score=1.0)
-    state = folded(Mcts(opinion=0.2), grown)
+    state = folded(Mcts(opinion=0.2), grown.tree)
     assert state.reward[1] == pytest.approx(0.8)
     assert state.reward[2] == pytest.approx(0.8 * 0.99)
 
@@ -211,11 +203,11 @@ def test_a_duplicate_is_merged_into_the_sibling_that_was_asked_for_first(grown):
     grown.attempt(second, answer="below")
     grown.settle(first, "same")
     grown.say(first, score=0.75)
-    state = folded(Mcts(roots=2), grown)
+    state = folded(Mcts(roots=2), grown.tree)
     assert state.node(first) == state.node(second) == 1
     assert (state.visits[1], state.returns[1], state.value[1]) == (3, 2, 1.0)
     assert next_move(Mcts(roots=2), grown).parents == (first,)
-    apart = folded(Mcts(roots=2, duplicates="keep"), grown)
+    apart = folded(Mcts(roots=2, duplicates="keep"), grown.tree)
     assert apart.node(second) == 2
 
 
@@ -244,7 +236,7 @@ def test_on_edges_a_rewritten_attempt_takes_over_the_returns(grown, statistics, 
     grown.verified(bad, "fail", score=0.5)
     again = grown.attempt(answer="2", replaces=bad)
     grown.verified(again, "fail", score=0.75)
-    state = folded(Mcts(rethink=1, statistics=statistics), grown)
+    state = folded(Mcts(rethink=1, statistics=statistics), grown.tree)
     node = state.node(again)
     assert (state.visits[node], state.value[node]) == (visits, worth)
     assert state.value[0] == 1.25, "rewards already collected are kept above"
@@ -263,7 +255,7 @@ def test_thoughts_are_evaluated_by_an_answer_each_and_rewritten_if_it_fails(grow
     last = grown.attempt(better, answer="sorted(set(x))")
     grown.verified(last, "pass", score=1.0)
     assert next_move(search, grown) == Move(kind="thought", parents=(better,), shows=(last,))
-    state = folded(search, grown)
+    state = folded(search, grown.tree)
     assert [state.reward_at(state.node(i)) for i in (thought, better)] == [0.5, 1.0]
 
 

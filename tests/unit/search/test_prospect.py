@@ -6,72 +6,59 @@ from collections.abc import Callable
 
 import pytest
 
-from critic_loop.core.messages import assistant, user
+from critic_loop.core.messages import assistant
 from critic_loop.core.protocols import Move, Stop
-from critic_loop.core.records import Ask, Attempt, Feedback, Head, Subject, Task, Verdict
-from critic_loop.core.tree import Tree
-from critic_loop.search.prospect import Prospect, Prospects
+from critic_loop.core.records import Attempt, Feedback, Verdict
+from critic_loop.search.driver import Driver
+from critic_loop.search.prospect import Prospect
 
-Write = Callable[[str, int], str]
+NextStep = Callable[[str, int], str]
 
 
-class World:
+class World(Driver):
     """A loop with a writer of steps: `write(so far, n)` is the n-th step drawn there; `right` ends well."""
 
     def __init__(
         self,
         search: Prospect,
-        write: Write,
+        next_step: NextStep,
         right: str,
         scores: dict[str, float] | None = None,
         ends_after: int | None = None,
     ) -> None:
+        super().__init__(search, "?")
         self.ends_after = ends_after or len(search.succeeds)
-        self.search, self.write, self.right, self.scores = search, write, right, scores or {}
-        task = Task(prompt=(user("?"),))
-        self.tree = Tree(Head(tree="t", task=task, recipe="", recipe_digest="", key="k", created_at=0.0))
-        self.state: Prospects = search.start(task)
+        self.next_step, self.right, self.scores = next_step, right, scores or {}
         self.drawn: dict[str, int] = {}
 
     def run(self, steps: int) -> list[str]:
         """Return what was written, all from the start, until the right answer stands."""
         made: list[str] = []
         for _ in range(steps):
-            move = self.search.ask(self.state, self.tree)
+            move = self.ask()
             if not isinstance(move, Move):
                 break
-            made.append(self.settle(self.begin(move)))
+            self.begin(move)
+            made.append(self.settle(self.in_flight[0]))
             if made[-1] == self.right:
                 break
         return made
-
-    def begin(self, move: Move) -> str:
-        ask = Ask(attempt=self.tree.next_attempt_id(), parents=move.parents, kind=move.kind)
-        self.tree.append(ask)
-        self.state = self.search.fold(self.state, self.tree, ask)
-        return ask.attempt
 
     def settle(self, attempt_id: str) -> str:
         parents = self.tree.asks[attempt_id].parents
         so_far = self.tree[parents[0]].messages[0].text + " " if parents else ""
         self.drawn[so_far] = self.drawn.get(so_far, 0) + 1
-        text = so_far + self.write(so_far, self.drawn[so_far])
+        text = so_far + self.next_step(so_far, self.drawn[so_far])
         ended = len(text.split()) == self.ends_after
         kind, answer = ("answer", text) if ended else ("step", None)
         attempt = Attempt(id=attempt_id, parents=parents, kind=kind, messages=(assistant(text),), answer=answer)
-        self.tree.append(attempt)
-        if ended or text in self.scores:
-            judged = {"verdict": Verdict.PASS if text == self.right else Verdict.FAIL} if ended else {}
-            self.tree.append(
-                Feedback(
-                    id=self.tree.next_feedback_id(),
-                    subject=Subject.of(attempt_id),
-                    source="verifier" if ended else "critic",
-                    score=self.scores.get(text),
-                    **judged,
-                )
-            )
-        self.state = self.search.fold(self.state, self.tree, attempt)
+        self.write(attempt)
+        if ended:
+            verdict = Verdict.PASS if text == self.right else Verdict.FAIL
+            self.judge(attempt_id, Feedback(source="verifier", score=self.scores.get(text), verdict=verdict))
+        elif text in self.scores:
+            self.judge(attempt_id, Feedback(score=self.scores[text]))
+        self.fold(attempt)
         return text
 
 
@@ -93,7 +80,7 @@ def test_steps_that_lead_to_the_same_state_are_one_place() -> None:
     world = World(search, lambda so_far, n: f"b{n}" if so_far else f"{n}=same", "never")
     world.run(20)
     assert len({world.state.place_of[i] for i in world.tree.roots}) == 1
-    assert {p for ask in world.tree.asks.values() for p in ask.parents} == {"t.1"}
+    assert {p for ask in world.tree.asks.values() for p in ask.parents} == {"drive-0.1"}
 
 
 def test_where_one_stands_does_not_depend_on_the_order_of_what_was_done() -> None:
@@ -135,7 +122,7 @@ def test_what_is_not_drawn_but_taken_as_it_comes_is_taken_once() -> None:
 def test_a_place_that_was_reached_before_from_elsewhere_is_not_searched_twice() -> None:
     """Two ways to one state at depth two: the last step is only tried below one of them."""
     search = Prospect(succeeds=(0.5, 0.9, 0.9), state=r"=(\w+)$")
-    steps: dict[int, Write] = {
+    steps: dict[int, NextStep] = {
         0: lambda _, n: f"{n}=s{n % 2}",
         1: lambda _, n: "x=same",
         2: lambda _, n: f"c{n}",
@@ -163,14 +150,13 @@ def test_a_beginning_that_failed_often_is_left() -> None:
 def test_lanes_spread_and_the_budget_holds() -> None:
     search = Prospect(n=5, succeeds=(0.5, 0.5), temperatures=(1.0, 0.0))
     world = World(search, lambda so_far, n: f"{'b' if so_far else 'a'}{n}", "never")
-    asked: list[str] = []
-    while isinstance(move := search.ask(world.state, world.tree), Move):
+    while isinstance(move := world.ask(), Move):
         assert (move.kind, move.sampling.temperature if move.sampling else None) == ("step", 1.0)
-        asked.append(world.begin(move))
-    assert len(asked) == 5
-    for attempt_id in asked:
+        world.begin(move)
+    assert len(world.in_flight) == 5
+    for attempt_id in list(world.in_flight):
         world.settle(attempt_id)
-    assert isinstance(search.ask(world.state, world.tree), Stop)
+    assert isinstance(world.ask(), Stop)
 
 
 def test_an_answer_that_ends_early_is_not_gone_on_from() -> None:

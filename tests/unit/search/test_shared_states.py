@@ -79,13 +79,13 @@ def test_the_order_in_which_lanes_end_makes_no_difference(seed):
     chance = random.Random(seed)
     mcts = Mcts(n=60, moves="step", width=4, depth=3, state=">(.*)$")
     played = Played(mcts, world, lanes=5, seed=seed).run(30, chance)
-    while len(played.flying) < 5 and isinstance(move := mcts.ask(played.state, played.tree), Move):
+    while len(played.in_flight) < 5 and isinstance(move := mcts.ask(played.state, played.tree), Move):
         played.begin(move)
     ends = []
     for _ in range(4):
         one = copy.deepcopy(played)
-        chance.shuffle(one.flying)
-        for name in list(one.flying):
+        chance.shuffle(one.in_flight)
+        for name in list(one.in_flight):
             one.settle(name)
         ends.append(one)
     assert all(one.state == ends[0].state for one in ends)

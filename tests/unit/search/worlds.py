@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from critic_loop.core.messages import user
-from critic_loop.core.protocols import Move
-from critic_loop.core.records import Ask, Attempt, Feedback, Head, Subject, Task, Verdict
-from critic_loop.core.tree import Tree
+from critic_loop.core.records import Ask, Attempt, Feedback, Task, Verdict
+from critic_loop.search.driver import drive
+
+
+def folded(search, tree):
+    """Return the state of a search that has taken in a tree."""
+    state = search.start(tree.task)
+    for record in tree.log[1:]:
+        if isinstance(record, Ask | Attempt):
+            state = search.fold(state, tree, record)
+    return state
 
 
 class World:
@@ -17,48 +25,27 @@ class World:
     def __init__(self, nexts, worth, ends=lambda path: True, verdicts=False):
         self.nexts, self.worth, self.ends, self.verdicts = nexts, worth, ends, verdicts
 
-    def play(self, search, limit=1000):
-        """Return the tree and the state after the search's end, one attempt after the other."""
-        task = Task(prompt=(user("x"),))
-        tree = Tree(Head(tree="w", task=task, recipe="", recipe_digest="", key="k", created_at=0.0))
-        state = search.start(task)
-        while isinstance(move := search.ask(state, tree), Move) and len(tree) < limit:
-            for _ in range(move.samples):
-                ask = Ask(
-                    attempt=tree.next_attempt_id(), parents=move.parents, kind=move.kind, agent=move.agent,
-                    replaces=move.replaces,
-                )  # fmt: skip
-                tree.append(ask)
-                state = search.fold(state, tree, ask)
-                self.end(tree, ask)
-                state = search.fold(state, tree, tree[ask.attempt])
-        self.said = move
-        return tree, state
+    def play(self, search, lanes=1):
+        """Return the tree and the state after the search's end."""
+        tree = drive(search, Task.of("x"), attempt=self.attempt, evaluate=self.evaluate, lanes=lanes)
+        return tree, folded(search, tree)
 
-    def end(self, tree, ask):
+    def attempt(self, tree, ask):
         above = self.path(tree, ask.parents[0]) if ask.parents else ()
         siblings = tree.children(ask.parents[0]) if ask.parents else tree.roots
         text = self.nexts(above, siblings.index(ask.attempt))
-        path = (*above, text)
-        tree.append(
-            Attempt(
-                id=ask.attempt, parents=ask.parents, kind=ask.kind, replaces=ask.replaces,
-                answer=text if self.ends(path) else None,
-                messages=(user(text),), status="failed" if text == "!" else "complete",
-            )
+        return Attempt(
+            id=ask.attempt, parents=ask.parents, kind=ask.kind, replaces=ask.replaces,
+            answer=text if self.ends((*above, text)) else None,
+            messages=(user(text),), status="failed" if text == "!" else "complete",
         )  # fmt: skip
-        score = self.worth(path)
-        if score is not None and text != "!":
-            verdict = None if not self.verdicts else Verdict.PASS if score == 1 else Verdict.FAIL
-            self.say(tree, ask.attempt, score, verdict)
 
-    def say(self, tree, attempt, score, verdict, source="verifier"):
-        tree.append(
-            Feedback(
-                id=tree.next_feedback_id(), subject=Subject.of(attempt), source=source, author="world",
-                score=score, verdict=verdict,
-            )
-        )  # fmt: skip
+    def evaluate(self, tree, attempt):
+        score = self.worth(self.path(tree, attempt.id))
+        if score is None:
+            return None
+        verdict = None if not self.verdicts else Verdict.PASS if score == 1 else Verdict.FAIL
+        return Feedback(source="verifier", author="world", score=score, verdict=verdict)
 
     @staticmethod
     def path(tree, attempt):
