@@ -26,8 +26,8 @@ class Background:
         if threading.current_thread() is self._thread:
             work.close()
             raise ConfigError(
-                "run_sync was called from the loop's own event loop, which it would wait for.",
-                hint="Await run instead.",
+                "the loop was run synchronously from its own event loop, which would wait for itself.",
+                hint="Await run, or ainvoke of the host graph, instead.",
             )
         future = asyncio.run_coroutine_threadsafe(work, self._running())
         try:

@@ -20,6 +20,11 @@ def event_json(event: Record | Delta | Result[Any]) -> str:
     return _events().dump_json(event).decode()
 
 
+def event_object(event: Record | Delta | Result[Any]) -> dict[str, Any]:
+    """Return the object that `event_json` writes, for a host's stream."""
+    return _events().dump_python(event, mode="json")
+
+
 @cache
 def _events() -> TypeAdapter[Any]:
     return TypeAdapter(StreamEvent)

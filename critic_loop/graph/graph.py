@@ -26,8 +26,9 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 
 from critic_loop.core.progress import StopReason
-from critic_loop.graph.host import opened
+from critic_loop.graph.host import host_stream, opened
 from critic_loop.graph.lane import ACTOR, Lane, Position
+from critic_loop.graph.options import ignore
 from critic_loop.graph.people import answers_in, ask_people
 from critic_loop.graph.registry import Sessions
 from critic_loop.graph.session import Session
@@ -70,6 +71,7 @@ def build_graph(sessions: Sessions, lane: CompiledStateGraph[Any]) -> CompiledSt
 
     async def dispatch(state: _Outer, runtime: Runtime[Any]) -> Command[Any]:
         session = await opened(sessions, state, runtime)
+        session.run.journal.notify = host_stream() or ignore
         known = {"tree_id": session.tree.id}
         if session.error is not None:
             sessions.close(session.tree.id)

@@ -10,17 +10,24 @@ import contextvars
 import hashlib
 import secrets
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.messages import Message
-from critic_loop.core.records import Task
+from critic_loop.core.protocols import Delta
+from critic_loop.core.records import Record, Task
 from critic_loop.graph.registry import Sessions
 from critic_loop.graph.session import Session
 
 if TYPE_CHECKING:
-    from langgraph.runtime import ExecutionInfo, Runtime
+    from langchain_core.runnables import RunnableConfig
+    from langgraph.runtime import Runtime
+
+    from critic_loop.graph.result import Result
+
+    Event = Record | Delta | Result[Any]
+    """What a loop streams."""
 
 
 def new_tree_id() -> str:
@@ -62,15 +69,45 @@ def field_of(state: Any, key: str) -> Any:
     return state[key] if isinstance(state, Mapping) else getattr(state, key)
 
 
-def _inside_a_host() -> bool:
-    """Whether LangGraph, or a LangChain runnable, calls us: then a context variable of theirs is set."""
+def _host_config() -> RunnableConfig | None:
+    """Return the config of the host that calls, a LangGraph or a LangChain runnable; None without a host."""
     config = sys.modules.get("langchain_core.runnables.config")
-    return config is not None and config.var_child_runnable_config.get(None) is not None
+    return None if config is None else config.var_child_runnable_config.get(None)
+
+
+def host_callbacks() -> Any:
+    """Return the host's callbacks, under which runs are traced as children of its own; None without a host."""
+    config = _host_config()
+    return None if config is None else config.get("callbacks")
+
+
+def host_stream() -> Callable[[Event], None] | None:
+    """Return what writes an event to the host's stream, in mode `custom`; None outside a LangGraph host.
+
+    Events are written in the shape of `event_json`, as JSON objects. May be called from any thread.
+    """
+    runtime = _host_runtime()
+    if runtime is None:
+        return None
+    from critic_loop.graph.events import event_object
+
+    write, context = runtime.stream_writer, contextvars.copy_context()
+
+    def to_host(event: Event) -> None:
+        context.copy().run(write, event_object(event))  # the writer looks its node up in the context
+
+    return to_host
+
+
+def _host_runtime() -> Runtime[Any] | None:
+    """Return LangGraph's runtime of the node that calls; None where no LangGraph node does."""
+    runtime = sys.modules.get("langgraph.runtime")
+    return None if runtime is None or _host_config() is None else runtime.get_runtime()
 
 
 async def apart(work: Coroutine[Any, Any, None]) -> None:
-    """Do `work` apart from a host's context: no foreign checkpointer, callbacks or limit."""
-    if not _inside_a_host():
+    """Do `work` apart from a host's context: with no foreign checkpointer or step limit."""
+    if _host_config() is None:
         return await work
     running = asyncio.create_task(work, context=contextvars.Context())
     try:
@@ -81,13 +118,8 @@ async def apart(work: Coroutine[Any, Any, None]) -> None:
 
 def host_tree_id(task: Task) -> str | None:
     """Return the tree's id for this step of a host's thread; None where the host keeps no thread."""
-    runtime = sys.modules.get("langgraph.runtime")
-    if runtime is None:
-        return None
-    try:
-        info: ExecutionInfo | None = runtime.get_runtime().execution_info
-    except RuntimeError:
-        return None
+    runtime = _host_runtime()
+    info = None if runtime is None else runtime.execution_info
     return (
         None if info is None or info.thread_id is None else id_of("step", info.thread_id, info.task_id, task.id)
     )

@@ -7,7 +7,7 @@ holds those that are being written. LangGraph is imported when a graph is asked 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal
 
@@ -22,7 +22,6 @@ from critic_loop.graph.background import Background
 from critic_loop.graph.host import cancelled, new_tree_id
 from critic_loop.graph.job import run_job
 from critic_loop.graph.langchain import adapted
-from critic_loop.graph.node import node_of
 from critic_loop.graph.options import Driver, RunOptions, TaskLike
 from critic_loop.graph.parts import LoopArguments
 from critic_loop.graph.result import Result
@@ -34,6 +33,7 @@ from critic_loop.search import FunctionSearch
 from critic_loop.store import open_store
 
 if TYPE_CHECKING:
+    from langchain_core.runnables import Runnable
     from langgraph.graph.state import CompiledStateGraph
 
 T = TypeVar("T", default=str)
@@ -225,18 +225,24 @@ class Loop(Generic[T]):
         *,
         input: str | Callable[[Any], TaskLike] = "task",  # noqa: A002  # the word that hosts use
         output: str | Callable[[Result[T]], Mapping[str, Any]] = "answer",
-    ) -> Callable[..., Coroutine[Any, Any, dict[str, Any]]]:
-        """Return a node for a host's own graph.
+        deltas: bool = False,
+    ) -> Runnable[Any, dict[str, Any]]:
+        """Return a node for a host's own graph, which may be invoked with `invoke` or `ainvoke`.
 
         The loop runs with its own step limit, whatever the host's. In a thread of a host with a checkpointer
         the tree belongs to this step of this thread: a resumed host goes on with it, and people are asked
-        through the host's `interrupt`.
+        through the host's `interrupt`. What `stream` yields is written to the host's stream
+        (`stream_mode="custom"`) in the shape of `event_json`, and the host's callbacks trace the loop's lanes
+        and stages as children of the node.
 
         Args:
             input: the state's key that holds the task, or a function from state to task.
             output: the state's key that takes the answer, or a function from result to update.
+            deltas: ask models to stream, and write their text to the host's stream as it comes, too.
         """
-        return node_of(self.runner, input, output)
+        from critic_loop.graph.node import node_of
+
+        return node_of(self.runner, self._background, input, output, deltas=deltas)
 
     def as_model(self) -> Model:
         """Return the loop as a Model, for use wherever a model is wanted."""

@@ -15,7 +15,7 @@ from critic_loop.core.errors import CriticLoopError
 from critic_loop.core.protocols import Store
 from critic_loop.core.records import Event, Outcome, Task
 from critic_loop.core.tree import Tree
-from critic_loop.graph.host import apart
+from critic_loop.graph.host import apart, host_callbacks
 from critic_loop.graph.lane import Lane
 from critic_loop.graph.options import RunOptions
 from critic_loop.graph.parts import LoopParts
@@ -61,7 +61,7 @@ class Runner:
         before = session.tree.outcome
         try:
             if session.stop is None:
-                await apart(self._drive(session, options))
+                await apart(self._drive(session, options, host_callbacks()))
             outcome = await session.choose()
         except CriticLoopError as error:
             if error.scope == "tree":
@@ -95,13 +95,14 @@ class Runner:
             tree = await self.store.load(tree_id)
             return self._result(tree, Outcome(stop="error", stop_text=str(error)), error=str(error))
 
-    async def _drive(self, session: Session, options: RunOptions) -> None:
-        """Run the lanes until the search or a rule ends them."""
+    async def _drive(self, session: Session, options: RunOptions, callbacks: Any) -> None:
+        """Run the lanes until the search or a rule ends them; `callbacks` are those of a host."""
         if options.driver == "direct":
             await run_lanes(session, lambda number: walk(self.stages, session, number))
         else:
             graph, known = self.lane(), {"tree_id": session.tree.id}
-            await run_lanes(session, lambda number: graph.ainvoke({**known, "lane": number}, _OWN_LIMIT))
+            config: Any = {**_OWN_LIMIT, "callbacks": callbacks}
+            await run_lanes(session, lambda number: graph.ainvoke({**known, "lane": number}, config))
 
     def _build_lane(self) -> CompiledStateGraph[Any]:
         from critic_loop.graph.graph import build_lane

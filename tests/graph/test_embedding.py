@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -92,6 +93,31 @@ async def test_as_a_node_that_shares_keys_it_never_hits_the_hosts_fuse(limit: in
     assert state["stop"] == "steps"
     tree = await loop.store.load(state["tree_id"])
     assert not tree.open, "what was begun was finished"
+
+
+async def test_a_host_that_is_invoked_synchronously_runs_the_loop() -> None:
+    """Also in code that an event loop runs: the loop has an event loop of its own, in a thread."""
+    loop = cl.Loop("try-again", actor=ScriptedModel(lambda r: "42"), verifiers=[is_42], lanes=2)
+    graph = host(loop.as_node(input="issue", output="patch"))
+    assert graph.invoke({"issue": "x"})["patch"] == "42"
+    assert (await asyncio.to_thread(graph.invoke, {"issue": "x"}))["patch"] == "42"
+    assert (await graph.ainvoke({"issue": "x"}))["patch"] == "42"
+    await loop.aclose()
+
+
+async def test_a_person_is_asked_and_heard_under_invoke(store: str, tmp_path: Path) -> None:
+    config: Any = {"configurable": {"thread_id": "1"}}
+    async with asking(store, tmp_path / "log") as loop:
+        graph = host(loop.as_node(input="issue", output="patch"), InMemorySaver())
+
+        def converse() -> list[Any]:
+            asked = graph.invoke({"issue": "6*7?"}, config)["__interrupt__"][0].value["attempts"][0]["answer"]
+            again = graph.invoke(Command(resume={"verdict": "fail", "text": "Too small."}), config)
+            done = graph.invoke(Command(resume=True), config)
+            return [asked, again["__interrupt__"][0].value["attempts"][0]["answer"], done["patch"]]
+
+        assert await asyncio.to_thread(converse) == ["41", "42", "42"]
+    assert (tmp_path / "log").read_text() == "paid\n" * 2
 
 
 async def test_lanes_make_few_checkpoints() -> None:
