@@ -6,7 +6,8 @@
     │   ├── OtherTask, OtherLoop   the tree was begun with another task, with another loop
     │   ├── OtherVersion           the tree was begun by another version of Critic Loop
     │   ├── NoSuchSlot             the loop has no slot of this name
-    │   └── UnreadableResponse     a person's response cannot be read
+    │   ├── UnreadableResponse     a person's answer cannot be read
+    │   └── NotAwaited             no attempt waits for this answer
     ├── AssetError                 an agent, recipe or prompt file is wrong
     │   └── NoSuchAsset            there is no such file
     ├── ModelError                 a model call failed
@@ -52,6 +53,7 @@ from critic_loop.core.errors import (
     NoSuchModel,
     NoSuchSlot,
     NoSuchTree,
+    NotAwaited,
     NotRecorded,
     NotSent,
     OtherLoop,
@@ -92,6 +94,7 @@ __all__ = [
     "NoSuchModel",
     "NoSuchSlot",
     "NoSuchTree",
+    "NotAwaited",
     "NotRecorded",
     "NotSent",
     "OtherLoop",

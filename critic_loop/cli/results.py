@@ -74,7 +74,10 @@ def _facts(result: Result[Any], shown: dict[str, Any]) -> list[tuple[str, Text]]
         ]
     )  # fmt: skip
     tree = result.tree.id + (" (finished earlier; --new begins another)" if shown["reused"] else "")
-    return [("verdict", verdict), ("stopped", Text(stop)), ("spent", Text(spend)), ("tree", Text(tree))]
+    waiting = [("waiting", Text(printable(f"{each}\n{each.text}"))) for each in result.waiting]
+    return [
+        ("verdict", verdict), *waiting, ("stopped", Text(stop)), ("spent", Text(spend)), ("tree", Text(tree)),
+    ]  # fmt: skip
 
 
 def many(rows: Sequence[dict[str, Any]]) -> RenderableType:

@@ -7,7 +7,8 @@
     │   ├── OtherLoop          the tree was begun with another loop               job
     │   ├── OtherVersion       the tree was begun by another version              job
     │   ├── NoSuchSlot         the loop has no slot of this name                  job
-    │   └── UnreadableResponse a person's response cannot be read                 job
+    │   ├── UnreadableResponse a person's answer cannot be read                   job
+    │   └── NotAwaited         no attempt waits for this answer                   job
     ├── AssetError             an agent, recipe or prompt file is wrong           job
     │   └── NoSuchAsset        there is no such file                              job
     ├── ModelError             a model call failed                                attempt
@@ -146,13 +147,24 @@ class NoSuchSlot(ConfigError):
 
 
 class UnreadableResponse(ConfigError):
-    """A person's response about an attempt cannot be read.
+    """A person's answer about an attempt cannot be read, or is empty.
 
     Respond with true, false, a text, or fields of a Feedback, as in `{"verdict": "pass"}`. Nothing was written.
     """
 
     code = "unreadable-response"
     http_status = 422
+
+
+class NotAwaited(ConfigError):
+    """No attempt waits for this answer: it was given before, nobody was asked, or somebody else is.
+
+    `result.waiting` lists what waits, and for whom. To keep what was said, add it to the attempt as later
+    feedback: `store.add_feedback(attempt_id, Feedback.user(score=..., text=...))`. Nothing was written.
+    """
+
+    code = "not-awaited"
+    http_status = 409
 
 
 class AssetError(CriticLoopError):

@@ -27,9 +27,9 @@ from langgraph.types import Command, Send
 
 from critic_loop.core.progress import StopReason
 from critic_loop.graph.host import host_stream, opened
+from critic_loop.graph.interrupts import ask_people
 from critic_loop.graph.lane import ACTOR, Lane, Position
 from critic_loop.graph.options import ignore
-from critic_loop.graph.people import answers_in, ask_people
 from critic_loop.graph.registry import Sessions
 from critic_loop.graph.session import Session
 
@@ -89,10 +89,7 @@ def build_graph(sessions: Sessions, lane: CompiledStateGraph[Any]) -> CompiledSt
         session = await sessions.session(tree_id)
         await session.on_disk()
         sessions.close(tree_id)  # somebody may answer in another process: the store knows, we would not
-        answer = ask_people(session)
-        session = await sessions.session(tree_id)
-        for attempt_id, feedback in answers_in(answer, session.parked()).items():
-            await session.respond(attempt_id, feedback)
+        await ask_people(sessions, tree_id)
 
     graph: Any = StateGraph(_Outer, input_schema=LoopState, output_schema=LoopState)
     graph.add_node("dispatch", dispatch, destinations=("lane", "human", END))

@@ -251,13 +251,23 @@ class Loop(Generic[T]):
         return LoopModel(self)
 
     async def respond(self, tree_id: str, answer: Any) -> None:
-        """Add people's words to a tree whose attempts wait for them; `run` it again to go on.
+        """Write down what people answer about attempts that wait for them; `run` the tree again to go on.
+
+        No answer is dropped: one that cannot be used is an error, and nothing of it is written.
 
         Args:
-            tree_id: a tree that stopped as `parked`.
-            answer: true, false, a text, fields of a Feedback, or a mapping of these by attempt id.
+            tree_id: a tree that stopped as `parked`; `result.waiting` has what waits.
+            answer: true, false, a text, fields of a Feedback, or a mapping of these by attempt id. Without ids
+                it is about all attempts that wait. Where several people are asked about an attempt, `author`
+                says whose answer it is; without it, it is that of the first who is still awaited.
+
+        Raises:
+            UnreadableResponse: the answer cannot be read, or is empty.
+            NotAwaited: no attempt waits for it: it was given before, or nobody was asked.
+            NoSuchAttempt, NoSuchTree: there is none of this id.
+            AlreadyRunning: another answer for the tree is being written.
         """
-        await self.runner.sessions.respond(tree_id, answer, by="caller")
+        await self.runner.sessions.respond(tree_id, answer)
 
     # -- swapping ------------------------------------------------------------------------------
 

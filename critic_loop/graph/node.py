@@ -15,8 +15,8 @@ from langchain_core.runnables import Runnable, RunnableLambda
 from critic_loop.core.records import Task
 from critic_loop.graph.background import Background
 from critic_loop.graph.host import field_of, host_stream, host_tree_id, new_tree_id, task_in
+from critic_loop.graph.interrupts import ask_people, skip_answers
 from critic_loop.graph.options import RunOptions, TaskLike
-from critic_loop.graph.people import ask_people, heard_by_host, skip_answers
 from critic_loop.graph.result import Result
 from critic_loop.graph.runner import Runner
 
@@ -51,11 +51,10 @@ async def _result(runner: Runner, task: Task, thread: str | None, *, deltas: boo
     tree_id, stream = thread or new_tree_id(), host_stream()
     options = replace(RunOptions(deltas=deltas), **({} if stream is None else {"notify": stream}))
     result = await runner.run(task, tree_id, 0, options)
-    skip_answers(heard_by_host(result.tree), list(result.tree.attempts))
-    while result.stop == "parked" and thread is not None:
-        answer = ask_people(runner.sessions.reading(result.tree))
-        await runner.sessions.respond(tree_id, answer, by="host")
-        result = await runner.run(task, tree_id, 0, options)
+    if thread is not None and runner.parts.humans:
+        skip_answers(result.tree)
+        while await ask_people(runner.sessions, tree_id, begin=result.stop == "parked"):
+            result = await runner.run(task, tree_id, 0, options)
     if stream is not None:
         stream(result)
     return result

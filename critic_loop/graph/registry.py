@@ -6,8 +6,8 @@ Knows sessions, the store and the stored trees that answer in a replay. Does not
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -97,23 +97,31 @@ class Sessions:
         if known is not None and known.busy and known.error is None:
             self.close(tree_id)
 
-    async def respond(self, tree_id: str, answer: Any, *, by: str) -> None:
-        """Add people's words to a tree, running or stored.
+    async def respond(self, tree_id: str, answer: Any) -> None:
+        """Write down what a caller answers about the attempts of a tree, running or stored.
 
         Raises:
-            UnreadableResponse: the answer cannot be read.
+            UnreadableResponse, NotAwaited, NoSuchAttempt: see `people.respond`.
             AlreadyRunning: someone else is opening the tree.
+            NoSuchTree: there is no such tree.
         """
         live = self._open.get(tree_id)
         if live is not None:
-            await respond(live, answer, by=by)
+            await respond(live, answer)
             return
-        with self._reserve(tree_id):
-            await respond(self.reading(await self.store.load(tree_id)), answer, by=by)
+        async with self.stored(tree_id) as session:
+            await respond(session, answer)
 
-    def reading(self, tree: Tree) -> Session:
-        """Return a session over a tree that is not being run: to see what waits there, and to answer."""
-        return self.parts.session(tree, self.store)
+    @asynccontextmanager
+    async def stored(self, tree_id: str) -> AsyncGenerator[Session]:
+        """Give a session over a tree that is not being run: to see what waits there, and to answer.
+
+        Raises:
+            AlreadyRunning: it is being run, or someone else is opening it.
+            NoSuchTree: there is no such tree.
+        """
+        with self._reserve(tree_id):
+            yield self.parts.session(await self.store.load(tree_id), self.store)
 
     def interrupt(self) -> None:
         """Let every tree end as soon as its calls in flight have settled; none sends a call any more."""

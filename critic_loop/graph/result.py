@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    JsonValue,
     SerializationInfo,
     SkipValidation,
 )
@@ -29,6 +30,25 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", default=str)
 A = TypeVar("A")
+
+
+class Waiting(BaseModel):
+    """An attempt that waits for a person's answer, and the question."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    attempt_id: str
+    answer: JsonValue
+    """The attempt's answer as data."""
+    text: str
+    """What the actor wrote."""
+    asked: tuple[str, ...]
+    """Names of the people whose answer is missing; the first is asked `question`."""
+    question: str
+
+    def __str__(self) -> str:
+        question = f": {self.question}" if self.question else ""
+        return f"{self.attempt_id} waits for {', '.join(self.asked)}{question}"
 
 
 class ResultJson(BaseModel, Generic[A]):
@@ -56,7 +76,9 @@ class ResultJson(BaseModel, Generic[A]):
     """Why the loop ended: `verified`, `accepted`, `max_rounds`, `budget`, `interrupted`, `error`, ..."""
     stop_text: str
     parked: list[str]
-    """Ids of the attempts that wait for a person's word."""
+    """Ids of the attempts that wait for a person's answer."""
+    waiting: list[Waiting]
+    """These attempts, and what is asked about them."""
     attempts: int
     calls: int
     input_tokens: int
@@ -92,6 +114,8 @@ class Result(BaseModel, Generic[T]):
     stop_text: str
     spend: Spend
     tree: Tree
+    waiting: tuple[Waiting, ...] = ()
+    """Attempts that wait for a person's answer, and the questions; `Loop.respond` takes it."""
     reused: bool = False
     """Whether the tree had ended before: nothing was run."""
     error: str = ""
@@ -114,8 +138,8 @@ class Result(BaseModel, Generic[T]):
 
     @property
     def parked(self) -> tuple[str, ...]:
-        """Attempts that wait for a person's word."""
-        return tuple(i for i, a in self.tree.attempts.items() if a.status == "parked")
+        """Ids of the attempts that wait for a person's answer."""
+        return tuple(waiting.attempt_id for waiting in self.waiting)
 
     @property
     def problem(self) -> str:
@@ -124,8 +148,24 @@ class Result(BaseModel, Generic[T]):
             return ""
         if self.error:
             return self.error
+        if self.waiting:
+            return "; ".join(map(str, self.waiting))
         errors = [attempt.error for attempt in self.tree if attempt.error]
         return errors[-1] if errors else self.stop_text or "the loop stopped before its first answer"
+
+    def __str__(self) -> str:
+        """Return the answer or why there is none, the drafts that wait for people, and how the loop ended."""
+        lines = [f"no answer: {self.problem}" if self.answer is None else str(self.answer)]
+        if self.answer is not None:
+            lines += map(str, self.waiting)
+        for waiting in self.waiting:
+            lines += ["", f"{waiting.attempt_id}:", waiting.text]
+        if self.waiting:
+            lines += ["", f"Answer with loop.respond({self.tree.id!r}, ...), then run the tree again."]
+        decided = "" if self.answer is None else f"{self.verdict}, decided by {self.decided_by or 'nobody'}; "
+        calls = "1 call" if self.spend.calls == 1 else f"{self.spend.calls} calls"
+        lines.append(f"({decided}stopped: {self.stop}; {calls}; tree {self.tree.id})")
+        return "\n".join(lines)
 
     def why(self) -> Why:
         """Return why there is no right answer, or that there is one; `print(result.why())` reads well.
@@ -170,6 +210,7 @@ class Result(BaseModel, Generic[T]):
             stop=self.stop,
             stop_text=self.stop_text,
             parked=list(self.parked),
+            waiting=list(self.waiting),
             attempts=len(self.tree),
             calls=self.spend.calls,
             input_tokens=usage.input_tokens,

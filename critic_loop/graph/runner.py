@@ -19,8 +19,9 @@ from critic_loop.graph.host import apart, host_callbacks
 from critic_loop.graph.lane import Lane
 from critic_loop.graph.options import RunOptions
 from critic_loop.graph.parts import LoopParts
+from critic_loop.graph.people import waiting_in
 from critic_loop.graph.registry import Sessions
-from critic_loop.graph.result import Result
+from critic_loop.graph.result import Result, Waiting
 from critic_loop.graph.session import Session
 from critic_loop.graph.walk import run_lanes, walk
 
@@ -63,6 +64,7 @@ class Runner:
             if session.stop is None:
                 await apart(self._drive(session, options, host_callbacks()))
             outcome = await session.choose()
+            waiting = waiting_in(session)
         except CriticLoopError as error:
             if error.scope == "tree":
                 event = Event(kind="error", at=session.now(), text=str(error), data={"code": error.code})
@@ -78,7 +80,7 @@ class Runner:
             outcome.decided_by,
             outcome.spend.calls,
         )
-        return self._result(session.tree, outcome, reused=outcome is before)
+        return self._result(session.tree, outcome, waiting=waiting, reused=outcome is before)
 
     async def run_or_fail(self, task: Task, tree_id: str, seed: int, options: RunOptions) -> Result[Any]:
         """Do as `run`; an error that ends the tree alone is a result with stop reason `error`.
@@ -126,7 +128,15 @@ class Runner:
                 self.store.where,
             )
 
-    def _result(self, tree: Tree, outcome: Outcome, *, reused: bool = False, error: str = "") -> Result[Any]:
+    def _result(
+        self,
+        tree: Tree,
+        outcome: Outcome,
+        *,
+        waiting: tuple[Waiting, ...] = (),
+        reused: bool = False,
+        error: str = "",
+    ) -> Result[Any]:
         chosen = None if outcome.chosen is None else tree[outcome.chosen]
         return Result(
             answer=None if chosen is None or chosen.error_code else self.parts.output.load(chosen.answer),
@@ -136,6 +146,7 @@ class Runner:
             stop_text=outcome.stop_text,
             spend=outcome.spend,
             tree=tree,
+            waiting=waiting,
             reused=reused,
             error=error,
         )

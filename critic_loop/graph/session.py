@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from critic_loop.core.budget import Ledger
-from critic_loop.core.errors import BudgetSpent, SearchError
+from critic_loop.core.errors import BudgetSpent, NotAwaited, SearchError
 from critic_loop.core.progress import GOES_ON, Progress, StopReason
 from critic_loop.core.protocols import AnySearch, Compare, Move, Pick, Select, Stop, Wait
 from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Record, Reply, Sampling, Spend, Subject
-from critic_loop.core.roles import seed_of
+from critic_loop.core.roles import Human, seed_of
 from critic_loop.core.rules import Rule
 from critic_loop.core.tree import Tree
 from critic_loop.evidence import value_of
@@ -55,6 +55,8 @@ class Session:
     folded: set[str] = field(default_factory=set[str])
     """Attempts that the search has been told of: settled, with all feedback that belongs to them."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    answering: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while an answer is read and written down, so that no other is taken for the same question."""
     opened_at: float = field(init=False)
     moves: int = 0
     """Requests for attempts so far; several attempts of one request count once."""
@@ -314,9 +316,23 @@ class Session:
         """Return the attempts that wait for a person."""
         return [i for i in self.tree.open if self._parked(i)]
 
-    async def respond(self, attempt_id: str, feedback: Feedback) -> None:
-        """Add a person's word on a parked attempt and let the attempt go on."""
-        human = stages.awaited(self.run, attempt_id)[0]
+    def person(self, attempt_id: str, author: str) -> Human:
+        """Return whose answer about an attempt this is: its author's, else that of the first who is awaited.
+
+        Raises:
+            NotAwaited: its author is one of the loop's people and has answered, but others have not.
+        """
+        people = stages.awaited(self.run, attempt_id)
+        named = [human for human in self.run.humans if human.name == author]
+        if named and people and named[0] not in people:
+            raise NotAwaited(
+                f"{author!r} has answered about attempt {attempt_id!r} already.",
+                hint=f"It waits for {', '.join(human.name for human in people)}.",
+            )
+        return (*named, *people, *self.run.humans)[0]
+
+    async def respond(self, attempt_id: str, feedback: Feedback, human: Human) -> None:
+        """Add a person's answer to an attempt; one that waited for nothing else goes on."""
         subject = Subject.of(attempt_id)
         await stages.add(self.run, [feedback], subject, "human", human.name, requested_because=human.when)
         await stages.release(self.run, attempt_id)

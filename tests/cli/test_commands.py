@@ -20,7 +20,8 @@ from tests.cli.conftest import Cli, Serve, plays_countdown, reviewed, spec
 
 RESULT_KEYS = {
     "task", "tree", "attempt", "answer", "verdict", "score", "decided_by", "stop", "stop_text", "attempts",
-    "calls", "parked", "type", "input_tokens", "output_tokens", "cost_usd", "elapsed_s", "reused", "error",
+    "calls", "parked", "waiting", "type", "input_tokens", "output_tokens", "cost_usd", "elapsed_s", "reused",
+    "error",
 }  # fmt: skip
 
 

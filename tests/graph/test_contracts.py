@@ -229,5 +229,5 @@ def test_what_is_no_such_role_is_refused_before_anything_is_asked(given, says):
     "fields", [{"subject": {"attempts": ["t.2"]}}, {"supersedes": "t.f1"}, {"rests_on": ["t.f1"]}]
 )
 def test_a_person_who_is_asked_about_an_attempt_speaks_about_it_alone(fields):
-    with pytest.raises(UnreadableResponse, match="not about attempt"):
-        answers_in({"verdict": "pass", **fields}, ["t.1"])
+    with pytest.raises(UnreadableResponse, match="not about this attempt"):
+        answers_in({"verdict": "pass", **fields}, ["t.1"], ["t.1"])

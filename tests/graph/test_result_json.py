@@ -44,7 +44,7 @@ async def test_a_result_is_written_with_ids_and_without_records() -> None:
     assert written == {
         "type": "result", "task": "q1", "tree": "t", "attempt": "t.2", "answer": "a", "verdict": "pass",
         "score": 1.0, "decided_by": "verifier", "stop": "verified",
-        "stop_text": "attempt t.2 passed its verifiers", "parked": [], "attempts": 2, "calls": 2,
+        "stop_text": "attempt t.2 passed its verifiers", "parked": [], "waiting": [], "attempts": 2, "calls": 2,
         "input_tokens": result.spend.usage.input_tokens, "output_tokens": result.spend.usage.output_tokens,
         "cost_usd": None, "reused": False, "error": "",
     }  # fmt: skip

@@ -19,6 +19,7 @@ PUBLIC = {
     "OtherVersion": ("other-version", "job"),
     "NoSuchSlot": ("no-such-slot", "job"),
     "UnreadableResponse": ("unreadable-response", "job"),
+    "NotAwaited": ("not-awaited", "job"),
     "AssetError": ("asset", "job"),
     "NoSuchAsset": ("no-such-asset", "job"),
     "ModelError": ("model", "attempt"),
