@@ -302,13 +302,19 @@ class Loop(Generic[T]):
     # -- ending --------------------------------------------------------------------------------
 
     async def aclose(self) -> None:
-        """Write what is pending; release tools, models and store."""
-        await self.parts.open_parts.aclose()
-        await self.switchboard.aclose()
-        await self.store.aclose()
-        if self.runner.sessions.replay is not None:
-            await self.runner.sessions.replay.aclose()
-        self._background.close()
+        """Write what is pending; release tools, models and store.
+
+        Raises:
+            StoreError: records could not be written, and no run has raised the error.
+        """
+        try:
+            await self.parts.open_parts.aclose()
+            await self.switchboard.aclose()
+            await self.store.aclose()
+        finally:
+            if self.runner.sessions.replay is not None:
+                await self.runner.sessions.replay.aclose()
+            self._background.close()
 
     async def __aenter__(self) -> Loop[T]:
         return self

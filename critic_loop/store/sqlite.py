@@ -41,6 +41,8 @@ _LINGER_S = 0.005
 """How long what nobody waits for stays off the disk, at most."""
 _TREES_AT_HAND = 16_384
 """Of so many trees being written it is known what they have; of others, it is read first."""
+_ALL = ""
+"""In place of a tree's id: the whole file."""
 _BACKLOG = 10_000
 """With more jobs queued, appends wait even if they need not be durable."""
 
@@ -81,8 +83,10 @@ class SqliteStore:
         self._broken: StoreError | None = None
         """Why nothing can be written any more."""
         self._opened = False
-        self._untold: StoreError | None = None
-        """Why an append that nobody waited for failed, until somebody is told."""
+        self._unreported: dict[str, StoreError] = {}
+        """By tree, why an append that nobody waited for failed; until a caller gets the error."""
+        self._reported: set[str] = set()
+        """Trees whose error a caller has got; `_ALL` where it was that of the whole file."""
 
     def __repr__(self) -> str:
         return f"SqliteStore({str(self._path)!r})"
@@ -104,7 +108,7 @@ class SqliteStore:
         """
         failed = self._broken or self._failed.get(tree_id)
         if failed is not None:
-            self._untold = None
+            self._report(tree_id)
             raise _again(failed)
         if not records:
             if durable:
@@ -143,7 +147,7 @@ class SqliteStore:
         """Write what is pending and release the file.
 
         Raises:
-            StoreError: records that nobody waited for could not be written.
+            StoreError: records that nobody waited for could not be written, and no caller has got the error.
         """
         with self._lock:
             if self._closed:
@@ -151,8 +155,8 @@ class SqliteStore:
             self._closed = True
         await asyncio.get_running_loop().run_in_executor(self._reading, self._finish)
         self._reading.shutdown(wait=False)
-        if self._untold is not None:
-            raise _again(self._untold)
+        if self._unreported and _ALL not in self._reported:
+            raise _again(next(iter(self._unreported.values())))
 
     def _finish(self) -> None:
         self._reader.close()  # before the writer: the last to close folds the log into the file
@@ -170,7 +174,16 @@ class SqliteStore:
         future: asyncio.Future[None] = loop.create_future()
         job.waiter = (loop, future)
         self._put(job)
-        await future
+        try:
+            await future
+        except StoreError:
+            self._report(job.tree)
+            raise
+
+    def _report(self, tree_id: str) -> None:
+        """Take note that a caller gets the error of a tree, or of the whole file: it is not raised again."""
+        self._reported.add(tree_id if self._broken is None else _ALL)
+        self._unreported.pop(tree_id, None)
 
     def _put(self, job: _Queued) -> None:
         with self._lock:
@@ -292,8 +305,8 @@ class SqliteStore:
             if job.waiter is not None:
                 loop, future = job.waiter
                 waiting.setdefault(loop, []).append((future, job.error))
-            if job.error is not None and not job.waited:
-                self._untold = job.error
+            if job.error is not None and not job.waited and job.tree not in self._reported:
+                self._unreported[job.tree] = job.error
             if job.error is not None and not job.late:
                 with self._lock:
                     self._known.pop(job.tree, None)
@@ -314,6 +327,7 @@ class SqliteStore:
         if tree is None:
             raise self._missing(tree_id)
         self._failed.pop(tree_id, None)
+        self._reported.discard(tree_id)
         self._seen[tree_id] = len(tree.log)
         if tree_id in self._known:
             self._known[tree_id].said.update(tree.feedback, tree.grades)

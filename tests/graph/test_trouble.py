@@ -19,8 +19,10 @@ from critic_loop.core.errors import (
     RateLimited,
     SameError,
     StopRuleError,
+    StoreError,
 )
 from critic_loop.core.records import Attempt, Outcome
+from critic_loop.store import layout
 from critic_loop.store.memory import MemoryStore
 from critic_loop.testing import ScriptedModel
 from tests.graph.conftest import counting, disagree, is_42, never
@@ -133,6 +135,28 @@ async def test_streaming_a_tree_twice_leaves_the_first_stream_its_records() -> N
             pass
     seen += [item async for item in first]
     assert any(isinstance(item, Attempt) for item in seen)
+
+
+@pytest.mark.parametrize("run", ["run", "map"])
+async def test_an_error_that_was_caught_is_not_raised_again_when_the_loop_closes(
+    store: str, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = layout.connect
+
+    def small_disk(path: Any, **options: Any) -> Any:
+        connection = connect(path, **options)
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages + 60}")
+        return connection
+
+    monkeypatch.setattr(layout, "connect", small_disk)
+    actor = ScriptedModel(lambda request: " ".join(str(len(actor.requests) * n) for n in range(40_000)))
+    async with cl.Loop("best-of-n", actor=actor, verifiers=[never], lanes=3, store=store) as loop:
+        with pytest.raises(StoreError, match="Free space"):
+            if run == "run":
+                await loop.run("x")
+            else:
+                await mapped(loop, 5, in_flight=5)
 
 
 # -- lanes -----------------------------------------------------------------------------------------

@@ -388,6 +388,29 @@ async def test_what_nobody_waited_for_is_told_on_closing(path: Path) -> None:
     await store.aclose()
 
 
+@pytest.mark.usefixtures("small_disk")
+async def test_an_error_that_a_caller_got_is_not_raised_again_on_closing(path: Path) -> None:
+    """Whatever was queued before it or after it, for any tree: the file is full for all."""
+    store = SqliteStore(path, page_bytes=1024)
+    await store.append("a", head("a"))
+    await store.append("b", head("b"), durable=False)
+    await store.append("a", *move("a", 1, text="".join(map(str, range(40_000)))), durable=False)
+    with pytest.raises(StoreError, match="Free space"):
+        await store.append("a", Ask(attempt="a.2"))
+    await store.aclose()
+
+
+async def test_the_error_of_one_tree_does_not_hide_that_of_another(path: Path) -> None:
+    store = SqliteStore(path)
+    for tree in "ab":
+        await store.append(tree, head(tree), Ask(attempt=f"{tree}.1"))
+        await store.append(tree, forged(f"{tree}.1"), durable=False)
+    with pytest.raises(StoreError, match="another SHA-256"):
+        await store.append("a", *move("a", 2))
+    with pytest.raises(StoreError, match="another SHA-256"):
+        await store.aclose()
+
+
 async def test_files_that_are_no_stores(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("not a database, but long enough to be looked at " * 100)
     damage(tmp_path / "foreign.db", "CREATE TABLE other (x)")
@@ -450,9 +473,9 @@ async def test_damage_is_named(path: Path, sql: str, says: str) -> None:
 # -- appends that cannot be --------------------------------------------------------------------
 
 
-def forged() -> Record:
+def forged(attempt_id: str = "t.1") -> Record:
     part = Image(sha256="0" * 64, media_type="image/png", data=b"something else")
-    return Attempt(id="t.1", messages=(user(part),))
+    return Attempt(id=attempt_id, messages=(user(part),))
 
 
 async def test_a_refused_record_leaves_no_hole(store: SqliteStore) -> None:
