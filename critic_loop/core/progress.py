@@ -13,7 +13,9 @@ from critic_loop.core.value import NOT_JUDGED, Value
 
 LIMITS = frozenset({"budget", "spent", "elapsed", "steps"})
 """Stop reasons that cut a search short."""
-GOES_ON = LIMITS | {"parked", "failing", "interrupted"}
+ENDED_BY_HAND = frozenset({"interrupted", "stopped"})
+"""Stop reasons of somebody outside: `Loop.interrupt` for all trees, `Loop.stop` for one."""
+GOES_ON = LIMITS | ENDED_BY_HAND | {"parked", "failing"}
 """Stop reasons after which a tree may be resumed: with more budget or time, new feedback, a mended server."""
 
 

@@ -213,10 +213,24 @@ class Loop(Generic[T]):
         """Let what runs end soon, with stop reason `interrupted`: calls in flight are waited for and kept.
 
         No further call is sent, by this loop, ever; each tree returns its best so far and goes on where it
-        was when it is run again. Call it from the event loop that runs the loop (from a signal handler, say).
-        To end at once, cancel the task instead: calls in flight are lost then.
+        was when it is run again. May be called from any thread, or from a signal handler. To end at once,
+        cancel the task instead: calls in flight are lost then.
         """
         self.runner.sessions.interrupt()
+
+    def stop(self, tree_id: str) -> bool:
+        """Let one tree end soon, with stop reason `stopped`: calls in flight are waited for and kept.
+
+        Its run returns the best so far; other trees go on, and so does this one when it is run again. May be
+        called from any thread.
+
+        Args:
+            tree_id: a tree that this loop runs.
+
+        Returns:
+            Whether it was being run; if not, nothing happens.
+        """
+        return self.runner.sessions.stop(tree_id)
 
     # -- embedding -----------------------------------------------------------------------------
 

@@ -129,6 +129,13 @@ class Sessions:
         for session in self.all():
             session.interrupt(self.interrupted)
 
+    def stop(self, tree_id: str) -> bool:
+        """Let one tree end as soon as its calls in flight have settled; return whether it was being run."""
+        session = self._open.get(tree_id)
+        if session is not None:
+            session.interrupt(StopReason("stopped", "the tree was stopped"))
+        return session is not None
+
     def _note(self, change: Change) -> None:
         """Have each running tree write a change of bindings down; called in whatever thread it happens."""
         for session in self.all():

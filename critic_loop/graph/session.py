@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +58,8 @@ class Session:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     answering: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while an answer is read and written down, so that no other is taken for the same question."""
+    event_loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    """In which its lanes run."""
     opened_at: float = field(init=False)
     moves: int = 0
     """Requests for attempts so far; several attempts of one request count once."""
@@ -266,9 +269,12 @@ class Session:
         self._halt(reason)
 
     def interrupt(self, reason: StopReason) -> None:
-        """Stop from outside as soon as the calls in flight have settled; no other is sent."""
+        """Stop from outside as soon as the calls in flight have settled; no other is sent. From any thread."""
         self.run.caller.halted = reason
-        self._halt(reason)
+        if self.stop is None:
+            self.stop = reason
+        with suppress(RuntimeError):  # its event loop was closed: no lane waits any more
+            self.event_loop.call_soon_threadsafe(self.changed.set)
 
     def fail(self, error: BaseException) -> None:
         """Remember the first error that must end the run once all lanes have settled."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from critic_loop.core.progress import ENDED_BY_HAND
 from critic_loop.core.records import NOT_SENT, Attempt, Reply
 from critic_loop.core.tree import Tree
 from critic_loop.evidence import oracle_choice, value_of
@@ -21,7 +22,7 @@ Unit = Literal["tokens", "calls", "usd"]
 """What is spent: generated tokens, model calls with retries, US dollars."""
 Measure = Literal["solved", "score"]
 """What is compared: whether the chosen answer is right, or what it is worth to its loop (`value_of`)."""
-_GOES_ON = frozenset({"parked", "interrupted"})
+_GOES_ON = ENDED_BY_HAND | {"parked"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pydantic_core import to_json
 
 from critic_loop.core.printable import count, excerpt
-from critic_loop.core.progress import LIMITS
+from critic_loop.core.progress import ENDED_BY_HAND, LIMITS
 from critic_loop.core.records import Attempt, Feedback, Verdict
 from critic_loop.core.tree import Tree
 from critic_loop.evidence import EVIDENCE, OPINION, is_whole
@@ -75,13 +75,14 @@ def _unfinished(facts: Facts) -> Why | None:
 
 
 def _interrupted(facts: Facts) -> Why | None:
-    """Find a run that was interrupted."""
-    if facts.outcome is None or "interrupted" not in facts.stops:
+    """Find a run that was interrupted, or stopped by hand."""
+    by_hand = sorted(facts.stops & ENDED_BY_HAND)
+    if facts.outcome is None or not by_hand:
         return None
     return because(
         facts,
         Cause.UNFINISHED,
-        f"The run was interrupted after {count(len(facts.tree), 'attempt')}.",
+        f"The run was {by_hand[0]} after {count(len(facts.tree), 'attempt')}.",
         hint="Run it again with the same store: no finished call is repeated.",
     )
 

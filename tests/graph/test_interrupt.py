@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -170,3 +171,95 @@ async def test_a_wait_for_the_next_attempt_ends_with_the_run() -> None:
     async with asyncio.timeout(5):
         result = await running
     assert (result.stop, len(actor.requests), result.spend.calls) == ("interrupted", 1, 1)
+
+
+# -- one tree --------------------------------------------------------------------------------------
+
+
+class Gated:
+    """An actor whose calls wait until they are let go."""
+
+    def __init__(self) -> None:
+        self.asked, self.release = asyncio.Event(), asyncio.Event()
+        self.model = ScriptedModel(self._reply)
+
+    async def _reply(self, request: Request) -> str:
+        self.asked.set()
+        await self.release.wait()
+        return f"answer {len(self.model.requests)}"
+
+
+@pytest.mark.parametrize("driver", ["graph", "direct"])
+async def test_one_tree_is_stopped_with_its_best_so_far_and_others_go_on(driver: Any) -> None:
+    gated, critic = Gated(), reviewer()
+    loop = cl.Loop("refine", actor=gated.model, critic=critic, verifiers=[never], stop=cl.MaxRounds(3))
+    running = [asyncio.create_task(loop.run("x", tree_id=t, driver=driver)) for t in ("t", "other")]
+    while len(gated.model.requests) < 2:
+        await asyncio.sleep(0)
+    assert loop.stop("t") is True
+    await asyncio.sleep(0)
+    assert not running[0].done(), "its call in flight is waited for"
+    gated.release.set()
+    stopped, other = await asyncio.gather(*running)
+    assert (stopped.stop, stopped.stop_text) == ("stopped", "the tree was stopped")
+    assert stopped.answer in ("answer 1", "answer 2")
+    assert stopped.spend.calls == 1
+    assert [reply.status for reply in stopped.tree.replies.values()] == ["ok"]
+    assert other.stop != "stopped"
+    assert other.spend.calls > 1
+    assert (await loop.run("y")).stop != "stopped", "the loop sends calls as before"
+
+
+async def test_a_stopped_tree_goes_on_as_if_undisturbed_when_it_is_run_again() -> None:
+    whole = cl.Loop("refine", actor=counting(), critic=reviewer(), verifiers=[never])
+    undisturbed = await whole.run("x", tree_id="t")
+    loop = cl.Loop("refine", actor=counting(), critic=reviewer(), verifiers=[never])
+    async for record in loop.stream("x", tree_id="t"):
+        if getattr(record, "type", "") == "call":
+            loop.stop("t")
+    assert isinstance(record, cl.Result)
+    assert record.stop == "stopped"
+    again = await loop.run("x", tree_id="t")
+    assert outline(again.tree) == outline(undisturbed.tree)
+    assert again.spend.calls == undisturbed.spend.calls
+
+
+async def test_of_a_map_one_tree_is_stopped() -> None:
+    def reply(request: Request) -> str:
+        if "two" in request.messages[-1].text:
+            [tree] = [s.tree.id for s in loop.runner.sessions.all() if s.tree.task.text == "two"]
+            loop.stop(tree)
+        return "no"
+
+    loop = cl.Loop("best-of-n", actor=ScriptedModel(reply), verifiers=[never], lanes=1)
+    results = [result async for result in loop.map(["one", "two", "three"], in_flight=2)]
+    stops = {result.task.text: result.stop for result in results}
+    assert stops["two"] == "stopped"
+    assert {stops["one"], stops["three"]} == {"exhausted"}
+
+
+async def test_a_tree_that_is_not_being_run_is_not_stopped() -> None:
+    loop = cl.Loop("try-again", actor=counting(), verifiers=[never], max_calls=2)
+    assert loop.stop("t") is False
+    first = await loop.run("x", tree_id="t")
+    assert (loop.stop("t"), first.stop) == (False, "budget")
+
+
+async def test_a_tree_is_stopped_from_another_thread_while_its_lanes_wait() -> None:
+    """A search that waits for a call in flight is woken, too: `run_sync` occupies the caller's thread."""
+    asked = threading.Event()
+
+    async def slow(request: Request) -> str:
+        asked.set()
+        while not loop.runner.sessions.all()[0].ended:
+            await asyncio.sleep(0.001)
+        return "answer 3"
+
+    search = cl.search(lambda tree: cl.Move() if len(tree.asks) < 1 else cl.Wait())
+    loop = cl.Loop("best-of-n", actor=ScriptedModel(slow), verifiers=[never], search=search, lanes=2)
+    running = asyncio.create_task(asyncio.to_thread(loop.run_sync, "x", tree_id="t"))
+    await asyncio.to_thread(asked.wait)
+    assert loop.stop("t")
+    async with asyncio.timeout(10):
+        assert (await running).stop == "stopped"
+    await loop.aclose()

@@ -63,7 +63,7 @@ def test_what_chose_nothing_did_not_solve_it_and_what_nobody_judged_is_unknown(g
     assert by_task([none, unknown]) == {none.task: [0.0]}
 
 
-@pytest.mark.parametrize("stop", [None, "parked", "interrupted"])
+@pytest.mark.parametrize("stop", [None, "parked", "interrupted", "stopped"])
 def test_what_has_not_ended_is_no_run(grown, stop):
     attempt = grown.attempt(answer="42")
     tree = grown.tree if stop is None else ended(grown, attempt, stop)

@@ -411,15 +411,16 @@ def test_every_moment_of_a_tree_that_was_parked_and_answered() -> None:
     assert [k for k, _ in groupby(causes[parked:])] == ["parked", "unfinished", "unknown"]
 
 
-def test_an_interrupted_run_is_no_failure_and_goes_on() -> None:
+@pytest.mark.parametrize("stop", ["interrupted", "stopped"])
+def test_a_run_that_somebody_ended_is_no_failure_and_goes_on(stop: str) -> None:
     g = Grown(Task.of("x", reference="42"))
     first = g.attempt(answer="41")
-    end(g, first, "nobody", "interrupted", stop_text="the run was interrupted")
+    end(g, first, "nobody", stop)
     found = why(g.tree)
     assert found.cause == "unfinished"
     assert not found.failed
-    assert found.text == "The run was interrupted after 1 attempt."
-    assert {"parked", "failing", "interrupted"} == GOES_ON - LIMITS
+    assert found.text == f"The run was {stop} after 1 attempt."
+    assert {"parked", "failing", "interrupted", "stopped"} == GOES_ON - LIMITS
 
 
 def test_a_confirmation_that_came_later_does_not_excuse_the_selection() -> None:
