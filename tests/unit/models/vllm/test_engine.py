@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import json
 import subprocess
 import sys
 from threading import Thread
@@ -65,7 +66,7 @@ def vllm(monkeypatch):
         state.asked.append((scope["path"], dict(scope["headers"]).get(b"authorization"), body))
         if scope["path"] == "/health":
             return await answer(send, b"")
-        if HEALTH_CHECK.encode() in body or state.app is None:
+        if state.app is None or scope["path"] != "/v1/chat/completions" or HEALTH_CHECK.encode() in body:
             return await answer(send, CHAT % b"ok")
         return await state.app(body, receive, send)
 
@@ -126,22 +127,26 @@ async def test_it_is_asked_from_any_event_loop(vllm):
     await model.aclose()
 
 
-async def test_who_goes_is_seen_to_go(vllm):
+async def test_a_cancelled_call_is_a_disconnect_to_the_application(vllm):
     seen = []
 
     async def app(body, receive, send):
-        seen.append("asked")
+        seen.append(json.loads(body)["messages"][-1]["content"])
         seen.append((await receive())["type"])
 
     vllm.app = app
-    call = asyncio.create_task(resolve("vllm-engine:Q").complete(ask()))
-    while not seen:
-        await asyncio.sleep(0.01)
-    call.cancel()
-    await asyncio.gather(call, return_exceptions=True)
-    while len(seen) < 2:
-        await asyncio.sleep(0.01)
-    assert seen == ["asked", "http.disconnect"]
+    model = resolve("vllm-engine:Q")
+    async with asyncio.timeout(30):
+        call = asyncio.create_task(model.complete(ask("never answered")))
+        while not seen:
+            await asyncio.sleep(0.01)
+        assert call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        while len(seen) < 2:
+            await asyncio.sleep(0.01)
+    assert seen == ["never answered", "http.disconnect"]
+    await model.aclose()
 
 
 async def test_what_the_application_raises_is_a_models_error(vllm):
