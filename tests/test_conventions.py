@@ -1,6 +1,7 @@
-"""House rules that a machine can hold."""
+"""House rules that a machine can hold: one test a rule, which names every place that breaks it."""
 
 import ast
+import functools
 import graphlib
 import importlib
 import re
@@ -20,12 +21,22 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 DATA = sorted(p for folder in ("agents", "prompts") for p in (ROOT / folder).rglob("*") if p.is_file())
 
 
+@functools.cache
 def tree_of(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def here(path):
     return path.relative_to(ROOT).as_posix()
+
+
+def module_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def offenders(broken, paths):
+    """Return what breaks a rule, by file."""
+    return {here(path): found for path in paths if (found := list(broken(path)))}
 
 
 # -- the public names ------------------------------------------------------------------------------
@@ -44,11 +55,15 @@ def test_all_is_what_type_checkers_see():
     assert critic_loop.__all__ == sorted(typed_names())
 
 
-@pytest.mark.parametrize("name", critic_loop.__all__)
-def test_every_public_name_is_what_its_type_says(name):
-    module, original = typed_names()[name]
-    assert getattr(critic_loop, name) is getattr(importlib.import_module(module), original) or name == "search"
-    assert name in dir(critic_loop)
+def test_every_public_name_is_what_its_type_says():
+    typed = {
+        name: getattr(importlib.import_module(module), original)
+        for name, (module, original) in typed_names().items()
+        if name != "search"  # the package, which can be called
+    }
+    assert [name for name, value in typed.items() if getattr(critic_loop, name) is not value] == []
+    assert sorted(typed) == [name for name in critic_loop.__all__ if name != "search"]
+    assert set(critic_loop.__all__) <= set(dir(critic_loop))
 
 
 def test_there_are_no_other_names():
@@ -66,10 +81,6 @@ HELPERS = {"lazy", "VERSION"}
 """What a package takes from `core` in order to offer its own names."""
 
 
-def module_of(path):
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-
-
 def named_in(path):
     """What a module defines or takes from the package, whether it means to offer it or not."""
     for node in tree_of(path).body:
@@ -82,14 +93,17 @@ def named_in(path):
             yield from (alias.asname or alias.name for alias in node.names)
 
 
-@pytest.mark.parametrize("path", SURFACE, ids=module_of)
-def test_a_package_offers_what_its_all_says_and_nothing_by_accident(path):
+def not_as_offered(path):
+    """Yield names that a package offers twice, offers without having them, or has by accident."""
     module = importlib.import_module(module_of(path))
     named = {name for name in named_in(path) if not name.startswith("_")}
-    offered = getattr(module, "__all__", [])
-    assert len(offered) == len(set(offered))  # ruff sorts them
-    assert [name for name in offered if not hasattr(module, name)] == []
-    assert named - set(offered) - HELPERS == set()
+    offered = getattr(module, "__all__", [])  # ruff sorts them
+    yield from (name for name in offered if offered.count(name) > 1 or not hasattr(module, name))
+    yield from named - set(offered) - HELPERS
+
+
+def test_a_package_offers_what_its_all_says_and_nothing_by_accident():
+    assert offenders(not_as_offered, SURFACE) == {}
 
 
 @pytest.mark.parametrize("name", ["Nothing", "annotations_", "_HOMES_"])
@@ -116,7 +130,9 @@ HEAVY_FOR_A_LOOP = {
 }  # fmt: skip
 
 
+@functools.cache
 def loaded_by(statement):
+    """Return the modules of a new Python that has run a statement."""
     code = f"import sys; {statement}\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     return set(done.stdout.split())
@@ -126,27 +142,29 @@ def packages(modules):
     return {name.partition(".")[0] for name in modules}
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "import critic_loop",
-        "import critic_loop.core.tree",
-        "import critic_loop.errors",
-        "import critic_loop.core as core; [getattr(core, name) for name in core.__all__]",
-        "import critic_loop as cl; cl.Tree, cl.Recipe, cl.verifier",
-        "from critic_loop import Loop",
-    ],
-)
-def test_imports_stay_light(statement):
-    loaded = packages(loaded_by(statement))
-    assert "critic_loop" in loaded
-    assert not HEAVY & loaded
+LIGHT = [
+    "import critic_loop",
+    "import critic_loop.core.tree",
+    "import critic_loop.errors",
+    "import critic_loop.core as core; [getattr(core, name) for name in core.__all__]",
+    "import critic_loop as cl; cl.Tree, cl.Recipe, cl.verifier",
+]
+
+
+def test_imports_stay_light():
+    """One Python runs them all: what is at fault is the first with something heavy beside it."""
+    code = "import sys\n"
+    for statement in LIGHT:
+        code += f"{statement}\nprint(*sorted({HEAVY} & {{name.partition('.')[0] for name in sys.modules}}))\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    heavy = dict(zip(LIGHT, done.stdout.splitlines(), strict=True))
+    assert heavy == dict.fromkeys(LIGHT, "")
 
 
 def test_the_import_of_loop_stays_light():
     loaded = loaded_by("from critic_loop import Loop")
     assert "critic_loop.graph.loop" in loaded
-    assert not HEAVY_FOR_A_LOOP & packages(loaded)
+    assert not (HEAVY | HEAVY_FOR_A_LOOP) & packages(loaded)
     searches = {f"critic_loop.search.{name}" for name in ("ab_mcts", "beam", "mcts", "prospect", "refine")}
     assert not loaded & {*searches, "critic_loop.models.vllm.server", "critic_loop.outputs.verdict"}
 
@@ -181,8 +199,8 @@ LAZY = [p for p in PACKAGE if p.name == "__init__.py" and "= lazy(" in p.read_te
 """Without the first, the facade, whose names are tested above."""
 
 
-@pytest.mark.parametrize("path", LAZY, ids=here)
-def test_lazy_names_are_those_that_type_checkers_see(path):
+def not_as_typed(path):
+    """Yield names that a package loads on first use and type checkers see elsewhere or not at all."""
     module = importlib.import_module(module_of(path))
     call = next(
         node
@@ -196,21 +214,29 @@ def test_lazy_names_are_those_that_type_checkers_see(path):
         for node in block.body
         if node.module.startswith(f"{module.__name__}.")
     }
-    assert typed == {f"{module.__name__}.{home}": sorted(names) for home, names in homes.items()}
-    for home, names in homes.items():
+    lazy = {f"{module.__name__}.{home}": sorted(names) for home, names in homes.items()}
+    yield from (home for home in typed.keys() | lazy.keys() if typed.get(home) != lazy.get(home))
+    for home, names in lazy.items():
         for name in names:
-            assert name in module.__all__
-            assert f"{module.__name__}.{name}" not in MODULES, "its module would take the name's place"
-            assert getattr(module, name) is getattr(importlib.import_module(f"{module.__name__}.{home}"), name)
-    with pytest.raises(AttributeError, match=f"module '{module.__name__}' has no attribute 'Nothing'"):
-        _ = module.Nothing
+            if name not in module.__all__:
+                yield f"{name} is not in __all__"
+            if f"{module.__name__}.{name}" in MODULES:
+                yield f"the module {name} takes the name's place"
+            if getattr(module, name) is not getattr(importlib.import_module(home), name):
+                yield f"{name} is not that of {home}"
+
+
+def test_lazy_names_are_those_that_type_checkers_see():
+    assert offenders(not_as_typed, LAZY) == {}
+
+
+def test_a_lazy_package_has_no_other_names():
+    for name in map(module_of, LAZY):
+        with pytest.raises(AttributeError, match=f"module '{name}' has no attribute 'Nothing'"):
+            _ = importlib.import_module(name).Nothing
 
 
 # -- which module knows which ----------------------------------------------------------------------
-
-
-def module_of(path):
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 MODULES = {module_of(path): path for path in PACKAGE}
@@ -250,6 +276,7 @@ def test_a_circle_is_found_wherever_an_import_stands():
     assert circle_in({name: {other}, other: {name}}) == f"{name} -> {other} -> {name}"
 
 
+@functools.cache
 def levels():
     """Return how high each package stands by import-linter's contract."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -283,14 +310,10 @@ def named_above(name, tree):
                     yield node.value
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for name, path in MODULES.items() if name.count(".") and name.split(".")[1] in levels()],
-    ids=here,
-)
-def test_no_module_names_a_higher_one_in_a_string(path):
+def test_no_module_names_a_higher_one_in_a_string():
     """A name in a string is an import that no tool sees: lower modules find higher ones by entry points."""
-    assert list(named_above(module_of(path), tree_of(path))) == []
+    layered = [path for name, path in MODULES.items() if name.count(".") and name.split(".")[1] in levels()]
+    assert offenders(lambda path: named_above(module_of(path), tree_of(path)), layered) == {}
 
 
 @pytest.mark.parametrize(
@@ -309,10 +332,13 @@ def test_higher_modules_are_found_in_strings(code, found):
 # -- source ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [p for p in PACKAGE if "testing" not in p.parts], ids=here)
-def test_the_package_asserts_nothing(path):
+def asserted(path):
+    return (node.lineno for node in ast.walk(tree_of(path)) if isinstance(node, ast.Assert))
+
+
+def test_the_package_asserts_nothing():
     """Asserts vanish under `-O`; only contract suites and fakes, which are tests, have them."""
-    assert [node.lineno for node in ast.walk(tree_of(path)) if isinstance(node, ast.Assert)] == []
+    assert offenders(asserted, [path for path in PACKAGE if "testing" not in path.parts]) == {}
 
 
 def docstrings(tree):
@@ -333,8 +359,7 @@ def is_sql(node):
     return isinstance(node, ast.Constant) and node.value.lstrip().startswith("CREATE TABLE")
 
 
-@pytest.mark.parametrize("path", [p for p in PACKAGE if not {"testing", "demo"} & set(p.parts)], ids=here)
-def test_no_prompt_lives_in_python(path):
+def long_texts(path):
     tree = tree_of(path)
     documented = {id(node) for node in docstrings(tree)}
     texts = (
@@ -343,15 +368,20 @@ def test_no_prompt_lives_in_python(path):
         if isinstance(node, ast.JoinedStr)
         or (isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documented)
     )
-    assert [node.lineno for node in texts if written(node) > 400 and not is_sql(node)] == []
+    return (node.lineno for node in texts if written(node) > 400 and not is_sql(node))
+
+
+def test_no_prompt_lives_in_python():
+    paths = [path for path in PACKAGE if not {"testing", "demo"} & set(path.parts)]
+    assert offenders(long_texts, paths) == {}
 
 
 MACHINE = re.compile(r"/(?:home|Users|root|work)/\w+|[A-Z]:\\\\\w+\\\\")
 
 
-@pytest.mark.parametrize("path", [*PACKAGE, *DATA, ROOT / "pyproject.toml"], ids=here)
-def test_no_path_of_somebodys_machine(path):
-    assert MACHINE.findall(path.read_text(encoding="utf-8")) == []
+def test_no_path_of_somebodys_machine():
+    paths = [*PACKAGE, *DATA, ROOT / "pyproject.toml"]
+    assert offenders(lambda path: MACHINE.findall(path.read_text(encoding="utf-8")), paths) == {}
 
 
 def test_agents_and_prompts_are_data():
@@ -359,13 +389,17 @@ def test_agents_and_prompts_are_data():
     assert {p.suffix for p in DATA} == {".toml", ".md"}
 
 
-@pytest.mark.parametrize("path", TESTS, ids=here)
-def test_tests_use_fakes_not_mocks(path):
-    for node in ast.walk(tree_of(path)):
+def mocks(path):
+    mentions = "mock" in path.read_text(encoding="utf-8")
+    for node in ast.walk(tree_of(path)) if mentions else ():
         names = [a.name for a in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
-        module = getattr(node, "module", "") if isinstance(node, ast.ImportFrom) else ""
-        assert not any(f"{module}.{name}".strip(".").startswith("unittest.mock") for name in names), node.lineno
-        assert not any(f"{module}.{name}" == "unittest.mock" for name in names), node.lineno
+        module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+        if any(f"{module}{name}".startswith("unittest.mock") for name in names):
+            yield node.lineno
+
+
+def test_tests_use_fakes_not_mocks():
+    assert offenders(mocks, TESTS) == {}
 
 
 # -- the tests themselves --------------------------------------------------------------------------
