@@ -4,7 +4,8 @@ What a block is, its language says:
 
 - `python` runs, in a namespace of its own; after `<!-- continued -->`, in that of the one before.
 - `sh` runs, a command at a time, except for what installs or serves: that is checked against what there is.
-  `pip install ./FOLDER` puts a project of the page where later commands find it.
+  `critic-loop` alone runs in this process, anything else in a shell. `pip install ./FOLDER` puts a project of
+  the page where later commands find it.
 - `text` is what the block before it printed. `...` stands for anything, on a line of its own for any lines.
 - `toml` is read by the library: as what its title says, or a comment `<!-- recipe -->`, `agent`, `settings`;
   a `pyproject.toml` has entry points in groups that there are.
@@ -24,6 +25,7 @@ import ast
 import asyncio
 import contextlib
 import fnmatch
+import importlib
 import inspect
 import io
 import json
@@ -39,9 +41,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from critic_loop.assets import AgentSpec, Library, Recipe
+from critic_loop.cli import app
 from critic_loop.cli.settings import Settings
+from critic_loop.core import plugins
 from tests.outside.installed import install
 
 ROOT = Path(__file__).parents[2]
@@ -184,6 +189,14 @@ class Reader:
         self.printed = "".join(printed)
 
     def _run(self, command: str, code: int, block: Block) -> str:
+        words = shlex.split(command, comments=True)
+        is_ours = words[0] == "critic-loop" and not re.search(r"[|&;<>$`]", command)
+        ended, out, err = self._in_this_process(words[1:]) if is_ours else self._in_a_shell(command)
+        if ended != code:
+            raise Broken(f"{block.where}: {command}: exit code {ended}\n{out}\n{err}")
+        return out
+
+    def _in_a_shell(self, command: str) -> tuple[int, str, str]:
         ended = subprocess.run(
             ["bash", "-o", "pipefail", "-c", command],
             cwd=self.folder,
@@ -193,10 +206,26 @@ class Reader:
             timeout=180,
             check=False,
         )
-        if ended.returncode != code:
-            printed = f"{ended.stdout}\n{ended.stderr}"
-            raise Broken(f"{block.where}: {command}: exit code {ended.returncode}\n{printed}")
-        return ended.stdout
+        return ended.returncode, ended.stdout, ended.stderr
+
+    def _in_this_process(self, arguments: list[str]) -> tuple[int, str, str]:
+        """Run the command line as a new process would find things: files, projects and modules of the page."""
+        importlib.invalidate_caches()
+        plugins._registered.cache_clear()
+        try:
+            ended = CliRunner().invoke(app, arguments, env=self.environment, prog_name="critic-loop")
+        finally:
+            self.forget()
+        if ended.exception is not None and not isinstance(ended.exception, SystemExit):
+            raise ended.exception
+        return ended.exit_code, ended.stdout, ended.stderr
+
+    def forget(self) -> None:
+        """Let the next import of a module of the page, and the next look for plugins, read what is there."""
+        plugins._registered.cache_clear()
+        for name, module in list(sys.modules.items()):
+            if (file := getattr(module, "__file__", None)) and Path(file).is_relative_to(self.folder):
+                del sys.modules[name]
 
     def _is_checked_only(self, command: str, block: Block) -> bool:
         """Return whether a command is not run; if so, what it names must be there."""

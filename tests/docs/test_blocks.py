@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import subprocess
+import runpy
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -66,19 +65,18 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     """Somebody with an empty folder and a model behind an address."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    before = set(sys.modules)
+    readers: list[Reader] = []
 
     def made(url: str) -> Reader:
         environment = environment_for(url, tmp_path)
         for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OLLAMA_HOST"):
             monkeypatch.setenv(name, environment[name])
-        return Reader(tmp_path, url, environment)
+        readers.append(Reader(tmp_path, url, environment))
+        return readers[-1]
 
     yield made
-    for name in set(sys.modules) - before:
-        file = getattr(sys.modules[name], "__file__", None)
-        if file and Path(file).is_relative_to(tmp_path):
-            del sys.modules[name]
+    for reader in readers:
+        reader.forget()
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=here)
@@ -91,21 +89,21 @@ def test_page(
 
 @pytest.mark.parametrize("live", [False, True], ids=["scripted", "live"])
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
-def test_example(example: Path, live: bool, serve: Serve, tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.endswith("_KEY")}
+def test_example(
+    example: Path,
+    live: bool,
+    serve: Serve,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     endpoint = ["--endpoint", f"chat:test@{serve(said)}"] if live else []
-    ended = subprocess.run(
-        [sys.executable, "-W", "error", str(example), *endpoint],
-        cwd=tmp_path,
-        env=environment | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stderr == ""
-    assert len(ended.stdout.splitlines()) >= 2
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(example), *endpoint])
+    runpy.run_path(str(example), run_name="__main__")
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert len(printed.out.splitlines()) >= 2
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
