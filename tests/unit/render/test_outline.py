@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from itertools import pairwise
 
 import pytest
@@ -18,6 +17,7 @@ from critic_loop.testing.trees import ALL
 from tests.conftest import Grown
 from tests.planted.by_hand import accepts, end, rejects, user_says
 from tests.planted.test_planted import PLANTED
+from tests.work import lines_run
 
 
 def levels(g: Grown) -> list[tuple[str, int]]:
@@ -221,9 +221,10 @@ def test_every_beginning_of_a_log_can_be_shown(name: str) -> None:
         Console(file=io.StringIO(), width=80).print(page(shown, full=True))
 
 
-def test_a_huge_tree_takes_moments() -> None:
-    g = grown_wide(10_000)
-    end(g, "t.20000", "verifier", "max_rounds")
-    started = time.perf_counter()
-    outline(g.tree, most=20)
-    assert time.perf_counter() - started < 10
+def test_the_work_grows_no_faster_than_the_tree() -> None:
+    def work(n: int) -> int:
+        g = grown_wide(n)
+        end(g, f"t.{2 * n}", "verifier", "max_rounds")
+        return lines_run(lambda: outline(g.tree, most=20))
+
+    assert work(800) < 1.5 * 4 * work(200)
