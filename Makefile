@@ -54,7 +54,7 @@ bench-search: $(VENV)/.installed-test
 	$(PIP) --group bench
 	$(BIN)/python benchmarks/search.py
 
-## make docs       build the site into ./site and check its links; nothing is fetched but the tools
+## make docs       write the reference in docs/, build the site into ./site, check its links
 docs: $(VENV)/.installed-docs
 	$(BIN)/python docs/generate.py build/docs
 	$(BIN)/zensical build --strict --clean

@@ -1,11 +1,12 @@
-"""The pages of the site: those written by hand, and those generated from the code.
+"""The generated parts of the documentation, and the pages of the site.
 
-    python docs/generate.py build/docs
+    python docs/generate.py              # writes the generated parts of docs/ and the pictures anew
+    python docs/generate.py build/docs   # and the pages of the site into a folder
 
-Written by hand are the pages under docs/, the changelog, the contributing page and the model card. Where a page
-has a comment `<!-- generated: NAME -->`, what the package says of itself is put: recipes, agents, prompts,
-command line, configuration, schemas, errors. The pages of Python names are generated whole. Knows what is
-described. Does not know how a site is made of it (zensical.toml).
+The text between the comments `<!-- generated: NAME -->` and `<!-- /generated -->` of a page is made from the
+code: recipes, agents, prompts, command line, configuration, schemas, errors, Python names. It is committed, so
+that a code host shows it, and a test compares it with the code. Knows what is described. Does not know how a
+site is made of it (zensical.toml), nor how Python names become Markdown (`python_names`).
 """
 
 from __future__ import annotations
@@ -20,11 +21,15 @@ import os
 import pkgutil
 import re
 import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import python_names
 import typer
 from pydantic import BaseModel
 
@@ -50,10 +55,12 @@ ELSEWHERE = {
     "critic_loop/demo/weights/MODEL_CARD.md": "model-card.md",
 }
 """Pages that lie outside docs/, and what they are called on the site."""
+FOLDERS = ("assets", "pictures", "schemas")
+"""Folders of docs/ that the site has as they are."""
 
 _FENCED = re.compile(r"^(```.*?^```$)", re.DOTALL | re.MULTILINE)
 _COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
-_GENERATED = re.compile(r"<!-- generated: ([a-z ]+) -->")
+_GENERATED = re.compile(r"(?<=<!-- generated: )([a-z ]+)( -->\n).*?(?=<!-- /generated -->)", re.DOTALL)
 _LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)(#[^)\s]*)?(?=\))")
 
 
@@ -70,18 +77,40 @@ def sources() -> dict[str, Path]:
     return inside | {name: ROOT / path for path, name in ELSEWHERE.items()}
 
 
+def filled(text: str) -> str:
+    """Return a page's text with its generated parts made anew.
+
+    Raises:
+        ValueError: it names a part that is not generated.
+    """
+    return _GENERATED.sub(lambda match: f"{match[1]}{match[2]}\n{_part(match[1]).strip()}\n\n", text)
+
+
+def _part(name: str) -> str:
+    if name not in GENERATED:
+        raise ValueError(f"nothing is generated under the name {name!r}; there are {sorted(GENERATED)}")
+    return GENERATED[name]()
+
+
+def generated() -> dict[Path, str]:
+    """Return what every file with generated parts has to hold: pages, and the pictures of a tree."""
+    pages = {path: path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md"))}
+    return {path: filled(text) for path, text in pages.items() if _GENERATED.search(text)} | pictures()
+
+
+def refresh() -> list[Path]:
+    """Write the generated parts that are stale, and return their files."""
+    stale = [(p, text) for p, text in generated().items() if not p.exists() or p.read_text("utf-8") != text]
+    for path, text in stale:
+        path.write_text(text, encoding="utf-8")
+    return [path for path, _ in stale]
+
+
 def written(name: str, path: Path, known: Iterable[str]) -> str:
-    """Return a page's text as the site shows it: generated parts put in, links led to the site's own pages."""
+    """Return a page's text as the site shows it: without comments, links led to the site's own pages."""
     parts = _FENCED.split(path.read_text(encoding="utf-8"))
-    prose = (_relinked(part, name, path, set(known)) for part in parts[::2])
-    parts[::2] = [_COMMENT.sub("", _GENERATED.sub(_generate, part)) for part in prose]
+    parts[::2] = [_COMMENT.sub("", _relinked(part, name, path, set(known))) for part in parts[::2]]
     return "".join(parts)
-
-
-def _generate(match: re.Match[str]) -> str:
-    if match[1] not in GENERATED:
-        raise ValueError(f"nothing is generated under the name {match[1]!r}; there are {sorted(GENERATED)}")
-    return GENERATED[match[1]]()
 
 
 def _relinked(text: str, name: str, path: Path, known: set[str]) -> str:
@@ -99,6 +128,8 @@ def _on_site(link: str, name: str, path: Path, known: set[str]) -> str:
     found = ELSEWHERE.get(here, here.removeprefix("docs/"))
     special = {"schemas": "reference/schemas.md", "examples": "howto/examples.md", "README.md": "index.md"}
     found = special.get(found, found)
+    if in_repository.is_file() and found.startswith(tuple(f"{folder}/" for folder in FOLDERS)):
+        return found
     if found not in known:
         raise Unlinkable(f"{path.relative_to(ROOT)} links to {link}, which is no page of the site ({name})")
     return found
@@ -154,16 +185,9 @@ def _identifier(name: str) -> str:
     return "critic_loop.search.search" if name == "search" else f"critic_loop.{name}"
 
 
-def api() -> Iterator[tuple[str, str]]:
-    """Yield the pages about Python names."""
-    listed = [name for _, _, names in GROUPS.values() for name in names]
-    if sorted(listed) != sorted(critic_loop.__all__):
-        raise ValueError(f"not on exactly one page: {sorted(set(listed) ^ set(critic_loop.__all__))}")
-    for page, (title, text, names) in GROUPS.items():
-        yield page, _api_page(title, text, (_identifier(name) for name in names))
-    yield "records", _records()
-    for package in PACKAGES:
-        yield package, _package(package)
+def _group(page: str) -> str:
+    title, text, names = GROUPS[page]
+    return _api_page(title, text, (_identifier(name) for name in names))
 
 
 def public_names() -> str:
@@ -179,21 +203,7 @@ def _described(name: str) -> str:
     thing = getattr(critic_loop, name)
     if inspect.isclass(thing) or inspect.isroutine(thing) or inspect.ismodule(thing):
         return _first(thing)
-    home = importlib.import_module(_home(name))
-    body = ast.parse(inspect.getsource(home)).body
-    notes = (after for before, after in itertools.pairwise(body) if _assigns(before, name))
-    return _cell(next((ast.literal_eval(note.value) for note in notes if isinstance(note, ast.Expr)), ""))
-
-
-def _home(name: str) -> str:
-    """Return the module that a public name is imported from, as type checkers see it."""
-    nodes = ast.walk(ast.parse(inspect.getsource(critic_loop)))
-    imports = (node for node in nodes if isinstance(node, ast.ImportFrom))
-    return next(str(i.module) for i in imports if any(a.asname == name for a in i.names))
-
-
-def _assigns(statement: ast.stmt, name: str) -> bool:
-    return isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name
+    return _cell(python_names.note_on(critic_loop, name))
 
 
 def packages() -> str:
@@ -206,7 +216,7 @@ def packages() -> str:
 
 
 def _api_page(title: str, text: str, identifiers: Iterable[str]) -> str:
-    return "\n\n".join([f"# {title}", text, *(f"::: {identifier}" for identifier in identifiers)])
+    return "\n\n".join([f"# {title}", text, *map(python_names.described, identifiers)])
 
 
 def _records() -> str:
@@ -228,7 +238,7 @@ def _package(package: str) -> str:
     public = {*critic_loop.__all__, *(critic_loop.errors.__all__ if package != "errors" else ())}
     documented = {_identifier(one) for one in public}
     names = [f"{name}.{one}" for one in sorted(module.__all__, key=str.lower)]
-    text = _prose(inspect.getdoc(module) or "")
+    text = python_names.docstring(inspect.getdoc(module) or "")
     here = [one for one in names if not {one, f"critic_loop.{one.rpartition('.')[2]}"} & documented]
     if package == "testing":
         here += [f"{name}.{contract}" for contract in CONTRACTS]
@@ -253,7 +263,7 @@ def recipes() -> str:
     lines = ["| recipe | what it does |", "|---|---|"]
     lines += [f"| [`{name}`](#{name}) | {_cell(recipe.description)} |" for name, recipe in found.items()]
     for name, recipe in found.items():
-        lines += ["", f"## {name} {{ #{name} }}", "", recipe.description, "", *_recipe_table(recipe), ""]
+        lines += ["", *_heading(2, name, name), "", recipe.description, "", *_recipe_table(recipe), ""]
         lines += ["```toml", _file(f"agents/recipes/{name}.toml"), "```"]
     return "\n".join(lines)
 
@@ -309,7 +319,7 @@ def agents() -> str:
             "sampling": ", ".join(f"{k} {v}" for k, v in given.items()),
             "after": spec.source or "-",
         }
-        lines += ["", f"## {name} {{ #{_slug(name)} }}", "", spec.description, "", "| setting | |", "|---|---|"]
+        lines += ["", *_heading(2, name, _slug(name)), "", spec.description, "", "| setting | |", "|---|---|"]
         lines += [f"| {key} | {_cell(value) or '-'} |" for key, value in rows.items()]
         lines += ["", f"`prompts/{spec.prompt}`:", "", "```jinja", _file(f"prompts/{spec.prompt}"), "```"]
     return "\n".join(lines)
@@ -375,7 +385,7 @@ def cli() -> str:
     """Describe every command and option."""
     lines: list[str] = []
     for path, command in commands():
-        lines += ["", f"## {path} {{ #{_slug(path)} }}", "", _plain(command.help)]
+        lines += ["", *_heading(2, path, _slug(path)), "", _plain(command.help)]
         arguments = [p for p in command.params if p.param_type_name == "argument"]
         shown = " ".join((p.metavar or p.name.upper()) for p in arguments)
         inner = " COMMAND" if getattr(command, "commands", {}) else ""
@@ -442,7 +452,7 @@ def schemas() -> str:
 def _schema(path: Path, folder: str) -> Iterator[str]:
     schema = json.loads(path.read_text(encoding="utf-8"))
     name = "/".join(filter(None, (folder, path.name)))
-    yield f"### {path.stem} {{ #{_slug(name.removesuffix('.json'))} }}"
+    yield from _heading(3, path.stem, _slug(name.removesuffix(".json")))
     yield ""
     if schema.get("description"):
         yield schema["description"].split("\n\n")[0].replace("\n", " ")
@@ -503,7 +513,7 @@ def errors() -> str:
     for code, kinds in by_code.items():
         first, *rest = (inspect.getdoc(kinds[0]) or "").split("\n\n")
         kind = kinds[0]
-        lines += ["", f"## {code} {{ #{code} }}", "", f"`{kind.__name__}`, scope *{kind.scope}*.", ""]
+        lines += ["", *_heading(2, code, code), "", f"`{kind.__name__}`, scope *{kind.scope}*.", ""]
         lines += [_prose(first), "", *(_prose(text) + "\n" for text in rest)]
         for other in kinds[1:]:
             scope = "" if other.scope == kind.scope else f" (scope *{other.scope}*)"
@@ -519,14 +529,58 @@ def examples() -> str:
     lines: list[str] = []
     for path in sorted((ROOT / "examples").glob("*.py")):
         title = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or path.name).split("\n")[0]
-        lines += ["", f"## {path.stem} {{ #{_slug(path.stem)} }}", "", title, "", "```python"]
+        lines += ["", *_heading(2, path.stem, _slug(path.stem)), "", title, "", "```python"]
         lines += [path.read_text(encoding="utf-8").rstrip(), "```"]
     return "\n".join(lines)
+
+
+# -- the picture -----------------------------------------------------------------------------------
+
+PICTURED = ("Countdown 38: 3 4 7 9", "--recipe", "docs/pictures/countdown-beam.toml")
+"""What is run for the picture of a tree, with the model of the package."""
+_DARK = re.compile(r"@media \(prefers-color-scheme: dark\) \{\n(.*?)\n\}\n", re.DOTALL)
+
+
+def pictures() -> dict[Path, str]:
+    """Return a real tree as the command line draws it, in a light and a dark version.
+
+    The command's own picture follows the reader's preference; pages of a code host choose by `<picture>`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        store, drawn = f"{folder}/trees.db", Path(folder) / "tree.svg"
+        _run("run", *PICTURED, "--actor", "embedded:countdown", "--store", store)
+        _run("show", store, "--svg", str(drawn))
+        both = drawn.read_text(encoding="utf-8")
+    light = _DARK.sub("", both).replace("color-scheme: light dark", "color-scheme: light")
+    dark = _DARK.sub(r"\1\n", both).replace("color-scheme: light dark", "color-scheme: dark")
+    if both == light or "@media" in light + dark:
+        raise ValueError("the picture of a tree has no part for dark pages any more")
+    return {DOCS / "pictures/tree-light.svg": light, DOCS / "pictures/tree-dark.svg": dark}
+
+
+def _run(*arguments: str) -> None:
+    """Run the command line from the root of the repository.
+
+    Raises:
+        CalledProcessError: it failed.
+    """
+    settings = {name: value for name, value in os.environ.items() if not name.startswith("CRITIC_LOOP_")}
+    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    subprocess.run(  # noqa: S603  # the arguments stand above
+        [sys.executable, "-m", "critic_loop", *arguments],
+        cwd=ROOT,
+        env=settings | {"PYTHONPATH": paths},
+        capture_output=True,
+        check=True,
+    )
 
 
 # -- together --------------------------------------------------------------------------------------
 
 GENERATED: dict[str, Callable[[], str]] = {
+    **{f"python {page}": partial(_group, page) for page in GROUPS},
+    **{f"python {package}": partial(_package, package) for package in PACKAGES},
+    "python records": _records,
     "agents": agents,
     "commands": cli,
     "configuration": configuration,
@@ -544,20 +598,18 @@ GENERATED: dict[str, Callable[[], str]] = {
 
 def pages() -> dict[str, str]:
     """Return all pages of the site by name."""
-    made = {f"reference/api/{name}.md": text for name, text in api()}
-    by_hand = sources()
-    known = {*made, *by_hand}
-    return made | {name: written(name, path, known) for name, path in by_hand.items()}
+    found = sources()
+    return {name: written(name, path, found) for name, path in found.items()}
 
 
 def write(folder: Path) -> None:
-    """Write all pages, the schema files that they link to, and their style."""
+    """Write all pages, the schema files and pictures that they link to, and their style."""
     shutil.rmtree(folder, ignore_errors=True)
     for name, text in pages().items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.rstrip() + "\n", encoding="utf-8")
-    for name in ("assets", "schemas"):
+    for name in FOLDERS:
         shutil.copytree(DOCS / name, folder / name)
 
 
@@ -611,6 +663,12 @@ def _codes(words: Iterable[str]) -> str:
     return ", ".join(f"`{word}`" for word in words)
 
 
+def _heading(level: int, title: str, anchor: str) -> list[str]:
+    """Return a heading and, where code hosts and the site would make another anchor of it, its anchor."""
+    own = re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+    return [*([] if own == anchor else [f'<a id="{anchor}"></a>', ""]), f"{'#' * level} {title}"]
+
+
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
@@ -620,4 +678,7 @@ def _file(name: str) -> str:
 
 
 if __name__ == "__main__":
-    write(Path(*sys.argv[1:2]) if sys.argv[1:] else ROOT / "build/docs")
+    for changed in refresh():
+        sys.stdout.write(f"{changed.relative_to(ROOT)} was stale\n")
+    if sys.argv[1:]:
+        write(Path(sys.argv[1]))

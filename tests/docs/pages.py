@@ -57,6 +57,7 @@ _FENCE = re.compile(
     r"(?P<comments>(?:^<!--(?:(?!-->).)*-->\n)*)^```(?P<info>[^\n]*)\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
+_GENERATED = re.compile(r"^<!-- generated: .*?^<!-- /generated -->$", re.DOTALL | re.MULTILINE)
 _COMMENT = re.compile(r"<!--\s*(.*?)\s*-->", re.DOTALL)
 _TITLE = re.compile(r'title="([^"]+)"')
 _LANGUAGES = {"", "python", "sh", "text", "toml", "json", "jsonl", "jinja"}
@@ -82,13 +83,18 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     """Return the blocks of a page."""
-    text = page.read_text(encoding="utf-8")
+    text = _by_hand(page.read_text(encoding="utf-8"))
     found = [
         _block(page, match, text.count("\n", 0, match.start("info")) + 2) for match in _FENCE.finditer(text)
     ]
     if 2 * len(found) != len(re.findall(r"^\s*(?:```|~~~)", text, re.MULTILINE)):
         raise Broken(f"{page.name}: a block is indented or not closed")
     return found
+
+
+def _by_hand(text: str) -> str:
+    """Return a page's text, with empty lines in place of what `docs/generate.py` makes from the code."""
+    return _GENERATED.sub(lambda found: "\n" * found[0].count("\n"), text)
 
 
 def _block(page: Path, match: re.Match[str], line: int) -> Block:

@@ -18,13 +18,17 @@ from tests.docs.pages import ROOT
 
 
 def script(name: str) -> ModuleType:
-    """Load a script of docs/, which is no package."""
+    """Load a script of docs/, which is no package; it may import its neighbours."""
+    sys.path.insert(0, str(ROOT / "docs"))
     spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(ROOT / "docs"))
     return module
 
 
@@ -36,17 +40,62 @@ def pages() -> dict[str, str]:
     return generate.pages()
 
 
-def anchors(page: str) -> list[str]:
-    """Return the anchors that a page sets itself."""
-    return re.findall(r"^#+ .*\{ #(\S+) \}$", page, re.MULTILINE)
+def anchors(text: str) -> list[str]:
+    """Return where links into a Markdown page may lead: its headings and `<a id>`."""
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    titles = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
+    made = [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+    return [*made, *re.findall(r'<a id="([^"]+)"></a>', prose)]
+
+
+def sections(text: str, level: int = 2) -> dict[str, str]:
+    """Return the sections of a Markdown page by their titles."""
+    parts = re.split(rf"^{'#' * level} (.*)$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+# -- what is committed -----------------------------------------------------------------------------
+
+
+def test_what_is_generated_is_as_the_code_would_make_it_now() -> None:
+    """`make docs`, or `python docs/generate.py`, writes what is stale."""
+    made: dict[Path, str] = generate.generated()
+    stale = [p.relative_to(ROOT).as_posix() for p, text in made.items() if p.read_text("utf-8") != text]
+    assert len(made) >= 31
+    assert stale == []
+
+
+MARKDOWN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", MARKDOWN, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_link_leads_to_a_file_and_a_place_of_the_repository(page: Path) -> None:
+    """A code host shows the pages as they lie: what the site does to links does not help there."""
+    text = re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    links = re.findall(r"\]\(([^)\s]+)\)|(?:srcset|src|href)=\"([^\"]+)\"", text)
+    for link in (first or second for first, second in links):
+        path, _, anchor = link.partition("#")
+        if ":" in path:
+            continue
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target.read_text("utf-8")), link
+
+
+def test_python_names_are_shown_as_their_source_has_them() -> None:
+    page = (ROOT / "docs/reference/api/task.md").read_text("utf-8")
+    assert '<a id="critic_loop.Task"></a>\n\n## Task\n' in page
+    assert "| `reference` | `JsonValue` | `None` | The right answer where one is known;" in page
+    assert "```python\nof(given: str | Sequence[Message] | Task, **fields: Any) -> Task\n```" in page
+
+
+# -- what is complete ------------------------------------------------------------------------------
 
 
 def test_every_public_name_is_on_one_page(pages: dict[str, str]) -> None:
+    api = [text for page, text in pages.items() if page.startswith("reference/api/")]
     documented = [
-        name
-        for page, text in pages.items()
-        if page.startswith("reference/api/")
-        for name in re.findall(r"^::: (\S+)$", text, re.MULTILINE)
+        name for text in api for name in re.findall(r'^<a id="(\S+)"></a>\n\n## ', text, re.MULTILINE)
     ]
     assert len(documented) == len(set(documented))
     assert {f"critic_loop.{name}" for name in critic_loop.__all__} <= {*documented, "critic_loop.search"}
@@ -59,7 +108,7 @@ def test_every_error_code_has_an_anchor_and_says_what_to_do(pages: dict[str, str
     kinds = generate.error_classes()
     page = pages["reference/errors.md"]
     assert len(kinds) >= 19
-    assert set(anchors(page)) == {kind.code for kind in kinds}
+    assert set(sections(page)) == {kind.code for kind in kinds}
     for kind in kinds:
         assert f"`{kind.__name__}`" in page
         assert kind("x").docs == f"reference/errors.html#{kind.code}"
@@ -72,13 +121,14 @@ def test_an_error_names_its_place() -> None:
 
 
 def test_every_bundled_recipe_has_an_entry(pages: dict[str, str]) -> None:
-    assert anchors(pages["reference/recipes.md"]) == list(Library().recipes())
+    assert list(sections(pages["reference/recipes.md"])) == list(Library().recipes())
 
 
 def test_every_bundled_agent_and_prompt_has_an_entry(pages: dict[str, str]) -> None:
     page = pages["reference/agents.md"]
     specs = {path for path in (ROOT / "agents").rglob("*.toml") if path.parent.name != "recipes"}
-    assert len(anchors(page)) == len(specs)
+    assert len(re.findall(r"^## ", page, re.MULTILINE)) >= len(specs)
+    assert set(generate.agent_names()) <= set(sections(page))
     used = {Library().agent(name).prompt for name in generate.agent_names()}
     assert used == {path.relative_to(ROOT / "prompts").as_posix() for path in (ROOT / "prompts").rglob("*.md")}
     assert all(f"`prompts/{prompt}`" in page for prompt in used)
@@ -89,7 +139,7 @@ def test_every_command_and_option_is_listed(pages: dict[str, str]) -> None:
     commands = dict(generate.commands())
     assert {"critic-loop", "critic-loop run", "critic-loop export"} <= set(commands)
     for path, command in commands.items():
-        section = page.split(f"## {path} {{", 1)[1].split("\n## ", 1)[0]
+        section = sections(page)[path]
         for parameter in command.params:
             if parameter.param_type_name == "option" and not parameter.hidden:
                 assert all(f"`{name}`" in section for name in parameter.opts), (path, parameter.opts)
@@ -138,7 +188,7 @@ def test_a_link_to_nowhere_is_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_part_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing is generated"):
-        generate._GENERATED.sub(generate._generate, "<!-- generated: nothing -->")
+        generate.filled("<!-- generated: nothing -->\n<!-- /generated -->\n")
 
 
 # -- the check of the built site -------------------------------------------------------------------
