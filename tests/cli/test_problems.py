@@ -27,7 +27,7 @@ RIGHT_KEY, WRONG_KEY = "sk-right-31415926", "sk-wrong-27182818"
         (["run", "x", "--actor", NOBODY, "--recipe", "refin"], "Did you mean 'refine'?"),
         (["run", "x", "--actor", NOBODY, "--recipe", "mine.toml"], "mine.toml: no such recipe file"),
         (["run", "x", "--actor", "foo:bar"], "There is no backend 'foo'"),
-        (["run", "x", "--actor", "chat:test"], "does not say where the model is"),
+        (["run", "x", "--actor", "chat:test"], "has no address"),
         (["run", "x", "--actor", "openai:gpt"], "Set OPENAI_API_KEY"),
         (["run", "x", "--actor", NOBODY, "--judge", NOBODY], "has no judge"),
         (["run", "x", "--actor", NOBODY, "--verifier", "nobody"], "there is no verifier 'nobody'"),

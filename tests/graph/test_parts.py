@@ -60,10 +60,10 @@ def priced(model: ScriptedModel) -> Priced:
     ],
 )
 def test_a_limit_on_money_wants_to_know_every_price(rule: Any) -> None:
-    with pytest.raises(ConfigError, match=r"nobody knows what 'scripted' costs\. Set gpu_usd_per_hour, or"):
+    with pytest.raises(ConfigError, match=r"the price of 'scripted' is unknown\. Set gpu_usd_per_hour, or"):
         a_loop(stop=rule)
     loop = a_loop(stop=rule, actor=priced(counting()))
-    with pytest.raises(ConfigError, match="nobody knows what 'other' costs"):
+    with pytest.raises(ConfigError, match="the price of 'other' is unknown"):
         asyncio.run(loop.swap("actor", ScriptedModel([], spec="other")))
     with pytest.raises(ConfigError, match="nobody counts what 'RunnableLambda' spends"):
         a_loop(stop=rule, actor=RunnableLambda(lambda messages: "42"))

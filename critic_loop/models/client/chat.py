@@ -43,7 +43,7 @@ _SYNONYMS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "ma
 _LIST_S = 5.0
 """How long a list of models may take where it only explains an error."""
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
-"""What reading a body raises that is no answer."""
+"""What is raised by reading a body that is not in the format."""
 
 
 class ChatModel:
@@ -89,7 +89,7 @@ class ChatModel:
         )
         self._spec = spec or f"{profile.name}:{name}@{self._endpoint.url}"
         self._rejected: set[str] = set()
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def __repr__(self) -> str:
         return f"ChatModel({self._spec!r})"
@@ -127,7 +127,7 @@ class ChatModel:
         """
         found = listed(await self._endpoint.get(self._dialect.models, timeout_s=timeout_s))
         if found is None:
-            raise self._endpoint.nonsense("no list of models")
+            raise self._endpoint.malformed("no list of models")
         return found
 
     def sends(self, request: Request) -> int:
@@ -140,7 +140,7 @@ class ChatModel:
         """Answer `request` with one HTTP request, or one for each choice where the endpoint cannot `n`.
 
         Raises:
-            ModelError: one of its kinds; what it says names the endpoint and what to do.
+            ModelError: one of its kinds; its message names the endpoint and what to do.
         """
         if request.continues and not self._profile.continues:
             raise ModelError(
@@ -183,7 +183,7 @@ class ChatModel:
             async with self._deadline(request.timeout_s):
                 return await scored(request, post, name=self._name, profile=profile, extra=extra)
         except _UNREADABLE as error:
-            raise self._endpoint.nonsense(f"no log-probabilities ({type(error).__name__}: {error})") from error
+            raise self._endpoint.malformed(f"no log-probabilities ({type(error).__name__}: {error})") from error
 
     async def ask(self, request: Request, *, profile: Profile, fields: Json, timeout_s: float) -> Json:
         """Send a request as `profile` has it, with further fields, and return the answer's body: for probes.
@@ -245,10 +245,10 @@ class ChatModel:
                     raise rejected.error from None
                 body = less
             else:
-                self._tell_what_is_missing(request, body, completion)
+                self._warn_of_missing(request, body, completion)
                 return completion
 
-    # -- what the endpoint cannot do -----------------------------------------------------------
+    # -- what the endpoint lacks -----------------------------------------------------------
 
     def _body(self, request: Request, profile: Profile) -> Json:
         body = self._dialect.request(request, name=self._name, profile=profile)
@@ -277,31 +277,31 @@ class ChatModel:
         return True
 
     def _loosen(self, asked: Json) -> None:
-        """Ask for an output in a weaker way from now on; what fits is still for the parser to say."""
+        """Ask for an output in a weaker form from now on; the parser still decides what fits."""
         if asked.get("type", "json_schema") != self._profile.output:
             return  # a call at the same time was quicker to learn it
         weaker = "json_object" if asked.get("type") == "json_schema" else None
         self._profile = replace(self._profile, output=weaker)
-        instead = "any JSON is asked for" if weaker else "the prompt alone asks for it"
-        _log.warning("%s cannot be made to follow a schema: %s from now on", self._endpoint, instead)
+        instead = "it is asked for any JSON" if weaker else "only the prompt asks for it"
+        _log.warning("%s cannot enforce a schema: %s from now on", self._endpoint, instead)
 
-    def _tell_what_is_missing(self, request: Request, body: Json, completion: Completion) -> None:
-        """Log, once each, what was wanted of the endpoint and silently not had."""
+    def _warn_of_missing(self, request: Request, body: Json, completion: Completion) -> None:
+        """Log, once each, what the request asked for and the endpoint left out without an error."""
         lacks = self._profile.lacks
         if request.sampling.logprobs and completion.choices[0].logprobs is None:
-            self._tell("serves no log-probabilities: answers are recorded without them")
+            self._warn_once("serves no log-probabilities: answers are recorded without them")
         if request.output is not None and self._profile.output and self._dialect.output_field not in body:
-            self._tell(f"cannot be made to follow {request.output.name!r}: the prompt alone asks for it")
+            self._warn_once(f"cannot enforce the schema {request.output.name!r}: only the prompt asks for it")
         if not lacks:
             return
         if request.tools and "tools" in lacks:
-            self._tell("was found to call no tools, and is offered some")
+            self._warn_once("supports no tools according to a probe, and is sent some")
         if request.sampling.seed is not None and "seed" in lacks:
-            self._tell("takes no seeds: the same call may be answered differently", logging.INFO)
+            self._warn_once("takes no seeds: the same call may be answered differently", logging.INFO)
 
-    def _tell(self, what: str, level: int = logging.WARNING) -> None:
-        if what not in self._told:
-            self._told.add(what)
+    def _warn_once(self, what: str, level: int = logging.WARNING) -> None:
+        if what not in self._warned:
+            self._warned.add(what)
             _log.log(level, "%s %s", self._endpoint, what)
 
     # -- answers -------------------------------------------------------------------------------
@@ -326,7 +326,7 @@ class ChatModel:
         return self._endpoint.parsed(content, response)
 
     def _stop_streaming(self) -> None:
-        """Ask for whole answers from now on: what is looked at must not change what is counted."""
+        """Ask for whole answers from now on: watching a call must not change its recorded usage."""
         if "stream" not in self._rejected:
             self._rejected.add("stream")
             _log.warning("%s reports no usage when it streams: answers come whole from now on", self._endpoint)
@@ -338,7 +338,7 @@ class ChatModel:
                 try:
                     piece = assembly.add(event)
                 except _UNREADABLE as error:
-                    raise self._endpoint.nonsense(f"no chunk ({error})") from error
+                    raise self._endpoint.malformed(f"no chunk ({error})") from error
                 if assembly.error is not None:
                     raise self._failed(response, assembly.error)
                 if piece and on_text is not None:
@@ -353,9 +353,9 @@ class ChatModel:
             completion = self._dialect.answer(answer, profile=self._profile, request_id=request_id)
         except _UNREADABLE as error:
             what = f"no answer that can be read ({type(error).__name__}: {error})"
-            raise self._endpoint.nonsense(what) from error
+            raise self._endpoint.malformed(what) from error
         if not completion.choices:
-            raise self._endpoint.nonsense("a completion without choices")
+            raise self._endpoint.malformed("a completion without choices")
         hold = hold_s(response.headers)
         return replace(completion, hold_s=hold) if hold else completion
 

@@ -32,9 +32,9 @@ class Finding(Frozen):
     """What was seen of one capability."""
 
     can: bool | None
-    """None: it could not be told."""
+    """None: unknown."""
     text: str = ""
-    """What the endpoint did or said, where that is worth knowing."""
+    """What the endpoint did or returned, where that explains the finding."""
 
 
 class Findings(Frozen):
@@ -58,7 +58,7 @@ class Findings(Frozen):
         return [name for name, finding in self.found.items() if finding.can is False and has.get(name, False)]
 
     def applied(self, profile: Profile) -> Profile:
-        """Return `profile` with what was found in place of what was taken for granted."""
+        """Return `profile` with what was found in place of its defaults."""
         can = {name: finding.can for name, finding in self.found.items() if finding.can is not None}
         if can.get("json_schema") is False and profile.output == "json_schema":
             profile = replace(profile, output="json_object")
@@ -73,7 +73,7 @@ class Findings(Frozen):
 
 
 def together(findings: Sequence[Findings]) -> Findings:
-    """Return what several endpoints can do that are asked as one: what each of them can."""
+    """Return what several replicas can do as one model: what each of them can do."""
     first = findings[0]
     if len(findings) == 1:
         return first
@@ -118,7 +118,7 @@ def save_findings(findings: Findings) -> Path:
 
 
 def load_findings(backend: str, url: str, name: str) -> Findings | None:
-    """Return what was found of a model, if it was probed; an unreadable file counts as none."""
+    """Return the findings about a model, None if it was not probed; an unreadable file counts as none."""
     path = path_of(backend, url, name)
     try:
         content = path.read_bytes()
@@ -127,27 +127,27 @@ def load_findings(backend: str, url: str, name: str) -> Findings | None:
     try:
         return Findings.model_validate_json(content)
     except ValidationError:
-        _log.warning("%s cannot be read and is left aside", path)
+        _log.warning("%s is not readable and is ignored", path)
         return None
 
 
 def with_findings(profile: Profile, url: str, name: str) -> Profile:
-    """Return `profile` with what a probe of this endpoint found; what that takes away is logged."""
+    """Return `profile` with what a probe of this endpoint found; capabilities that it loses are logged."""
     findings = load_findings(profile.name, url, name)
     if findings is None:
         return profile
     less = findings.denies(profile)
     if less:
         _log.warning(
-            "Model %r at %s was found without %s (%s), and is asked accordingly; "
-            "`critic-loop models probe --refresh` looks again",
+            "Model %r at %s does not support %s according to a probe (%s), and gets requests without it; "
+            "`critic-loop models probe --refresh` probes again",
             name, url, ", ".join(less), age(findings.at),
         )  # fmt: skip
     return findings.applied(profile)
 
 
 def age(at: float) -> str:
-    """Return how long ago `at` was, as people say it."""
+    """Return how long ago `at` was, as in `3 hours ago`."""
     seconds = max(0.0, time.time() - at)
     for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
         if seconds >= length:

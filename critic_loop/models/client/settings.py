@@ -14,14 +14,14 @@ class ModelSettings(Tariff):
     key_env: str | None = None
     """The environment variable that holds the key; None = the profile's."""
     timeout_s: float = Field(default=600.0, gt=0)
-    """For one call, where the request does not say."""
+    """The time limit of a call whose request has none."""
     in_flight: int | None = Field(default=None, ge=1)
     """Most calls at once; None = as many as the endpoint turns out to take."""
     attempts: int = Field(default=8, ge=1)
     """Sends of one call before its error is raised; 1 = no retries."""
     extra: dict[str, JsonValue] = {}
-    """Body fields for every request, below what its sampling says."""
+    """Body fields for every request; those of its sampling take precedence."""
     serve: Serve | None = None
-    """For `vllm:NAME` without an address; the how-to on vLLM says how its server is started."""
+    """For `vllm:NAME` without an address; how its server is started (see the how-to on vLLM)."""
     engine: Engine | None = None
     """For `vllm-engine:NAME`: what vLLM in this process is started with."""

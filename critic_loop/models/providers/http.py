@@ -79,7 +79,7 @@ class HttpProvider:
         url = given or self._url_from_environment()
         if not (url or profile.base_url):
             raise ConfigError(
-                f"{without_secrets(f'{profile.name}:{rest}')!r} does not say where the model is.",
+                f"{without_secrets(f'{profile.name}:{rest}')!r} has no address.",
                 hint=f"Write {self.form}.",
             )
         spec = f"{profile.name}:{name}@{url}" if url else f"{profile.name}:{name}"
@@ -116,7 +116,7 @@ def retrying(model: Model, settings: ModelSettings) -> Model:
 
 
 def priced(model: Model, settings: ModelSettings) -> Model:
-    """Return the model with its price, where the settings say one."""
+    """Return the model with its price, where the settings have one."""
     return Priced(model, settings) if settings.is_complete else model
 
 

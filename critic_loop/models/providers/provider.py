@@ -1,6 +1,6 @@
 """What a provider is, and how its specs are read.
 
-Knows the parts of a spec and which settings are for whom. Does not know any provider.
+Knows the parts of a spec, and which settings fit which providers. Does not know any provider.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a slot stands for, for whom, and how that changes: data of the switchboard."""
+"""Bindings of slots, leases of them, and swaps: data of the switchboard."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ When: TypeAlias = Literal["call", "attempt", "tree"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
-    """What a slot stands for."""
+    """What a slot is bound to."""
 
     route: Route
     revision: int
@@ -31,13 +31,13 @@ class Binding:
 
     @property
     def model(self) -> Model:
-        """Who is asked while all is well."""
+        """The first candidate of the first share."""
         return self.route.chains[0].candidates[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotLease:
-    """A binding held for one call, and the call's way along its candidates."""
+    """A binding held for one call, and the call's place among the candidates."""
 
     binding: Binding
     cursor: FallbackCursor
@@ -64,7 +64,7 @@ class Swap:
 
     @property
     def text(self) -> str:
-        """What a person is told."""
+        """The event in one line."""
         return f"{self.slot}: {self.old} -> {self.new}"
 
     @property
@@ -77,4 +77,4 @@ class Swap:
 
 
 Change: TypeAlias = Swap | BreakerEvent
-"""What subscribers hear of."""
+"""What subscribers are called with."""

@@ -16,7 +16,7 @@ from critic_loop.models.slots.bindings import Binding, When
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A binding, the moment from which it holds, and for whom."""
+    """A binding, the moment from which it holds, and for what."""
 
     binding: Binding
     moment: int

@@ -1,7 +1,7 @@
-"""What a stored tree says of bindings that its attempts, or all of it, are to keep.
+"""Bindings that a stored tree, or attempts of it, keep when it is resumed.
 
 Knows swap events. A swap for attempts or trees leaves what had begun on what it had; this is read from the
-log again when the tree is resumed. Everything else takes the present binding.
+log again when the tree is resumed. Everything else gets the current binding.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class Rebound:
-    """A resumed tree goes on with another model than it had; fields as they go into an event's data."""
+    """A resumed tree continues with another model than before; fields as they go into an event's data."""
 
     slot: str
     old: str
@@ -42,7 +42,7 @@ class Rebound:
 
     @property
     def text(self) -> str:
-        """What a person is told."""
+        """The event in one line."""
         return f"{self.slot}: {self.old} -> {self.new} ({self.why})"
 
     @property
@@ -85,17 +85,17 @@ def _swapped(pins: dict[tuple[str, str], Pin], event: Event, asked: list[str]) -
             pins.setdefault((slot, attempt), Pin(slot=slot, attempt=attempt, revision=revision, spec=spec))
         pins.pop((slot, ""), None)
     elif when == "tree" and (whole is None or not asked):
-        # A tree that had not begun when it was told began with the new one.
+        # A tree that had not begun at the time of the swap began with the new one.
         revision, spec = old if asked else (int(str(data["revision"])), str(data["new"]))
         pins[slot, ""] = Pin(slot=slot, revision=revision, spec=spec)
 
 
 def restore(board: Switchboard, tree: Tree, going_on: Sequence[str]) -> list[Rebound]:
-    """Announce the attempts of a resumed tree that go on, and pin them and the tree as its log says.
+    """Announce the attempts of a resumed tree that continue, and pin them and the tree as in its log.
 
     Returns:
-        What is not as it was: slots bound to another model than that of their last call, and pins that cannot
-        be kept, because their model cannot be made here or was drained.
+        What has changed: slots bound to another model than that of their last call, and pins that cannot be
+        kept, because their model cannot be created here or was drained.
     """
     found: list[Rebound] = []
     wanted = {"", *going_on}
@@ -121,5 +121,5 @@ def _bound_anew(board: Switchboard, tree: Tree) -> Iterator[Rebound]:
         now = board.binding(slot)
         if call.binding not in {model.spec for model in now.route.models()}:
             yield Rebound(
-                slot, call.binding, now.spec, now.revision, "it was bound anew when the tree was resumed"
+                slot, call.binding, now.spec, now.revision, "it was rebound when the tree was resumed"
             )

@@ -25,10 +25,10 @@ _SHARE = re.compile(r"\s*(?P<share>\d+(?:\.\d+)?)%\s+(?P<route>.+)")
 
 
 class Fallback:
-    """Models in order of preference: where one fails, the next is asked; one that keeps failing is left alone.
+    """Models in order of preference: where one fails, the next is called; one that keeps failing is paused.
 
-    Each candidate but the last is sent a request at most once more before the next one is asked. A candidate
-    that is left alone is tried again with one call after a pause.
+    Each candidate but the last gets a request at most once more before the next one gets it. A paused
+    candidate is tried with one call when its pause is over.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Fallback:
             candidates: specs or models.
             outage: nothing answers, an error that does not pass, too many requests, or no answer in time.
             refusal: the model declined.
-            invalid: an answer that cannot be read, where who asks can tell.
+            invalid: an answer that cannot be parsed, where the caller reports that.
             credit: the account is empty.
             retries: how often a candidate that is not the last is sent the same again before the next is asked.
 
@@ -144,7 +144,7 @@ class Route:
             yield from chain.candidates
 
     def first(self) -> tuple[Model, ...]:
-        """Return those that a binding sends to while all is well: who is warmed before a swap."""
+        """Return the first candidate of each share: these are warmed before a swap."""
         return tuple(chain.candidates[0] for chain in self.chains if chain.share > 0)
 
     def chain(self, key: str) -> Chain:

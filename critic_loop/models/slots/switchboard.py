@@ -115,7 +115,7 @@ class Switchboard:
 
         Args:
             attempts: their ids.
-            then: called before any other swap: what subscribers have heard of by then came before the attempts.
+            then: called before any other swap: changes that subscribers got by then came before the attempts.
         """
         with self._lock:
             for attempt in attempts:
@@ -123,7 +123,7 @@ class Switchboard:
             then()
 
     def settled(self, attempt: str) -> None:
-        """Take note that an attempt has ended: it holds no binding any more."""
+        """Note that an attempt has ended: it holds no binding from now on."""
         with self._lock:
             if self._history.settle(attempt):
                 self._finish_drains()
@@ -156,7 +156,7 @@ class Switchboard:
         return binding
 
     def forget(self, tree: str) -> None:
-        """Drop what is remembered of a tree that has ended."""
+        """Forget a tree that has ended."""
         with self._lock:
             self._history.forget(tree)
             self._finish_drains()
@@ -185,7 +185,7 @@ class Switchboard:
         return model
 
     def tariff(self, spec: str) -> Tariff:
-        """Return what was told of the price of a model that a slot has, or had."""
+        """Return the tariff of a model that a slot has, or had; an empty one if none is set."""
         with self._lock:
             models = (model for _, binding in self._history.bindings() for model in binding.route.models())
             return next((tariff_of(model) for model in models if model.spec == spec), Tariff())
@@ -220,7 +220,7 @@ class Switchboard:
     def _breaker(self, spec: str) -> Breaker:
         with self._lock:
             if spec not in self._breakers:
-                self._breakers[spec] = Breaker(spec, self._tell)
+                self._breakers[spec] = Breaker(spec, self._notify)
             return self._breakers[spec]
 
     def in_flight(self, slot: str) -> dict[int, int]:
@@ -274,12 +274,12 @@ class Switchboard:
                 revision=new.revision,
                 when=when,
             )
-            self._tell(swap)
+            self._notify(swap)
             self._finish_drains()
         if drain:
             await self._drain(slot, old)
             for left in self._left_by(old):
-                await left.aclose()  # an adapter is unloaded, a server that is nobody's any more ends
+                await left.aclose()  # an adapter is unloaded, a server without models is stopped
         return swap
 
     def latest_swaps(self) -> tuple[Swap, ...]:
@@ -290,7 +290,7 @@ class Switchboard:
     def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
         """Call `callback` at each swap and each change of a breaker; return a function that ends this.
 
-        It is called before any call can take the new way, in whatever thread that happens, and must be quick.
+        It is called before any call can use the new state, in the thread of the change, and must be quick.
         """
         with self._lock:
             self._subscribers.append(callback)
@@ -302,7 +302,7 @@ class Switchboard:
 
         return unsubscribe
 
-    def _tell(self, change: Change) -> None:
+    def _notify(self, change: Change) -> None:
         with self._lock:
             for subscriber in tuple(self._subscribers):
                 subscriber(change)
@@ -345,7 +345,7 @@ class Switchboard:
                     self._drains.remove(drain)
 
     def _finish_drains(self) -> None:
-        """Wake those whose binding no call is on, and none can reach."""
+        """Finish the drains of bindings that no call uses or can reach."""
         for drain in [drain for drain in self._drains if not self._reachable(drain.slot, drain.binding)]:
             self._drains.remove(drain)
             if self._latest(drain.slot).spec != drain.binding.spec:
@@ -356,7 +356,7 @@ class Switchboard:
         """Return whether a call is on a binding, or may still come: by pins of resumed trees, too.
 
         These have the numbers of another process. So the same spec is the same binding, unless it is the
-        slot's present one: then what is drained goes on to be used under its new number.
+        slot's current one: then the drained model stays in use under its new revision.
         """
         by_spec = self._latest(slot).spec != binding.spec
 
@@ -369,7 +369,7 @@ class Switchboard:
 
 
 class _Drain:
-    """Somebody who waits until no call can reach a binding."""
+    """A future that is done when no call can reach a binding."""
 
     def __init__(self, slot: str, binding: Binding) -> None:
         self.slot = slot
@@ -378,8 +378,8 @@ class _Drain:
         self.future: asyncio.Future[None] = self._loop.create_future()
 
     def finish(self) -> None:
-        """Wake the one who waits, from whatever thread the last call ended in."""
-        with suppress(RuntimeError):  # its event loop was closed: nobody waits any more
+        """Set the future; may be called from any thread."""
+        with suppress(RuntimeError):  # its event loop was closed: nothing waits for it
             self._loop.call_soon_threadsafe(self._set)
 
     def _set(self) -> None:

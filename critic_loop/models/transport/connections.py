@@ -1,8 +1,8 @@
-"""HTTP connections, one transport per running event loop, and what can go wrong with them.
+"""HTTP connections, one transport per running event loop, and their errors.
 
 Knows httpx and aiohttp: httpx's transport is the seam, aiohttp's connection pool works behind it,
 because httpx's own costs twenty times the CPU at 64 calls in flight. The transport is called without
-an `httpx.AsyncClient` around it, whose redirects, cookies and auth nobody needs here and which costs
+an `httpx.AsyncClient` around it, whose redirects, cookies and auth are not needed here and which costs
 0.1 ms a call (`benchmarks/transport.py`). Knows no wire format. Imported only when a call is made.
 """
 
@@ -29,7 +29,7 @@ class Connections:
     """Gives the transport of the running event loop; closes it when that loop shuts down.
 
     Each transport is held by an async generator: event loops close those that they have seen when
-    `asyncio.run` ends, so nobody has to remember to close anything.
+    `asyncio.run` ends, so connections are closed without a call to `aclose`.
     """
 
     def __init__(self, make: Callable[[], httpx.AsyncBaseTransport]) -> None:
@@ -106,7 +106,7 @@ def _session(context: ssl.SSLContext) -> aiohttp.ClientSession:
 
 
 def _proxy(url: httpx.URL) -> httpx.Proxy | None:
-    """Return the proxy that the environment names for `url`; loopback never goes through one."""
+    """Return the proxy that the environment names for `url`; never one for loopback."""
     if url.host in _LOOPBACK or proxy_bypass(url.host):
         return None
     named = getproxies_environment().get(url.scheme)

@@ -33,11 +33,11 @@ _HEADERS = {
     "User-Agent": "critic-loop",
 }
 _PATHS = ("/chat/completions", "/messages")
-"""What people copy behind a base address."""
+"""Endings that are often copied along with a base address."""
 
 
 class Endpoint:
-    """Where a model answers. `str()` of it is how messages and logs call it."""
+    """The address of a model. Its `str()` is its name in messages and logs."""
 
     def __init__(
         self,
@@ -103,14 +103,14 @@ class Endpoint:
         """Return a body as an object.
 
         Raises:
-            ModelError: it is none, or it is an error with a good status.
+            ModelError: it is not an object, or it is an error with status 200.
         """
         try:
             answer = orjson.loads(content)
         except orjson.JSONDecodeError as error:
-            raise self.nonsense(f"not JSON ({error})") from error
+            raise self.malformed(f"not JSON ({error})") from error
         if not isinstance(answer, dict):
-            raise self.nonsense("not a JSON object")
+            raise self.malformed("not a JSON object")
         if answer.get("error") and not answer.keys() & {"choices", "content"}:
             raise self.failed(response, content)
         return answer
@@ -126,8 +126,8 @@ class Endpoint:
             secret=self._key(),
         )
 
-    def nonsense(self, what: str) -> EndpointError:
-        """Return the error for an answer that is none."""
+    def malformed(self, what: str) -> EndpointError:
+        """Return the error for an answer that is not in the format."""
         return EndpointError(
             f"{self} sent {what}.",
             hint="Check the address, and that the backend's name in the spec is that of its wire format.",
@@ -214,7 +214,7 @@ def checked_url(url: str) -> str:
         _ = parts.port
     except ValueError:  # its text may show what was typed for a port
         raise ConfigError(
-            "A model's address has a host or a port that cannot be.", hint="Write http://host:port/v1."
+            "A model's address has an invalid host or port.", hint="Write http://host:port/v1."
         ) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(f"{url!r} is not the address of a server.", hint="Write http://host:port/v1.")

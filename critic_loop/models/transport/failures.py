@@ -1,4 +1,4 @@
-"""What goes wrong at an endpoint, as typed errors.
+"""Failures of an endpoint as typed errors.
 
 Knows statuses, error bodies and what to advise. Never sees a key, and removes what looks like one
 from texts that an endpoint sent. Does not know which errors are tried again (`models.wrappers.retry`).
@@ -97,7 +97,7 @@ def _request_failure(status: int, code: str, said: str, what: str, headers: Mapp
 
 
 def rejected_parameter(body: bytes, optional: Sequence[str], output_field: str) -> str | None:
-    """Return the body field that an endpoint says it does not support, if that is what it says.
+    """Return the body field that an endpoint rejects as unsupported; None if it rejects something else.
 
     Args:
         body: of an answer with status 400.

@@ -1,8 +1,8 @@
-"""Where API keys come from: the environment, else the computer's keyring.
+"""API keys: from the environment, else from the computer's keyring.
 
-Knows names of variables, and hands a key to who sends it. The keyring is asked where the library `keyring` is
-installed and the environment has nothing: service `critic-loop`, user = the variable's name; once in a process,
-since it may ask a person.
+Knows names of variables; stores no key. The keyring is read where the library `keyring` is
+installed and the environment has nothing: service `critic-loop`, user = the variable's name. It is
+read once in a process, since it may prompt a person.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 def key_of(variable: str) -> str:
-    """Return the key for which a variable is named; empty if there is none."""
+    """Return the key that a variable names; empty if there is none."""
     if not variable:
         return ""
     return os.environ.get(variable, "").strip() or _from_keyring(variable)

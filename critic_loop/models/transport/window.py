@@ -48,7 +48,7 @@ class Place:
     sent_at: float
     places: int
     full: bool
-    """Whether the window had no room for another like it: only then may an answer say that there is more."""
+    """Whether the window had no room for another like it: only then an answer is evidence that it may grow."""
     shared_until: float
     """The endpoint's time, shared out, when the call was sent."""
 
@@ -141,7 +141,7 @@ class Window:
             self._wake()
 
     def _wake(self) -> None:
-        """Hand free places to those who wait longest."""
+        """Give free places to the calls that have waited longest."""
         with self._lock:
             now = _now()
             while self._waiters and now >= self._held_until and self._has_room(self._waiters[0].places):
@@ -155,7 +155,7 @@ class Window:
                 else:
                     waiter.loop.call_soon_threadsafe(_set, waiter.future)
 
-    # -- what calls tell -----------------------------------------------------------------------
+    # -- what calls report -----------------------------------------------------------------------
 
     def answered(self, entry: Place, output_tokens: int, *, hold_s: float = 0.0) -> float:
         """Learn from an answer; return the call's share of the endpoint's time, in seconds.
@@ -214,11 +214,11 @@ class Window:
     def _hold(self, now: float, hold_s: float) -> None:
         self._held_until = max(self._held_until, now + hold_s)
         for loop in {waiter.loop for waiter in self._waiters}:
-            with suppress(RuntimeError):  # a loop that was closed has nobody to wake
+            with suppress(RuntimeError):  # a loop that was closed has no waiting calls
                 loop.call_soon_threadsafe(self._look)
 
     def _look(self) -> None:
-        """Wake who waits in this event loop's time, once nothing holds them: other loops may end before."""
+        """Wake waiting calls when the hold is over, by this event loop's timer: other loops may end earlier."""
         with self._lock:
             left_s = self._held_until - _now()
             if left_s > 0:
@@ -242,7 +242,7 @@ class _Pace:
         self._best = 0.0
 
     def observe(self, seconds: float) -> bool:
-        """Take note of one answer; return whether answers have become slow."""
+        """Add one answer; return whether answers have become slow."""
         self._seen += 1
         self._lately += (seconds - self._lately) / min(self._seen, 32)
         if self._seen <= 32:

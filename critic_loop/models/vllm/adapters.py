@@ -1,4 +1,4 @@
-"""LoRA adapters of a server: each version has a name and a folder of its own, and goes when nobody asks it.
+"""LoRA adapters of a server: each version has its own name and folder, and is unloaded when it is unused.
 
 Knows folders of adapters and vLLM's two endpoints for them. A name is never used for other weights: vLLM keeps
 answers' beginnings by name, and reads the folder again when it needs room for others, so a version is copied
@@ -24,7 +24,7 @@ from critic_loop.core.errors import ConfigError, EndpointError, ModelError
 from critic_loop.models.vllm.folders import Folder
 
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""What vLLM can be told to be the highest rank."""
+"""The values that vLLM accepts as the highest rank."""
 
 Ask = Callable[[str, str, dict[str, JsonValue]], tuple[int, bytes]]
 
@@ -73,7 +73,7 @@ class Adapter:
             return self._copy.path / name
 
     def forget(self) -> None:
-        """Remove the copy; the next is of what the folder holds then. Else it goes with this object."""
+        """Delete the copy, which is otherwise deleted with this object. A later one has the content of then."""
         with self._lock:
             copy, self._copy = self._copy, None
         if copy is not None:
@@ -94,8 +94,8 @@ def arguments_for(adapters: Sequence[Adapter], named: Iterable[str] = ()) -> dic
     """Return the arguments of a server that is to take these adapters, and one more beside them.
 
     Args:
-        adapters: those that are asked for.
-        named: folders of such as may be asked for later; what is none does not count yet.
+        adapters: those in use.
+        named: folders of adapters that may be used later; folders without an adapter are ignored.
     """
     ranks = [adapter.rank for adapter in adapters]
     for folder in named:
@@ -126,7 +126,7 @@ class Loaded:
         self._lock = Lock()
 
     def forget(self) -> None:
-        """Take note that the server has none: it is a new process."""
+        """Forget all: the server is a new process without adapters."""
         with self._changing, self._lock:
             self._names.clear()
 
@@ -175,7 +175,7 @@ class Loaded:
 
     def release(self, adapter: Adapter) -> bool:
         """Unload an adapter and remove its copy; return False while a call is in flight on it. Blocks."""
-        with self._changing:  # nobody loads it in between from the copy that goes
+        with self._changing:  # so that it is not loaded from the copy while that is deleted
             gone = self.unload(adapter)
             if gone:
                 adapter.forget()
@@ -190,7 +190,7 @@ class Loaded:
                     return False
                 if self._names.pop(name, None) is None:
                     return True
-            with suppress(ModelError):  # the server may be gone, and the adapter with it
+            with suppress(ModelError):  # the server may have ended, and the adapter with it
                 self._change("unload", {"lora_name": name}, name)
             return True
 

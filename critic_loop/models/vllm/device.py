@@ -1,8 +1,7 @@
-"""Calls that need a server to be up: whoever has the device is asked, the others' calls wait.
+"""Turns on a shared device: calls of the server that has it run, calls of the others wait.
 
 Knows calls in flight and whose turn it is. Does not know what a server is. May be used from several event loops
-and threads: what takes long (starting, putting to sleep) runs in a thread of its own, which nobody's
-cancellation interrupts.
+and threads. Slow operations (start, sleep) run in a thread of their own, which no cancellation interrupts.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class _Waiter:
         self.admitted = False
 
     def settle(self, error: BaseException | None) -> bool:
-        """Wake the one who waits; return whether there is still a loop to do so."""
+        """Wake the waiting call; return whether its event loop still runs."""
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self._set, error)
             return True
@@ -55,7 +54,7 @@ class _Waiter:
 
 
 class Turns:
-    """One device, and who has it."""
+    """One device, and the holder that has it now."""
 
     def __init__(self, turn_s: float = 10.0) -> None:
         """Let a holder begin no more calls once others have waited for `turn_s` seconds."""
@@ -125,7 +124,7 @@ class Turns:
             self._changing = True
             Thread(target=self._change, args=(self._waiting[0].holder,), daemon=True).start()
         elif self._holder is not None and not self._others_wait() and self._holder.up:
-            self._admit(self._holder)  # those that they gave way to have gone
+            self._admit(self._holder)  # the others no longer wait
 
     def _change(self, holder: Holder) -> None:
         error: BaseException | None = None
@@ -154,7 +153,7 @@ class Turns:
 
 
 class _Lent:
-    """Whoever has the device without being a server."""
+    """A holder that is not a server."""
 
     up = True
 
@@ -167,9 +166,9 @@ class _Lent:
 
 @asynccontextmanager
 async def lend(device: str) -> AsyncGenerator[None, None]:
-    """Have a device for yourself, as for a training step: its servers sleep, and their calls wait.
+    """Reserve a device, as for a training step: its servers sleep, and their calls wait.
 
-    It begins when the calls in flight have ended; servers that are kept busy give way after ten seconds.
+    It begins when the calls in flight have ended. Servers begin no new calls once it has waited ten seconds.
 
     Args:
         device: its name, as `serve.device` has it in the models' settings.

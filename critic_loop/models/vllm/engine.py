@@ -41,7 +41,7 @@ class EngineServer(Server):
 
     @property
     def url(self) -> str:
-        """What stands for an address: nobody resolves it."""
+        """A name in place of an address; it is never resolved."""
         return self._url
 
     def _begun(self) -> Running:
@@ -132,7 +132,7 @@ class Engine:
         return self._thread.is_alive() and not self._llm.errored
 
     def report(self) -> str:
-        """Return where more is said."""
+        """Return where to read more."""
         return "; what it printed says why."
 
     def ask_to_end(self) -> None:
@@ -252,7 +252,7 @@ class _Direct(httpx.AsyncBaseTransport):
 
 
 class _Exchange(httpx.AsyncByteStream):
-    """A request and its answer, between the application's event loop and that of who asks."""
+    """A request and its answer, between the application's event loop and the caller's."""
 
     def __init__(self, there: asyncio.AbstractEventLoop) -> None:
         self._here, self._there = asyncio.get_running_loop(), there
@@ -280,7 +280,7 @@ class _Exchange(httpx.AsyncByteStream):
         self._deliver(message)
 
     def _deliver(self, what: MutableMapping[str, Any] | Exception) -> None:
-        with contextlib.suppress(RuntimeError):  # who asked is gone
+        with contextlib.suppress(RuntimeError):  # the caller's event loop has ended
             self._here.call_soon_threadsafe(self._came.put_nowait, what)
 
     async def _next(self) -> MutableMapping[str, Any]:
@@ -308,11 +308,11 @@ class _Exchange(httpx.AsyncByteStream):
                 return
 
     async def aclose(self) -> None:
-        """Let the application know that nobody waits any more."""
+        """Tell the application that the client has disconnected."""
         self.leave()
 
     def leave(self) -> None:
-        """Let the application know that nobody waits any more."""
+        """Tell the application that the client has disconnected."""
         with contextlib.suppress(RuntimeError):
             self._there.call_soon_threadsafe(self._gone.set)
 

@@ -1,4 +1,4 @@
-"""Temporary folders that go with this process, however it ends.
+"""Temporary folders that are deleted with this process, however it ends.
 
 Knows files. Each folder has a file that this process holds locked: the lock ends with the process, so a
 later process sees which folders a killed one has left behind, and removes them.
@@ -20,10 +20,10 @@ _KEPT_S = 7 * 86_400.0
 
 
 class Folder:
-    """A folder that is removed with this object, at the latest with the process."""
+    """A folder that is deleted with this object, at the latest with the process."""
 
     def __init__(self, kind: str) -> None:
-        """Make it, and remove what processes that are gone have left.
+        """Create it, and delete what ended processes have left.
 
         Args:
             kind: a word for its name.
@@ -35,7 +35,7 @@ class Folder:
         """Remove it now."""
 
     def keep(self) -> None:
-        """Leave it to people, for a week."""
+        """Keep it for a week, so that people can read it."""
         if (held := self.remove.detach()) is not None:
             _, _, (_, lock, _), _ = held
             with suppress(OSError):
@@ -46,7 +46,7 @@ class Folder:
 
 
 def sweep() -> None:
-    """Remove the folders of processes that are gone, and those that were kept a week ago."""
+    """Delete the folders of ended processes, and those that were kept a week ago."""
     temporary = Path(tempfile.gettempdir())
     for kept in temporary.glob(f"{_PREFIX}*/{_KEPT}"):
         with suppress(OSError):

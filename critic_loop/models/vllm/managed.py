@@ -21,25 +21,25 @@ from critic_loop.models.vllm.adapters import Adapter
 from critic_loop.models.vllm.server import Server
 
 Client: TypeAlias = "Callable[[Server, str], Model]"
-_LOOK_S = 0.02
+_POLL_S = 0.02
 _DIES_S = 1.0
 """How long after a broken connection its server may take to be seen dead."""
 
 
 class Managed:
-    """A vLLM server on this machine, started when it is first asked and stopped when nobody needs it."""
+    """A vLLM server on this machine, started with the first call and stopped when no model uses it."""
 
     def __init__(self, server: Server, client: Client, *, spec: str, adapter: Adapter | None = None) -> None:
-        """Stand in front of a server.
+        """Use a server.
 
         Args:
             server: which, shared with other models that it serves.
             client: makes the client for what the server, where it now listens, has under a name.
             spec: the name in records.
-            adapter: whose weights are asked for, beside the server's own.
+            adapter: the adapter that is used; None = the server's own weights.
         """
         self.adapter = adapter
-        """Whose weights are asked for, beside the server's own."""
+        """The adapter that is used; None = the server's own weights."""
         self._server = server
         self._make = client
         self._spec = spec
@@ -114,7 +114,7 @@ class Managed:
         self._server.users.leave(self)
         self._leave_lost()
         while self._server.users.in_flight(self):  # noqa: ASYNC110
-            await asyncio.sleep(_LOOK_S)  # its calls may be on other event loops
+            await asyncio.sleep(_POLL_S)  # its calls may be on other event loops
         if self.adapter is not None:
             await self._unload(self.adapter)
         with self._lock:
@@ -122,16 +122,16 @@ class Managed:
         if client is not None:
             await client[2].aclose()
         while not self._server.users.are_there and self._server.users.in_flight():  # noqa: ASYNC110
-            await asyncio.sleep(_LOOK_S)  # calls of models that are being closed, too
+            await asyncio.sleep(_POLL_S)  # calls of models that are being closed, too
         if not self._server.users.are_there:
             await asyncio.to_thread(self._server.stop_unused)
 
     async def _unload(self, adapter: Adapter) -> None:
         loaded = self._server.loaded
         if loaded.name_of(adapter) in map(loaded.name_of, self._server.users.adapters()):
-            return  # loaded, from this copy or another, for somebody else
+            return  # loaded, from this copy or another, for another model
         while not await asyncio.to_thread(loaded.release, adapter):  # noqa: ASYNC110
-            await asyncio.sleep(_LOOK_S)  # calls of somebody else who has just left
+            await asyncio.sleep(_POLL_S)  # calls of another model that is closed at the same time
 
     @asynccontextmanager
     async def _served(self) -> AsyncGenerator[str, None]:
@@ -162,7 +162,7 @@ class Managed:
         return new
 
     def _lost(self) -> ServerFailed:
-        """Have the server started again; return why nobody waits for that, or why it failed last."""
+        """Restart the server in the background; return the error of the call that does not wait for it."""
         failed, self._failed = self._failed, None
         if self._reviving is None or self._reviving.done():
             self._reviving = asyncio.get_running_loop().create_task(self._revived())

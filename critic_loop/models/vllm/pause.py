@@ -1,6 +1,6 @@
-"""A server that is held still while its weights change in place.
+"""A server that is paused while its weights change in place.
 
-Knows when it is paused and when it goes on. Does not know where weights come from.
+Knows when it is paused and resumed. Does not know where weights come from.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pydantic import JsonValue
 from critic_loop.core.errors import ModelError
 from critic_loop.models.vllm.servers import known_server
 
-Tell: TypeAlias = "Callable[[str, dict[str, JsonValue]], Awaitable[bytes]]"
+Post: TypeAlias = "Callable[[str, dict[str, JsonValue]], Awaitable[bytes]]"
 
 
 @asynccontextmanager
-async def paused(name: str, *, version: str = "", finish: bool = False) -> AsyncGenerator[Tell, None]:
+async def paused(name: str, *, version: str = "", finish: bool = False) -> AsyncGenerator[Post, None]:
     """Hold a server still, starting it if need be; calls in flight go on afterwards from where they were.
 
     Gives a function that posts to the server beside its API, as in
-    `await tell("/collective_rpc", {"method": "reload_weights"})`. What is cached of prompts is forgotten.
+    `await post("/collective_rpc", {"method": "reload_weights"})`. What is cached of prompts is forgotten.
 
     Args:
         name: what it serves, as behind `vllm:`.
@@ -36,17 +36,17 @@ async def paused(name: str, *, version: str = "", finish: bool = False) -> Async
     """
     server = known_server(name)
 
-    async def tell(path: str, body: dict[str, JsonValue]) -> bytes:
+    async def post(path: str, body: dict[str, JsonValue]) -> bytes:
         return await asyncio.to_thread(server.control.post, path, body)
 
     async with server.turns.of(server):
         pausing = asyncio.ensure_future(asyncio.to_thread(server.pause, finish=finish))
         try:
             await asyncio.shield(pausing)
-            yield tell
+            yield post
         except BaseException:
             with suppress(ModelError):
-                await pausing  # who is cancelled leaves no server paused
+                await pausing  # a cancelled pause leaves no server paused
                 await asyncio.to_thread(server.resume, "")
             raise
         await asyncio.to_thread(server.resume, version)

@@ -1,4 +1,4 @@
-"""A server's process: started under a keeper, with its output in a file, and stopped with all that it started.
+"""A server's process: started under a supervisor, output in a file, stopped with all that it started.
 
 Knows processes and files. Does not know what the server serves. Everything here blocks.
 """
@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
-_KEEPER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("supervisor.py")))
+_SUPERVISOR = (sys.executable, "-I", "-S", str(Path(__file__).with_name("supervisor.py")))
 GRACE_S = 10.0
 """How long a server may take to end when it is asked to."""
 _TAIL_BYTES = 16_384
@@ -41,8 +41,8 @@ class Process:
         self._secret = secret
         self._from = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
-            self._keeper = subprocess.Popen(  # noqa: S603
-                [*_KEEPER, str(GRACE_S), *command],
+            self._supervisor = subprocess.Popen(  # noqa: S603
+                [*_SUPERVISOR, str(GRACE_S), *command],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -54,12 +54,12 @@ class Process:
     @property
     def alive(self) -> bool:
         """Whether it runs."""
-        return self._keeper.poll() is None
+        return self._supervisor.poll() is None
 
     @property
     def exit_code(self) -> int | None:
         """What it ended with, above 128 for a signal; None while it runs."""
-        return self._keeper.poll()
+        return self._supervisor.poll()
 
     def report(self) -> str:
         """Return how it ended, if it did, where its output is, and the end of that."""
@@ -77,39 +77,39 @@ class Process:
         return ""
 
     def ask_to_end(self) -> None:
-        """Let it end, without waiting."""
+        """Ask it to end, without waiting."""
         with self._lock, suppress(OSError):
-            if self._keeper.stdin is not None and not self._keeper.stdin.closed:
-                self._keeper.stdin.close()
+            if self._supervisor.stdin is not None and not self._supervisor.stdin.closed:
+                self._supervisor.stdin.close()
 
     def stop(self) -> None:
         """End it and all that it started; return when they have ended."""
         self.ask_to_end()
         try:
-            self._keeper.wait(GRACE_S + 5.0)
+            self._supervisor.wait(GRACE_S + 5.0)
         except subprocess.TimeoutExpired:
-            self._keeper.kill()
-            self._keeper.wait()
+            self._supervisor.kill()
+            self._supervisor.wait()
 
 
 class Watch:
-    """Ends processes that this one has started should it die without doing so."""
+    """Ends processes that this one has started, should it die without doing so."""
 
     def __init__(self, pids: Sequence[int]) -> None:
         """Begin to watch over them."""
-        line = [*_KEEPER, str(GRACE_S), "--watch", *map(str, pids)]
-        self._keeper = subprocess.Popen(line, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
+        line = [*_SUPERVISOR, str(GRACE_S), "--watch", *map(str, pids)]
+        self._supervisor = subprocess.Popen(line, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
 
     def end(self) -> None:
         """Watch no more; they have ended."""
-        self._keeper.kill()
-        self._keeper.wait()
-        if self._keeper.stdin is not None:
-            self._keeper.stdin.close()
+        self._supervisor.kill()
+        self._supervisor.wait()
+        if self._supervisor.stdin is not None:
+            self._supervisor.stdin.close()
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on at this moment."""
+    """Return a loopback port that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

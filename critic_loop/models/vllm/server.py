@@ -86,7 +86,6 @@ class Server:
         self.serve = serve
         self._own_turns = Turns()
         self.control = Control(name, self.ask)
-        """What it is asked beside its API."""
         self.loaded = Loaded(name, self.ask)
         """Its adapters."""
         self.users = Users()
@@ -97,7 +96,7 @@ class Server:
         self._key = ""
         self._folder: Folder | None = None
         self._deaths: list[float] = []
-        self._mourned: Running | None = None
+        self._noted_death: Running | None = None
         self._ready = False
         self._asleep = False
         self._ended = False
@@ -105,7 +104,7 @@ class Server:
         self.version = ""
         """What its weights are called since they were changed in place; empty = they are the folder's."""
         self._first: Token = ("", None)
-        """What the canary said when it was started."""
+        """The token of the health check at its start."""
         self._ours: dict[str, JsonValue] = {}
         """The arguments that it was started with beside those of its settings."""
         self._unwanted = Event()
@@ -155,7 +154,7 @@ class Server:
         return self._process is not None
 
     def _is_outgrown(self) -> bool:
-        """Whether starting it anew would make room for an adapter for which it has none."""
+        """Whether a restart is needed to fit an adapter that does not fit now."""
         wanted = room_in({**arguments_for(self.users.adapters()), **self.serve.arguments})
         return wanted > room_in({**self._ours, **self.serve.arguments})
 
@@ -174,7 +173,7 @@ class Server:
                     raise ServerFailed(f"vLLM serving {self.name!r} was closed while it started.")
 
     def _ready_again(self) -> bool:
-        """Start it; return False if that was broken off, because nobody wanted it any more."""
+        """Start it; return False if the start was cancelled, because no model needs it any more."""
         try:
             self._start()
         except ServerFailed:
@@ -185,7 +184,7 @@ class Server:
         return True
 
     def rest(self) -> None:
-        """Free the device: put it to sleep, or end it where it cannot."""
+        """Free the device: put it to sleep, or stop it where it cannot sleep."""
         with self._lock:
             if not self.up:
                 self._end()
@@ -197,18 +196,18 @@ class Server:
                 self._end()
 
     def _wake(self) -> bool:
-        """Return whether it is awake and of sound mind: else it is to be started anew."""
+        """Wake it; return whether it is awake and passes the health check. If not, it must be restarted."""
         if self._process is None or not self._process.alive or self._is_outgrown():
             return False
         woken = self.control.wake(self.serve.sleep)
         if self.serve.sleep == 2:  # the weights are those of the folder again
             self.version = ""
         try:
-            sound = woken and same(self.canary(), self._first)
+            healthy = woken and same(self.health_token(), self._first)
         except ServerFailed:
-            sound = False
-        if not sound:
-            _log.warning("vLLM serving %r did not wake as it was, and is started anew", self.name)
+            healthy = False
+        if not healthy:
+            _log.warning("vLLM serving %r failed its health check after waking, and is restarted", self.name)
             return False
         self._asleep = False
         return True
@@ -230,7 +229,7 @@ class Server:
         self.version = version or self.version
         self.control.resume()
         if version:
-            self._first = self.canary()
+            self._first = self.health_token()
 
     def stop_unused(self) -> None:
         """End it, or break off its start, unless a model has joined it meanwhile."""
@@ -243,7 +242,7 @@ class Server:
                 self._end()
 
     def stop(self) -> None:
-        """End it, whoever is on it."""
+        """Stop it, whatever models use it."""
         self.ask_to_end()
         self.stop_unused()
 
@@ -274,8 +273,8 @@ class Server:
         if process is None or process.alive or not was_ready:
             return
         now, self._ended = time.monotonic(), True
-        if process is not self._mourned:
-            self._mourned = process
+        if process is not self._noted_death:
+            self._noted_death = process
             self._deaths.append(now)
             _log.warning("vLLM serving %r ended%s", self.name, process.report().partition("\n")[0])
         self._deaths = [at for at in self._deaths if now - at < _WITHIN_S]
@@ -293,7 +292,7 @@ class Server:
         try:
             self._await_health(process)
             self._look(process)
-            self._first = self.canary()
+            self._first = self.health_token()
         except BaseException:
             process.stop()
             raise
@@ -351,7 +350,7 @@ class Server:
         if wrong := misnamed(self.ask, self.name, self.serve.arguments):
             raise self._failed(wrong, process, hint="Leave served-model-name out of serve.arguments.")
 
-    def canary(self) -> Token:
+    def health_token(self) -> Token:
         """Return the first token of a fixed answer.
 
         Raises:
@@ -360,7 +359,7 @@ class Server:
         try:
             return first_token(self.ask, self.name)
         except ModelError as error:
-            what = f"is up, but to one token it {cleaned(error.message, self._key)}"
+            what = f"is up, but its health check {cleaned(error.message, self._key)}"
             raise self._failed(what, self._process) from error
 
     def ask(
@@ -370,7 +369,7 @@ class Server:
 
         Raises:
             OSError: nothing answers.
-            HTTPException: what answers does not speak HTTP.
+            HTTPException: the answer is not HTTP.
         """
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout_s)
         try:
@@ -388,7 +387,7 @@ class Server:
         return ServerFailed(f"vLLM serving {self.name!r} {what}", hint=hint)
 
     def _keep(self, log: Path | None) -> None:
-        """Keep what a message names, unless nobody wants to read why a start was broken off."""
+        """Keep the log that an error message names, unless the start was cancelled."""
         folder = self._folder
         if folder is not None and log is not None and folder.path == log.parent and not self._unwanted.is_set():
             folder.keep()
@@ -396,5 +395,5 @@ class Server:
 
 
 def _sockets_in(folder: Path) -> dict[str, str]:
-    """Have vLLM's sockets made where they are removed, as it leaves them behind; unless paths get too long."""
+    """Return the variable with the folder for vLLM's sockets; nothing if their paths get too long."""
     return {"VLLM_RPC_BASE_PATH": str(folder)} if len(os.fsencode(folder)) <= _LONGEST_FOLDER else {}

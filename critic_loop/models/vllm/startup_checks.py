@@ -1,4 +1,4 @@
-"""What a server is looked at for before it is trusted: what it lists, and its first token.
+"""What is checked of a server before it is used: its list of models, and its first token.
 
 Knows what vLLM answers. Does not know processes, nor what follows from what is found (`vllm.server`).
 """
@@ -18,7 +18,7 @@ from critic_loop.models.wire.health_check import HEALTH_CHECK
 from critic_loop.models.wire.model_list import found, listed, offer
 
 _log = logging.getLogger(__name__)
-_CANARY_S = 120.0
+_TIMEOUT_S = 120.0
 _FAR = 0.5
 Token: TypeAlias = tuple[str, float | None]
 """A token and its log-probability, where that is served."""
@@ -37,7 +37,7 @@ class Ask(Protocol):
 def misnamed(ask: Ask, name: str, arguments: Mapping[str, JsonValue]) -> str:
     """Return under which other names a model is served, if it is not under its own.
 
-    What keeps no list is believed. That vLLM takes another number of tokens than `arguments` say is logged.
+    A server without a list passes. Another number of tokens than in `arguments` is logged.
     """
     served = listed(_got(ask, "/v1/models")) or ()
     if not served:
@@ -67,7 +67,7 @@ def first_token(ask: Ask, name: str) -> Token:
     """Return the first token of a fixed answer.
 
     Raises:
-        ModelError: there is none; the message is what the server did instead.
+        ModelError: there is none; the message says what the server did instead.
     """
     body: dict[str, JsonValue] = {
         "model": name,
@@ -77,7 +77,7 @@ def first_token(ask: Ask, name: str) -> Token:
         "logprobs": True,
     }
     try:
-        status, said = ask("POST", "/v1/chat/completions", body, timeout_s=_CANARY_S)
+        status, said = ask("POST", "/v1/chat/completions", body, timeout_s=_TIMEOUT_S)
         if status == 200:
             return _token(orjson.loads(said)["choices"][0])
     except (OSError, http.client.HTTPException, ValueError, LookupError) as error:
@@ -93,6 +93,6 @@ def _token(choice: Any) -> Token:
 
 
 def same(one: Token, other: Token) -> bool:
-    """Return whether two greedy tokens come of the same weights, if not of the same order of additions."""
+    """Return whether two greedy tokens fit the same weights; rounding may differ."""
     far = one[1] is not None and other[1] is not None and abs(one[1] - other[1]) > _FAR
     return one[0] == other[0] and not far

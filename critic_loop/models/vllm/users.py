@@ -1,4 +1,4 @@
-"""The models on a server and their calls in flight: who needs it, for which adapters, and until when.
+"""The models on a server, their adapters, and their calls in flight.
 
 Knows nothing of servers. May be used from several threads.
 """
@@ -20,7 +20,7 @@ class User(Protocol):
 
     @property
     def adapter(self) -> Adapter | None:
-        """Whose weights it asks for, beside the server's own."""
+        """The adapter that it uses; None = the server's own weights."""
         ...
 
 
@@ -45,7 +45,7 @@ class Users:
             return [user.adapter for user in self._users if user.adapter is not None]
 
     def join(self, user: User) -> None:
-        """Take note of a model; for an adapter that the server has no room for, it is started anew.
+        """Add a model; for an adapter that does not fit on the server, the server is restarted.
 
         That waits until no call is in flight.
         """
@@ -53,18 +53,18 @@ class Users:
             self._users.add(user)
 
     def leave(self, user: User) -> None:
-        """Take note that a model is closed."""
+        """Remove a model that is closed."""
         with self._lock:
             self._users.discard(user)
 
     def forget(self) -> None:
-        """Take note that all are."""
+        """Remove all models."""
         with self._lock:
             self._users.clear()
 
     @contextmanager
     def called_by(self, user: User) -> Generator[None, None, None]:
-        """Hold a call of a model."""
+        """Count a call of a model as in flight."""
         with self._lock:
             self._calls[id(user)] += 1
         try:

@@ -33,9 +33,9 @@ from critic_loop.models.wire.common import Json, checked_extra, encoded, is_stri
 from critic_loop.models.wire.profiles import Profile
 
 VERSION = "2023-06-01"
-"""The one that takes a temperature where the model does; that of 2026-10-21 takes none at all."""
+"""The version that accepts a temperature where the model does; version 2026-10-21 accepts none."""
 MAX_TOKENS = 4096
-"""The format wants a limit; this one stands where nobody sets another. Every model allows it."""
+"""The default of a limit that the format requires. Every model allows it."""
 _REASONS = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -47,7 +47,7 @@ _REASONS = {
 
 
 def headers(key: str) -> dict[str, str]:
-    """Return the headers that the format wants, with the key if there is one."""
+    """Return the headers that the format requires, with the key if there is one."""
     return {"anthropic-version": VERSION} | ({"x-api-key": key} if key else {})
 
 
@@ -164,7 +164,7 @@ def _source(part: Image | File) -> Json:
 
 
 def from_wire(body: Mapping[str, Any], *, profile: Profile, request_id: str = "") -> Completion:
-    """Return what an answer's body says.
+    """Return an answer's body as a completion.
 
     Raises:
         ValueError, TypeError, KeyError: the body is not an answer in this format.

@@ -1,7 +1,7 @@
 """The chat-completions wire format, in pure functions: records to JSON objects and back.
 
-Knows what a request and an answer look like. Does not know how they travel (`models.client.chat`), how
-streams are put together (`models.wire.stream`) or what errors mean (`models.transport.failures`).
+Knows what a request and an answer look like. Does not know how they are sent, how streams are put together
+(`wire.stream`) or what errors mean (`models.transport`).
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _content_part(part: Text | Image | File) -> Json:
 
 
 def from_wire(body: Mapping[str, Any], *, profile: Profile = GENERIC, request_id: str = "") -> Completion:
-    """Return what an answer's body says.
+    """Return an answer's body as a completion.
 
     Raises:
         ValueError, TypeError, KeyError: the body is not a chat completion.

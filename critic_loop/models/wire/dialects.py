@@ -56,9 +56,9 @@ class Dialect:
     request_id: str
     """The header with the answer's id."""
     output_field: str
-    """The body field that makes an answer follow a schema."""
+    """The body field with the schema that an answer must follow."""
     wanted: Json = field(default_factory=dict[str, Any])
-    """Body fields that must be there, with what stands in them where nobody says otherwise."""
+    """Required body fields with their defaults."""
     optional: tuple[str, ...]
     """Body fields without which a request still makes sense when an endpoint does not know them."""
 

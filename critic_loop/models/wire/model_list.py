@@ -22,11 +22,11 @@ class ListedModel:
 
     name: str
     base: str = ""
-    """Whose adapter it is, under a name of the same list; empty = nobody's, or nobody said."""
+    """The base model if it is an adapter, by its name in the same list; empty = none, or unknown."""
     weights: str = ""
-    """What it was loaded from, where that is said."""
+    """What it was loaded from, where the list has that."""
     context_tokens: int | None = None
-    """Prompt and answer together, where that is said."""
+    """Prompt and answer together, where the list has that."""
 
 
 def listed(answer: Any) -> tuple[ListedModel, ...] | None:
@@ -68,7 +68,7 @@ def offer(name: str, served: Sequence[ListedModel]) -> str:
 
 
 def other_base(name: str, base: str, served: Sequence[ListedModel]) -> str:
-    """Return whose adapter `name` is, if not that of `base`; empty if all fits, or the list does not say."""
+    """Return the base model of the adapter `name` if it is another than `base`; empty if not, or if unknown."""
     adapter = found(name, served)
     if adapter is None or not adapter.base:
         return ""

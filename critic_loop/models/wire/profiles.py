@@ -17,7 +17,7 @@ class Profile:
     dialect: Literal["chat", "messages"] = "chat"
     """Its wire format."""
     base_url: str = ""
-    """Where it answers unless the spec says so; empty = the spec must say."""
+    """Its address unless a spec names one; empty = the spec must name one."""
     key_env: str = ""
     """The environment variable that holds its key."""
     key_required: bool = False
@@ -35,14 +35,14 @@ class Profile:
     adapters: bool = False
     """Whether NAME+ADAPTER names an adapter, which it serves under the adapter's own name."""
     prompt_logprobs: bool = False
-    """Whether those of a given text are served; without, only texts of one token can be scored."""
+    """Whether log-probabilities of a given text are served; else only texts of one token can be scored."""
     continues: bool = False
-    """Whether it goes on with an answer that the conversation ends in."""
+    """Whether it continues an answer with which the conversation ends."""
     stream_usage: bool = True
     opaque_fields: tuple[str, ...] = ()
-    """Message fields of its own that it wants back verbatim."""
+    """Message fields of its own that it needs back verbatim."""
     lacks: frozenset[str] = frozenset()
-    """What its format has no field for, or a probe did not find: `seed`, `logprobs`, `tools`, `images`."""
+    """What its format has no field for, or a probe denied: `seed`, `logprobs`, `tools`, `images`."""
 
 
 GENERIC = Profile(name="chat", key_env="CHAT_API_KEY", opaque_fields=("reasoning_details",))

@@ -1,6 +1,6 @@
-"""A circuit breaker: a model that keeps failing is left alone for a while, then tried with one call.
+"""A circuit breaker: a model that keeps failing is paused, then tried with one call.
 
-Knows causes, counts and pauses. Does not know who is asked instead (`models.slots.routes`). Thread safe.
+Knows causes, counts and pauses. Does not know what is called instead (`wrappers.fallback`). Thread safe.
 
     closed ── so many failures of one cause in a row ──▶ open ── after a pause ──▶ half-open: one call
        ▲                                                  ▲                          │          │
@@ -39,14 +39,14 @@ _ANSWERS = ("refusal", "invalid")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailurePolicy:
-    """What one cause of failure does to a candidate of a fallback chain."""
+    """What follows from one cause of failure of a candidate in a fallback chain."""
 
     fall_back: bool = True
-    """Whether the next candidate is asked; if not, the error stands."""
+    """Whether the next candidate is called; if not, the error is raised."""
     opens_after: int | None = None
-    """Failures of this cause in a row after which the candidate is left alone; None = it never is."""
+    """Failures of this cause in a row after which the candidate is paused; None = never."""
     pause_s: float = 10.0
-    """Until one call is sent to it again; doubles with each that fails, up to ten minutes."""
+    """The pause before one call tries it again; doubles with each failure, up to ten minutes."""
 
 
 OUTAGE = FailurePolicy(opens_after=3)
@@ -56,7 +56,7 @@ CREDIT = FailurePolicy(opens_after=1, pause_s=300.0)
 
 
 def cause_of(error: CriticLoopError) -> Cause | None:
-    """Return what kind of failure an error is; None where asking elsewhere would hide a mistake.
+    """Return what kind of failure an error is; None where another model would hide a mistake.
 
     Rate limits, deadlines, 5xx and connections count as outage: whoever retries has given up by then. A wrong
     key, a prompt that is too long and a request that the endpoint calls wrong are no reason to ask another.
@@ -89,10 +89,10 @@ class BreakerEvent:
 
     @property
     def text(self) -> str:
-        """What a person is told."""
+        """The event in one line."""
         match self.state:
             case "open":
-                return f"{self.spec} is left alone for {self.pause_s:g} s ({self.cause})"
+                return f"{self.spec} is paused for {self.pause_s:g} s ({self.cause})"
             case "half-open":
                 return f"{self.spec} is tried again with one call"
             case "closed":
@@ -104,19 +104,19 @@ class BreakerEvent:
         return {"spec": self.spec, "state": self.state, "cause": self.cause, "pause_s": self.pause_s}
 
 
-Tell: TypeAlias = Callable[[BreakerEvent], None]
+Notify: TypeAlias = Callable[[BreakerEvent], None]
 
 
 class Breaker:
     """The state of one model, shared by all slots and chains that ask it."""
 
-    def __init__(self, spec: str, tell: Tell) -> None:
-        """Start closed; `tell` hears of every change, under the breaker's lock."""
+    def __init__(self, spec: str, notify: Notify) -> None:
+        """Start closed; `notify` is called with every change, under the breaker's lock."""
         self.spec = spec
         self.state: State = "closed"
         self.opens_until = 0.0
         """When the next call may try it, on the clock of the event loops."""
-        self._tell = tell
+        self._notify = notify
         self._lock = RLock()
         self._cause: Cause | None = None
         self._in_a_row = 0
@@ -137,7 +137,7 @@ class Breaker:
             return "trial"
 
     def answered(self, *, trial: bool) -> None:
-        """Take note that a call was answered. While open, calls from before change nothing."""
+        """Note that a call was answered. While open, calls from before change nothing."""
         with self._lock:
             if trial:
                 self._pause_s = 0.0
@@ -146,7 +146,7 @@ class Breaker:
                 self._in_a_row = 0
 
     def failed(self, cause: Cause, on: FailurePolicy, now: float, *, trial: bool) -> None:
-        """Take note that a call failed. While open, calls from before change nothing."""
+        """Note that a call failed. While open, calls from before change nothing."""
         with self._lock:
             if self.state != "closed" and not trial:
                 return
@@ -161,7 +161,7 @@ class Breaker:
                 self._become("open")
 
     def left(self, now: float, *, trial: bool) -> None:
-        """Take note that a call ended without telling anything about the model: another may try."""
+        """Note that a call ended without a result about the model: another call may try it."""
         with self._lock:
             if trial:
                 self.opens_until, self.state = now, "open"
@@ -169,7 +169,7 @@ class Breaker:
     def _become(self, state: State) -> None:
         self.state = state
         opened = state == "open"
-        self._tell(
+        self._notify(
             BreakerEvent(
                 spec=self.spec, state=state, cause=self._cause if opened else None,
                 pause_s=self._pause_s if opened else 0.0,

@@ -20,7 +20,7 @@ from critic_loop.models.wrappers.breaker import Breaker, Cause, FailurePolicy, c
 
 @dataclass(frozen=True, slots=True)
 class FallbackEvent:
-    """A call went on to the next candidate; fields as they go into an event's data."""
+    """A call moved on to the next candidate; fields as they go into an event's data."""
 
     old: str
     new: str
@@ -31,7 +31,7 @@ class FallbackEvent:
 
     @property
     def text(self) -> str:
-        """What a person is told."""
+        """The event in one line."""
         return f"{self.old} -> {self.new} ({self.cause}: {self.error})"
 
     @property
@@ -51,15 +51,15 @@ class Chain:
 
 
 class FallbackCursor:
-    """One call's way along a chain: which candidate is asked, and which after it."""
+    """One call's place in a chain: the candidate that gets it now, and the next one if that fails."""
 
     def __init__(self, chain: Chain, breakers: Sequence[Breaker]) -> None:
-        """Stand at the first candidate that may be asked; where none may, at the one whose pause ends first."""
+        """Start at the first candidate that may be called; if none may, at the one whose pause ends first."""
         self._chain = chain
         self._breakers = breakers
         self._at = -1
         self._trial = False
-        if not breakers:  # one candidate: nobody to turn to, so nothing to break
+        if not breakers:  # one candidate: there is no other, so it is never paused
             self._at = 0
         elif not self._advance():
             self._at = min(range(len(breakers)), key=lambda candidate: breakers[candidate].opens_until)
@@ -67,28 +67,28 @@ class FallbackCursor:
 
     @property
     def model(self) -> Model:
-        """Who is asked now."""
+        """The candidate that is called now."""
         return self._chain.candidates[self._at]
 
     @property
     def retries(self) -> int | None:
-        """How often the model may be sent the same again; None leaves it to the model."""
+        """How often the same request may be sent again; None leaves that to the model."""
         if not self._more():
             return None
         return 0 if self._trial else self._chain.retries
 
     @property
     def rejects(self) -> bool:
-        """Whether an answer that cannot be read is a failure, because somebody else may give a better one."""
+        """Whether an answer that cannot be parsed is a failure, because another candidate may do better."""
         return self._more() and self._chain.on["invalid"].fall_back
 
     def answered(self) -> None:
-        """Take note that the model answered."""
+        """Note that the model answered."""
         if self._breakers:
             self._breakers[self._at].answered(trial=self._trial)
 
     def failed(self, error: CriticLoopError) -> FallbackEvent | None:
-        """Take note that it failed; go on to the next candidate, or return None: the error stands."""
+        """Note that it failed, and move on to the next candidate; None if the error must be raised."""
         cause = None if isinstance(error, NotSent) else cause_of(error)
         if not self._breakers or cause is None:
             return self.left()
@@ -99,7 +99,7 @@ class FallbackCursor:
         return FallbackEvent(old, self.model.spec, cause, error.message)
 
     def left(self) -> None:
-        """Take note that the call ended without telling anything about the model."""
+        """Note that the call ended without a result about the model, as when it is cancelled."""
         if self._breakers:
             self._breakers[self._at].left(_now(), trial=self._trial)
 
@@ -107,7 +107,7 @@ class FallbackCursor:
         return any(breaker.would_admit(_now()) for breaker in self._breakers[self._at + 1 :])
 
     def _advance(self) -> bool:
-        """Go to the next candidate that may be asked."""
+        """Move on to the next candidate that may be called; return whether there is one."""
         for candidate in range(self._at + 1, len(self._breakers)):
             admission = self._breakers[candidate].admit(_now())
             if admission != "no":

@@ -29,13 +29,13 @@ class _Several(Protocol):
 
 
 class Limited(ModelWrapper):
-    """Sends as many calls at once as a window lets through; the others wait in order."""
+    """Sends as many calls at once as a window admits; the others wait in order."""
 
     def __init__(self, model: Model, window: Window | int | None = None) -> None:
         """Wrap `model`.
 
         Args:
-            model: who is asked.
+            model: the model.
             window: shared with other models of the endpoint; a number is an upper bound on calls in flight.
 
         Raises:

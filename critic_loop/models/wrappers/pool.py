@@ -1,10 +1,10 @@
 """Replicas of one model behind several addresses: `vllm:NAME@http://a:8000,http://b:8000`.
 
-Knows whose turn it is. All requests of a tree go to one replica, which has the tree's long beginnings in its
-prefix cache; a replica that fails is left alone for a while, and its trees spread over the others.
+Knows which replica gets a request. All requests of a tree are sent to one replica, which has the tree's long
+prompts in its prefix cache; a replica that fails is paused for a while, and its trees spread over the others.
 
 Source: Thaler and Ravishankar (1998), "Using name-based mappings to increase hit rates": each tree ranks the
-replicas by hash, so that one that goes or comes back moves its own trees only.
+replicas by hash, so that a replica that fails or returns moves its own trees only.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from critic_loop.models.wrappers.breaker import OUTAGE, Breaker, BreakerEvent, C
 from critic_loop.models.wrappers.fallback import Chain, FallbackCursor
 
 _log = logging.getLogger(__name__)
-_STANDS = FailurePolicy(fall_back=False)
+_RAISE = FailurePolicy(fall_back=False)
 _CAUSES: dict[Cause, FailurePolicy] = {
     "outage": OUTAGE,
-    "refusal": _STANDS,
-    "invalid": _STANDS,
-    "credit": _STANDS,
+    "refusal": _RAISE,
+    "invalid": _RAISE,
+    "credit": _RAISE,
 }
 
 
@@ -37,7 +37,7 @@ class Pool:
     def __init__(self, replicas: Sequence[Model], *, spec: str) -> None:
         """Take the replicas, each with retries and a limit of its own, and the name in records."""
         self._replicas = tuple(replicas)
-        self._breakers = {id(model): Breaker(model.spec, _tell) for model in self._replicas}
+        self._breakers = {id(model): Breaker(model.spec, _log_event) for model in self._replicas}
         self._spec = spec
         self._without_tree = itertools.count()
 
@@ -63,13 +63,13 @@ class Pool:
             try:
                 completion = await cursor.model.complete(_limited(request, cursor.retries, deadline, now()))
             except CriticLoopError as error:
-                fell = cursor.failed(error)
-                if fell is None:
+                event = cursor.failed(error)
+                if event is None:
                     raise
                 if isinstance(error, DeadlineExceeded) and _is_over(deadline, now()):
                     cursor.left()
                     raise
-                _log.info("%s", fell.text)
+                _log.info("%s", event.text)
             except BaseException:
                 cursor.left()
                 raise
@@ -103,5 +103,5 @@ def _is_over(deadline: float | None, now: float) -> bool:
     return deadline is not None and now >= deadline
 
 
-def _tell(turnout: BreakerEvent) -> None:
-    _log.info("%s", turnout.text)
+def _log_event(event: BreakerEvent) -> None:
+    _log.info("%s", event.text)

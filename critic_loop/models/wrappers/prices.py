@@ -1,7 +1,7 @@
-"""What calls cost: told in settings, or looked up by provider and model; applied when raw usage is read.
+"""What calls cost: set by the user, or looked up by provider and model; applied when raw usage is read.
 
 Knows tariffs and the `genai-prices` table, which is data of its own release and fetches nothing. Does not
-know budgets (`core.stop`) nor slots. What nobody knows is None, never 0; a price is never guessed from a
+know budgets (`core.stop`) nor slots. An unknown price is None, never 0; a price is never guessed from a
 model's name alone.
 """
 
@@ -31,7 +31,7 @@ _PROVIDERS = {"openai": "openai", "anthropic": "anthropic"}
 
 
 class Tariff(Frozen):
-    """What a model costs, where its user tells it."""
+    """What a model costs, as set by its user."""
 
     gpu_usd_per_hour: Dollars | None = None
     """For a model on one's own machine: calls share the time in which the endpoint works for them."""
@@ -44,7 +44,7 @@ class Tariff(Frozen):
 
     @property
     def is_complete(self) -> bool:
-        """Whether it says what a call costs."""
+        """Whether the cost of a call follows from it."""
         per_token = self.input_usd_per_mtok is not None and self.output_usd_per_mtok is not None
         return self.gpu_usd_per_hour is not None or per_token
 
@@ -58,7 +58,7 @@ class Tariff(Frozen):
 
 
 class Priced(ModelWrapper):
-    """A model whose tariff is told: for models that have no settings of their own."""
+    """A model with a tariff: for models that have no settings of their own."""
 
     def __init__(self, model: Model, tariff: Tariff) -> None:
         """Wrap `model`."""
@@ -72,7 +72,7 @@ class Priced(ModelWrapper):
 
 
 def tariff_of(model: Model) -> Tariff:
-    """Return what was told of a model's price, around it or around what it wraps."""
+    """Return the tariff of a model, or of a model that it wraps; an empty one if none is set."""
     while not isinstance(model, Priced):
         if not isinstance(model, ModelWrapper):
             return Tariff()
@@ -81,10 +81,10 @@ def tariff_of(model: Model) -> Tariff:
 
 
 def cost_usd(call: Call, reply: Reply, tariff: Tariff) -> float | None:
-    """Return what a call cost in US dollars; None where nobody knows.
+    """Return what a call cost in US dollars; None if unknown.
 
-    A call that came to nothing costs nothing that anybody could tell, unless its usage was reported: what it
-    waited for, a window or another try, is not the endpoint's time.
+    A failed call costs nothing unless its usage was reported: its time in a queue or between retries is not
+    the endpoint's.
     """
     if tariff.is_complete:
         waited_s = reply.ended_at - call.sent_at if reply.status == "ok" else 0.0
@@ -96,13 +96,13 @@ def cost_usd(call: Call, reply: Reply, tariff: Tariff) -> float | None:
 
 
 def require_price(model: Model) -> None:
-    """Refuse a model of which nobody knows what it costs.
+    """Refuse a model with an unknown price.
 
     Raises:
-        ConfigError: neither its settings nor the price table say.
+        ConfigError: neither its settings nor the price table have one.
     """
     if not tariff_of(model).is_complete and not _is_listed(model.spec):
-        raise ConfigError(f"money is limited, but nobody knows what {model.spec!r} costs.", hint=_HINT)
+        raise ConfigError(f"money is limited, but the price of {model.spec!r} is unknown.", hint=_HINT)
 
 
 @lru_cache(maxsize=256)

@@ -1,4 +1,4 @@
-"""The only layer that tries again: a model around a model.
+"""A model around a model that sends requests again: the only layer that does.
 
 Knows which errors pass by themselves and how long to wait. Does not know HTTP. Other clients in this
 package send each request once, so that attempts never multiply.
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 _PATIENCE_S = 2.0
-"""The longest wait where the request limits its retries: then somebody else can be asked at once."""
-_LOOK_S = 0.2
-"""How long a wait goes on after nothing more is to be sent."""
+"""The longest wait where the request limits its retries: then another model can be called at once."""
+_POLL_S = 0.2
+"""How soon a wait ends after the run has stopped sending."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often and how patiently a call is tried again."""
+    """How often a call is retried, and after which waits."""
 
     attempts: int = 8
     """Sends in all, the first included."""
     same_error: int = 4
-    """Equal errors in a row after which it is no accident; rate limits are exempt."""
+    """Equal errors in a row after which no more is sent; rate limits are exempt."""
     unreachable: int = 3
     """Sends in all while nothing answers at the address."""
     first_wait_s: float = 0.5
@@ -71,16 +71,16 @@ class Retrying(ModelWrapper):
 
     async def complete(self, request: Request) -> Completion:
         """Answer `request`, trying again as the policy says; the last error is raised as it is."""
-        course = _Course(self._policy, next(self._calls), request)
+        state_of_call = _RetryState(self._policy, next(self._calls), request)
         try:
-            return await self._send(request, course)
+            return await self._send(request, state_of_call)
         except ModelError as error:
             if not is_transient(error):
                 raise
             first = error
-        return await self._again(request, course, first)
+        return await self._again(request, state_of_call, first)
 
-    async def _again(self, request: Request, course: _Course, first: ModelError) -> Completion:
+    async def _again(self, request: Request, state_of_call: _RetryState, first: ModelError) -> Completion:
         """Go on after a first failure. Most calls have none, and need not pay for tenacity (0.06 ms)."""
         from tenacity import AsyncRetrying
 
@@ -90,8 +90,8 @@ class Retrying(ModelWrapper):
             if failed:
                 raise failed.pop()
             if not _may_send(request) or (request.may_retry is not None and not request.may_retry()):
-                raise _NotAgain
-            return await self._send(request, course)
+                raise _StopRetrying
+            return await self._send(request, state_of_call)
 
         async def wait(seconds: float) -> None:
             await _sleep_while_sending(seconds, request)
@@ -104,23 +104,23 @@ class Retrying(ModelWrapper):
 
         retrying = AsyncRetrying(
             sleep=wait,
-            retry=course.may_pass,
-            wait=course.wait_s,
-            stop=course.over,
+            retry=state_of_call.may_pass,
+            wait=state_of_call.wait_s,
+            stop=state_of_call.over,
             before_sleep=note,
             reraise=True,
         )
         try:
             return await retrying(attempt)
-        except _NotAgain:
+        except _StopRetrying:
             raise last from None
 
-    async def _send(self, request: Request, course: _Course) -> Completion:
-        left_s = course.left_s()
+    async def _send(self, request: Request, state_of_call: _RetryState) -> Completion:
+        left_s = state_of_call.left_s()
         if left_s is not None:
             if left_s <= 0:
                 raise DeadlineExceeded(f"{self.spec} had no answer within {request.timeout_s:g} s.")
-            request = replace(request, timeout_s=left_s, on_wait=course.waited)
+            request = replace(request, timeout_s=left_s, on_wait=state_of_call.waited)
         return await self.inner.complete(request)
 
     def _note(self, state: RetryCallState) -> None:
@@ -142,15 +142,15 @@ async def _sleep_while_sending(seconds: float, request: Request) -> None:
     time = asyncio.get_running_loop().time
     until = time() + seconds
     while (left_s := until - time()) > 0 and request.may_send():  # noqa: ASYNC110  # who ends the run may be in another thread
-        await asyncio.sleep(min(left_s, _LOOK_S))
+        await asyncio.sleep(min(left_s, _POLL_S))
     return None
 
 
-class _NotAgain(Exception):
+class _StopRetrying(Exception):
     """Whoever asked wants no other attempt, or has no budget for it; never leaves this module."""
 
 
-class _Course:
+class _RetryState:
     """One call's attempts so far."""
 
     def __init__(self, policy: RetryPolicy, number: int, request: Request) -> None:

@@ -6,7 +6,7 @@ from critic_loop.core.protocols import Model
 
 
 class ModelWrapper:
-    """Speaks in the name of the model that it wraps, and closes it."""
+    """A model with the spec of the model that it wraps; closing it closes that."""
 
     def __init__(self, model: Model) -> None:
         """Wrap `model`."""

@@ -313,7 +313,7 @@ async def test_calls_at_the_same_time_learn_it_once(caplog):
         await asyncio.gather(*[model.complete(request) for _ in range(5)])
         await closing(model, request)
     assert caplog.text.count("does not support temperature") == 1
-    assert caplog.text.count("any JSON is asked for") == caplog.text.count("the prompt alone asks") == 1
+    assert caplog.text.count("is asked for any JSON") == caplog.text.count("only the prompt asks") == 1
     assert not {"temperature", "response_format"} & log[-1].keys()
 
 

@@ -138,12 +138,12 @@ def test_findings_are_kept_by_backend_address_and_name(cache):
     assert [p.name for p in folder().iterdir()] == [path.name]
 
 
-def test_a_file_that_cannot_be_read_is_left_aside(caplog):
+def test_a_file_that_cannot_be_read_is_ignored(caplog):
     path = path_of("chat", "http://h/v1", "m")
     path.parent.mkdir(parents=True)
     path.write_text("{")
     assert load_findings("chat", "http://h/v1", "m") is None
-    assert "left aside" in caplog.text
+    assert "is ignored" in caplog.text
 
 
 def test_what_was_found_takes_the_place_of_what_was_taken_for_granted():
@@ -187,7 +187,7 @@ async def test_a_model_made_from_a_spec_knows_what_was_found(caplog):
             model = resolve(spec)
         await model.complete(asked)
         await model.aclose()
-    assert "found without n, json_schema (1 day ago)" in caplog.text
+    assert "does not support n, json_schema according to a probe (1 day ago)" in caplog.text
     first, second = [request.body for request in server.requests]
     assert "n" not in first
     assert first["response_format"] == {"type": "json_object"}

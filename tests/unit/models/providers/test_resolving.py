@@ -58,9 +58,9 @@ def test_a_model_is_returned_as_it_is():
         ("openai:", "names no model"),
         ("openai:gpt", "Set OPENAI_API_KEY"),
         ("anthropic:claude", "Set ANTHROPIC_API_KEY"),
-        ("sglang:Q", "where the model is"),
+        ("sglang:Q", "has no address"),
         ("chat:m", "chat:NAME@"),
-        ("chat:m@ftp://h", "where the model is"),
+        ("chat:m@ftp://h", "has no address"),
     ],
 )
 def test_wrong_specs_say_what_to_do(spec, says):

@@ -88,15 +88,15 @@ def test_what_was_not_counted_is_unknown_and_what_came_to_nothing_is_free():
 def test_settings_reach_through_wrappers():
     told = Priced(ScriptedModel([]), Tariff(gpu_usd_per_hour=1))
     assert tariff_of(Retrying(Limited(told))).gpu_usd_per_hour == 1
-    assert not tariff_of(Retrying(ScriptedModel([]))).told
+    assert not tariff_of(Retrying(ScriptedModel([]))).is_complete
     model = resolve("vllm:q@http://gpu:8000", settings=ModelSettings(gpu_usd_per_hour=2.5))
     assert tariff_of(model).gpu_usd_per_hour == 2.5
     assert model.spec == "vllm:q@http://gpu:8000"
-    assert not Tariff(input_usd_per_mtok=1).told, "half a tariff is none"
+    assert not Tariff(input_usd_per_mtok=1).is_complete, "half a tariff is none"
 
 
 def test_who_limits_money_is_told_what_to_set():
     require_price(ScriptedModel([], spec="openai:gpt-5-mini"))
     require_price(Priced(ScriptedModel([]), Tariff(gpu_usd_per_hour=0)))
-    with pytest.raises(ConfigError, match=r"nobody knows what 'vllm:q@.*gpu_usd_per_hour"):
+    with pytest.raises(ConfigError, match=r"the price of 'vllm:q@.*gpu_usd_per_hour"):
         require_price(resolve("vllm:q@http://gpu:8000"))
