@@ -196,7 +196,8 @@ async def test_who_can_ask_another_waits_for_the_first_start_and_for_no_other(fa
         await model.complete(ask("die", retries=1))
     with pytest.raises(ServerFailed, match="ended, and is being started again"):
         await model.complete(ask(retries=0))
-    assert [one["said"] for one in fake.noted("chat")] == [HEALTH_CHECK, "hi", "die"], "neither waited for the start"
+    asked = [one["said"] for one in fake.noted("chat")]
+    assert asked == [HEALTH_CHECK, "hi", "die"], "neither waited for the start"
     assert (await model.complete(ask("patient"))).text == "late: patient"
     assert (await model.complete(ask("again", retries=0))).text == "late: again"
     assert [one["said"] for one in fake.noted("chat")] == [
