@@ -262,7 +262,8 @@ def test_people_park_attempts_and_their_words_let_them_go_on(recipe: str, lanes:
             for word in ({"verdict": "fail", "text": "No."}, True):
                 result = await loop.run("x", tree_id="t", driver=driver)
                 seen.append((result.stop, sorted(result.parked)))
-                await loop.respond("t", word)
+                if result.parked:
+                    await loop.respond("t", word)
             result = await loop.run("x", tree_id="t", driver=driver)
             return [*seen, (result.stop, result.answer), unordered(result.tree)]
 
