@@ -251,7 +251,9 @@ async def test_a_tree_is_stopped_from_another_thread_while_its_lanes_wait() -> N
 
     async def slow(request: Request) -> str:
         asked.set()
-        while not loop.runner.sessions.all()[0].ended:
+        for _ in range(5000):
+            if loop.runner.sessions.all()[0].ended:
+                break
             await asyncio.sleep(0.001)
         return "answer 3"
 
