@@ -467,7 +467,7 @@ class ExportError(CriticLoopError):
     http_status = 422
 
 
-def gist(error: CriticLoopError) -> str:
+def fingerprint(error: CriticLoopError) -> str:
     """Return the class and message of an error without numbers and ids, so that equal errors compare equal."""
     return f"{type(error).__name__} {_NUMBERS.sub('#', str(error))}"
 

@@ -1,6 +1,6 @@
 """From a recipe and what the user brought to the parts of a loop.
 
-With `graph.cast`, the only place that knows all packages.
+With `graph.build_roles`, the only place that knows all packages.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from critic_loop.core.roles import Judge
 from critic_loop.core.rules import AnyOf, Rule, as_rule
 from critic_loop.core.stop import Failing, limits_money, rule_of
 from critic_loop.core.tools import Tool
-from critic_loop.graph.cast import (
+from critic_loop.graph.build_roles import (
     actor_of,
     actors_of,
     bind_missing,
@@ -31,7 +31,7 @@ from critic_loop.graph.identity import identity
 from critic_loop.graph.langchain import adapted
 from critic_loop.graph.parts import BINDABLE, LoopArguments, LoopParts, with_inner
 from critic_loop.models import Switchboard, require_price
-from critic_loop.nodes.replay import Nobody
+from critic_loop.nodes.replay import Placeholder
 from critic_loop.outputs import Output, output_of
 from critic_loop.roles.runnable_actor import RunnableActor, is_runnable
 from critic_loop.search import Modifier, SearchFn, build, require_settings, search
@@ -106,13 +106,13 @@ def _for_replay(given: LoopArguments) -> LoopArguments:
     """
     if given.actor is not None and not isinstance(given.actor, BINDABLE) and is_runnable(given.actor):
         raise ConfigError("a runnable cannot be replayed: its calls are in no tree.")
-    nobody = Nobody()
+    placeholder = Placeholder()
     judged = given.recipe.judge is not None and given.judge is None
     return dataclasses.replace(
         given,
-        actor=nobody if given.actor is None else given.actor,
-        critic=nobody if given.critic is None else given.critic,
-        judge=nobody if judged else given.judge,
+        actor=placeholder if given.actor is None else given.actor,
+        critic=placeholder if given.critic is None else given.critic,
+        judge=placeholder if judged else given.judge,
     )
 
 

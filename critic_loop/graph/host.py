@@ -105,7 +105,7 @@ def _host_runtime() -> Runtime[Any] | None:
     return None if runtime is None or _host_config() is None else runtime.get_runtime()
 
 
-async def apart(work: Coroutine[Any, Any, None]) -> None:
+async def detached(work: Coroutine[Any, Any, None]) -> None:
     """Do `work` apart from a host's context: with no foreign checkpointer or step limit."""
     if _host_config() is None:
         return await work

@@ -15,7 +15,7 @@ from critic_loop.core.errors import CriticLoopError
 from critic_loop.core.protocols import Store
 from critic_loop.core.records import Event, Outcome, Task
 from critic_loop.core.tree import Tree
-from critic_loop.graph.host import apart, host_callbacks
+from critic_loop.graph.host import detached, host_callbacks
 from critic_loop.graph.lane import Lane
 from critic_loop.graph.options import RunOptions
 from critic_loop.graph.parts import LoopParts
@@ -62,7 +62,7 @@ class Runner:
         before = session.tree.outcome
         try:
             if session.stop is None:
-                await apart(self._drive(session, options, host_callbacks()))
+                await detached(self._drive(session, options, host_callbacks()))
             outcome = await session.choose()
             waiting = waiting_in(session)
         except CriticLoopError as error:

@@ -159,10 +159,10 @@ class Session:
             return None
         asks = self._take(self._asks(move, lane))
         self.moves += 1
-        await self.run.journal.begin(*asks, fold=self._fold)
+        await self.run.journal.begin(*asks, fold=self._fold_ask)
         return asks
 
-    def _fold(self, ask: Ask) -> None:
+    def _fold_ask(self, ask: Ask) -> None:
         self.state = self.search.fold(self.state, self.tree, ask)
 
     def _asks(self, move: Move, lane: int) -> Group:
@@ -234,7 +234,7 @@ class Session:
         for ask in group:
             self.busy.discard(ask.attempt)
             if ask.attempt in self.tree and self.judged(ask.attempt):
-                self._tell(self.tree[ask.attempt])
+                self._fold_attempt(self.tree[ask.attempt])
         if self.spent is not None:
             self._halt(self.spent)
         self.changed.set()
@@ -246,7 +246,7 @@ class Session:
             return False
         return bool(attempt.error_code) or not stages.missing(self.run, attempt_id)
 
-    def _tell(self, attempt: Attempt, spend: Spend | None = None) -> None:
+    def _fold_attempt(self, attempt: Attempt, spend: Spend | None = None) -> None:
         if attempt.id in self.folded:
             return
         self.folded.add(attempt.id)
@@ -289,11 +289,11 @@ class Session:
             case Reply():
                 self.run.journal.bill(record)
             case Attempt() if record.settled and self.judged(record.id):
-                self._tell(self.tree[record.id], self._priced(so_far.spend()))
+                self._fold_attempt(self.tree[record.id], self._priced(so_far.spend()))
             case Feedback() if record.subject is not None:
                 for attempt_id in record.subject.attempts:
                     if attempt_id in so_far and so_far[attempt_id].settled and self.judged(attempt_id):
-                        self._tell(self.tree[attempt_id], self._priced(so_far.spend()))
+                        self._fold_attempt(self.tree[attempt_id], self._priced(so_far.spend()))
             case Outcome() if record.stop in GOES_ON:
                 # A rule may have fired on what settled after the loop was told to end: that ended it for good.
                 if self.stop is not None and self.stop.name in GOES_ON:

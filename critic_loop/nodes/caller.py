@@ -33,7 +33,7 @@ from critic_loop.core.protocols import Completion, Delta, Request
 from critic_loop.core.records import DIGEST_VERSION, NOT_SENT, Call, CallStatus, Place, Reply
 from critic_loop.core.tree import Tree
 from critic_loop.nodes.journal import Journal
-from critic_loop.nodes.replay import GIVEN, Replay, completion_of, raised_again
+from critic_loop.nodes.replay import COMPLETION_FIELDS, Replay, completion_of, raised_again
 from critic_loop.nodes.slots import FallbackCursor, SlotLease
 from critic_loop.nodes.streak import Streak
 
@@ -220,7 +220,9 @@ class Caller:
 
         def ended(status: CallStatus, error: CriticLoopError | None = None, **fields: Any) -> Reply:
             failed = {} if error is None else {"error": str(error), "error_code": error.code}
-            given = {} if completion is None else {name: getattr(completion, name) for name in GIVEN}
+            given = (
+                {} if completion is None else {name: getattr(completion, name) for name in COMPLETION_FIELDS}
+            )
             reply = Reply(
                 call=call.id,
                 status=status,
@@ -232,7 +234,7 @@ class Caller:
 
         try:
             with boundary(ModelError, f"model {call.binding!r}"):
-                completion = await cursor.model.complete(self._within_deadline(self._heard(call, request)))
+                completion = await cursor.model.complete(self._within_deadline(self._streaming(call, request)))
             _require_usable(completion, call, request, cursor)
         except asyncio.CancelledError:
             await self.journal.record(ended("cancelled"))
@@ -253,14 +255,14 @@ class Caller:
         await self.journal.record(ended("ok"))
         return completion
 
-    def _heard(self, call: Call, request: Request) -> Request:
+    def _streaming(self, call: Call, request: Request) -> Request:
         if not self.deltas:
             return request
 
-        def heard(text: str) -> None:
+        def pass_on(text: str) -> None:
             self.journal.notify(Delta(call.id, text))
 
-        return replace(request, on_text=heard)
+        return replace(request, on_text=pass_on)
 
     def _late(self) -> bool:
         return self.deadline_at is not None and self.journal.now() >= self.deadline_at

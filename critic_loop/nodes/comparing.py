@@ -44,7 +44,7 @@ async def _debate(run: RunContext, orders: Sequence[tuple[str, str]]) -> None:
     """Let both sides speak, round by round; one that cannot ends the debate."""
     for turn in range(0 if run.debater is None else run.debater.rounds):
         await gather(_argue(run, pair, turn) for pair in orders)
-        if any(_silent(run.tree, pair) for pair in orders):
+        if any(_abstention(run.tree, pair) for pair in orders):
             return
 
 
@@ -66,7 +66,7 @@ async def _argue(run: RunContext, pair: tuple[str, str], turn: int) -> None:
     await add(run, [addressed], subject, "critic", run.debater.name)
 
 
-def _silent(tree: Tree, pair: tuple[str, str]) -> Feedback | None:
+def _abstention(tree: Tree, pair: tuple[str, str]) -> Feedback | None:
     return next((f for f in argued(tree, *pair) if f.verdict is Verdict.ABSTAIN), None)
 
 
@@ -74,7 +74,7 @@ async def _compare(run: RunContext, pair: tuple[str, str]) -> None:
     if run.judge is None or _compared(run.tree, pair):
         return
     try:
-        feedback = await _compared_by(run.judge, run, pair)
+        feedback = await _comparison(run.judge, run, pair)
     except BudgetSpent:
         raise
     except CriticLoopError as error:
@@ -89,11 +89,11 @@ async def _compare(run: RunContext, pair: tuple[str, str]) -> None:
     await add(run, [addressed], subject, "judge", run.judge.name)
 
 
-async def _compared_by(judge: Judge, run: RunContext, pair: tuple[str, str]) -> Feedback:
+async def _comparison(judge: Judge, run: RunContext, pair: tuple[str, str]) -> Feedback:
     """Ask the judge; after a debate in which one side could not speak, it would be no comparison."""
-    silent = _silent(run.tree, pair) or _silent(run.tree, (pair[1], pair[0]))
-    if silent is not None:
-        return Feedback.abstain(f"one side of the debate could not speak: {silent.reason}")
+    abstained = _abstention(run.tree, pair) or _abstention(run.tree, (pair[1], pair[0]))
+    if abstained is not None:
+        return Feedback.abstain(f"one side of the debate could not speak: {abstained.reason}")
     opened = await run.open_parts.role(judge, "judge", judge.name)
     where = f"judge {judge.name!r}"
     with boundary(VerifierError, where):

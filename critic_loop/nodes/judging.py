@@ -71,7 +71,7 @@ def awaited(run: RunContext, attempt_id: str) -> tuple[Human, ...]:
     return tuple(
         human
         for human in run.humans
-        if _wanted(tree, attempt_id, human) and not said(tree, attempt_id, "human", human.name)
+        if _wanted(tree, attempt_id, human) and not has_feedback(tree, attempt_id, "human", human.name)
     )
 
 
@@ -79,9 +79,14 @@ def missing(run: RunContext, attempt_id: str) -> bool:
     """Whether feedback that the loop owes a complete, readable attempt is not there yet."""
     tree = run.tree
     attempt = tree[attempt_id]
-    if any(_verifies(v, attempt) and not said(tree, attempt_id, "verifier", v.name) for v in run.verifiers):
+    if any(
+        _verifies(v, attempt) and not has_feedback(tree, attempt_id, "verifier", v.name) for v in run.verifiers
+    ):
         return True
-    if any(_wanted(tree, attempt_id, c) and not said(tree, attempt_id, "critic", c.name) for c in run.critics):
+    if any(
+        _wanted(tree, attempt_id, c) and not has_feedback(tree, attempt_id, "critic", c.name)
+        for c in run.critics
+    ):
         return True
     return run.judge is not None and run.judge_revisions and any(pending_pairs(tree, attempt_id))
 
@@ -108,11 +113,11 @@ async def pair_verifier(run: RunContext) -> None:
             f.subject for f in run.tree.feedback.values() if f.source == "verifier" and f.author == checker.name
         )
         known = {subject.attempts for subject in said if subject is not None}
-        pairs = [pair for pair in _crossed(run.tree) if pair not in known]
-        await gather(_cross(run, pair, checker) for pair in pairs)
+        pairs = [pair for pair in _pairs_with_tests(run.tree) if pair not in known]
+        await gather(_verify_pair(run, pair, checker) for pair in pairs)
 
 
-def _crossed(tree: Tree) -> Iterable[tuple[str, str]]:
+def _pairs_with_tests(tree: Tree) -> Iterable[tuple[str, str]]:
     replaced = {a.replaces for a in tree if a.replaces and a.status == "complete"}
     whole = [a for a in tree if a.status == "complete" and not a.error_code and not a.unfinished]
     left = [a for a in whole if a.id not in replaced]
@@ -120,20 +125,20 @@ def _crossed(tree: Tree) -> Iterable[tuple[str, str]]:
     return ((a.id, i) for a in left if a.kind != "tests" for i in tests)
 
 
-async def _cross(run: RunContext, pair: tuple[str, str], checker: Verifier) -> None:
+async def _verify_pair(run: RunContext, pair: tuple[str, str], checker: Verifier) -> None:
     given = await _evidence(run, checker, *pair)
     subject = Subject.of(*pair)
     given = [f.model_copy(update={"subject": subject}) for f in given]
     await add(run, given, subject, "verifier", checker.name)
 
 
-def said(tree: Tree, attempt_id: str, source: Source, author: str) -> bool:
+def has_feedback(tree: Tree, attempt_id: str, source: Source, author: str) -> bool:
     """Whether this author's word on the attempt, or on a part of it, is in the tree; a shadow's, too."""
     return any(f.source == source and f.author == author for f in tree.about(attempt_id))
 
 
 async def _verify(run: RunContext, attempt_id: str, verifier: Verifier) -> None:
-    if said(run.tree, attempt_id, "verifier", verifier.name):
+    if has_feedback(run.tree, attempt_id, "verifier", verifier.name):
         return
     given = await _evidence(run, verifier, attempt_id)
     await add(run, given, Subject.of(attempt_id), "verifier", verifier.name)
@@ -153,7 +158,7 @@ async def _evidence(run: RunContext, verifier: Verifier, *attempts: str) -> Sequ
 
 
 async def _critique(run: RunContext, attempt_id: str, critic: Critic) -> None:
-    if said(run.tree, attempt_id, "critic", critic.name):
+    if has_feedback(run.tree, attempt_id, "critic", critic.name):
         return
     try:
         opened = await run.open_parts.role(critic, "critic", critic.name)

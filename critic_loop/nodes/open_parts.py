@@ -32,7 +32,7 @@ CLOSING_S = 10.0
 
 log = logging.getLogger("critic_loop")
 
-Place = tuple[str, str]
+ScopeKey = tuple[str, str]
 """Tree and attempt that a scope belongs to; both empty for the loop, the attempt for a tree."""
 P = TypeVar("P")
 
@@ -40,7 +40,7 @@ P = TypeVar("P")
 _ERRORS: dict[str, type[CriticLoopError]] = {"tool": ToolError, "actor": ModelError}
 
 
-class Named(NamedTuple):
+class PartName(NamedTuple):
     """A part, as messages call it."""
 
     kind: str
@@ -63,7 +63,7 @@ class OpenParts:
 
     def __init__(self) -> None:
         """Open nothing yet."""
-        self._scopes: dict[Place, _Scope] = {}
+        self._scopes: dict[ScopeKey, _Scope] = {}
         self._closing: set[_Scope] = set()
 
     async def use(self, tool: Tool, context: ToolContext) -> Tool:
@@ -75,7 +75,7 @@ class OpenParts:
         if not has_lifetime(tool):
             return tool
         scope = self._scope(tool.scope, context.tree_id, context.attempt_id)
-        return await scope.opening(tool, Named("tool", tool.name), context.task).part()
+        return await scope.opening(tool, PartName("tool", tool.name), context.task).part()
 
     async def role(self, role: P, kind: str, name: str) -> P:
         """Return a role to ask, opened for the loop if this is its first use.
@@ -90,10 +90,10 @@ class OpenParts:
         """
         if not is_manager(role):
             return role
-        opening = self._scope("loop", "", "").opening(role, Named(kind, name), Task.of(""))
+        opening = self._scope("loop", "", "").opening(role, PartName(kind, name), Task.of(""))
         return await opening.part()
 
-    def scratch(self, part: Named, scope: ToolScope, tree_id: str, attempt_id: str = "") -> Path:
+    def scratch(self, part: PartName, scope: ToolScope, tree_id: str, attempt_id: str = "") -> Path:
         """Return a part's folder for its scope, made if it is not there. May be called from any thread."""
         return self._scope(scope, tree_id, attempt_id).folder(part)
 
@@ -132,16 +132,16 @@ class OpenParts:
 class _Scope:
     """What was opened in one scope, and its folders."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: ScopeKey) -> None:
         self.place = place
         self.closed: concurrent.futures.Future[None] = concurrent.futures.Future()
-        self._openings: dict[tuple[Named, asyncio.AbstractEventLoop], _Opening[Any]] = {}
-        self._folders: dict[Named, Path] = {}
+        self._openings: dict[tuple[PartName, asyncio.AbstractEventLoop], _Opening[Any]] = {}
+        self._folders: dict[PartName, Path] = {}
         self._lock = threading.Lock()
         self._closing: asyncio.Task[None] | None = None
         weakref.finalize(self, _remove, self._folders)  # also where the process ends before the scope does
 
-    def opening(self, part: P, named: Named, task: Task) -> _Opening[P]:
+    def opening(self, part: P, named: PartName, task: Task) -> _Opening[P]:
         """Return the opening of a part for the running event loop, begun if there is none that holds."""
         key = (named, asyncio.get_running_loop())
         known = self._openings.get(key)
@@ -149,7 +149,7 @@ class _Scope:
             known = self._openings[key] = _Opening(part, named, self._context(named, task))
         return known
 
-    def _context(self, named: Named, task: Task) -> ToolContext:
+    def _context(self, named: PartName, task: Task) -> ToolContext:
         """Return what a part is opened with: what belongs to the whole of the scope."""
         tree_id, attempt_id = self.place
         folder = partial(self.folder, named)
@@ -157,7 +157,7 @@ class _Scope:
             return ToolContext(folder=folder)
         return ToolContext(tree_id=tree_id, attempt_id=attempt_id, task=task, folder=folder)
 
-    def folder(self, named: Named) -> Path:
+    def folder(self, named: PartName) -> Path:
         """Return the folder of the part of this name."""
         with self._lock:
             if named not in self._folders:
@@ -187,7 +187,7 @@ class _Scope:
 class _Opening(Generic[P]):
     """One part, opened, held open and closed by a task of its own."""
 
-    def __init__(self, part: P, named: Named, context: ToolContext) -> None:
+    def __init__(self, part: P, named: PartName, context: ToolContext) -> None:
         self.closed: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._named = named
         self._event_loop = asyncio.get_running_loop()
@@ -253,6 +253,6 @@ async def _all(closed: Iterable[concurrent.futures.Future[None]], *, limit_s: fl
         await asyncio.wait(waiting, timeout=limit_s)
 
 
-def _remove(folders: dict[Named, Path]) -> None:
+def _remove(folders: dict[PartName, Path]) -> None:
     for folder in folders.values():
         shutil.rmtree(folder, ignore_errors=True)

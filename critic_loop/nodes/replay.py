@@ -18,7 +18,7 @@ from critic_loop.core.protocols import Completion, Request
 from critic_loop.core.records import Call, Place, Reply, tree_of
 from critic_loop.core.tree import Tree
 
-GIVEN = tuple(f.name for f in fields(Completion) if f.name in Reply.model_fields)
+COMPLETION_FIELDS = tuple(f.name for f in fields(Completion) if f.name in Reply.model_fields)
 """What a reply keeps of a completion, under the same names."""
 _MOST_LINES = 12
 
@@ -76,10 +76,10 @@ def raised_again(reply: Reply) -> CriticLoopError:
 
 def completion_of(reply: Reply) -> Completion:
     """Return the answer that a reply keeps."""
-    return Completion(**{name: getattr(reply, name) for name in GIVEN})
+    return Completion(**{name: getattr(reply, name) for name in COMPLETION_FIELDS})
 
 
-class Nobody:
+class Placeholder:
     """Stands in slots whose calls are all answered from a stored tree."""
 
     spec = "replay"

@@ -9,10 +9,10 @@ from critic_loop.nodes.acting import actor, mid_turn
 from critic_loop.nodes.adding import add
 from critic_loop.nodes.comparing import judge, judge_revisions
 from critic_loop.nodes.gather import gather
-from critic_loop.nodes.judging import awaited, critic, missing, pair_verifier, release, said, verifier
+from critic_loop.nodes.judging import awaited, critic, missing, pair_verifier, release, verifier
 from critic_loop.nodes.tool_executor import tool_executor
 
 __all__ = [
     "actor", "add", "awaited", "critic", "gather", "judge", "judge_revisions", "mid_turn", "missing",
-    "pair_verifier", "release", "said", "tool_executor", "verifier",
+    "pair_verifier", "release", "tool_executor", "verifier",
 ]  # fmt: skip

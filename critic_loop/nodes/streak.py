@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from critic_loop.core.errors import CriticLoopError, SameError, gist
+from critic_loop.core.errors import CriticLoopError, SameError, fingerprint
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Streak:
             SameError: it was one too many.
         """
         self._ended += 1
-        same = gist(error)
+        same = fingerprint(error)
         if not self._calls or same != self._same:
             self._same, self._calls, self._began = same, 1, self._ended
         elif sent >= self._began:

@@ -21,7 +21,7 @@ from critic_loop.core.tools import Tool, ToolContext, ToolOutput, tool_error
 from critic_loop.core.tree import Tree
 from critic_loop.nodes.context import RunContext
 from critic_loop.nodes.gather import gather
-from critic_loop.nodes.open_parts import Named
+from critic_loop.nodes.open_parts import PartName
 
 log = logging.getLogger("critic_loop")
 
@@ -95,7 +95,9 @@ def _context(
         call_id=call.id,
         task=_shown(run.tree.task),
         seed=seed_of(ask.seed, "tool", turn, position),
-        folder=partial(run.open_parts.scratch, Named("tool", tool.name), tool.scope, run.tree.id, attempt.id),
+        folder=partial(
+            run.open_parts.scratch, PartName("tool", tool.name), tool.scope, run.tree.id, attempt.id
+        ),
     )
 
 

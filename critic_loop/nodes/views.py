@@ -20,7 +20,7 @@ from critic_loop.core.tree import Tree
 from critic_loop.evidence import EVIDENCE
 from critic_loop.nodes.access import SlotAccess
 from critic_loop.nodes.context import RunContext
-from critic_loop.nodes.open_parts import Named
+from critic_loop.nodes.open_parts import PartName
 
 _ALWAYS = {"type", "id", "subject", "source", "author", "advisory", "parse", "calls", "trees", "supersedes"}
 _BY_FIELD = {
@@ -120,7 +120,7 @@ def pair_view(run: RunContext, role: Judge | Debater, first: str, second: str) -
 
 
 def _scratch(run: RunContext, kind: str, name: str) -> Callable[[], Path]:
-    return partial(run.open_parts.scratch, Named(kind, name), "tree", run.tree.id)
+    return partial(run.open_parts.scratch, PartName(kind, name), "tree", run.tree.id)
 
 
 def _loaded(run: RunContext, attempt: Attempt) -> Any:

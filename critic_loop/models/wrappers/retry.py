@@ -21,7 +21,7 @@ from critic_loop.core.errors import (
     RateLimited,
     ServerFailed,
     Unreachable,
-    gist,
+    fingerprint,
 )
 from critic_loop.core.protocols import Completion, Model, Request
 from critic_loop.models.wrappers.wrapper import ModelWrapper
@@ -179,7 +179,7 @@ class _RetryState:
         error = _error(state)
         if not isinstance(error, ModelError) or not is_transient(error):
             return False
-        text = gist(error)
+        text = fingerprint(error)
         self._same = self._same + 1 if text == self._last else 1
         self._last = text
         return True

@@ -13,7 +13,7 @@ from critic_loop.core.lifetimes import opened
 from critic_loop.core.records import Task
 from critic_loop.core.tools import ToolContext, ToolOutput, tool_digest
 from critic_loop.nodes import open_parts
-from critic_loop.nodes.open_parts import Named, OpenParts
+from critic_loop.nodes.open_parts import OpenParts, PartName
 from critic_loop.tools import tool
 
 pytestmark = pytest.mark.anyio
@@ -120,7 +120,7 @@ async def test_a_tool_is_opened_with_what_belongs_to_its_scope(scope, ids, promp
     assert (context.tree_id, context.attempt_id, context.call_id, context.seed) == (*ids, "", 0)
     assert context.task.text == prompt
     folder = context.scratch
-    assert folder == tools.scratch(Named("tool", shell.name), shell.scope, "t", "t.1")
+    assert folder == tools.scratch(PartName("tool", shell.name), shell.scope, "t", "t.1")
     await tools.aclose()
     assert not folder.exists()
 
@@ -195,7 +195,7 @@ async def test_a_tool_that_cannot_be_closed_is_logged_and_hinders_no_other(caplo
     well.name = "well"
     await tools.use(broken, at())
     await tools.use(well, at())
-    folder = tools.scratch(Named("tool", broken.name), broken.scope, "t", "t.1")
+    folder = tools.scratch(PartName("tool", broken.name), broken.scope, "t", "t.1")
     await tools.aclose("t")
     assert (broken.closed, well.closed) == (1, 1)
     assert not folder.exists()

@@ -9,7 +9,7 @@ from critic_loop.core.errors import BudgetSpent, ModelError, NotRecorded, RateLi
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import Request
 from critic_loop.core.records import Place, Sampling
-from critic_loop.nodes.replay import Nobody, Replay
+from critic_loop.nodes.replay import Placeholder, Replay
 from critic_loop.testing import ScriptedModel
 from tests.conftest import Grown
 from tests.unit.nodes.conftest import run_of
@@ -39,7 +39,7 @@ async def once_more(grown):
     now.ask()
 
     async def make(*asked, calls=99):
-        run = await run_of(now, Nobody(), calls=calls)
+        run = await run_of(now, Placeholder(), calls=calls)
         run.caller.replay = Replay(await recorded(grown, *asked))
         return run.caller
 
@@ -100,5 +100,5 @@ async def test_a_replay_keeps_to_its_budget(once_more):
 
 async def test_nobody_is_asked_around_a_replay():
     with pytest.raises(NotRecorded, match="around the replay"):
-        await Nobody().complete(ASK)
-    await Nobody().aclose()
+        await Placeholder().complete(ASK)
+    await Placeholder().aclose()
