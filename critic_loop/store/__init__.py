@@ -1,6 +1,7 @@
-"""Where trees are kept: memory and SQLite.
+"""Stores of trees: in memory and in SQLite files.
 
-Knows how a place is named. A store is append-only and the only truth; see `critic_loop.core.protocols.Store`.
+`open_store` opens a store by name. A store is append-only and the single source of truth; what it promises is
+in `critic_loop.core.protocols.Store`.
 """
 
 from __future__ import annotations

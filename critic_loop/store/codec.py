@@ -1,21 +1,21 @@
-"""How records become small JSON and come back exactly: long text is replaced by references.
+"""Packs JSON-like values losslessly: long strings become references to texts that are stored once.
 
-Knows JSON, the fence that prompts put around data, and nothing of SQL or records. Two levels:
+Knows JSON and the fences that prompts put around data. Does not know SQL or records. Two levels:
 
-- `pack` and `unpack` turn a JSON-like value into one where every string of at least `LONG` characters
-  is a reference to a text, and back.
-- `split` and `join` turn a long text into pieces of which the large ones are texts of their own: data
-  inside fences, and the stretches between them.
+- `dumps` and `loads` convert a JSON-like value to packed JSON, where every string of at least `LONG`
+  characters is a reference to a text, and back.
+- `split` and `join` convert a long text to pieces and back. Data inside a fence and the text between fences
+  are pieces; long pieces are texts of their own.
 
-In packed JSON a string that begins with `^` is special, everything else stands for itself:
+In packed JSON only strings that begin with `^` have a special meaning:
 
     ^123      the text 123                   ^.4       the id of this tree, a dot, and `4`
     ^^rest    the string `^rest`             ^!inf     inf; also -inf, nan
     ^!i123    an integer beyond 64 bits      ^!s...    a string with lone surrogates, JSON-escaped
 
-Field names of records are shortened by `KEYS`; other keys stay, or are escaped with `^`. A text part is
-written as `{"": text}`, a message of one text part as `{"": [role, text]}`, or `{"": [role, text, 1]}` if it
-was sampled. What stands under the keys of `LABELS` is a reference even if it is short.
+Keys in `KEYS` are written as codes; other keys unchanged, or escaped with `^`. A text part is written as
+`{"": text}`, a message of one text part as `{"": [role, text]}`, or `{"": [role, text, 1]}` if it was sampled.
+Values of the keys in `LABELS` are references from `SHORT_LABEL` characters on.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Packed: TypeAlias = Any
 """JSON whose long strings are references."""
 
 LONG = 128
-"""Strings of so many characters or more are kept once, by content."""
+"""Strings of at least so many characters are stored once, by content."""
 
 KEYS = (
     "type", "text", "parts", "role", "message", "sampled", "id", "attempt", "parents", "kind", "agent",
@@ -55,13 +55,13 @@ KEYS = (
     "license", "held_out", "components", "digest_version", "context", "also_shown", "duration_s",
     "content_part", "location", "advisory", "requested_because", "request_probability", "produced_by",
 )  # fmt: skip
-"""Names that are written as codes. Append only: the place in this list is the code."""
+"""Names that are written as codes. Append only: the index in this list gives the code."""
 
 LABELS = frozenset((
     "agent", "author", "binding", "model", "output_schema", "produced_by", "recipe_digest", "template", "tools",
     "weight_version",
 ))  # fmt: skip
-"""Names of fields that hold one of few strings, over and over."""
+"""Names of fields that hold one of a few strings again and again."""
 SHORT_LABEL = 12
 
 
@@ -83,8 +83,8 @@ def dumps(value: object, tree: str, put: Callable[[str], int]) -> str:
 
     Args:
         value: JSON-like: dicts with string keys, lists, tuples, strings, numbers, booleans and None.
-        tree: the id that ids within are shortened by.
-        put: keeps a long text and returns its number.
+        tree: the tree's id; ids that begin with it are shortened.
+        put: stores a long text and returns its number.
     """
     try:
         return orjson.dumps(_Packer(tree, put).pack(value)).decode()
@@ -93,18 +93,24 @@ def dumps(value: object, tree: str, put: Callable[[str], int]) -> str:
 
 
 def loads(body: str, tree: str, get: Callable[[int], str]) -> Any:
-    """Return the value that `dumps` was given; tuples come back as lists."""
+    """Return the value that was given to `dumps`; tuples become lists.
+
+    Args:
+        body: packed JSON text.
+        tree: the tree's id.
+        get: returns the text of a number.
+    """
     return _Unpacker(tree, get).unpack(orjson.loads(body))
 
 
 def pick(body: str, tree: str, get: Callable[[int], str], *names: str) -> dict[str, Any]:
-    """Return some fields of what `dumps` was given, without unpacking, or asking for, the rest."""
+    """Return those of the fields `names` that a packed object has; the others are not unpacked or read."""
     packed, unpacker = orjson.loads(body), _Unpacker(tree, get)
     return {name: unpacker.unpack(packed[_CODE[name]]) for name in names if _CODE[name] in packed}
 
 
 class _Packer:
-    """Replaces long strings; raises later, in orjson, at what only `_CarefulPacker` can write."""
+    """Replaces long strings. Values that need `_CarefulPacker` are not detected here: orjson raises on them."""
 
     def __init__(self, tree: str, put: Callable[[str], int]) -> None:
         self._prefix = f"{tree}."
@@ -135,14 +141,14 @@ class _Packer:
         }
 
     def _text_part(self, value: Any) -> str | None:
-        """Return what stands for a text part; None if `value` is something else."""
+        """Return the short form of a text part; None if `value` is not one."""
         if type(value) is dict and len(value) == 2 and value.get("type") == "text":
             text = value.get("text")
             return self._text(text) if type(text) is str else None
         return None
 
     def _message(self, value: dict[str, Any]) -> list[Any] | None:
-        """Return what stands for a message of one text part; None if `value` is something else."""
+        """Return the short form of a message of one text part; None if `value` is not one."""
         role, parts, sampled = value.get("role"), value["parts"], value.get("sampled") is True
         if type(role) is not str or not isinstance(parts, list | tuple) or len(parts) != 1:
             return None
@@ -176,7 +182,7 @@ class _Packer:
 
 
 class _CarefulPacker(_Packer):
-    """Writes integers of any size and strings that are not valid Unicode, at a higher price."""
+    """Also packs integers of any size and strings that are not valid Unicode; slower."""
 
     def _text(self, text: str) -> str:
         return super()._text(text) if _is_valid(text) else f"^!s{json.dumps(text)[1:-1]}"
@@ -256,25 +262,25 @@ def _is_valid(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A stretch of a text already kept, in code points."""
+    """A part of a text already stored, in code points, half open."""
 
     of: int
     start: int
     end: int
     escaped: bool = False
-    """The stretch is the inside of a JSON string that spells this text."""
+    """The part is the inside of a JSON string, to be decoded."""
 
 
-_UNCLOSED = 100
-"""After so many fences that nothing closes, the rest of a text is taken as it is."""
+_MAX_UNCLOSED = 100
+"""After so many fences without an end, the rest of a text is one piece."""
 _OPEN = re.compile(r"<data ([0-9a-f]{16}) ([^\n>]*)>\n")
 
 
 def split(text: str, put: Callable[[str], int]) -> str | None:
-    """Return the pieces of `text` as JSON, their large ones kept through `put`; None if it has no fence.
+    """Return the pieces of `text` as JSON, long ones stored through `put`; None if it has no fence.
 
     A piece is a string, the number of a text, or `[boundary, name, content]` for fenced data, where an
-    empty boundary stands for the one before.
+    empty boundary means the same as in the fence before.
     """
     pieces: list[Any] = []
     done = at = unclosed = 0
@@ -284,7 +290,7 @@ def split(text: str, put: Callable[[str], int]) -> str | None:
         end = text.find(f"\n</data {boundary}>", opening.end())
         if end < 0:
             at, unclosed = opening.end(), unclosed + 1
-            if unclosed > _UNCLOSED:
+            if unclosed > _MAX_UNCLOSED:
                 break
             continue
         if opening.start() > done:
@@ -304,7 +310,10 @@ def _piece(text: str, put: Callable[[str], int]) -> str | int:
 
 
 def slice_of(text: str, number: int, source: str) -> Slice | None:
-    """Return where `text` stands within `source`, as it is or as the inside of a JSON string."""
+    """Return `text` as a slice of `source`, the text of this number; None if it is not part of it.
+
+    It may be there as it is or as the inside of a JSON string.
+    """
     if len(text) >= len(source):
         return None
     start = source.find(text)
@@ -322,7 +331,7 @@ def slice_body(found: Slice) -> str:
 
 
 def join(body: str, get: Callable[[int], str]) -> str:
-    """Return the text of which `split` or `slice_body` made `body`."""
+    """Return the text for which `split` or `slice_body` returned `body`."""
     made = orjson.loads(body)
     if isinstance(made, dict):
         cut = get(made["of"])[made["from"] : made["to"]]

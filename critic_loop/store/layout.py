@@ -1,14 +1,14 @@
-"""The tables of a SQLite store, and how older files become current ones.
+"""The tables of a SQLite store, and the migration of older files.
 
-Knows SQL. Does not know records. Every table only ever grows at its end, except `hashes`.
+Knows SQL. Does not know records. New rows are added at the end of every table except `hashes`.
 
-    trees     a line about each tree, for listings; `owner` is the store object that writes it
-    records   the records in the order of arrival. A row holds those of one tree that were written at once:
-              `kinds` a letter for each, `body` a line of packed JSON for each (see `codec`), `seq` how many
-              of the tree came before
-    texts     long texts, each once; `made` = 1: put together of other texts; `more`: so many of the rows
-              that follow go on with it (short rows fill pages well, whatever the length of texts)
-    hashes    where a text of this BLAKE2b hash is
+    trees     one row per tree, for listings; `owner` is the token of the store object that may write it
+    records   the records in order of arrival. A row holds those of one tree from one transaction: `kinds`
+              has a letter per record, `body` a line of packed JSON per record (see `codec`), and `seq` is
+              the index of the first of them in its tree
+    texts     long texts, each once; `made` = 1: `body` is JSON that refers to other texts (`codec.join`);
+              `more`: the number of following rows that continue `body` (short rows fill pages well)
+    hashes    the id of the text that has this BLAKE2b hash
     blobs     bytes of images and files
 """
 
@@ -36,11 +36,11 @@ CREATE TABLE blobs (sha256 TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
 """
 
 MIGRATIONS = (V1,)
-"""The n-th turns a file of version n into one of version n + 1. Append only."""
+"""Script n migrates a file from version n to n + 1. Append only."""
 
 VERSION = len(MIGRATIONS)
 APPLICATION_ID = 0x43726C70
-"""Tells a file of ours from any other database ('Crlp'); the version stands in `user_version`."""
+"""Marks a SQLite file as a store ('Crlp'); its version is in `user_version`."""
 PAGE_BYTES = 32_768
 """Texts of a few thousand characters fill large pages well and small ones badly."""
 WAL_BYTES = 16_000_000
@@ -50,8 +50,13 @@ BUSY_TIMEOUT_S = 30.0
 def connect(path: Path, *, create: bool, page_bytes: int = PAGE_BYTES) -> sqlite3.Connection:
     """Open the file at `path` in WAL mode with full synchronisation.
 
+    Args:
+        path: the file.
+        create: create the file and its folder where they are missing.
+        page_bytes: page size of a new file, in bytes.
+
     Raises:
-        StoreError: it cannot be opened.
+        StoreError: the file cannot be opened.
     """
     mode = "rwc" if create else "rw"
     try:
@@ -67,17 +72,17 @@ def connect(path: Path, *, create: bool, page_bytes: int = PAGE_BYTES) -> sqlite
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA cache_size = -16000")
         if create:
-            _use_log(connection)
+            _enable_wal(connection)
             actual = connection.execute("PRAGMA page_size").fetchone()[0]
             connection.execute(f"PRAGMA wal_autocheckpoint = {max(1, WAL_BYTES // actual)}")
     except sqlite3.Error as error:
         connection.close()
-        raise cannot(f"open {path}", error) from error
+        raise sqlite_error(f"open {path}", error) from error
     return connection
 
 
-def _use_log(connection: sqlite3.Connection) -> None:
-    """Switch to WAL mode; SQLite itself does not wait for another process that is doing the same."""
+def _enable_wal(connection: sqlite3.Connection) -> None:
+    """Switch to WAL mode; retry while another process does the same, as SQLite's own timeout does not apply."""
     until = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
@@ -91,16 +96,18 @@ def _use_log(connection: sqlite3.Connection) -> None:
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """Return the layout's version of an open file; 0 for an empty one.
+    """Return the schema version of an open file; 0 for an empty one.
 
     Raises:
-        StoreError: it is a database of something else.
+        StoreError: the file is a SQLite database of another program.
     """
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:
         return 0
     if _pragma(connection, "application_id") != APPLICATION_ID:
-        raise StoreError("the file is a database, but not one of critic_loop.", hint="Choose another path.")
+        raise StoreError(
+            "the file is a SQLite database, but not a store of critic_loop.", hint="Choose another path."
+        )
     return _pragma(connection, "user_version")
 
 
@@ -109,10 +116,10 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring an open file to the current version, in one transaction.
+    """Migrate an open file to the current version, in one transaction.
 
     Raises:
-        StoreError: a newer version of critic_loop wrote it.
+        StoreError: a newer version of critic_loop wrote the file.
     """
     if require_readable(version_of(connection)) == VERSION:
         return
@@ -132,31 +139,32 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 
 def require_readable(version: int) -> int:
-    """Return `version` unless it is newer than this code.
+    """Return `version`.
 
     Raises:
-        StoreError: it is.
+        StoreError: it is newer than `VERSION`.
     """
     if version > VERSION:
         raise StoreError(
-            f"written by a newer critic_loop (schema {version}); this one reads up to {VERSION}: upgrade"
+            f"the file was written by a newer critic_loop (schema {version}); this one reads up to {VERSION}.",
+            hint="Upgrade critic_loop.",
         )
     return version
 
 
 _HINTS = {
-    "SQLITE_FULL": "Free space, then run again: what was committed is safe.",
-    "SQLITE_IOERR": "Check the disk, then run again: what was committed is safe.",
-    "SQLITE_READONLY": "Make the file and its folder writable, then run again: what was committed is safe.",
-    "SQLITE_BUSY": "Another process keeps the file locked: end it, then run again; what was committed is safe.",
+    "SQLITE_FULL": "Free disk space, then run again. Committed records are safe.",
+    "SQLITE_IOERR": "Check the disk, then run again. Committed records are safe.",
+    "SQLITE_READONLY": "Make the file and its folder writable, then run again. Committed records are safe.",
+    "SQLITE_BUSY": "Another process has locked the file: end it, then run again. Committed records are safe.",
     "SQLITE_NOTADB": "Choose another path: this file is not a store.",
     "SQLITE_CANTOPEN": "Check the path and its permissions.",
-    "SQLITE_CORRUPT": "Restore the file from a copy, or save what `sqlite3 FILE .recover` still reads.",
+    "SQLITE_CORRUPT": "Restore the file from a backup, or save what `sqlite3 FILE .recover` can read.",
 }
 
 
-def cannot(what: str, error: sqlite3.Error) -> StoreError:
-    """Return the typed error for something that SQLite refused, with what to do about it."""
+def sqlite_error(action: str, error: sqlite3.Error) -> StoreError:
+    """Return the `StoreError` for an `action` that failed in SQLite, such as `open x.db`, with a hint."""
     name = getattr(error, "sqlite_errorname", "")
     hint = next((text for prefix, text in _HINTS.items() if name.startswith(prefix)), "")
-    return StoreError(f"cannot {what}: {error}.", hint=hint or "What was committed is safe.")
+    return StoreError(f"cannot {action}: {error}.", hint=hint or "Committed records are safe.")

@@ -1,6 +1,6 @@
-"""Trees in memory: gone when the process ends.
+"""A store in memory: its trees are lost when the process ends.
 
-Behaves as the stores on disk do, so that tests and first steps need no file.
+Behaves as stores on disk do, so that tests and first steps need no file.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from critic_loop.core.errors import NoSuchTree
 from critic_loop.core.protocols import TreeInfo
 from critic_loop.core.records import Feedback, Head, Outcome, Record, tree_of
 from critic_loop.core.tree import Tree
-from critic_loop.store.known import Known, go_on
 from critic_loop.store.rebuild import (
     blobs_of,
     check_heads,
     late_feedback,
-    require_known,
+    require_present,
     require_readable,
     with_bytes,
 )
+from critic_loop.store.tree_ids import TreeIds, add_all
 
 
 @dataclass(slots=True)
-class _Kept:
+class _StoredTree:
     head: Head
     log: list[Record] = field(default_factory=list[Record])
-    known: Known = field(default_factory=Known)
+    ids: TreeIds = field(default_factory=TreeIds)
     stop: str | None = None
 
     def add(self, tree_id: str, records: Sequence[Record]) -> None:
         """Add all of `records` or none."""
-        go_on(self.known, tree_id, records)
+        add_all(self.ids, tree_id, records)
         self.log += records
         for record in records:
             if isinstance(record, Outcome):
@@ -47,7 +47,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         """Start empty."""
-        self._trees: dict[str, _Kept] = {}
+        self._trees: dict[str, _StoredTree] = {}
         self._blobs: dict[str, bytes] = {}
         self._lock = threading.Lock()
 
@@ -56,20 +56,20 @@ class MemoryStore:
 
     @property
     def where(self) -> str:
-        """A person's name for the place."""
+        """The store's name in messages: `memory`."""
         return "memory"
 
     async def append(self, tree_id: str, *records: Record, durable: bool = True) -> None:  # noqa: ARG002
-        """Add records; memory makes no difference between durable and not.
+        """Add records; `durable` has no effect in memory.
 
         Raises:
-            StoreError: the tree is unknown or has a head already, or a record does not go on with it.
+            StoreError: the tree is unknown or has a head already, or a record does not continue it.
         """
         with self._lock:
             kept = self._trees.get(tree_id)
             check_heads(tree_id, records, exists=kept is not None)
             if kept is None:
-                kept = _Kept(cast("Head", records[0]))  # as `check_heads` made sure
+                kept = _StoredTree(cast("Head", records[0]))  # as `check_heads` made sure
             kept.add(tree_id, records)
             self._trees[tree_id] = kept
             for record in records:
@@ -78,27 +78,27 @@ class MemoryStore:
                         self._blobs[blob.sha256] = blob.data
 
     async def load(self, tree_id: str) -> Tree:
-        """Return a tree of its own, which later appends do not change.
+        """Return a copy of a tree; later appends do not change it.
 
         Raises:
-            StoreError: there is none of this id, or it is of a newer version.
+            StoreError: the tree does not exist, or a newer critic_loop wrote it.
         """
-        kept = self._known(tree_id)
+        kept = self._stored(tree_id)
         require_readable(kept.head.schema_version, tree_id)
         return Tree.of(with_bytes(record, self._blobs.get) for record in tuple(kept.log))
 
-    def _known(self, tree_id: str) -> _Kept:
+    def _stored(self, tree_id: str) -> _StoredTree:
         kept = self._trees.get(tree_id)
         if kept is None:
             raise NoSuchTree(f"{self.where} has no tree {tree_id!r}")
         return kept
 
     async def has(self, tree_id: str) -> bool:
-        """Return whether there is such a tree."""
+        """Return whether the tree exists."""
         return tree_id in self._trees
 
     async def trees(self, *, recipe: str | None = None, task: str | None = None) -> AsyncIterator[TreeInfo]:
-        """Iterate over the trees, oldest first."""
+        """Iterate over the trees, oldest first; where given, only those of a recipe or a task id."""
         for kept in tuple(self._trees.values()):
             head = kept.head
             if recipe in (None, head.recipe) and task in (None, head.task.id):
@@ -107,22 +107,23 @@ class MemoryStore:
                     task=head.task.id,
                     recipe=head.recipe,
                     created_at=head.created_at,
-                    attempts=len(kept.known.arrived),
+                    attempts=len(kept.ids.settled),
                     stop=kept.stop,
                 )
 
     async def add_feedback(self, attempt_id: str, feedback: Feedback) -> Feedback:
-        """Add what somebody says of an attempt later on; return it with its id.
+        """Add feedback on an attempt, also after the run of its tree; return it with its id.
 
         Raises:
-            NoSuchAttempt: there is no such attempt.
+            NoSuchTree, NoSuchAttempt: the tree or the attempt does not exist.
+            ConfigError: the feedback has no author.
         """
-        kept = self._known(tree_of(attempt_id))
+        kept = self._stored(tree_of(attempt_id))
         added = late_feedback(attempt_id, feedback, secrets.token_hex(4))
         with self._lock:
-            require_known(added, kept.known)
+            require_present(added, kept.ids)
             kept.add(kept.head.tree, (added,))
         return added
 
     async def aclose(self) -> None:
-        """Do nothing: there is nothing to release."""
+        """Do nothing: memory needs no release."""

@@ -1,7 +1,7 @@
-"""Records of earlier schema versions, brought to the names of this one as they are read.
+"""Upgrades records of earlier schema versions as they are read.
 
-Knows which fields were renamed, and in which version. Nothing stored is rewritten: a file of an earlier
-version may lie on a read-only disk, and stays readable by what wrote it.
+Knows which fields were renamed, and in which version. Stored records are not rewritten: a file of an earlier
+version may be on a read-only disk, and the version that wrote it can still read it.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ Fields = dict[str, Any]
 
 
 def upgraded(kind: str, fields: Mapping[str, Any], version: int) -> Fields:
-    """Return a record's fields as the current version names them.
+    """Return a record's fields under the names of the current version.
 
     Args:
         kind: the record's `type`.
-        fields: as they were stored; not mutated.
-        version: the schema version of its tree's head. Records that a later version added to the tree (late
-            feedback) have the new names already, and keep them.
+        fields: the fields as stored; not mutated.
+        version: the schema version of the tree's head. A record that a later version added to the tree (late
+            feedback) has the new names already; they are kept.
     """
     upgrade = _FROM_1.get(kind) if version < 2 else None
     return dict(fields) if upgrade is None else upgrade(dict(fields))
 
 
 def _head(head: Fields) -> Fields:
-    head.setdefault("schema_version", 1)  # left out where it was the newest
+    head.setdefault("schema_version", 1)  # version 1 did not store it
     _rename(head, "parts", "components")
     head["task"] = task = dict(head["task"])
     _rename(task, "licence", "license")

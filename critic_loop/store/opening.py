@@ -1,4 +1,4 @@
-"""Which store a name stands for."""
+"""Opens the store that a name or a path stands for."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def open_store(where: str | Path | Store | None = None) -> Store:
-    """Return the store that `where` names; a store is returned as it is.
+    """Return the store that `where` names; a store is returned unchanged.
 
     Args:
-        where: None or `memory` (kept in memory, as is `:memory:`), a path, or `sqlite:///path`.
+        where: None, `memory` or `:memory:` (a store in memory), a path, or `sqlite:///path`.
 
     Raises:
-        ConfigError: it names no kind of store that is known.
+        ConfigError: the name has an unknown scheme or file extension.
     """
     if where is None or where in ("memory", ":memory:", "sqlite://", "sqlite:///:memory:"):
         from critic_loop.store.memory import MemoryStore
@@ -35,5 +35,5 @@ def open_store(where: str | Path | Store | None = None) -> Store:
         return SqliteStore(where)
     raise ConfigError(
         f"{without_secrets(where)!r} names no store{f': unknown scheme {scheme!r}' if separator else ''}.",
-        hint="Known are `memory`, `sqlite:///PATH`, and paths that end in .db, .sqlite or .sqlite3.",
+        hint="Write `memory`, `sqlite:///PATH`, or a path that ends in .db, .sqlite or .sqlite3.",
     )

@@ -1,4 +1,4 @@
-"""Reads trees out of a SQLite file, on a connection of its own. Lives in one thread.
+"""Reads trees from a SQLite file, on a connection of its own and in one thread.
 
 Knows tables and the codec. Never writes, and never waits for a writer.
 """
@@ -16,34 +16,34 @@ from critic_loop.core.errors import StoreError
 from critic_loop.core.protocols import TreeInfo
 from critic_loop.core.records import SCHEMA_VERSION, Ask, Attempt, Call, Feedback, Record
 from critic_loop.store import codec, layout
-from critic_loop.store.known import Known
 from critic_loop.store.rebuild import KIND_OF, LATE, UNSETTLED, record_of, version_in, with_bytes
+from critic_loop.store.tree_ids import TreeIds
 
 _PAGE = 500
 
 
-class Begun(NamedTuple):
-    """A tree as it is in the file."""
+class TreeInFile(NamedTuple):
+    """The state of a tree in the file."""
 
-    known: Known
+    ids: TreeIds
     length: int
-    """How many records it has."""
-    grown: int
-    """How many of them there are up to the last that is not late feedback."""
+    """The number of records."""
+    run_length: int
+    """The number of records up to and including the last one that is not late feedback."""
     owner: str
-    """Which store object writes it."""
+    """The token of the store object that may write it."""
 
 
 class Reader:
-    """The one reader of a store object; opens the file when it is first asked."""
+    """The reader of a store object; opens the file on first use."""
 
     def __init__(self, path: Path) -> None:
-        """Remember the path."""
+        """Name the file."""
         self._path = path
         self._db: sqlite3.Connection | None = None
 
     def records(self, tree: str) -> list[Record] | None:
-        """Return all records of a tree in order, with the bytes of their blobs; None if there is none."""
+        """Return all records of a tree in order, with the bytes of their blobs; None if the tree is missing."""
         with self._snapshot() as db:
             ref = _ref(db, tree)
             if ref is None:
@@ -55,27 +55,33 @@ class Reader:
                 records.append(with_bytes(record_of(kind, fields, tree, version), texts.blob))
             return records
 
-    def known(self, tree: str) -> Begun | None:
-        """Return what a tree has, by ids, and who writes it; None if there is none."""
+    def state(self, tree: str) -> TreeInFile | None:
+        """Return the ids, lengths and owner of a tree; None if there is no such tree."""
         with self._snapshot() as db:
             row = db.execute("SELECT id, owner FROM trees WHERE tree = ?", (tree,)).fetchone()
             if row is None:
                 return None
             ref, owner = row
-            get, known, length, grown = _Texts(db).get, Known(), 0, 0
+            get, ids, length, run_length = _Texts(db).get, TreeIds(), 0, 0
             for kind, line in _lines(db, ref):
                 length += 1
-                grown = grown if kind == LATE else length
-                _take_up(known, kind, partial(codec.pick, line, tree, get))
-            return Begun(known, length, grown, owner)
+                run_length = run_length if kind == LATE else length
+                _add_id(ids, kind, partial(codec.pick, line, tree, get))
+            return TreeInFile(ids, length, run_length, owner)
 
     def has(self, tree: str) -> bool:
-        """Return whether there is such a tree."""
+        """Return whether the tree exists."""
         with self._snapshot() as db:
             return _ref(db, tree) is not None
 
     def page(self, after: int, recipe: str | None, task: str | None) -> list[tuple[int, TreeInfo]]:
-        """Return some lines about trees after the one of this number, each with its number."""
+        """Return a page of the listing of trees, each with its row id.
+
+        Args:
+            after: the row id of the last tree of the page before; 0 = from the beginning.
+            recipe: only trees of this recipe; None = of any.
+            task: only trees of the task with this id; None = of any.
+        """
         query = (
             "SELECT id, tree, task, recipe, created_at, attempts, stop FROM trees"
             " WHERE id > ? AND (? IS NULL OR recipe = ?) AND (? IS NULL OR task = ?) ORDER BY id LIMIT ?"
@@ -95,7 +101,7 @@ class Reader:
 
     @contextmanager
     def _snapshot(self) -> Generator[sqlite3.Connection]:
-        """Show the file as it is at one moment."""
+        """Open a read transaction: all queries in it see the file at one moment."""
         try:
             if self._db is None:
                 self._db = layout.connect(self._path, create=False)
@@ -106,7 +112,7 @@ class Reader:
                 with suppress(sqlite3.Error):
                     self._db.execute("COMMIT")
         except sqlite3.Error as error:
-            raise layout.cannot(f"read {self._path}", error) from error
+            raise layout.sqlite_error(f"read {self._path}", error) from error
 
 
 class _Texts:
@@ -126,7 +132,9 @@ class _Texts:
     def _row(self, number: int) -> tuple[int, str]:
         row = self._db.execute("SELECT made, more, body FROM texts WHERE id = ?", (number,)).fetchone()
         if row is None:
-            raise StoreError(f"text {number} is missing: the file is damaged.")
+            raise StoreError(
+                f"text {number} is missing: the file is damaged.", hint="Restore the file from a backup."
+            )
         made, more, body = row
         if more:
             query = "SELECT body FROM texts WHERE id > ? AND id <= ? ORDER BY id"
@@ -138,16 +146,16 @@ class _Texts:
         return None if row is None else row[0]
 
 
-def _take_up(known: Known, kind: str, pick: Callable[..., dict[str, Any]]) -> None:
+def _add_id(ids: TreeIds, kind: str, pick: Callable[..., dict[str, Any]]) -> None:
     match KIND_OF.get(kind):
         case cls if cls is Ask:
-            known.asked.add(pick("attempt")["attempt"])
+            ids.asked.add(pick("attempt")["attempt"])
         case cls if cls is Attempt:
-            known.arrived[pick("id")["id"]] = kind != UNSETTLED
+            ids.settled[pick("id")["id"]] = kind != UNSETTLED
         case cls if cls is Feedback:
-            known.said.add(pick("id")["id"])
+            ids.feedback.add(pick("id")["id"])
         case cls if cls is Call:
-            known.calls.add(pick("id")["id"])
+            ids.calls.add(pick("id")["id"])
         case _:
             pass
 
@@ -158,6 +166,6 @@ def _ref(db: sqlite3.Connection, tree: str) -> int | None:
 
 
 def _lines(db: sqlite3.Connection, ref: int) -> Iterator[tuple[str, str]]:
-    """Iterate over the records of a tree in order: a letter for the kind, and packed JSON."""
+    """Yield the records of a tree in order, each as the letter of its kind and its packed JSON."""
     for kinds, body in db.execute("SELECT kinds, body FROM records WHERE tree = ? ORDER BY seq", (ref,)):
         yield from zip(kinds, body.split("\n"), strict=True)

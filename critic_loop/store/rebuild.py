@@ -1,6 +1,6 @@
-"""Between records and what is kept of them: plain fields, bytes apart, versions checked.
+"""Converts records to plain fields for storage and back; separates their bytes and checks versions.
 
-Knows records. Does not know where anything is kept.
+Knows records. Does not know how or where they are stored.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from critic_loop.core.records import (
     Subject,
     tree_of,
 )
-from critic_loop.store.known import Known
 from critic_loop.store.migrate import upgraded
+from critic_loop.store.tree_ids import TreeIds
 
 Kind: TypeAlias = (
     type[Head]
@@ -52,10 +52,10 @@ KIND_OF: dict[str, Kind] = {
     "e": Event,
     "o": Outcome,
 }
-"""Classes of records by the letters that stand for them in stores. Never changed, only added to."""
+"""Record classes by the letter of their kind in stores. Append only."""
 
 UNSETTLED = "p"
-"""Letter of an attempt that will be written again."""
+"""Letter of an attempt that is not settled: it will be written again."""
 LATE = "u"
 """Letter of feedback added by `add_feedback`."""
 
@@ -63,7 +63,7 @@ _LETTER: dict[type, str] = {kind: letter for letter, kind in KIND_OF.items() if 
 
 
 def letter_of(record: Record, *, late: bool) -> str:
-    """Return the letter that stands for a record's kind."""
+    """Return the letter for a record's kind; `late` marks feedback added by `add_feedback`."""
     if isinstance(record, Attempt) and not record.settled:
         return UNSETTLED
     return LATE if late else _LETTER[type(record)]
@@ -73,22 +73,22 @@ Blob = Image | File
 
 
 def fields_of(record: Record) -> dict[str, Any]:
-    """Return what differs from the defaults, as plain values; floats and integers stay exact."""
+    """Return the fields that differ from their defaults, as plain values; floats and integers stay exact."""
     fields = record.model_dump(exclude_defaults=True)
     return fields | {"schema_version": record.schema_version} if isinstance(record, Head) else fields
 
 
 def record_of(letter: str, fields: Mapping[str, Any], tree_id: str, version: int = SCHEMA_VERSION) -> Record:
-    """Return the record that `fields_of` took apart.
+    """Return the record of which `fields_of` returned `fields`.
 
     Args:
-        letter: its kind.
-        fields: what was stored.
-        tree_id: the tree that it belongs to.
-        version: the schema version of that tree's head.
+        letter: the letter of its kind.
+        fields: the fields as stored.
+        tree_id: the id of its tree.
+        version: the schema version of the tree's head.
 
     Raises:
-        StoreError: a newer version wrote it, or it is damaged.
+        StoreError: a newer version wrote the record, or it is damaged.
     """
     kind = KIND_OF.get(letter)
     if kind is None:
@@ -105,7 +105,7 @@ def record_of(letter: str, fields: Mapping[str, Any], tree_id: str, version: int
 
 
 def version_in(head: Mapping[str, Any]) -> int:
-    """Return the schema version that a stored head names: until version 2 it was left out."""
+    """Return the schema version of a stored head; version 1 did not store it."""
     return int(head.get("schema_version", 1))
 
 
@@ -113,7 +113,7 @@ def require_readable(version: int, tree_id: str) -> None:
     """Check that records of this schema version can be read.
 
     Raises:
-        StoreError: a newer critic_loop wrote them.
+        StoreError: the version is newer than `SCHEMA_VERSION`.
     """
     if version > SCHEMA_VERSION:
         raise StoreError(
@@ -124,7 +124,7 @@ def require_readable(version: int, tree_id: str) -> None:
 
 
 def messages_of(record: Record) -> Iterator[Message]:
-    """Iterate over the messages within a record."""
+    """Yield the messages of a record."""
     match record:
         case Head():
             yield from record.task.prompt
@@ -139,13 +139,18 @@ def messages_of(record: Record) -> Iterator[Message]:
 
 
 def blobs_of(record: Record) -> Iterator[Blob]:
-    """Iterate over the parts of a record that stand for bytes."""
+    """Yield the images and files of a record."""
     for message in messages_of(record):
         yield from message.blobs
 
 
 def with_bytes(record: Record, find: Callable[[str], bytes | None]) -> Record:
-    """Return `record` with the bytes of its images and files filled in, where `find` knows them."""
+    """Return `record` with the bytes of its images and files filled in.
+
+    Args:
+        record: not mutated.
+        find: returns the bytes for a SHA-256 in hex; None where they are not stored.
+    """
     if all(blob.data is not None for blob in blobs_of(record)):
         return record
 
@@ -179,12 +184,15 @@ def _filled(message: Message, find: Callable[[str], bytes | None]) -> Message:
 
 
 def late_feedback(attempt_id: str, feedback: Feedback, suffix: str) -> Feedback:
-    """Return `feedback` as it is added to a tree later on: with an id that no run can give out.
+    """Return `feedback` with an id that no run assigns, ready to be added to a stored tree.
 
-    Its subject, unless it has one, is what `attempt_id` names: an attempt, or another feedback.
+    Args:
+        attempt_id: an attempt, or another feedback: the subject, unless `feedback` has one.
+        feedback: not mutated.
+        suffix: makes the id unique.
 
     Raises:
-        ConfigError: it does not say who its author is: in a store that only grows, that could never be told.
+        ConfigError: `feedback` has no author; a store is append-only, so it could not be added later.
     """
     if not feedback.author:
         raise ConfigError(
@@ -197,22 +205,22 @@ def late_feedback(attempt_id: str, feedback: Feedback, suffix: str) -> Feedback:
     return Feedback.model_validate(feedback.model_copy(update=update).model_dump())
 
 
-def require_known(feedback: Feedback, known: Known) -> None:
-    """Check that a tree can take `feedback`.
+def require_present(feedback: Feedback, ids: TreeIds) -> None:
+    """Check that everything `feedback` refers to is in the tree.
 
     Raises:
-        NoSuchAttempt: it names something that the tree does not have.
+        NoSuchAttempt: an id is not.
     """
-    missing = known.missing(feedback)
+    missing = ids.missing(feedback)
     if missing:
         raise NoSuchAttempt(f"tree {tree_of(feedback.id)!r} has no {', '.join(map(repr, missing))}")
 
 
 def check_heads(tree_id: str, records: tuple[Record, ...], *, exists: bool) -> None:
-    """Check that `records` begin a new tree with its head, or go on with a known one without.
+    """Check that the first of `records` is the head of a new tree, or that there is no head in an existing one.
 
     Raises:
-        StoreError: they do neither.
+        StoreError: neither is the case.
     """
     first = records[0] if records else None
     if any(isinstance(record, Head) for record in records[1:]) or (exists and isinstance(first, Head)):

@@ -1,6 +1,6 @@
-"""The JSON Schemas of all records, as published: `python -m critic_loop.store.schemas [FOLDER]`.
+"""Writes the published JSON Schemas of all records: `python -m critic_loop.store.schemas [FOLDER]`.
 
-Knows records. The schemas describe what `model_dump_json` writes, with or without defaults.
+The schemas describe what `model_dump_json` writes, with or without defaults.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _PUBLISHED: tuple[type[BaseModel], ...] = (
 
 
 def schemas() -> Mapping[str, dict[str, Any]]:
-    """Return the schema of each record by name; `record` is any of them."""
+    """Return the JSON Schemas by lower-case record name; `record` is the union of all."""
     named = {model.__name__.lower(): _clean(model.model_json_schema()) for model in _PUBLISHED}
     union: TypeAdapter[Record] = TypeAdapter(Record)
     return {**named, "record": {"title": "Record", **_clean(union.json_schema())}}
 
 
 def write(named: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:
-    """Write one file for each schema; return them."""
+    """Write each schema to `folder/NAME.json`; return the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for name, schema in named.items():
@@ -52,12 +52,12 @@ def write(named: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:
 
 
 def text_of(schema: Mapping[str, Any]) -> bytes:
-    """Return the text of a schema's file."""
+    """Return the content of a schema's file: JSON in UTF-8, indented, with sorted keys."""
     return orjson.dumps(schema, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 
 def _clean(schema: dict[str, Any]) -> dict[str, Any]:
-    """Name the dialect, and drop the bytes of images and files, which are never written."""
+    """Add the JSON Schema dialect, and remove the bytes of images and files, which are never dumped."""
     for name in ("Image", "File"):
         schema.get("$defs", {}).get(name, {"properties": {}})["properties"].pop("data", None)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

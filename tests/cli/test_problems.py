@@ -283,7 +283,7 @@ def test_a_full_disk(cli: Cli, serve: Serve, monkeypatch: pytest.MonkeyPatch) ->
     long = "".join(map(str, range(400_000)))
     ended = cli("run", "x", "--actor", spec(serve(lambda _: long)))
     assert ended.code == 1
-    assert "hint: Free space, then run again: what was committed is safe." in ended.clean
+    assert "hint: Free disk space, then run again. Committed records are safe." in ended.clean
 
 
 def test_nothing_to_export_says_why(cli: Cli, serve: Serve) -> None:

@@ -93,7 +93,7 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyt
 def test_a_file_without_version_is_refused(tmp_path: Path) -> None:
     db = connection(tmp_path / "x.db")
     db.execute("CREATE TABLE trees (key TEXT, value TEXT)")
-    with pytest.raises(StoreError, match="not one of critic_loop"):
+    with pytest.raises(StoreError, match="not a store of critic_loop"):
         layout.migrate(db)
     db.close()
 
@@ -119,7 +119,7 @@ async def test_a_file_that_stays_locked_while_it_is_made(
     lock = connection(tmp_path / "x.db")
     lock.execute("BEGIN IMMEDIATE")
     store = SqliteStore(tmp_path / "x.db")
-    with pytest.raises(StoreError, match=r"cannot open .*Another process keeps the file locked"):
+    with pytest.raises(StoreError, match=r"cannot open .*Another process has locked the file"):
         await store.append("t", *move("t", 1))
     await store.aclose()
     lock.close()
@@ -127,6 +127,6 @@ async def test_a_file_that_stays_locked_while_it_is_made(
 
 def test_unknown_errors_still_say_what_is_safe() -> None:
     assert (
-        str(layout.cannot("write x", sqlite3.Error("odd")))
-        == "cannot write x: odd. What was committed is safe."
+        str(layout.sqlite_error("write x", sqlite3.Error("odd")))
+        == "cannot write x: odd. Committed records are safe."
     )

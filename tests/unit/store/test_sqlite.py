@@ -20,7 +20,7 @@ from benchmarks.store_bytes import write as write_as_a_loop
 from critic_loop.core.errors import StoreError, WriteConflict
 from critic_loop.core.messages import Image, user
 from critic_loop.core.records import Ask, Attempt, Event, Feedback, Outcome, Record, Subject
-from critic_loop.store import layout, sqlite, writer
+from critic_loop.store import layout, sqlite, texts, writer
 from critic_loop.store.sqlite import SqliteStore
 from critic_loop.testing.store_contract import elsewhere, head, listed, move
 
@@ -208,7 +208,7 @@ async def test_a_second_writer_fences_off_the_first(store: SqliteStore, other: S
     await store.append("u", head("u"))
     assert len(await store.load("t")) == 2
     await store.append("t", *move("t", 3))  # loaded again, so it takes the tree back
-    with pytest.raises(StoreError, match="end the other and run again"):
+    with pytest.raises(StoreError, match="end the other process, then run again"):
         await other.append("t", *move("t", 3))
     (info, _) = await listed(other)
     assert (info.attempts, len(await other.load("t"))) == (3, 3)
@@ -319,7 +319,7 @@ async def test_a_lock_that_stays_is_an_error(path: Path, monkeypatch: pytest.Mon
     await store.append("t", head("t"))
     lock = sqlite3.connect(path, isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreError, match="Another process keeps the file locked"):
+    with pytest.raises(StoreError, match="Another process has locked the file"):
         await store.append("t", *move("t", 1))
     lock.close()
     await store.aclose()
@@ -355,9 +355,11 @@ async def test_a_full_disk_reaches_everybody(path: Path) -> None:
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     assert any(isinstance(o, StoreError) for o in outcomes)
     for durable in (True, False):
-        with pytest.raises(StoreError, match=r"full\. Free space, then run again: what was committed is safe"):
+        with pytest.raises(
+            StoreError, match=r"full\. Free disk space, then run again\. Committed records are safe"
+        ):
             await store.append("b", Event(kind="swap", at=0.0), durable=durable)
-    with pytest.raises(StoreError, match="Free space"):
+    with pytest.raises(StoreError, match="Free disk space"):
         await store.add_feedback("a.1", Feedback.user(score=1.0))
     assert (await store.load("a"))["a.1"].messages[0].text == "kept", "what was committed can be read"
     await store.aclose()
@@ -372,7 +374,7 @@ async def test_bytes_fill_a_disk_too(path: Path) -> None:
     store = SqliteStore(path, page_bytes=1024)
     await store.append("a", head("a"), Ask(attempt="a.1"))
     big = user(Image.of(bytes(100_000), "image/png"))
-    with pytest.raises(StoreError, match="Free space"):
+    with pytest.raises(StoreError, match="Free disk space"):
         await store.append("a", Attempt(id="a.1", messages=(big,)))
     assert len((await store.load("a")).log) == 2
     await store.aclose()
@@ -383,7 +385,7 @@ async def test_what_nobody_waited_for_is_told_on_closing(path: Path) -> None:
     store = SqliteStore(path, page_bytes=1024)
     await store.append("a", head("a"))
     await store.append("a", *move("a", 1, text="".join(map(str, range(40_000)))), durable=False)
-    with pytest.raises(StoreError, match="Free space"):
+    with pytest.raises(StoreError, match="Free disk space"):
         await store.aclose()
     await store.aclose()
 
@@ -417,7 +419,7 @@ async def test_files_that_are_no_stores(tmp_path: Path) -> None:
     (tmp_path / "folder.db").mkdir()
     for name, says in (
         ("text.db", "this file is not a store"),
-        ("foreign.db", "not one of critic_loop"),
+        ("foreign.db", "not a store of critic_loop"),
         ("folder.db", "Check the path"),
         ("text.db/below/trees.db", "Check the path"),
     ):
@@ -442,7 +444,7 @@ async def test_a_newer_file_is_refused(store: SqliteStore, path: Path) -> None:
     await store.append("t", head("t"))
     damage(path, "PRAGMA user_version = 2")
     newer = SqliteStore(path)
-    says = r"trees.db: written by a newer critic_loop \(schema 2\); this one reads up to 1: upgrade"
+    says = r"trees.db: the file was written by a newer critic_loop \(schema 2\); this one reads up to 1"
     for _ in range(2):
         with pytest.raises(StoreError, match=says):
             await newer.load("t")
@@ -488,8 +490,8 @@ async def test_a_refused_record_leaves_no_hole(store: SqliteStore) -> None:
         return_exceptions=True,
     )
     assert [isinstance(o, StoreError) for o in outcomes] == [False, True, True, False]
-    assert "another SHA-256" in str(outcomes[2])
-    with pytest.raises(StoreError, match="another SHA-256"):
+    assert "do not have its sha256" in str(outcomes[2])
+    with pytest.raises(StoreError, match="do not have its sha256"):
         await store.append("t", *move("t", 3))
     await store.add_feedback("t.2", Feedback.user(score=1.0))  # late feedback stands by itself
     tree = await store.load("t")
@@ -502,7 +504,7 @@ async def test_an_error_nobody_waited_for_is_told_next_time(path: Path) -> None:
     store = SqliteStore(path)
     await store.append("t", head("t"), Ask(attempt="t.1"))
     await store.append("t", forged(), durable=False)
-    with pytest.raises(StoreError, match="another SHA-256"):
+    with pytest.raises(StoreError, match="do not have its sha256"):
         await store.append("t", *move("t", 2))
     await store.append("x", *move("x", 2), durable=False)
     with pytest.raises(StoreError, match="no tree 'x'"):
@@ -587,7 +589,7 @@ async def test_commits_are_shared_across_trees(store: SqliteStore, monkeypatch: 
 async def test_a_long_queue_slows_down_who_does_not_wait(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "_BACKLOG", 3)
+    monkeypatch.setattr(sqlite, "_MAX_QUEUED_JOBS", 3)
     await store.append("t", head("t"))
     longest = 0
     for number in range(1, 200):
@@ -597,8 +599,8 @@ async def test_a_long_queue_slows_down_who_does_not_wait(
 
 
 async def test_little_is_kept_at_hand(store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "_TREES_AT_HAND", 2)
-    monkeypatch.setattr(writer, "_HASHES_AT_HAND", 2)
+    monkeypatch.setattr(writer, "_MAX_TREES_CACHED", 2)
+    monkeypatch.setattr(texts, "_MAX_HASHES_CACHED", 2)
     names = [f"t{n}" for n in range(6)]
     for name in names:
         await store.append(name, head(name))
@@ -704,12 +706,12 @@ async def test_a_writer_that_has_begun_but_not_opened_is_waited_for(
 
 
 async def test_what_is_known_of_trees_is_bounded(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "_TREES_AT_HAND", 3)
+    monkeypatch.setattr(sqlite, "_MAX_TREES_CACHED", 3)
     for number in range(9):
         await store.append(f"t{number}", head(f"t{number}"))
-    assert [*store._known] == ["t6", "t7", "t8"]
+    assert [*store._ids] == ["t6", "t7", "t8"]
     await store.append("t8", Outcome(stop="done"))
-    assert [*store._known] == ["t6", "t7"]
+    assert [*store._ids] == ["t6", "t7"]
     await store.append("t0", *move("t0", 1))
     with pytest.raises(StoreError, match=r"'t0\.1' was asked for already"):
         await store.append("t0", *move("t0", 1))
