@@ -1,4 +1,4 @@
-"""Trees into training rows: one pure exporter for each target format, and files around them.
+"""Exports trees as training data: one pure exporter per target format, and a writer of files.
 
 `export(trees, "preference", "out/")` writes JSONL or Parquet with a manifest and a dataset card.
 """

@@ -1,4 +1,4 @@
-"""What every target format shares: rows with their provenance, and what was left out and why.
+"""The exporter protocol, and what all target formats share: rows, skipped items and provenance.
 
 Knows trees. Does not know files (`export.write`) or any trainer.
 """
@@ -27,68 +27,71 @@ class Row:
     """One example for a trainer."""
 
     columns: Columns
-    """JSON throughout; `provenance` is always among them."""
+    """JSON values by column name; `provenance` is always present."""
     images: tuple[Image, ...] = ()
-    """The pictures that the `images` column names, with their bytes, in its order."""
+    """The images of the `images` column in its order, with their bytes."""
     notes: tuple[str, ...] = ()
-    """What a user of the row should know; counted in the manifest."""
+    """Warnings for users of the row, as short fixed phrases: the manifest counts them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skip:
-    """Something that could have become a row, and the reason why it did not."""
+    """A candidate that was not exported, and why."""
 
     tree: str
     reason: str
-    """A short fixed phrase: reasons are counted."""
+    """A short fixed phrase: the manifest counts reasons."""
 
 
 @runtime_checkable
 class Exporter(Protocol):
     """A target format. Its settings are its fields.
 
-    Pure: a tree gives the same rows whatever other trees stand around it, and all text in a row
-    stands in that tree.
+    An exporter is pure: the rows of a tree do not depend on other trees, and all text in a row is from its
+    tree.
     """
 
     @property
     def name(self) -> str:
-        """The name of the format, as in `preference`."""
+        """The format's name, such as `preference`."""
         ...
 
     @property
     def when_empty(self) -> str:
-        """Why trees give no row at all, as in "no tree has two attempts of different value"."""
+        """The message for an export without rows, such as "no tree has two attempts of different value"."""
         ...
 
     def rows(self, trees: Iterable[Tree]) -> Iterator[Row | Skip]:
-        """Yield the rows of `trees` in their order, one tree at a time."""
+        """Yield the rows and skipped items of `trees`, tree by tree in their order."""
         ...
 
 
-def weighted(made: Iterable[Row | Skip]) -> Iterator[Row | Skip]:
-    """Yield what a tree gave, its rows with a `weight`: they share 1, so that long trees do not outweigh."""
-    made = list(made)
-    count = sum(isinstance(item, Row) for item in made)
-    for item in made:
+def weighted(items: Iterable[Row | Skip]) -> Iterator[Row | Skip]:
+    """Yield the items of one tree, with a column `weight` of 1 / (number of rows) in each row.
+
+    So every tree has the same total weight, however many rows it has.
+    """
+    items = list(items)
+    count = sum(isinstance(item, Row) for item in items)
+    for item in items:
         yield replace(item, columns={**item.columns, "weight": 1.0 / count}) if isinstance(item, Row) else item
 
 
 def grounds(tree: Tree, *attempts: str) -> list[Feedback]:
-    """Return what was said of attempts as a whole, grades included: why they are worth learning, or not."""
+    """Return the feedback on attempts as a whole, grades included: the reasons to learn from them or not."""
     return [f for i in attempts for f in (*tree.judgements(i), *(g for g in tree.grades_on(i) if is_whole(g)))]
 
 
 def provenance(
     tree: Tree, attempts: Iterable[Attempt], feedback: Iterable[Feedback] = (), *, decided_by: str = ""
 ) -> dict[str, JsonValue]:
-    """Return where a row comes from; always the same keys, so that columnar files have one type.
+    """Return the origin of a row, always with the same keys, so that columnar files need one type.
 
     Args:
         tree: the tree.
-        attempts: whose text the row holds.
-        feedback: what the row was chosen by, or holds.
-        decided_by: what decided, where the row says that something is better: `evidence`, `judge`, `opinion`.
+        attempts: the attempts whose text is in the row.
+        feedback: the feedback that selected the row, or whose text is in it.
+        decided_by: for preferences, what decided which attempt is better: `evidence`, `judge` or `opinion`.
     """
     attempts, feedback = list(attempts), list(feedback)
     calls = [call for record in (*attempts, *feedback) for call in record.calls]

@@ -1,6 +1,6 @@
-"""The dataset card of an export: `README.md` with the header that dataset hubs read.
+"""The dataset card of an export: `README.md` with the YAML header that dataset hubs read.
 
-Knows the header's fields. Does not know trees: it is made from the manifest.
+Knows the header's fields and the manifest. Does not know trees.
 """
 
 from __future__ import annotations
@@ -10,19 +10,25 @@ from typing import Any
 
 _COLUMNS = {
     "messages": "the conversation",
-    "prompt": "what was asked",
-    "completion": "what was written",
+    "prompt": "the messages before the completion or the two answers",
+    "completion": "the answer",
     "chosen": "the better answer",
     "rejected": "the worse answer",
     "tools": "JSON Schemas of the tools",
-    "images": 'the pictures that `{"type": "image"}` parts stand for, in order',
-    "provenance": "tree, attempts, feedback, recipe, task, source, license, models, who decided",
-    "weight": "rows of one tree share a weight of 1",
+    "images": 'the images of the `{"type": "image"}` parts, in order',
+    "provenance": "tree, attempts, feedback, recipe, task, source, license, models, what decided",
+    "weight": "1 / number of rows from the same tree",
 }
 
 
 def card(manifest: dict[str, Any], languages: list[str], columns: list[str]) -> str:
-    """Return the card of the export that `manifest` describes."""
+    """Return the card's text.
+
+    Args:
+        manifest: a `Manifest` as JSON.
+        languages: language codes of the tasks.
+        columns: the names of all columns.
+    """
     return "\n".join([*_header(manifest, languages), "", *_body(manifest, columns), ""])
 
 
@@ -59,20 +65,20 @@ def _size(rows: int) -> str:
 
 
 def _body(manifest: dict[str, Any], columns: list[str]) -> list[str]:
-    made = f"{sum(manifest['rows'].values())} rows from {manifest['trees']} trees"
+    total = f"{sum(manifest['rows'].values())} rows from {manifest['trees']} trees"
     lines = [
         f"# {manifest['export']}",
         "",
-        f"{made}, written by Critic Loop {manifest['critic_loop']}.",
-        "Settings, hashes and what was left out stand in `manifest.json`.",
+        f"{total}, written by Critic Loop {manifest['critic_loop']}.",
+        "Settings, hashes and the counts of skipped items are in `manifest.json`.",
         "",
-        "| column | holds |",
+        "| column | content |",
         "|---|---|",
         *(f"| `{name}` | {_COLUMNS.get(name, '')} |" for name in columns),
     ]
-    for title, counts in (("Left out", manifest["skipped"]), ("Notes", manifest["notes"])):
+    for title, counts in (("skipped", manifest["skipped"]), ("notes", manifest["notes"])):
         if counts:
-            lines += ["", f"| {title.lower()} | count |", "|---|---|"]
+            lines += ["", f"| {title} | count |", "|---|---|"]
             lines += [f"| {reason} | {count} |" for reason, count in counts.items()]
     licenses = {name or "(none given)": count for name, count in manifest["licenses"].items()}
     lines += [

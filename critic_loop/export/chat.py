@@ -1,7 +1,7 @@
-"""Messages as trainers read them: the conversational format of TRL and chat templates.
+"""Converts messages to the conversational format of TRL and of chat templates.
 
-Knows roles, content parts, tool calls with their arguments as objects. Does not know which messages
-make a row. Nothing is written that does not stand in a message.
+Knows roles, content parts and tool calls, whose arguments are written as objects. Does not know which messages
+are in a row. All text that is written is from a message.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ _SUFFIX = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "im
 
 
 class Unfit(Exception):
-    """A conversation holds something that the format cannot express; the message is a skip reason."""
+    """The format cannot express a part of a conversation; the message is the reason to skip it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatFormat:
-    """How messages are written."""
+    """The options of the format."""
 
     thinking: bool = False
-    """Whether reasoning is kept, under the key `thinking`."""
+    """Write reasoning under the key `thinking`; otherwise it is left out."""
     parts: bool = False
-    """Whether content is a list of parts even where all of it is text (rows with pictures)."""
+    """Write content as a list of parts even where all of it is text (for rows with images)."""
 
     def write(self, messages: Iterable[Message]) -> Chat:
         """Return `messages` in the conversational format.
 
         Raises:
-            Unfit: a part cannot be expressed.
+            Unfit: a message has a file, or a tool call whose arguments are not a JSON object.
         """
         return [turn for message in messages for turn in self._turns(message)]
 
@@ -75,34 +75,34 @@ def _part(part: object) -> JsonValue:
 
 def _tool_call(call: ToolCall) -> JsonValue:
     if call.arguments is None:
-        raise Unfit("a tool call's arguments are no JSON object")
+        raise Unfit("a tool call's arguments are not a JSON object")
     return {"type": "function", "function": {"name": call.name, "arguments": dict(call.arguments)}}
 
 
 def images_in(messages: Iterable[Message]) -> tuple[Image, ...]:
-    """Return the pictures of `messages` in order.
+    """Return the images of `messages` in order.
 
     Raises:
-        Unfit: the bytes of one are not at hand.
+        Unfit: the bytes of an image are not loaded.
     """
     images = tuple(blob for message in messages for blob in message.blobs if isinstance(blob, Image))
     if any(image.data is None for image in images):
-        raise Unfit("a picture's bytes are not at hand")
+        raise Unfit("the bytes of an image are missing")
     return images
 
 
 def images_column(images: Iterable[Image]) -> JsonValue:
-    """Return the `images` column: where `export.write` puts each picture."""
+    """Return the `images` column: the path of each image inside the export."""
     return [{"path": image_path(image), "bytes": None} for image in images]
 
 
 def image_path(image: Image) -> str:
-    """Return the place of a picture's file inside the export."""
+    """Return the path of an image's file inside the export."""
     return f"images/{image.sha256}{_SUFFIX.get(image.media_type, '')}"
 
 
 def tools_column(tools: Iterable[ToolSpec]) -> JsonValue:
-    """Return the `tools` column: the JSON Schema of each tool."""
+    """Return the `tools` column: name, description and JSON Schema of each tool."""
     return [
         {
             "type": "function",
@@ -115,21 +115,23 @@ def tools_column(tools: Iterable[ToolSpec]) -> JsonValue:
 def tool_columns(
     messages: Iterable[Message], tools: Sequence[ToolSpec]
 ) -> tuple[dict[str, JsonValue], tuple[str, ...]]:
-    """Return the `tools` column for messages that call tools, and notes on what it lacks.
+    """Return the `tools` column for messages that call tools, and the notes of the row.
+
+    Where no message calls a tool, or no schemas are known, there is no column.
 
     Raises:
-        Unfit: tools were offered, but not the one that a message calls.
+        Unfit: a message calls a tool that is not among `tools`.
     """
     called = {call.name for message in messages for call in message.tool_calls}
     if called and not tools:
-        return {}, ("calls tools, but no schemas of tools were recorded",)
+        return {}, ("calls tools, but their schemas were not recorded",)
     if called - {tool.name for tool in tools}:
         raise Unfit("a tool is called that was not offered")
     return ({"tools": tools_column(tools)} if called else {}), ()
 
 
 def tools_offered(tree: Tree, attempts: Iterable[Attempt]) -> tuple[ToolSpec, ...]:
-    """Return the tools that the calls of these attempts offered, by name, the latest of each."""
+    """Return the tools that were offered in the calls of these attempts; of each name the latest."""
     offered: dict[str, ToolSpec] = {}
     for attempt in attempts:
         for call in (tree.calls.get(i) for i in attempt.calls):

@@ -1,10 +1,10 @@
-"""Supervised fine-tuning of critics: a critic's real request and reply, where it judged rightly.
+"""Rows for supervised fine-tuning of critics: a critic's request and reply, where its verdict is right.
 
-Knows how a verdict is held against what is known to be right (`evidence.right`). Does not know answers as
+Knows how a verdict is compared with what is known to be right (`evidence.right`). Does not know answers as
 targets (`export.sft`).
 
 Source: rejection sampling of critiques by verdict correctness, as in Critique-RL (2025), stage I, and the
-cold start of RefCritic (2025). Unlike there, critiques that no evidence speaks about can be kept.
+cold start of RefCritic (2025). Unlike there, critiques whose verdict cannot be checked can be kept.
 """
 
 from __future__ import annotations
@@ -26,12 +26,15 @@ class CritiqueSft:
     """Rows of conversations that end in a critique."""
 
     agrees: Literal["where_known", "required", "ignored"] = "where_known"
-    """Whether a verdict must agree with what is known to be right: where that is known, always, or not."""
+    """Which verdicts are exported. `where_known`: those that nothing known contradicts; `required`: those that
+    are known to be right; `ignored`: all."""
     sources: tuple[Source, ...] = ("critic", "judge")
     saw_reference: bool = False
-    """Whether critiques count whose author was shown the reference answer (it stands in their prompt)."""
+    """Export critiques whose author was shown the reference answer, too (it is in their prompt)."""
     columns: Literal["messages", "prompt_completion"] = "messages"
+    """One column with the conversation, or `prompt` and `completion`, so that only the critique is learnt."""
     thinking: bool = False
+    """Keep reasoning, under the key `thinking`."""
 
     @property
     def name(self) -> str:
@@ -40,16 +43,16 @@ class CritiqueSft:
 
     @property
     def when_empty(self) -> str:
-        """What no tree had."""
+        """The message for an export without rows."""
         agreeing = {
             "where_known": " that nothing known contradicts",
             "required": " that is known to be right",
             "ignored": "",
         }[self.agrees]
-        return f"no tree has a verdict of a model's{agreeing}"
+        return f"no tree has a verdict by a model{agreeing}"
 
     def rows(self, trees: Iterable[Tree]) -> Iterator[Row | Skip]:
-        """Yield a row for each critique; `weight` shares 1 among the critiques of a tree."""
+        """Yield a row for each critique; the `weight` of all rows of a tree adds up to 1."""
         for tree in trees:
             yield from weighted(self._row(tree, f) for f in _valid(tree) if f.source in self.sources)
 
@@ -57,7 +60,7 @@ class CritiqueSft:
         exchange = of_feedback(tree, feedback)
         reason = self._unwanted(tree, feedback)
         if reason or exchange is None:
-            return Skip(tree=tree.id, reason=reason or "came without a model call")
+            return Skip(tree=tree.id, reason=reason or "not written by a model")
         try:
             return self._fit(tree, feedback, exchange)
         except Unfit as unfit:
@@ -67,13 +70,13 @@ class CritiqueSft:
         if feedback.verdict is Verdict.ABSTAIN:
             return "abstained"
         if feedback.verdict is None and feedback.score is None and feedback.preference is None:
-            return "neither verdict nor score"
+            return "no verdict, score or preference"
         if feedback.saw_reference and not self.saw_reference:
             return "saw the reference"
         right = judged_rightly(tree, feedback)
         if right is None and self.agrees == "required":
-            return "not known whether its verdict is right"
-        return "contradicts what is known" if right is False and self.agrees != "ignored" else ""
+            return "not known to be right"
+        return "known to be wrong" if right is False and self.agrees != "ignored" else ""
 
     def _fit(self, tree: Tree, feedback: Feedback, exchange: Exchange) -> Row:
         everything = (*exchange.prompt, *exchange.written)
@@ -90,9 +93,9 @@ class CritiqueSft:
 
 
 def judged_rightly(tree: Tree, feedback: Feedback) -> bool | None:
-    """Return whether what is known confirms a verdict or preference; None if that says nothing about it.
+    """Return whether a verdict or a preference is right by all other feedback; None where that is not known.
 
-    No word confirms itself: what other feedback says is known (critics who saw the reference count as such).
+    A preference is right where every right attempt has a larger share than every wrong one.
     """
     subject = feedback.subject
     if subject is None or subject.location is not None:

@@ -1,7 +1,7 @@
 """The target formats by name.
 
-Knows which there are and how settings become an exporter. Outsiders register theirs under the entry
-point group `critic_loop.exporters`, or name them `package.module:name`.
+Knows the built-in formats and how settings become an exporter. Other packages register theirs in the entry
+point group `critic_loop.exporters`; any exporter can be named by its path, `package.module:name`.
 """
 
 from __future__ import annotations
@@ -25,19 +25,24 @@ FORMATS: dict[str, type[Exporter]] = {"critique_sft": CritiqueSft, "preference":
 
 
 def exporter_of(given: str | Exporter, settings: Mapping[str, Any] | None = None) -> Exporter:
-    """Return the exporter of a name with `settings` as its fields; an exporter is returned as it is.
+    """Return the exporter of a name with `settings` as its fields; an exporter is returned unchanged.
 
     Raises:
-        ConfigError: the name or a setting is unknown, or a setting is wrong.
+        ConfigError: the name or a setting is unknown, a setting is invalid, or an exporter is given settings.
     """
     if not isinstance(given, str):
         if settings:
-            raise ConfigError(f"An exporter of its own ({given.name!r}) takes no further settings.")
+            raise ConfigError(
+                f"settings= cannot change the exporter object {given.name!r}.",
+                hint="Set its fields where it is built, or name the format.",
+            )
         return given
     kind: Any = FORMATS.get(given) or plugins.find(GROUP, given)
     if kind is None:
         known = ", ".join(sorted([*FORMATS, *plugins.names(GROUP)]))
-        raise ConfigError(f"There is no export format {given!r}; there are {known}, or 'package.module:name'.")
+        raise ConfigError(
+            f"unknown export format {given!r}.", hint=f"Write one of {known}, or 'package.module:name'."
+        )
     if not isinstance(kind, type):
         return exporter_of(kind, settings) if isinstance(kind, Exporter) else kind(**(settings or {}))
     return _built(given, kind, dict(settings or {}))
@@ -48,17 +53,19 @@ def _built(name: str, kind: type[Any], settings: dict[str, Any]) -> Exporter:
         return kind(**settings)
     known = [field.name for field in dataclasses.fields(kind)]
     if unknown := sorted(set(settings) - set(known)):
-        raise ConfigError(f"Export {name!r} has no setting {unknown[0]!r}; it has {', '.join(known)}.")
+        raise ConfigError(
+            f"export format {name!r} has no setting {unknown[0]!r}.", hint=f"There are: {', '.join(known)}."
+        )
     try:
         return TypeAdapter[Any](kind).validate_python(settings)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"Export {name!r}, setting {where!r}: {first['msg']}.") from error
+        raise ConfigError(f"export format {name!r}, setting {where!r}: {first['msg']}.") from error
 
 
 def settings_of(exporter: Exporter) -> dict[str, Any]:
-    """Return an exporter's settings as JSON."""
+    """Return an exporter's settings as JSON values; empty if it is not a dataclass."""
     if not dataclasses.is_dataclass(exporter):
         return {}
     return TypeAdapter[Any](type(exporter)).dump_python(exporter, mode="json")

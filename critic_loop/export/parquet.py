@@ -1,6 +1,6 @@
-"""Staged JSONL into Parquet, with the feature types that `datasets` reads from a file's metadata.
+"""Converts JSONL to Parquet, with the feature types that `datasets` reads from a file's metadata.
 
-Knows pyarrow; nothing else in this package imports it, and this module is imported only when asked for.
+Knows pyarrow. Nothing else in this package imports it, and this module is imported on first use.
 """
 
 from __future__ import annotations
@@ -70,7 +70,14 @@ _FEATURES: dict[Kind, dict[str, Any]] = {
 
 
 def to_parquet(source: Path, target: Path, shapes: Shapes, *, images: Path) -> None:
-    """Write the rows of the JSONL file `source` to `target`, pictures embedded from below `images`."""
+    """Write the rows of the JSONL file `source` to `target`.
+
+    Args:
+        source: the JSONL file.
+        target: the Parquet file.
+        shapes: the kind of each column.
+        images: the folder that paths in the column `images` are relative to; their bytes are embedded.
+    """
     schema = _schema(shapes)
     with pq.ParquetWriter(target, schema, compression="zstd") as writer, source.open(encoding="utf-8") as lines:
         for batch in _batches(lines):
@@ -93,7 +100,7 @@ def _batches(lines: Iterator[str] | Any) -> Iterator[list[dict[str, Any]]]:
 
 
 def _array(kind: Kind, cells: list[Any]) -> Any:
-    if kind in ("chat_json", "list_json"):  # pyarrow makes no lists of extension types from Python values
+    if kind in ("chat_json", "list_json"):  # pyarrow cannot build lists of extension types from Python values
         return pa.array(cells, type=pa.list_(pa.string())).cast(_TYPES[kind])
     return pa.array(cells, type=_TYPES[kind])
 

@@ -1,6 +1,6 @@
-"""Preference pairs: explicit `prompt`, `chosen`, `rejected`, as DPO and its kin read them.
+"""Preference pairs with the columns `prompt`, `chosen` and `rejected`, for DPO and related methods.
 
-Knows which pairs of attempts differ in worth. Which of two is better is decided in `evidence.better`.
+Knows which pairs become rows. Which of two attempts is better is decided in `evidence.better`.
 """
 
 from __future__ import annotations
@@ -25,23 +25,24 @@ class Preference:
     """Rows of two attempts at the same task, of which one is better."""
 
     by: tuple[By, ...] = ("evidence", "judge", "opinion")
-    """Whose word is enough."""
+    """What may decide which attempt is better; rows of the first come first."""
     margin: float = 0.0
-    """The least difference in [0, 1]; verdicts that differ count as 1."""
+    """The smallest difference of scores or preference shares, in [0, 1]; different verdicts differ by 1."""
     pairs: int = 4
-    """At most so many rows from one tree, those of the largest margin first."""
+    """The largest number of rows per tree, those with the largest margins."""
     compared: int = 200
-    """At most so many attempts of a tree are compared: the best and the worst of larger ones."""
+    """The largest number of attempts per tree that are compared: the best and the worst of a larger tree."""
     prompt: Literal["task", "shown"] = "task"
-    """The task's prompt; or what the actors were really shown, and only pairs that were shown the same."""
+    """`task`: the task's prompt. `shown`: the prompt that both actors were sent; other pairs are skipped."""
     both_orders: bool = True
-    """Whether a judge's preference counts only where it was asked in both orders."""
+    """Count a judge's preference only where it was asked in both orders."""
     kinds: tuple[AttemptKind, ...] = ("answer",)
     sampled: bool = True
-    """Whether only text counts that a model wrote."""
+    """Export only text that a model wrote."""
     thinking: bool = False
+    """Keep reasoning, under the key `thinking`."""
     tools: tuple[ToolSpec, ...] = ()
-    """Schemas for the `tools` column, in place of those that the tree recorded."""
+    """Schemas for the `tools` column, instead of those recorded in the tree."""
 
     @property
     def name(self) -> str:
@@ -50,11 +51,11 @@ class Preference:
 
     @property
     def when_empty(self) -> str:
-        """What no tree had."""
+        """The message for an export without rows."""
         return f"no tree has two attempts of different value (by {', '.join(self.by)}; margin {self.margin:g})"
 
     def rows(self, trees: Iterable[Tree]) -> Iterator[Row | Skip]:
-        """Yield up to `pairs` rows of each tree; `weight` shares 1 among the rows of a tree."""
+        """Yield up to `pairs` rows of each tree; the `weight` of all rows of a tree adds up to 1."""
         for tree in trees:
             yield from weighted(self._of(tree))
 
@@ -78,14 +79,14 @@ class Preference:
         taken = 0
         for pair in ordered:
             if taken == self.pairs:
-                yield Skip(tree=tree.id, reason="more pairs than asked for")
+                yield Skip(tree=tree.id, reason="more pairs than the setting allows")
                 continue
             row = self._row(tree, pair, exchanges)
             taken += isinstance(row, Row)
             yield row
 
     def _ordered(self, tree: Tree, exchanges: dict[str, Exchange]) -> tuple[list[Better], list[Skip]]:
-        """Return the pairs that qualify, the clearest first, and why the others do not."""
+        """Return the pairs that qualify, by `by` and then by margin, and the others with their reasons."""
         found: list[Better] = []
         skipped: list[Skip] = []
         for one, other in combinations(exchanges, 2):
@@ -100,12 +101,12 @@ class Preference:
 
     def _unwanted(self, better: Better, one: Exchange, other: Exchange, a: Attempt, b: Attempt) -> str:
         if better.by not in self.by:
-            return f"ordered by {better.by} alone"
+            return f"decided by {better.by} only"
         if better.margin < self.margin:
-            return "less than the margin apart"
+            return "margin too small"
         if _same(a, b):
-            return "both say the same"
-        return "were shown different things" if self.prompt == "shown" and one.prompt != other.prompt else ""
+            return "both answers are the same"
+        return "prompts differ" if self.prompt == "shown" and one.prompt != other.prompt else ""
 
     def _row(self, tree: Tree, pair: Better, exchanges: dict[str, Exchange]) -> Row | Skip:
         try:
@@ -118,7 +119,7 @@ class Preference:
         chosen, rejected = tree[pair.better].messages, tree[pair.worse].messages
         images = images_in(prompt)
         if images_in((*chosen, *rejected)):
-            raise Unfit("a picture stands in an answer")
+            raise Unfit("an answer has an image")
         chat = ChatFormat(thinking=self.thinking, parts=bool(images))
         offered = self.tools or tools_offered(tree, [tree[pair.better], tree[pair.worse]])
         tools, notes = tool_columns((*prompt, *chosen, *rejected), offered)
@@ -137,7 +138,7 @@ class Preference:
 
 
 def _extremes(tree: Tree, attempts: list[str], count: int) -> list[str]:
-    """Return the best and the worst half of `count` attempts, in the order given; all if there are no more."""
+    """Return up to `count` attempts, half of them the best and half the worst, in the order given."""
     if len(attempts) <= count:
         return attempts
     ranked = sorted(attempts, key=lambda attempt: value_of(tree, attempt).key)

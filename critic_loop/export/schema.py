@@ -1,8 +1,8 @@
-"""Which type each column has, seen row by row.
+"""Infers the type of each column, row by row.
 
-Columnar files need one type per column. What has no single one (tool calls with arguments of all
-kinds, content that is text here and parts there) is kept as JSON, so that no reader fills in keys that
-nobody wrote. Knows columns; does not know pyarrow.
+Columnar files need one type per column. Columns without a single type (tool calls with different arguments,
+content that is text in one row and parts in another) are stored as JSON, so that readers do not add keys with
+null values. Knows columns. Does not know pyarrow.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Kind: TypeAlias = Literal[
 
 @dataclass
 class Shapes:
-    """The kinds of the columns of all rows seen so far, in the order of first sight."""
+    """The kinds of the columns of all rows so far, in order of their first row."""
 
     kinds: dict[str, Kind] = field(default_factory=dict[str, Kind])
 
-    def see(self, columns: Columns) -> None:
-        """Widen the kinds so that they hold `columns`, too."""
+    def add(self, columns: Columns) -> None:
+        """Widen the kinds so that they include those of a row."""
         for name, value in columns.items():
             kind = _kind(name, value)
             self.kinds[name] = _wider(self.kinds.get(name, kind), kind)

@@ -1,6 +1,6 @@
-"""Supervised fine-tuning on answers: TRL's conversational `messages`, or `prompt` and `completion`.
+"""Rows for supervised fine-tuning on answers: TRL's conversational `messages`, or `prompt` and `completion`.
 
-Knows which attempts are worth imitating. Does not know critiques (`export.critique_sft`).
+Knows which attempts are exported. Does not know critiques (`export.critique_sft`).
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ class Sft:
     """Rows of conversations that end in a good answer."""
 
     only: Literal["chosen", "passed", "all"] = "chosen"
-    """The attempt that won its tree; each that is known to be right; each that is complete."""
+    """`chosen`: the attempt that its tree chose; `passed`: attempts known to be right; `all`: complete ones."""
     verified: bool = True
-    """Whether a chosen attempt must be known to be right; without, it must not be known to be wrong."""
+    """A chosen attempt must be known to be right; if False, it must not be known to be wrong."""
     context: Literal["shown", "task"] = "shown"
-    """The conversation before the answer: what the actor was really shown (system prompt, earlier drafts,
-    feedback), or the task's prompt alone (the answer of the last round, learnt for the first)."""
+    """The messages before the answer. `shown`: the prompt that the actor was sent (system prompt, earlier
+    drafts, feedback). `task`: the task's prompt alone, so that the final answer is learnt as a first answer."""
     columns: Literal["messages", "prompt_completion"] = "messages"
-    """One conversation, or two columns so that trainers learn the answer and not the drafts before it."""
+    """One column with the conversation, or `prompt` and `completion`, so that only the answer is learnt."""
     kinds: tuple[AttemptKind, ...] = ("answer",)
     sampled: bool = True
-    """Whether only text counts that a model wrote."""
+    """Export only text that a model wrote."""
     thinking: bool = False
+    """Keep reasoning, under the key `thinking`."""
     tools: tuple[ToolSpec, ...] = ()
-    """Schemas for the `tools` column, in place of those that the tree recorded."""
+    """Schemas for the `tools` column, instead of those recorded in the tree."""
 
     @property
     def name(self) -> str:
@@ -45,7 +46,7 @@ class Sft:
 
     @property
     def when_empty(self) -> str:
-        """What no tree had."""
+        """The message for an export without rows."""
         return {
             "chosen": "no tree has a chosen attempt" + (" that is known to be right" if self.verified else ""),
             "passed": "no attempt is known to be right",
@@ -53,7 +54,7 @@ class Sft:
         }[self.only]
 
     def rows(self, trees: Iterable[Tree]) -> Iterator[Row | Skip]:
-        """Yield a row for each attempt worth imitating; `weight` shares 1 among the rows of a tree."""
+        """Yield a row for each attempt that `only` selects; the `weight` of all rows of a tree adds up to 1."""
         for tree in trees:
             yield from weighted(self._of(tree))
 

@@ -1,7 +1,7 @@
-"""Rows into files: JSONL, Parquet, pictures, a manifest and a dataset card.
+"""Writes rows to files: JSONL, Parquet, images, a manifest and a dataset card.
 
-Knows files: each is written beside its place and moved there when all is well, the manifest last. The
-same trees in the same order give the same bytes. Does not know what makes a row (the exporters).
+Knows files. All are written to a staging folder and moved to their places when the export is complete, the
+manifest last. The same trees in the same order give the same bytes. Does not know which rows there are.
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ class FileInfo(Frozen):
 
 
 class Manifest(Frozen):
-    """What an export holds and what it left out: `manifest.json`."""
+    """The content of an export and the counts of what was skipped: `manifest.json`."""
 
     export: str
     """The target format's name."""
     settings: dict[str, JsonValue]
     trees: int
     rows: dict[str, int]
-    """By split."""
+    """The number of rows by split."""
     skipped: dict[str, int]
-    """What could have become a row, counted by the reason why it did not."""
+    """The number of skipped items by reason."""
     notes: dict[str, int]
-    """Rows counted by what their users should know."""
+    """The number of rows by note."""
     licenses: dict[str, int]
-    """Rows by their task's license; "" where none is given."""
+    """The number of rows by their task's license; "" where none is given."""
     files: dict[str, FileInfo]
-    """By path inside the export, pictures left out."""
+    """The data files by path inside the export; images are not listed."""
     digest: str
-    """Hash over settings and files."""
+    """Hash of settings and files."""
     schema_version: int = SCHEMA_VERSION
     critic_loop: str = VERSION
 
@@ -80,38 +80,41 @@ def export(
     settings: Mapping[str, Any] | None = None,
     allow_empty: bool = False,
 ) -> Manifest:
-    """Write the rows that `trees` give to `out_dir` and return what was written.
+    """Write the rows of `trees` to `out_dir` and return the manifest.
 
     Args:
         trees: read once, one at a time.
         to: a format's name (`sft`, `preference`, `critique_sft`, an entry point, `package.module:name`) or
             an exporter.
-        out_dir: gets `data/SPLIT.jsonl` and `data/SPLIT.parquet`, `images/`, `manifest.json`, `README.md`.
+        out_dir: the folder for `data/SPLIT.jsonl`, `data/SPLIT.parquet`, `images/`, `manifest.json` and
+            `README.md`. Data files of an earlier export that its manifest lists are deleted.
         format: Parquet needs the extra `critic-loop[export]`.
-        split: a split's name, or the shares of several: all rows of a task fall into the same one.
+        split: a split's name, or a table of names and shares. All rows of a task are in the same split.
         settings: the format's fields, where `to` is a name.
-        allow_empty: whether no row at all is fine.
+        allow_empty: write an export without rows instead of raising.
 
     Raises:
-        ConfigError: a name, a setting or a split is wrong, or pyarrow is missing.
-        ExportError: there is no row; the message says why.
+        ConfigError: a name, a setting or a split is invalid, or pyarrow is missing.
+        ExportError: there are no rows; the message gives the reasons.
     """
     exporter = exporter_of(to, settings)
     shares = _shares(split)
     if format not in get_args(FileFormat):
-        raise ConfigError(f"format={format!r} is none of {', '.join(get_args(FileFormat))}.")
+        raise ConfigError(
+            f"unknown format={format!r}.", hint=f"Write one of {', '.join(get_args(FileFormat))}."
+        )
     if format != "jsonl":
         _require_pyarrow()
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=out) as staging:
-        written = _Written(Path(staging), shares)
+        staged = _Staged(Path(staging), shares)
         with ExitStack() as stack:
-            written.open(stack)
-            written.take(exporter, trees)
-        if not written.total and not allow_empty:
-            raise _nothing(exporter, written)
-        manifest = written.finish(exporter, format)
+            staged.open(stack)
+            staged.add(exporter, trees)
+        if not staged.total and not allow_empty:
+            raise _no_rows(exporter, staged)
+        manifest = staged.finish(exporter, format)
         _move(Path(staging), out)
     return manifest
 
@@ -120,12 +123,15 @@ def _shares(split: str | Mapping[str, float]) -> dict[str, float]:
     shares = {split: 1.0} if isinstance(split, str) else dict(split)
     names_fit = all(name.isidentifier() for name in shares)
     if not shares or not names_fit or min(shares.values()) < 0 or sum(shares.values()) <= 0:
-        raise ConfigError(f"split={split!r} is neither a name nor a table of names and shares.")
+        raise ConfigError(
+            f"split={split!r} is neither a name nor a table of names and shares.",
+            hint="Write split='train' or split={'train': 0.9, 'test': 0.1}.",
+        )
     return shares
 
 
 def split_of(task_id: str, shares: Mapping[str, float]) -> str:
-    """Return the split of a task: by its id alone, so that no task is in two splits, nor changes its own."""
+    """Return the split of a task, by a hash of its id alone: a task has the same split in every export."""
     point = int.from_bytes(hashlib.blake2b(task_id.encode(), digest_size=8).digest(), "big") / 2**64
     point *= sum(shares.values())
     *names, last = shares
@@ -144,20 +150,20 @@ def _require_pyarrow() -> None:
         )
 
 
-def _nothing(exporter: Exporter, written: _Written) -> ExportError:
-    if not written.trees:
-        return ExportError(f"Nothing to export as {exporter.name!r}: there are no trees.")
-    reasons = "; ".join(f"{reason}: {count}" for reason, count in sorted(written.skipped.items()))
-    detail = f" Left out: {reasons}." if reasons else ""
+def _no_rows(exporter: Exporter, staged: _Staged) -> ExportError:
+    if not staged.trees:
+        return ExportError(f"nothing to export as {exporter.name!r}: there are no trees.")
+    reasons = "; ".join(f"{reason}: {count}" for reason, count in sorted(staged.skipped.items()))
+    detail = f" Skipped: {reasons}." if reasons else ""
     return ExportError(
-        f"No row for {exporter.name!r} from {written.trees} trees: {exporter.when_empty}.{detail}",
-        hint="Export more trees, or loosen the format's settings; from Python, allow_empty=True accepts none.",
+        f"no rows for {exporter.name!r} from {staged.trees} trees: {exporter.when_empty}.{detail}",
+        hint="Export more trees, or relax the format's settings. In Python, allow_empty=True writes no rows.",
     )
 
 
 @dataclass
-class _Written:
-    """What stands in the staging folder so far."""
+class _Staged:
+    """The files in the staging folder, and the counts for the manifest."""
 
     root: Path
     shares: dict[str, float]
@@ -180,7 +186,7 @@ class _Written:
             path = self.root / "data" / f"{name}.jsonl"
             self.files[name] = stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
 
-    def take(self, exporter: Exporter, trees: Iterable[Tree]) -> None:
+    def add(self, exporter: Exporter, trees: Iterable[Tree]) -> None:
         for tree in trees:
             self.trees += 1
             for item in exporter.rows((tree,)):
@@ -196,14 +202,14 @@ class _Written:
         self.notes.update(row.notes)
         self.licenses[tree.task.license] += 1
         self.languages |= {tree.task.language} - {""}
-        self.shapes.see(row.columns)
+        self.shapes.add(row.columns)
         for image in row.images:
             path = self.root / image_path(image)
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(image.data or b"")
 
     def finish(self, exporter: Exporter, format: FileFormat) -> Manifest:  # noqa: A002
-        """Write Parquet, card and manifest; drop JSONL that was not asked for."""
+        """Write Parquet, card and manifest; delete JSONL that was not asked for."""
         for name in self.shares:
             path = self.root / "data" / f"{name}.jsonl"
             if format != "jsonl":
@@ -244,8 +250,8 @@ def _info(path: Path, rows: int) -> FileInfo:
     return FileInfo(rows=rows, bytes=path.stat().st_size, sha256=digest)
 
 
-def _listed(manifest: Path) -> list[str]:
-    """Return the data files of an earlier export in the same place."""
+def _files_listed_in(manifest: Path) -> list[str]:
+    """Return the data files of an earlier export; none if there is no manifest or it cannot be read."""
     try:
         return list(Manifest.model_validate_json(manifest.read_bytes()).files)
     except (OSError, ValueError):
@@ -253,9 +259,9 @@ def _listed(manifest: Path) -> list[str]:
 
 
 def _move(staging: Path, out: Path) -> None:
-    """Move every staged file to its place, the manifest last; what an earlier export listed goes."""
-    for path in _listed(out / "manifest.json"):
-        if (out / path).resolve().is_relative_to(out.resolve()):  # the file may be anybody's
+    """Delete the files that an earlier export listed, then move the staged ones, the manifest last."""
+    for path in _files_listed_in(out / "manifest.json"):
+        if (out / path).resolve().is_relative_to(out.resolve()):  # the manifest may not be ours
             (out / path).unlink(missing_ok=True)
     files = sorted(path for path in staging.rglob("*") if path.is_file())
     files.sort(key=lambda path: path.name == "manifest.json")

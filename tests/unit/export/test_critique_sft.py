@@ -59,8 +59,8 @@ def test_verdicts_are_held_against_the_evidence(evidence, verdict, kept):
     [
         ({"verdict": Verdict.ABSTAIN, "reason": "unparsed"}, "abstained"),
         ({"verdict": PASS, "saw_reference": True}, "saw the reference"),
-        ({}, "neither verdict nor score"),
-        ({"verdict": PASS, "asked": False}, "came without a model call"),
+        ({}, "no verdict, score or preference"),
+        ({"verdict": PASS, "asked": False}, "not written by a model"),
     ],
 )
 def test_what_no_critic_should_learn_is_left_out(fields, reason):

@@ -155,7 +155,7 @@ def three():
 
 def test_the_clearest_pairs_come_first_and_are_few():
     assert pairs(Preference(pairs=2), three()) == [("c", "a"), ("c", "b")]
-    assert reasons(Preference(pairs=2), three()) == ["more pairs than asked for"] * 4
+    assert reasons(Preference(pairs=2), three()) == ["more pairs than the setting allows"] * 4
     assert len(pairs(Preference(pairs=10), three())) == 6
 
 
@@ -167,7 +167,7 @@ def test_of_large_trees_the_best_and_the_worst_are_compared():
 
 def test_the_margin_is_a_setting():
     assert pairs(Preference(margin=0.6), three()) == [("c", "a"), ("c", "b"), ("c", "d")]
-    assert reasons(Preference(margin=0.6), three()) == ["less than the margin apart"] * 3
+    assert reasons(Preference(margin=0.6), three()) == ["margin too small"] * 3
 
 
 def test_who_decides_is_a_setting():
@@ -175,7 +175,7 @@ def test_who_decides_is_a_setting():
     judge(tree, 1, score=0.9, **OPINION)
     judge(tree, 2, score=0.4, **OPINION)
     assert pairs(Preference(), tree) == [("a", "b")]
-    assert reasons(Preference(by=("evidence", "judge")), tree) == ["ordered by opinion alone"]
+    assert reasons(Preference(by=("evidence", "judge")), tree) == ["decided by opinion only"]
 
 
 def test_identical_answers_make_no_pair():
@@ -184,13 +184,13 @@ def test_identical_answers_make_no_pair():
     add(tree, "7, I think.", answer=7)
     judge(tree, 1, score=0.9)
     judge(tree, 2, score=0.1)
-    assert reasons(Preference(), tree) == ["both say the same"]
+    assert reasons(Preference(), tree) == ["both answers are the same"]
     tree = tree_of()
     add(tree, "7", answer=None)
     add(tree, " 7\n", answer=None)
     judge(tree, 1, score=0.9)
     judge(tree, 2, score=0.1)
-    assert reasons(Preference(), tree) == ["both say the same"]
+    assert reasons(Preference(), tree) == ["both answers are the same"]
 
 
 def test_the_shown_prompt_must_be_the_same():
@@ -213,7 +213,7 @@ def test_a_picture_in_an_answer_cannot_be_told_from_one_in_the_prompt():
     add(tree, [assistant("See", Image.of(b"png", "image/png"), sampled=True)])
     judge(tree, 1, FAIL)
     judge(tree, 2, PASS)
-    assert reasons(Preference(), tree) == ["a picture stands in an answer"]
+    assert reasons(Preference(), tree) == ["an answer has an image"]
 
 
 def test_incomplete_and_unsampled_attempts_make_no_pair():

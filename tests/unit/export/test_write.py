@@ -149,7 +149,7 @@ def test_pictures_are_files_beside_jsonl_and_bytes_in_parquet(tmp_path):
 def test_a_picture_nobody_loaded_is_a_reason_not_a_broken_row(tmp_path):
     picture = Image(sha256="0" * 64, media_type="image/png")
     manifest = export([good("a", "See", picture), good("b")], "sft", tmp_path)
-    assert manifest.skipped == {"a picture's bytes are not at hand": 1}
+    assert manifest.skipped == {"the bytes of an image are missing": 1}
 
 
 class Odd:
