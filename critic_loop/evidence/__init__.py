@@ -1,7 +1,7 @@
-"""What feedback comes to: which attempt is better, and which is right. Pure functions of a tree.
+"""Which attempt is better, and which is right, by the feedback in a tree. Pure functions of a tree.
 
-The two questions have one module each. What is *better* may steer a loop, so it never reads grades. What is
-*right* may only be measured, so it reads all feedback that the tree holds.
+Each question has a module. `better` may steer a loop, so it never reads grades. `right` is only for
+measurement, so it reads all feedback in the tree.
 """
 
 from critic_loop.evidence.better import (

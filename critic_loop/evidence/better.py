@@ -1,9 +1,8 @@
-"""What an attempt is worth, which of two attempts is better, by how much, and who says so.
+"""The value of an attempt, and which of two attempts is better, by how much, and what decided it.
 
-The one place where this is decided: search, selection, stop rules and exports ask here. Evidence comes first
-(what verifiers say), then the preference of judges, then opinion (what critics and people say of one attempt).
-What a tool computed is neither. Reads no grades (`Tree.grades`). Does not know what is right
-(`evidence.right`).
+Search, selection, stop rules and exports all use these functions. Evidence (verifiers) decides before the
+preference of judges, and that before opinion (critics and people on one attempt). Output of tools is neither.
+Reads no grades (`Tree.grades`). Does not know which attempt is right (`evidence.right`).
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from critic_loop.core.value import NOT_JUDGED, Value
 EVIDENCE = ("verifier",)
 """Sources of evidence."""
 OPINION = ("critic", "judge", "human", "user")
-"""Sources of opinion. A tool's feedback is neither: it counts through the critic or verifier that reads it."""
+"""Sources of opinion. A tool's output is neither: it counts only through a critic or verifier that reads it."""
 PEOPLE = ("human", "user")
-"""Sources that are people: their preference between two attempts counts in one order, too."""
+"""Sources that are people: their preference between two attempts counts even if they saw one order only."""
 
 By = Literal["evidence", "judge", "opinion"]
 _Pair = tuple[str, str]
@@ -31,7 +30,7 @@ _Pair = tuple[str, str]
 
 
 def value_of(tree: Tree, attempt_id: str) -> Value:
-    """Return the worth of an attempt by the valid feedback on it as a whole. O(its feedback)."""
+    """Return the value of an attempt by the valid feedback on it as a whole. O(its feedback)."""
     judgements = tree.judgements(attempt_id)
     if not judgements:
         return NOT_JUDGED
@@ -41,7 +40,7 @@ def value_of(tree: Tree, attempt_id: str) -> Value:
 
 
 def _tally(judgements: tuple[Feedback, ...], sources: tuple[str, ...]) -> tuple[bool | None, float | None]:
-    """Return whether all that gave a verdict passed it, and the mean of the scores; None = nobody did."""
+    """Return whether all verdicts of some sources are PASS, and the mean of their scores; None without any."""
     passed: bool | None = None
     scores: list[float] = []
     for judgement in judgements:
@@ -58,7 +57,7 @@ def _tally(judgements: tuple[Feedback, ...], sources: tuple[str, ...]) -> tuple[
 
 
 def who_decided(tree: Tree, attempt_id: str | None) -> str:
-    """Return whose word gave an attempt its worth: `verifier`, `critic`, or `nobody`."""
+    """Return the source of an attempt's value: `verifier`, `critic` (any opinion), or `nobody`."""
     if attempt_id is None:
         return "nobody"
     value = value_of(tree, attempt_id)
@@ -71,7 +70,12 @@ def who_decided(tree: Tree, attempt_id: str | None) -> str:
 
 
 def best(tree: Tree, among: tuple[str, ...] | None = None) -> str | None:
-    """Return the complete answer of highest value; the earliest of equals; None if there is none."""
+    """Return the id of the complete answer with the highest value, of equals the earliest; None without any.
+
+    Args:
+        tree: the tree.
+        among: the ids of the candidates; None = all attempts.
+    """
     ids = tree.attempts if among is None else among
     found = (tree[i] for i in ids)
     complete = [a.id for a in found if a.status == "complete" and not a.unfinished and a.kind != "tests"]
@@ -79,9 +83,9 @@ def best(tree: Tree, among: tuple[str, ...] | None = None) -> str | None:
 
 
 def standing(tree: Tree, ids: tuple[str, ...]) -> tuple[str, ...]:
-    """Return those of `ids` that verifiers rank highest: passed ones, else those not failed, else all.
+    """Return those of `ids` that verifiers passed; if there are none, those that none failed; else all.
 
-    What votes and scores come after: no opinion lifts a failing candidate over a passing one.
+    Votes and opinions choose among these only, so they cannot prefer a failed candidate to a passed one.
     """
     verified = {i: value_of(tree, i).verified for i in ids}
     for rank in (True, None):
@@ -101,27 +105,27 @@ class Better:
     worse: str
     by: By
     margin: float
-    """In (0, 1]: the difference of scores or of shares of preference; 1 where verdicts differ, or where only
-    one of the two was judged by what decides."""
+    """In (0, 1]: the difference of scores or of preference shares; 1 where verdicts differ, or where only one
+    of the two has a judgement of the kind that decided."""
     feedback: tuple[Feedback, ...] = ()
-    """The comparisons that decided, where a judge did."""
+    """The comparisons that decided, where `by` is `judge`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tie:
-    """Neither attempt is better, by all that was asked for."""
+    """Neither attempt is better."""
 
     by: By | None = None
-    """`judge` where judges compared the two and prefer neither; None where no word tells them apart."""
+    """`judge` where judges compared the two and prefer neither; None where all judgements are equal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Open:
-    """Which attempt is better cannot be said yet."""
+    """It is not known yet which attempt is better."""
 
     lacks: Literal["judgement", "comparison"]
-    """`judgement`: only one of the two was judged by what decides. `comparison`: no judge has compared them in
-    both orders."""
+    """`judgement`: only one of the two has a judgement of the kind that would decide. `comparison`: no judge
+    has compared them in both orders."""
 
 
 def better_of(
@@ -134,22 +138,22 @@ def better_of(
     both_orders: bool = True,
     values: Mapping[str, Value] | None = None,
 ) -> Better | Tie | Open:
-    """Return which of two attempts is better, and by whose word.
+    """Return which of two attempts is better, and what decided it.
 
-    Asked in this order, the first that tells the two apart decides: evidence (verdict, then score), the
-    preference of judges, opinion (verdict, then score). Judges who compared the two and prefer neither decide
-    that it is a tie. The order in which the two are named does not matter. O(the feedback on both).
+    The first of these that differs decides: evidence (verdict, then score), the preference of judges, opinion
+    (verdict, then score). If judges compared the two and prefer neither, it is a tie. Exchanging `one` and
+    `other` does not change the result. O(the feedback on both).
 
     Args:
         tree: the tree of both.
-        one: an attempt's id. The comparisons of the two are looked for among the feedback about it: name the
-            one that was compared less often.
-        other: another's.
-        both_judged: where only one of two was judged, say nothing (`Open`). Without, not judged ranks as in
-            `Value`: between a fail and a pass, and below any score.
-        compared: ask for a comparison (`Open`) before opinion decides, unless a judge was asked in both orders.
-        both_orders: whether a judge's word counts only where it was asked in both orders.
-        values: the worth of both, where the caller knows it already.
+        one: an attempt's id. Comparisons are looked up among the feedback about it: the attempt that was
+            compared less often is faster.
+        other: the other attempt's id.
+        both_judged: return `Open` where only one of the two was judged. Otherwise a missing judgement ranks as
+            in `Value`: between FAIL and PASS, and below any score.
+        compared: return `Open` before opinion decides, unless judges have compared the two in both orders.
+        both_orders: count a judge's preference only where it was asked in both orders.
+        values: the values of the two by id, where the caller has them already.
     """
     a, b = (values or {}).get(one), (values or {}).get(other)
     a, b = a or value_of(tree, one), b or value_of(tree, other)
@@ -158,11 +162,11 @@ def better_of(
         return Open(lacks="judgement")
     if gain:
         return _better(one, other, "evidence", gain)
-    met = comparison_of(tree, one, other, both_orders=both_orders)
-    if met.share is not None:
-        gain = round(2 * met.share - 1, 12)
-        return _better(one, other, "judge", gain, met.feedback) if gain else Tie(by="judge")
-    if compared and not met.complete:
+    judged = comparison_of(tree, one, other, both_orders=both_orders)
+    if judged.share is not None:
+        gain = round(2 * judged.share - 1, 12)
+        return _better(one, other, "judge", gain, judged.feedback) if gain else Tie(by="judge")
+    if compared and not judged.complete:
         return Open(lacks="comparison")
     gain = _gain((a.accepted, a.opinion), (b.accepted, b.opinion), both_judged=both_judged)
     if gain is None:
@@ -171,17 +175,17 @@ def better_of(
 
 
 def beats(tree: Tree, challenger: str, holder: str) -> bool:
-    """Whether `challenger` takes the place of `holder`: whether it is better (`better_of`); a tie keeps it."""
+    """Return whether `challenger` is better than `holder` (`better_of`); False for a tie."""
     found = better_of(tree, challenger, holder)
     return isinstance(found, Better) and found.better == challenger
 
 
-_Said = tuple[bool | None, float | None]
-"""A verdict and a score."""
+_Judgement = tuple[bool | None, float | None]
+"""A verdict and a score; None where there is none."""
 
 
-def _gain(one: _Said, other: _Said, *, both_judged: bool) -> float | None:
-    """Return by how much `one` is better, in [-1, 1]: by verdict, else by score; None where that is open."""
+def _gain(one: _Judgement, other: _Judgement, *, both_judged: bool) -> float | None:
+    """Return by how much `one` is better, in [-1, 1]: by verdict, else by score; None = only one was judged."""
     for mine, theirs in zip(one, other, strict=True):
         if mine == theirs:
             continue
@@ -204,29 +208,29 @@ def _better(one: str, other: str, by: By, gain: float, feedback: tuple[Feedback,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What was said when two attempts were shown together."""
+    """The result of all comparisons of two attempts."""
 
     share: float | None
-    """How much the first is preferred, in [0, 1]: the mean over those who were asked; 0.5 is a tie. None where
-    no word counts."""
+    """How much the first is preferred, in [0, 1]: the mean over authors; 0.5 = tie. None if no comparison
+    counts."""
     complete: bool
-    """Whether the two were shown in both orders, also where only abstentions came of it."""
+    """Whether the two were shown in both orders; abstentions included."""
     feedback: tuple[Feedback, ...] = ()
-    """What counts, oldest first."""
+    """The comparisons that count, oldest first."""
 
 
 def comparison_of(tree: Tree, first: str, second: str, *, both_orders: bool = True) -> Comparison:
-    """Return what comparisons of two attempts come to. O(the feedback about `first`).
+    """Return the result of all comparisons of two attempts. O(the feedback about `first`).
 
-    A judge is asked in both orders. One that contradicts itself when the order is swapped, or abstains in one
-    order, prefers neither (0.5); one that was asked in one order alone, or only abstained, does not count.
-    People count in one order, too. What critics say of a pair are arguments of a debate, and no preferences.
+    A judge is asked in both orders. If its preferences contradict each other, or it abstains in one order, it
+    prefers neither (0.5). A judge that was asked in one order only, or only abstained, does not count. People
+    count in one order, too. Feedback of critics on a pair is an argument in a debate and does not count.
 
     Args:
         tree: the tree of both.
         first: an attempt's id.
-        second: another's.
-        both_orders: without it, a judge's word in one order counts as it is.
+        second: the other attempt's id.
+        both_orders: if False, a judge's preference counts even if it was asked in one order only.
     """
     shown = ((first, second), (second, first))
     by_author: dict[tuple[str, str], dict[_Pair, Feedback]] = {}
@@ -236,32 +240,32 @@ def comparison_of(tree: Tree, first: str, second: str, *, both_orders: bool = Tr
             by_author.setdefault((feedback.source, feedback.author), {})[pair] = feedback
     shares: list[float] = []
     counts: list[Feedback] = []
-    for (source, _), said in by_author.items():
-        share = _preferred(said, first, both_orders=both_orders and source not in PEOPLE)
+    for (source, _), by_order in by_author.items():
+        share = _preferred(by_order, first, both_orders=both_orders and source not in PEOPLE)
         if share is not None:
             shares.append(share)
-            counts += said.values()
-    orders = {pair for said in by_author.values() for pair in said}
+            counts += by_order.values()
+    orders = {pair for by_order in by_author.values() for pair in by_order}
     mean = sum(shares) / len(shares) if shares else None
     return Comparison(share=mean, complete=len(orders) == 2, feedback=tuple(counts))
 
 
 def preference(tree: Tree, first: str, second: str) -> float | None:
-    """Return how much judges prefer `first` over `second`, in [0, 1]; None where none did (`comparison_of`)."""
+    """Return how much judges prefer `first` to `second`, in [0, 1]; None if no comparison counts."""
     return comparison_of(tree, first, second).share
 
 
-def _preferred(said: Mapping[_Pair, Feedback], first: str, *, both_orders: bool) -> float | None:
-    """Return what one author's words on a pair, by the order in which it was shown, come to."""
-    given = [share for feedback in said.values() if (share := _share(feedback, first)) is not None]
-    if not given or (both_orders and len(said) < 2):
+def _preferred(by_order: Mapping[_Pair, Feedback], first: str, *, both_orders: bool) -> float | None:
+    """Return one author's share for `first`, from its feedback by the order in which the pair was shown."""
+    given = [share for feedback in by_order.values() if (share := _share(feedback, first)) is not None]
+    if not given or (both_orders and len(by_order) < 2):
         return None
     contradicts = min(given) < 0.5 < max(given)
     return 0.5 if contradicts or (both_orders and len(given) < 2) else sum(given) / len(given)
 
 
 def _share(feedback: Feedback, attempt: str) -> float | None:
-    """Return an attempt's share of a preference, the shares scaled to sum to 1; None for an abstention."""
+    """Return an attempt's share of a preference, normalised to a sum of 1; None for an abstention."""
     if feedback.preference is None or feedback.subject is None or feedback.verdict is Verdict.ABSTAIN:
         return None
     total = sum(feedback.preference)

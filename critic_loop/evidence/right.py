@@ -1,9 +1,9 @@
-"""Whether an attempt is right, as far as is known, and from whom.
+"""Whether an attempt is right, as far as is known, and which source knows it.
 
-The one place where this is decided: metrics, exports, rewards and views ask here. Opinion is never truth: what
-critics and judges think does not count, unless they were shown the reference. Reads all that is on record:
-grades, what came after the outcome, and advisory feedback (hidden tests). So nothing that steers a loop may
-ask here. Does not know what an attempt is worth to its loop (`evidence.better`).
+Metrics, exports, rewards and views all use these functions. Opinion is never truth: critics and judges do not
+count, unless they were shown the reference. Reads all feedback: grades, late feedback, and advisory feedback
+(hidden tests). So nothing that steers a loop may use this module. Does not know the value of an attempt to its
+loop (`evidence.better`).
 """
 
 from __future__ import annotations
@@ -26,45 +26,45 @@ _YES_OR_NO = {"yes": True, "true": True, "no": False, "false": False}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
-    """What is known about an attempt, and from whom."""
+    """Whether an attempt is right, and which source knows it."""
 
     right: bool | None = None
-    """None: nobody who can know has said so."""
+    """None = not known."""
     tier: str = ""
-    """Which of `TIERS` decided; empty where none did."""
+    """The tier of `TIERS` that decided; empty if none did."""
     rests_on: tuple[Feedback, ...] = ()
-    """The words that decided it; empty where the task's reference did."""
+    """The feedback that decided; empty where the task's reference did."""
 
 
 UNKNOWN = Truth()
-"""Nothing is known."""
+"""It is not known whether the attempt is right."""
 
 
 # -- one attempt -----------------------------------------------------------------------------------
 
 
 def truth_of(tree: Tree, attempt_id: str, *, without: str | None = None) -> Truth:
-    """Return what is known about an attempt: the first of `TIERS` that says anything decides. O(its feedback).
+    """Return whether an attempt is right, by the first of `TIERS` that knows. O(its feedback).
 
-    An abstention says nothing.
+    Abstentions do not count.
 
     Args:
         tree: the tree of the attempt.
         attempt_id: the attempt.
-        without: the id of a feedback that does not count here, because it is what is held against the truth.
+        without: the id of a feedback to ignore, because it is to be compared with the result.
     """
-    said = [f for f in tree.all_about(attempt_id) if is_whole(f) and f.id != without]
+    whole = [f for f in tree.all_about(attempt_id) if is_whole(f) and f.id != without]
     for name, tier in TIERS.items():
-        found = tier(tree, attempt_id, said)
+        found = tier(tree, attempt_id, whole)
         if found.right is not None:
             return Truth(right=found.right, tier=name, rests_on=found.rests_on)
     return UNKNOWN
 
 
 def says(feedback: Feedback) -> bool | None:
-    """Return what feedback says: right, wrong, or neither.
+    """Return whether feedback says that its attempt is right (True), wrong (False), or neither (None).
 
-    A score without a verdict says right at 1 and wrong at 0; a person's also above and below one half.
+    Without a verdict, a score of 1 means right and 0 wrong; a person's score also above and below 0.5.
     """
     if feedback.verdict is not None:
         return {Verdict.PASS: True, Verdict.FAIL: False}.get(feedback.verdict)
@@ -77,23 +77,26 @@ def says(feedback: Feedback) -> bool | None:
 
 
 def is_whole(feedback: Feedback) -> bool:
-    """Whether feedback is about one attempt as a whole."""
+    """Return whether feedback is about one attempt as a whole."""
     subject = feedback.subject
     return subject is not None and len(subject.attempts) == 1 and subject.location is None
 
 
-def told_right(heard: Iterable[Feedback]) -> bool:
-    """Whether feedback that a loop had heard says that an attempt is right, and nothing of it that it is wrong.
+def told_right(feedback: Iterable[Feedback]) -> bool:
+    """Return whether some of the feedback says that its attempt is right, and none that it is wrong.
 
-    Only who can know counts: verifiers, people, and those who were shown the reference. A loop hears no grades.
+    Only verifiers, people and authors that were shown the reference count.
+
+    Args:
+        feedback: the feedback that a loop received on one attempt; a loop receives no grades.
     """
-    able = (f for f in heard if is_whole(f) and (f.source in (*EVIDENCE, *PEOPLE) or f.saw_reference))
-    known = [says(f) for f in able]
+    counted = (f for f in feedback if is_whole(f) and (f.source in (*EVIDENCE, *PEOPLE) or f.saw_reference))
+    known = [says(f) for f in counted]
     return True in known and False not in known
 
 
 def verdict_of(tree: Tree, attempt_id: str) -> Verdict:
-    """Return PASS or FAIL by what is known to be right, else by whether critics accept it, else ABSTAIN."""
+    """Return PASS or FAIL by `truth_of`, else by whether critics accept the attempt; ABSTAIN without either."""
     known = truth_of(tree, attempt_id).right
     if known is None:
         known = value_of(tree, attempt_id).accepted
@@ -104,10 +107,10 @@ def verdict_of(tree: Tree, attempt_id: str) -> Verdict:
 
 
 def truths_of(tree: Tree, attempts: Iterable[Attempt]) -> dict[str, Truth]:
-    """Return what is known of each of these attempts, by id.
+    """Return whether each of these attempts is right, by id.
 
-    Where nothing is known of an answer itself, it is as right as an equal answer to the same task, unless equal
-    answers are known to be both right and wrong.
+    An answer of which it is not known is as right as equal answers in the tree, unless these contradict each
+    other.
     """
     each = list(attempts)
     found = {a.id: truth_of(tree, a.id) for a in each}
@@ -123,54 +126,54 @@ def truths_of(tree: Tree, attempts: Iterable[Attempt]) -> dict[str, Truth]:
 
 
 def oracle_choice(tree: Tree) -> str | None:
-    """Return what a selection that knows the truth would choose; None where no answer is known to be right.
+    """Return the id of an answer that is known to be right; None if there is none.
 
-    Of several right answers, the best by value; of equals, the oldest. O(the attempts and their feedback).
+    Of several, the one with the highest value; of equals, the oldest. O(the attempts and their feedback).
     """
     whole = (a for a in tree if a.status == "complete" and not a.unfinished and a.kind != "tests")
     known = truths_of(tree, (a for a in whole if not a.error_code))
     return best(tree, tuple(i for i, truth in known.items() if truth.right))
 
 
-# -- who is believed -------------------------------------------------------------------------------
+# -- tiers of sources ------------------------------------------------------------------------------
 
 Tier = Callable[[Tree, str, list[Feedback]], Truth]
-"""What a kind of source knows of an attempt, by the valid feedback on it as a whole; right None = nothing."""
+"""Returns whether an attempt is right by one kind of source, from the valid feedback on it as a whole."""
 
 
-def _all_of(wanted: Callable[[list[Feedback]], Iterable[Feedback]]) -> Tier:
-    """Return a tier whose words must all pass the attempt, those that say neither left out."""
+def _all_of(select: Callable[[list[Feedback]], Iterable[Feedback]]) -> Tier:
+    """Return a tier by which an attempt is right if all selected feedback that knows says so."""
 
-    def tier(_tree: Tree, _attempt_id: str, said: list[Feedback]) -> Truth:
-        known = {f.id: right for f in wanted(said) if (right := says(f)) is not None}
+    def tier(_tree: Tree, _attempt_id: str, feedback: list[Feedback]) -> Truth:
+        known = {f.id: right for f in select(feedback) if (right := says(f)) is not None}
         if not known:
             return UNKNOWN
         right = all(known.values())
-        return Truth(right=right, rests_on=tuple(f for f in said if known.get(f.id) is right))
+        return Truth(right=right, rests_on=tuple(f for f in feedback if known.get(f.id) is right))
 
     return tier
 
 
-def _graders(said: list[Feedback]) -> Iterable[Feedback]:
-    return (f for f in said if f.source == "grader")
+def _graders(feedback: list[Feedback]) -> Iterable[Feedback]:
+    return (f for f in feedback if f.source == "grader")
 
 
-def _users(said: list[Feedback]) -> Iterable[Feedback]:
-    """Return the latest word of each user."""
-    return {f.author: f for f in said if f.source == "user" and says(f) is not None}.values()
+def _users(feedback: list[Feedback]) -> Iterable[Feedback]:
+    """Return the latest feedback of each user."""
+    return {f.author: f for f in feedback if f.source == "user" and says(f) is not None}.values()
 
 
-def _checks(said: list[Feedback]) -> Iterable[Feedback]:
-    return (f for f in said if f.source in (*EVIDENCE, "human"))
+def _checks(feedback: list[Feedback]) -> Iterable[Feedback]:
+    return (f for f in feedback if f.source in (*EVIDENCE, "human"))
 
 
-def _referenced(said: list[Feedback]) -> Iterable[Feedback]:
-    return (f for f in said if f.saw_reference)
+def _referenced(feedback: list[Feedback]) -> Iterable[Feedback]:
+    return (f for f in feedback if f.saw_reference)
 
 
-def _reference(tree: Tree, attempt_id: str, said: list[Feedback]) -> Truth:
-    """Compare with the task's reference, unless a verifier was asked: it knows what it cannot compare."""
-    if any(f.source in EVIDENCE for f in said):
+def _reference(tree: Tree, attempt_id: str, feedback: list[Feedback]) -> Truth:
+    """Compare with the task's reference, unless there is a verifier: it knows better how to compare."""
+    if any(f.source in EVIDENCE for f in feedback):
         return UNKNOWN
     return Truth(right=_equals_reference(tree, attempt_id))
 
@@ -184,15 +187,15 @@ TIERS: Mapping[str, Tier] = MappingProxyType(
         "reference": _reference,
     }
 )
-"""Who is believed, in this order: graders; users (the latest word of each); verifiers and human reviewers;
-critics and judges who were shown the reference; the task's reference itself."""
+"""The sources of truth; the first that knows decides: graders; users (the latest feedback of each); verifiers
+and human reviewers; authors that were shown the reference; the task's reference itself."""
 
 
 # -- the task's reference --------------------------------------------------------------------------
 
 
 def _equals_reference(tree: Tree, attempt_id: str) -> bool | None:
-    """Compare an answer with the task's reference; None where the two may say the same in other words."""
+    """Return whether an answer equals the task's reference; None if both may mean the same in other words."""
     attempt, reference = tree[attempt_id], tree.task.reference
     if reference is None or attempt.answer is None or attempt.kind != "answer":
         return None
@@ -203,7 +206,7 @@ def _equals_reference(tree: Tree, attempt_id: str) -> bool | None:
 
 
 def _contradict(given: JsonValue, reference: JsonValue) -> bool:
-    """Whether two answers cannot both be right, however they are meant: two numbers or choices, yes and no."""
+    """Return whether two answers cannot mean the same: different numbers or choices, or yes and no."""
     if isinstance(given, dict) and isinstance(reference, dict):
         return given.keys() == reference.keys() and any(_contradict(given[k], reference[k]) for k in given)
     if not isinstance(given, str | int | float) or not isinstance(reference, str | int | float):
@@ -215,4 +218,4 @@ def _contradict(given: JsonValue, reference: JsonValue) -> bool:
         return False
     if one in _YES_OR_NO and other in _YES_OR_NO:
         return _YES_OR_NO[one] is not _YES_OR_NO[other]
-    return one != other and all(len(said) == 1 and said.isascii() and said.isalpha() for said in (one, other))
+    return one != other and all(len(text) == 1 and text.isascii() and text.isalpha() for text in (one, other))

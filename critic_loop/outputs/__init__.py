@@ -1,6 +1,6 @@
-"""What models write, read: answers and critiques, each a schema with a parser.
+"""Parsers of what models write, with their schemas: answers and critiques.
 
-Text goes in; a typed value, or the reason why there is none, comes out. No prompts, no models, no I/O.
+A parser returns a typed value, or the reason why there is none. No prompts, no models, no I/O.
 """
 
 from typing import TYPE_CHECKING

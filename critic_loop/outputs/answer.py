@@ -1,6 +1,6 @@
-"""From a setting to a parser of answers.
+"""Returns the parser of answers for a setting.
 
-Knows every built-in output by name. Does not know recipes.
+Knows all built-in outputs by name. Does not know recipes.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ def output_of(given: Output[T]) -> Output[T]: ...
 @overload
 def output_of(given: object) -> Output[Any]: ...
 def output_of(given: Any) -> Output[Any]:
-    """Return the parser that `given` asks for.
+    """Return the parser for a setting.
 
     Args:
         given: None or "text", "json", "boxed", "code:python", "choice:yes|no"; a type (pydantic model,
-            dataclass, `list[int]`, `Literal["a", "b"]`); an `Output`; or the name of a type or output
-            elsewhere, `package.module:name`.
+            dataclass, `list[int]`, `Literal["a", "b"]`); an `Output`; or the path of a type or an output,
+            `package.module:name`.
 
     Raises:
-        ConfigError: it names or is nothing that can be parsed.
+        ConfigError: the name is unknown, or pydantic cannot validate the type.
     """
     if given is None or given is str:
         return TextOutput()
@@ -65,13 +65,13 @@ def _named(name: str) -> Output[Any]:
         case "choice" if detail:
             return ChoiceOutput(tuple(option.strip() for option in detail.split("|")))
         case _:
-            return _elsewhere(name)
+            return _plugin(name)
 
 
-def _elsewhere(name: str) -> Output[Any]:
+def _plugin(name: str) -> Output[Any]:
     found = plugins.find(GROUP, name)
     if found is None:
         known = ", ".join([_NAMES, *plugins.names(GROUP)])
-        raise ConfigError(f"There is no output {name!r}; there are {known}, or 'package.module:name'.")
+        raise ConfigError(f"unknown output {name!r}.", hint=f"Write one of {known}, or 'package.module:name'.")
     is_parser = isinstance(found, type) and all(hasattr(found, part) for part in ("parse", "dump", "load"))
     return output_of(found() if is_parser else found)

@@ -1,14 +1,14 @@
-"""What all parsers share: a model's message in, a typed value or a reason out.
+"""Text functions that all parsers share.
 
-Does not know prompts, models or trees. No parser ever raises because of what a model wrote. The protocols are
-`core.protocols.Output` and `CritiqueOutput`.
+A parser takes a model's message and returns a typed value or a reason; it never raises because of the text of a
+message. The protocols are `core.protocols.Output` and `CritiqueOutput`.
 """
 
 from __future__ import annotations
 
 
 def visible(text: str) -> str:
-    """Return `text` without the inline thinking that some servers leave in front of the answer."""
+    """Return `text` without the `<think>` block that some servers leave before the answer."""
     _, closed, after = text.rpartition("</think>")
     if closed:
         return after

@@ -1,6 +1,6 @@
-"""From a spec's setting to a critique format.
+"""Returns the critique format for a setting of a spec.
 
-Knows every built-in format by name. A format's module is loaded when a critic follows it.
+Knows all built-in formats by name. The module of a format is imported on first use.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ _NAMES = ("critique", "rubric", "verdict", "pair")
 
 
 def critique_of(given: str | CritiqueOutput) -> CritiqueOutput:
-    """Return the critique format of a name; one from outside by its entry point or `package.module:name`.
+    """Return the critique format of a name; a format is returned unchanged.
+
+    Args:
+        given: a built-in name, the name of an entry point in `critic_loop.critiques`, `package.module:name`, or
+            a format.
 
     Raises:
-        ConfigError: there is none of this name.
+        ConfigError: the name is unknown.
     """
     if not isinstance(given, str):
         return given
@@ -30,7 +34,9 @@ def critique_of(given: str | CritiqueOutput) -> CritiqueOutput:
     if isinstance(found, CritiqueOutput):
         return found
     known = ", ".join([*_NAMES, *LIKELIHOODS, *plugins.names(GROUP)])
-    raise ConfigError(f"There is no critique format {given!r}; there are {known}, or 'package.module:name'.")
+    raise ConfigError(
+        f"unknown critique format {given!r}.", hint=f"Write one of {known}, or 'package.module:name'."
+    )
 
 
 @cache

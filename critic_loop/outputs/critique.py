@@ -1,7 +1,7 @@
 """Critiques as JSON: a verdict, a score, remarks on steps and spans, a rubric.
 
-Knows the schemas that critics are asked to follow and how they become `Feedback`. Does not know
-what is judged, by whom, or in which words it was asked for.
+Knows the schemas that critics are asked to follow, and how to convert them to `Feedback`. Does not know what is
+judged, by whom, or the prompt.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from critic_loop.outputs.typed import JsonOutput
 from critic_loop.outputs.verdict import share_in, verdict_in
 
 
-def _word(given: Any) -> Any:
-    """Read `true`, "Correct." and the like as verdicts; leave the rest to be refused."""
+def _verdict_word(given: Any) -> Any:
+    """Convert `true`, "Correct." and the like to `pass` or `fail`; leave other values to validation."""
     if isinstance(given, bool):
         return Verdict.PASS.value if given else Verdict.FAIL.value
     verdict = verdict_in(given) if isinstance(given, str) else None
@@ -28,74 +28,74 @@ def _word(given: Any) -> Any:
 
 
 def _share(given: Any) -> Any:
-    """Read "7/10" and "70%" as numbers; leave the rest to be refused."""
+    """Convert "7/10" and "70%" to numbers in [0, 1]; leave other values to validation."""
     share = share_in(given) if isinstance(given, str) else None
     return given if share is None else share
 
 
 def _text(given: Any) -> Any:
-    """Read null as no text."""
+    """Convert null to an empty text."""
     return "" if given is None else given
 
 
 def _list(given: Any) -> Any:
-    """Read null as an empty list."""
+    """Convert null to an empty list."""
     return () if given is None else given
 
 
-Word = Annotated[Literal["pass", "fail", "abstain"], BeforeValidator(_word)]
+VerdictWord = Annotated[Literal["pass", "fail", "abstain"], BeforeValidator(_verdict_word)]
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False), BeforeValidator(_share)]
-Words = Annotated[str, BeforeValidator(_text)]
+OptionalText = Annotated[str, BeforeValidator(_text)]
 _ItemT = TypeVar("_ItemT")
 Items = Annotated[tuple[_ItemT, ...], BeforeValidator(_list)]
 
 
-class _Read(BaseModel):
-    """Base of what critics write: frozen, and unknown fields are passed over."""
+class _FromModel(BaseModel):
+    """Base of the schemas of critiques: frozen, and unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
-class StepNote(_Read):
+class StepNote(_FromModel):
     """A judgement of one step; steps count from 0."""
 
     index: int = Field(ge=0)
-    verdict: Word | None = None
+    verdict: VerdictWord | None = None
     score: Share | None = None
-    text: Words = ""
+    text: OptionalText = ""
 
 
-class SpanNote(_Read):
-    """A remark on a stretch of the answer, in code points, half open."""
+class SpanNote(_FromModel):
+    """A remark on a part of the answer, in code points, half open."""
 
     start: int = Field(ge=0)
     end: int = Field(ge=0)
-    text: Words = ""
-    label: Words = ""
+    text: OptionalText = ""
+    label: OptionalText = ""
 
 
-class CriterionNote(_Read):
+class CriterionNote(_FromModel):
     """How one criterion of a rubric was met."""
 
     name: str
-    verdict: Word | None = None
+    verdict: VerdictWord | None = None
     score: Share | None = None
     weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    text: Words = ""
+    text: OptionalText = ""
 
 
-class Critique(_Read):
-    """A critique; everything is optional, but a verdict or a score must be there."""
+class Critique(_FromModel):
+    """A critique. All fields are optional, but a verdict, a score or a judged rubric is required."""
 
-    text: Words = ""
+    text: OptionalText = ""
     steps: Items[StepNote] = ()
     first_error: int | None = Field(default=None, ge=-1)
     spans: Items[SpanNote] = ()
     rubric: Items[CriterionNote] = ()
-    suggestion: Words = ""
+    suggestion: OptionalText = ""
     score: Share | None = None
     confidence: Share | None = None
-    verdict: Word | None = None
+    verdict: VerdictWord | None = None
 
     @model_validator(mode="after")
     def _judges(self) -> Self:
@@ -104,7 +104,7 @@ class Critique(_Read):
         return self
 
     def feedback(self) -> Feedback:
-        """Return this as feedback without id, subject and author."""
+        """Return the critique as feedback without id, subject and author."""
         if self.verdict == "abstain":
             return Feedback.abstain(
                 self.text or "the critic abstained", text=self.text, confidence=self.confidence
@@ -122,13 +122,13 @@ class Critique(_Read):
         )
 
 
-class Rubric(_Read):
+class Rubric(_FromModel):
     """A list of criteria, each judged; the score is their weighted mean."""
 
     criteria: tuple[CriterionNote, ...] = Field(min_length=1)
-    text: Words = ""
-    suggestion: Words = ""
-    verdict: Word | None = None
+    text: OptionalText = ""
+    suggestion: OptionalText = ""
+    verdict: VerdictWord | None = None
 
     @model_validator(mode="after")
     def _judges(self) -> Self:
@@ -137,7 +137,7 @@ class Rubric(_Read):
         return self
 
     def feedback(self) -> Feedback:
-        """Return this as feedback without id, subject and author."""
+        """Return the critique as feedback without id, subject and author."""
         critique = Critique(
             text=self.text, rubric=self.criteria, suggestion=self.suggestion, verdict=self.verdict
         )
@@ -145,14 +145,17 @@ class Rubric(_Read):
 
 
 def mean_of(criteria: tuple[CriterionNote, ...]) -> float | None:
-    """Return the weighted mean over the criteria that were judged; a verdict counts as 1 or 0."""
+    """Return the weighted mean of the criteria that were judged, in [0, 1]; None if none was.
+
+    A criterion without a score counts as 1 if it passed and 0 if it failed.
+    """
     judged = _judged(criteria)
     weight = sum(weight for _, weight in judged)
     return min(1.0, sum(score * weight for score, weight in judged) / weight) if judged else None
 
 
 def _judged(criteria: tuple[CriterionNote, ...]) -> list[tuple[float, float]]:
-    """Return score and weight of the criteria that were judged and count."""
+    """Return score and weight of the criteria with a score or a verdict and a positive weight."""
     scored = ((_score(criterion), criterion.weight) for criterion in criteria)
     return [(score, weight) for score, weight in scored if score is not None and weight > 0]
 
@@ -178,7 +181,7 @@ def _verdict(word: str | None) -> Verdict | None:
 
 
 class CritiqueJson:
-    """A critique written as JSON: `critique` (everything) or `rubric` (criteria)."""
+    """A critique as JSON: `critique` (all fields) or `rubric` (criteria only)."""
 
     def __init__(self, name: Literal["critique", "rubric"] = "critique") -> None:
         """Choose the schema by its name."""
@@ -202,9 +205,9 @@ class CritiqueJson:
         return self._json.describe()
 
     def parse(self, message: Message) -> Feedback:
-        """Return the feedback; its text is the critique's own, the whole reply where that cannot be read.
+        """Return the feedback; an abstention with the whole reply as its text where no critique can be parsed.
 
-        Only the last object of the reply counts: a critic may quote an answer that poses as a critique.
+        Only the last JSON object of the reply is read: a critic may quote an answer that imitates a critique.
         """
         parsed: Parsed[Critique | Rubric] = self._json.fit(find_last(visible(message.text)))
         if parsed.value is None:

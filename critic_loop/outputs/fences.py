@@ -1,6 +1,6 @@
-"""Fenced blocks of Markdown text.
+"""Fenced code blocks in Markdown text.
 
-Knows fences of backticks and tildes. Does not know what the blocks hold.
+Knows fences of backticks and tildes. Does not know the content of blocks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Block:
     """The first word after the opening fence in lower case; "" if there is none."""
     body: str
     closed: bool
-    """False for a block that the end of the text cuts off."""
+    """False for a block without a closing fence, which ends with the text."""
 
 
 def blocks(text: str) -> list[Block]:

@@ -1,4 +1,4 @@
-"""The part of a text that states its answer, and when two such parts say the same.
+"""Finds the final answer in a text, and compares two answers.
 
 Knows boxes, answer lines and numbers. Does not know what the right answer is (`verifiers/`).
 """
@@ -23,13 +23,13 @@ _NUMBER = re.compile(rf"([+-]?)\s*({_WHOLE}(?:\.\d+)?|\.\d+)(?:\s*/\s*({_WHOLE})
 _SIGNS = str.maketrans("\u2212\u2010\u2011\u2013", "----")
 _AROUND = " \t\r\n$*`\"'"
 _KEPT = ("<super>", "<sub>", "<fraction>")
-"""Characters that compatibility folding would turn into other numbers: 10² is not 102."""
-_LONGEST = 1000
-"""Characters of a number; Python refuses to read or print one of 4300 digits."""
+"""Decompositions that are not applied, since they change numbers: 10² is not 102."""
+_MAX_NUMBER_CHARS = 1000
+"""Longer text is not read as a number; Python rejects numbers of more than 4300 digits."""
 
 
 def final_part(text: str) -> str:
-    """Return the part of `text` that states the answer: last box, last `Answer:` line, or all of it."""
+    r"""Return the final answer in `text`: the last `\boxed{}`, else the last `Answer:` line, else all of it."""
     boxed = BoxedOutput().parse(assistant(text))
     if boxed.value is not None:
         return boxed.value
@@ -38,9 +38,9 @@ def final_part(text: str) -> str:
 
 
 def normalised(text: str) -> str | Fraction:
-    """Return a number as an exact fraction, other text folded to what matters."""
+    """Return a number as an exact fraction, and other text without case, outer punctuation and extra spaces."""
     folded = _folded(text).lstrip(_AROUND).rstrip(_AROUND + ".。").casefold()
-    number = _NUMBER.fullmatch(folded.translate(_SIGNS)) if len(folded) <= _LONGEST else None
+    number = _NUMBER.fullmatch(folded.translate(_SIGNS)) if len(folded) <= _MAX_NUMBER_CHARS else None
     if number is None:
         return " ".join(folded.split())
     sign, above, below, percent = number.groups(default="1")
@@ -51,7 +51,7 @@ def normalised(text: str) -> str | Fraction:
 
 
 def agree(given: JsonValue, reference: JsonValue) -> bool:
-    """Return whether two answers say the same; a list of references means any of them."""
+    """Return whether two answers are equal after normalisation; a list of references means any of them."""
     if isinstance(reference, list) and not isinstance(given, list):
         return any(agree(given, one) for one in reference)
     if isinstance(given, str | int | float) and isinstance(reference, str | int | float):
@@ -60,7 +60,7 @@ def agree(given: JsonValue, reference: JsonValue) -> bool:
 
 
 def _folded(text: str) -> str:
-    """Return `text` with full-width and other compatibility forms made plain, exponents and fractions kept."""
+    """Return `text` in compatibility form (NFKC), except superscripts, subscripts and fractions."""
     return "".join(
         c if unicodedata.decomposition(c).startswith(_KEPT) else unicodedata.normalize("NFKC", c)
         for c in unicodedata.normalize("NFC", text)

@@ -1,8 +1,8 @@
-"""JSON inside text: whole, fenced, or somewhere in prose; as it stands, or with small repairs.
+"""Finds JSON in text: the whole text, fenced blocks, or values in prose; unchanged or with small repairs.
 
-Knows JSON's grammar and the few ways in which models break it. Does not know which value is wanted:
-it offers candidates and the caller takes the first that fits. The last in the text comes first, as
-models quote before they conclude. Cut-off JSON is neither completed nor searched for its innards.
+Knows JSON's grammar and the usual errors of models. Does not know which value is wanted: it returns candidates,
+and the caller takes the first that fits. The last value in the text is the first candidate, as models quote
+before they conclude. JSON that is cut off is neither completed nor searched for inner values.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ _PYTHON_NAME = re.compile(r"\b(True|False|None)\b")
 _JSON_NAME = {"True": "true", "False": "false", "None": "null"}
 _BACKSLASH = re.compile(r'\\(["\\/bfnrt]|u[0-9a-fA-F]{4})?')
 _MAX_UNCLOSED = 20
-"""Brackets without an end that are passed over in one text; each is a walk to its end."""
+"""The largest number of brackets without an end that are skipped in a text; each costs a scan to its end."""
 _MAX_TRIED = 50
-"""Candidates read in one text, from its end."""
+"""The largest number of blocks and of other parts of a text that are parsed, counted from its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A JSON value that stands in the text, or nearly so."""
+    """A JSON value found in a text."""
 
     value: JsonValue
     repaired: bool = False
-    """Whether characters had to be changed to read it."""
+    """Whether the text had to be repaired to parse it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found in a text, the best guess first."""
+    """The JSON values found in a text, the most likely first."""
 
     candidates: tuple[Candidate, ...]
     cut_off: bool = False
@@ -49,27 +49,27 @@ class Found:
 
 
 def find(text: str) -> Found:
-    """Return the JSON in `text`: all of it, or else fenced blocks, then what stands in prose."""
+    """Return the JSON in `text`: the whole text if it is JSON, else fenced blocks and then values in prose."""
     whole = _read(text)
     if whole is not None:
         return Found((whole,))
-    stretches, cut_off = _stretches(text)
+    substrings, cut_off = _substrings(text)
     fenced = [block.body for block in blocks(text)]
-    bodies = [*fenced[: -_MAX_TRIED - 1 : -1], *stretches[: -_MAX_TRIED - 1 : -1]]
+    bodies = [*fenced[: -_MAX_TRIED - 1 : -1], *substrings[: -_MAX_TRIED - 1 : -1]]
     read = [candidate for body in bodies if (candidate := _read(body)) is not None]
     return Found(tuple(read), cut_off)
 
 
 def find_last(text: str) -> Found:
-    """Return the last object in `text` alone, where a text may quote others of the same kind before.
+    """Return the last object in `text` only, for texts that may quote similar objects before it.
 
-    Nothing is found when that object cannot be read or is cut off: an earlier one is not its stand-in.
+    If that object cannot be parsed or is cut off, nothing is found: an earlier one does not replace it.
     """
     whole = _read(text)
     if whole is not None:
         return Found((whole,))
-    stretches, cut_off = _stretches(text)
-    objects = [stretch for stretch in stretches if _OBJECT.match(stretch)]
+    substrings, cut_off = _substrings(text)
+    objects = [substring for substring in substrings if _OBJECT.match(substring)]
     last = _read(objects[-1]) if objects and not cut_off else None
     return Found((last,) if last is not None else (), cut_off)
 
@@ -78,8 +78,8 @@ def _read(text: str) -> Candidate | None:
     decoded = _decoded(text)
     if decoded is not None:
         return Candidate(decoded[0])
-    mended = _decoded(_mended(text), strict=False) if _BRACKET.search(text) else None
-    return Candidate(mended[0], repaired=True) if mended is not None else None
+    repaired = _decoded(_repaired(text), strict=False) if _BRACKET.search(text) else None
+    return Candidate(repaired[0], repaired=True) if repaired is not None else None
 
 
 def _constant(name: str) -> JsonValue:
@@ -100,7 +100,7 @@ _DECODERS = {
 
 
 def _decoded(text: str, *, strict: bool = True) -> tuple[JsonValue] | None:
-    """Return the value of `text` in a tuple, so that null is not taken for nothing."""
+    """Return the value of `text` in a tuple, so that null differs from None = not JSON."""
     try:
         value = _DECODERS[strict].decode(text.strip())
         json.dumps(value, ensure_ascii=False).encode()  # records cannot hold lone surrogates
@@ -109,8 +109,8 @@ def _decoded(text: str, *, strict: bool = True) -> tuple[JsonValue] | None:
     return (value,)
 
 
-def _stretches(text: str) -> tuple[list[str], bool]:
-    """Return the outermost stretches with balanced brackets in order, and whether an object is cut off."""
+def _substrings(text: str) -> tuple[list[str], bool]:
+    """Return the outermost substrings with balanced brackets in order, and whether an object is cut off."""
     found: list[str] = []
     position = unclosed = 0
     while unclosed < _MAX_UNCLOSED and (bracket := _BRACKET.search(text, position)):
@@ -128,7 +128,7 @@ def _stretches(text: str) -> tuple[list[str], bool]:
 
 
 def _end_of(text: str, start: int) -> int | None:
-    """Return where the bracket that opens at `start` is closed, strings left out."""
+    """Return the end of the bracket that opens at `start`, ignoring brackets in strings; None if it is open."""
     depth = 0
     for token in _STRUCTURE.finditer(text, start):
         depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token[0], 0)
@@ -137,18 +137,18 @@ def _end_of(text: str, start: int) -> int | None:
     return None
 
 
-def _mended(text: str) -> str:
-    """Return `text` without trailing commas, Python's names for constants and unknown escapes."""
+def _repaired(text: str) -> str:
+    """Return `text` with trailing commas removed, Python's constants replaced and unknown escapes escaped."""
     pieces = _STRING.split(text.strip())
-    pieces[::2] = map(_mended_structure, pieces[::2])
-    pieces[1::2] = map(_mended_string, pieces[1::2])
+    pieces[::2] = map(_repaired_structure, pieces[::2])
+    pieces[1::2] = map(_repaired_string, pieces[1::2])
     return "".join(pieces)
 
 
-def _mended_structure(piece: str) -> str:
+def _repaired_structure(piece: str) -> str:
     named = _PYTHON_NAME.sub(lambda name: _JSON_NAME[name[0]], piece)
     return _TRAILING_COMMA.sub(r"\1", named)
 
 
-def _mended_string(piece: str) -> str:
+def _repaired_string(piece: str) -> str:
     return _BACKSLASH.sub(lambda found: found[0] if found[1] else r"\\", piece)

@@ -1,6 +1,6 @@
-"""Critiques made of log-probabilities: nothing is written, given texts are weighed.
+"""Critiques computed from the log-probabilities of given texts; the model writes nothing.
 
-Knows formulas. Does not know which texts are weighed (`prompts/`) nor how log-probabilities are had (`models`).
+Knows the formulas. Does not know which texts are scored (`prompts/`) or how a model scores them (`models`).
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from pydantic import JsonValue
 from critic_loop.core.records import Feedback, Verdict
 
 Weights: TypeAlias = Sequence[Sequence[float]]
-"""For each text, the log-probability of each of its tokens."""
+"""The log-probability of each token (natural logarithm), for each text: `[texts][tokens]`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Likelihood:
-    """How the log-probabilities of texts become feedback."""
+    """A critique format that converts log-probabilities of texts to feedback."""
 
     name: str
     blocks: tuple[str, ...]
-    """The prompt's blocks whose lines are the texts that speak for and against; none = the task is weighed."""
+    """The prompt's blocks with the texts for and against the answer, one a line; empty = the task is scored."""
     judge: Callable[[Weights, Weights], Feedback]
-    """From the texts that speak for the answer and those against it."""
+    """Returns the feedback for the log-probabilities of the texts for the answer and those against it."""
 
 
 def p_yes(likely: Weights, unlikely: Weights) -> Feedback:
-    """Return P(yes) / (P(yes) + P(no)): a score with a verdict, its confidence the larger share.
+    """Return P(yes) / (P(yes) + P(no)) as a score in [0, 1]; PASS from 0.5 on, confidence max(p, 1 - p).
 
-    Source: UniEval (2022), section 3. There the first token decides; here a word of several tokens counts
-    whole, and several spellings add up.
+    Source: UniEval (2022), section 3. There the first token decides. Here all tokens of a word count, and the
+    probabilities of several spellings are added.
     """
     totals = [sum(text) for text in (*likely, *unlikely)]
     highest = max(totals)
     if highest == -math.inf:
-        return Feedback.abstain("none of the texts has any probability")
+        return Feedback.abstain("all texts have probability 0")
     shares = [math.exp(total - highest) for total in totals]
     p = sum(shares[: len(likely)]) / sum(shares)
     verdict = Verdict.PASS if p >= 0.5 else Verdict.FAIL
@@ -46,23 +46,25 @@ def p_yes(likely: Weights, unlikely: Weights) -> Feedback:
 
 
 def follow_up(likely: Weights, unlikely: Weights) -> Feedback:
-    """Return how much likelier good follow-ups are than bad ones, as a score: 0.5 = equally likely.
+    """Return how much more likely good follow-ups are than bad ones, as a score in [0, 1]; 0.5 = equally.
 
-    Source: follow-up likelihood as reward (FLR, 2024): the log-probabilities of good follow-ups less those of
-    bad ones. There they are summed up, which saturates any score in [0, 1]; here each text counts by its mean
-    per token, and the sets by their means. The sums are in `data`.
+    The score is the sigmoid of the difference of the means. No verdict.
+
+    Source: follow-up likelihood as reward (FLR, 2024): the log-probabilities of good follow-ups minus those of
+    bad ones. There they are summed, which saturates a score in [0, 1]. Here a text counts by its mean per
+    token, and a set by the mean of its texts. The sums are in `data`.
     """
     good, bad = _mean([_mean(text) for text in likely]), _mean([_mean(text) for text in unlikely])
     if math.inf in (abs(good), abs(bad)):
-        return Feedback.abstain("a follow-up has no probability at all")
+        return Feedback.abstain("a follow-up has probability 0")
     return Feedback(score=_sigmoid(good - bad), data=_data(likely, unlikely))
 
 
 def reverse(likely: Weights, unlikely: Weights) -> Feedback:
-    """Return how likely the task is, given the answer: the mean probability per token (geometric), no verdict.
+    """Return the likelihood of the task given the answer: the geometric mean probability per token. No verdict.
 
     Source: time-reversed language models (TRLM, 2024): answers are ranked by log P(query | answer), which is
-    in `data`; within one task both rank alike.
+    in `data`. Within one task both give the same ranking.
     """
     return Feedback(score=math.exp(_mean([x for text in likely for x in text])), data=_data(likely, unlikely))
 
@@ -75,7 +77,7 @@ LIKELIHOODS = {
         Likelihood(name="reverse-likelihood", blocks=(), judge=reverse),
     )
 }
-"""By their names in specs."""
+"""The built-in formats by their names in specs."""
 
 
 def _mean(numbers: Sequence[float]) -> float:
@@ -87,7 +89,7 @@ def _sigmoid(x: float) -> float:
 
 
 def _data(likely: Weights, unlikely: Weights) -> dict[str, JsonValue]:
-    """Return the log-probability of each text; one that is infinite is no JSON, and null."""
+    """Return the log-probability of each text; null where it is infinite, which JSON does not allow."""
     sets = {"likely": likely, "unlikely": unlikely}
     return {name: [_finite(sum(text)) for text in texts] for name, texts in sets.items() if texts}
 

@@ -1,6 +1,6 @@
-r"""Answers that are text: the whole of it, a box, a program, one of several choices.
+"""Answers that are text: the whole reply, a box, a program, one of several choices.
 
-Knows how such answers stand in a reply. Does not know whether they are right (`verifiers/`).
+Knows where such answers are in a reply. Does not know whether they are right (`verifiers/`).
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _ALIASES = {
 
 
 class _TextValued:
-    """What outputs whose value is a string have in common."""
+    """Base of outputs whose value is a string."""
 
     @property
     def schema(self) -> OutputSchema | None:
-        """None: there is no schema to follow."""
+        """None: text has no schema."""
         return None
 
     def dump(self, value: str) -> JsonValue:
@@ -45,20 +45,20 @@ class _TextValued:
         """Return the text that was dumped.
 
         Raises:
-            OutputError: it is not text.
+            OutputError: `answer` is not text.
         """
         if not isinstance(answer, str):
-            raise OutputError(f"The stored answer is {type(answer).__name__}, not text.")
+            raise OutputError(f"the stored answer is {type(answer).__name__}, not text.")
         return answer
 
     def describe(self) -> str:
-        """Return "": the template says what is wanted."""
+        """Return "": the prompt describes the format."""
         return ""
 
 
 @dataclass(frozen=True, slots=True)
 class TextOutput(_TextValued):
-    """The whole text."""
+    """The whole text of the reply."""
 
     @property
     def name(self) -> str:
@@ -66,7 +66,7 @@ class TextOutput(_TextValued):
         return "text"
 
     def parse(self, message: Message) -> Parsed[str]:
-        """Return all text of the message, as it is."""
+        """Return the text of the message, unchanged."""
         if not message.text.strip():
             return Parsed.unparsed("the reply has no text")
         return Parsed(message.text)
@@ -82,10 +82,10 @@ class BoxedOutput(_TextValued):
         return "boxed"
 
     def parse(self, message: Message) -> Parsed[str]:
-        r"""Return what the last closed `\boxed{...}` holds."""
+        r"""Return the content of the last closed `\boxed{...}`."""
         content = _last_boxed(visible(message.text))
         if content is None:
-            return Parsed.unparsed(r"no \boxed{...} found: expected the final answer in one")
+            return Parsed.unparsed(r"no \boxed{...} found: expected the final answer in \boxed{}")
         answer = _without_spacing(content)
         if not answer:
             return Parsed.unparsed(r"the last \boxed{...} is empty")
@@ -112,7 +112,7 @@ _SPACING = re.compile(r"\\[!,;:]|\\(?:left|right|displaystyle)(?![A-Za-z])|[$~]"
 
 
 def _without_spacing(latex: str) -> str:
-    r"""Return a mathematical answer without what does not change it: spacing, `$`, `\left`, a final stop."""
+    r"""Return LaTeX without what does not change its meaning: spacing, `$`, `\left`, a final full stop."""
     kept = latex.replace(r"\$", "")
     kept = _SPACING.sub(" ", kept)
     kept = re.sub(r"\\[dt]frac(?![A-Za-z])", r"\\frac", kept)
@@ -131,7 +131,7 @@ class CodeOutput(_TextValued):
         return f"code:{self.language}"
 
     def parse(self, message: Message) -> Parsed[str]:
-        """Return the program; a block without a language or without an end counts as repaired."""
+        """Return the program; `repaired` if its block has no language or no closing fence."""
         text = visible(message.text)
         if not text.strip():
             return Parsed.unparsed("the reply has no text")
@@ -164,7 +164,7 @@ class ChoiceOutput(_TextValued):
         return "choice:" + "|".join(self.options)
 
     def parse(self, message: Message) -> Parsed[str]:
-        """Return the option that the text, or else its last line, consists of."""
+        """Return the option that is the whole text, or else the end of its last line (then `repaired`)."""
         lines = [line for line in visible(message.text).splitlines() if line.strip()]
         by_text = {_bare(option): option for option in self.options}
         whole = by_text.get(_bare(" ".join(lines)))

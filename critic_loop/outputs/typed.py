@@ -1,6 +1,6 @@
-"""Answers of a type: JSON found in text and validated by pydantic.
+"""Typed answers: JSON found in text and validated by pydantic.
 
-Knows any type that a pydantic `TypeAdapter` takes. Does not know how JSON is found (`jsontext`).
+Knows all types that a pydantic `TypeAdapter` accepts. Does not know how JSON is found (`jsontext`).
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ _SHOWN_ERRORS = 3
 
 
 class JsonOutput(Generic[T]):
-    """JSON of a type. A tree keeps it as plain JSON; `load` gives the typed value back."""
+    """JSON of a type. Trees store it as plain JSON; `load` returns the typed value."""
 
     def __init__(self, type_: type[T] | Any = JsonValue, *, name: str = "", documented: bool = True) -> None:
-        """Take the type.
+        """Build validator and JSON Schema of the type.
 
         Args:
             type_: a pydantic model, dataclass, TypedDict or any other typing construct.
-            name: the name in records; the type's own unless given.
-            documented: whether docstrings go into the JSON Schema as descriptions.
+            name: the name in records; the type's name unless given.
+            documented: keep docstrings in the JSON Schema, as descriptions.
 
         Raises:
-            ConfigError: pydantic cannot make a validator or a JSON Schema of the type.
+            ConfigError: pydantic cannot build a validator or a JSON Schema of the type.
         """
         self._name = name or getattr(type_, "__name__", "json")
         try:
             self._adapter = TypeAdapter[T](type_)
             schema = self._adapter.json_schema(mode="validation")
         except PydanticUserError as error:
-            raise ConfigError(f"{self._name!r} cannot be an output: {error.message}.") from error
+            raise ConfigError(f"type {self._name!r} cannot be an output: {error.message}.") from error
         self._json_schema = cast("dict[str, JsonValue]", _plain(schema, documented=documented))
 
     def __repr__(self) -> str:
@@ -54,7 +54,7 @@ class JsonOutput(Generic[T]):
 
     @property
     def schema(self) -> OutputSchema | None:
-        """The type's JSON Schema; None when anything goes."""
+        """The type's JSON Schema; None where any JSON is valid."""
         return OutputSchema(name=self._name, schema=self._json_schema) if self._json_schema else None
 
     def describe(self) -> str:
@@ -62,15 +62,15 @@ class JsonOutput(Generic[T]):
         return json.dumps(self._json_schema, ensure_ascii=False)
 
     def parse(self, message: Message) -> Parsed[T]:
-        """Return the first JSON value in the text that fits the type.
+        """Return the first JSON value in the text that fits the type; the last one in the text is tried first.
 
         Raises:
-            OutputError: a validator of the user's own type broke (as no validator should).
+            OutputError: a validator of the type raised something else than a validation error.
         """
         return self.fit(find(visible(message.text)))
 
     def fit(self, found: Found) -> Parsed[T]:
-        """Return the first of what was found that fits the type."""
+        """Return the first of the candidates that fits the type, or what is wrong with the first of them."""
         misfit = ""
         for candidate in found.candidates:
             try:
@@ -87,15 +87,15 @@ class JsonOutput(Generic[T]):
         return self._adapter.dump_python(value, mode="json", by_alias=True)
 
     def load(self, answer: JsonValue) -> T:
-        """Return the typed value of a dumped one.
+        """Return the typed value of which `dump` returned `answer`.
 
         Raises:
-            OutputError: it does not fit the type.
+            OutputError: `answer` does not fit the type.
         """
         try:
             return self._validated(answer)
         except ValidationError as error:
-            raise OutputError(f"The stored answer is no {self._name}: {_reasons(error)}.") from error
+            raise OutputError(f"the stored answer is not a valid {self._name}: {_reasons(error)}.") from error
 
     def _validated(self, value: JsonValue) -> T:
         with boundary(OutputError, f"validating {self._name}"):
@@ -135,15 +135,15 @@ def _plain(schema: Any, *, documented: bool) -> Any:
 
 
 def _reasons(error: ValidationError) -> str:
-    """Return the first few things that are wrong, each with the path of its field."""
+    """Return the first few validation errors, each with the path of its field."""
     errors = error.errors(include_url=False, include_input=False, include_context=False)
     shown = [_reason(e["loc"], e["msg"]) for e in errors[:_SHOWN_ERRORS]]
     more = len(errors) - len(shown)
     return "; ".join([*shown, f"and {more} more"] if more else shown)
 
 
-def _reason(loc: tuple[int | str, ...], said: str) -> str:
+def _reason(loc: tuple[int | str, ...], message: str) -> str:
     path = clipped(".".join(map(str, loc)), 60)
-    said = clipped(said.removeprefix("Value error, "), 160)
-    said = said.replace("Input should be", "expected").replace("Field required", "required, but missing")
-    return f"{path}: {said}" if path else said
+    message = clipped(message.removeprefix("Value error, "), 160)
+    message = message.replace("Input should be", "expected").replace("Field required", "required, but missing")
+    return f"{path}: {message}" if path else message

@@ -1,7 +1,7 @@
-"""Verdicts in free text: the last line that says what the critic decided.
+"""Verdicts and preferences in free text: the last line with a verdict counts.
 
-Knows the words and lines in which verdicts, scores and preferences are written (English, Chinese).
-Does not know what is judged. It never guesses: what it does not understand is an abstention.
+Knows how verdicts, scores and preferences are worded (English, Chinese). Does not know what is judged. It does
+not guess: a verdict that cannot be parsed is an abstention.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ABSTAIN = (
 
 
 def _any(words: tuple[str, ...]) -> str:
-    """Return a pattern for one of `words` as a word of its own."""
+    """Return a pattern for any of `words`, as a whole word."""
     ordered = sorted(words, key=len, reverse=True)
     return "|".join(rf"{re.escape(w)}(?![a-z])" if w.isascii() else re.escape(w) for w in ordered)
 
@@ -56,9 +56,9 @@ _EXPLAINS = re.compile(r"\s*(?:$|[.,;:!(。,;、-]|because\b|since\b|as\b|at\b|i
 
 
 def verdict_in(words: str) -> Verdict | None:
-    """Return what a few words such as `correct.` or `not accepted` decide; None if that is not plain.
+    """Return the verdict of a few words such as `correct.` or `not accepted`; None if they are ambiguous.
 
-    "Partially correct", "correct, but ..." and "correct / wrong" are not plain.
+    "Partially correct", "correct, but ..." and "correct / wrong" are ambiguous.
     """
     match = _WORD.match(_bare(words))
     if match is None or _OTHER_OPTION.match(match["rest"]):
@@ -81,30 +81,31 @@ _LABEL = re.compile(
     r"|(?P<weak>conclusion|decision|assessment|evaluation|结论|评价|结果|result))"
     r"\s*(?::|=|-+|\bis\b:?|是|为|$)\s*(?P<said>.*)$"
 )
-_TYPEWRITER = str.maketrans("\u2018\u2019\u201c\u201d\u2013\u2014", "''\"\"--")
+_ASCII_QUOTES = str.maketrans("\u2018\u2019\u201c\u201d\u2013\u2014", "''\"\"--")
 _MARKS = re.compile(r"\\(?:boxed|text|textbf)\s*\{|[*_`\"'{}<>\[\]#]")
 
 
 def _bare(line: str) -> str:
-    """Return a line in lower case, full-width forms narrowed, without Markdown and quotation marks."""
-    plain = unicodedata.normalize("NFKC", line).casefold().translate(_TYPEWRITER).replace("isn't", "is not")
+    """Return a line in lower case and NFKC form, without Markdown and quotation marks."""
+    plain = unicodedata.normalize("NFKC", line).casefold().translate(_ASCII_QUOTES).replace("isn't", "is not")
     return " ".join(_MARKS.sub("", plain).split())
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines that say something and are not quotations, bare."""
+    """Return the lines of `text` in bare form, without empty lines, rules and Markdown quotations."""
     bare = (_bare(line) for line in text.splitlines() if not line.lstrip().startswith(">"))
     return [line.lstrip("- ") for line in bare if line.strip("-=~ ")]
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _VerdictFound:
     verdict: Verdict | None
+    """None: a verdict line whose words cannot be parsed."""
     words: str
 
 
-def _verdicts(lines: list[str]) -> Iterator[_Said]:
-    """Yield what the verdict lines say, in order; a label alone takes the line after it."""
+def _verdicts(lines: list[str]) -> Iterator[_VerdictFound]:
+    """Yield the verdicts of all verdict lines in order; a label alone refers to the line after it."""
     for index, line in enumerate(lines):
         label = _LABEL.search(line)
         if label is None:
@@ -112,16 +113,16 @@ def _verdicts(lines: list[str]) -> Iterator[_Said]:
         words = label["said"] or (lines[index + 1] if index + 1 < len(lines) else "")
         verdict = verdict_in(words)
         if verdict is not None or label["strong"]:
-            yield _Said(verdict, words)
+            yield _VerdictFound(verdict, words)
 
 
-def _last_verdict(lines: list[str]) -> _Said | None:
-    """Return the last verdict line; without any, a last line that is a verdict and nothing else."""
-    said = list(_verdicts(lines))
-    if said:
-        return said[-1]
+def _last_verdict(lines: list[str]) -> _VerdictFound | None:
+    """Return the verdict of the last verdict line; without any, that of a last line that is only a verdict."""
+    found = list(_verdicts(lines))
+    if found:
+        return found[-1]
     alone = verdict_in(lines[-1]) if lines and len(lines[-1]) <= 20 else None
-    return _Said(alone, lines[-1]) if alone is not None else None
+    return _VerdictFound(alone, lines[-1]) if alone is not None else None
 
 
 _NUMBER_LINE = re.compile(
@@ -136,10 +137,10 @@ _NUMBER = re.compile(
 
 
 def share_in(words: str) -> float | None:
-    """Return `7/10`, `70%` or `0.7` as a number in [0, 1]; None if it is none of these.
+    """Return `7/10`, `70%` or `0.7` as a number in [0, 1]; None for anything else.
 
-    A bare whole number has no known scale (is 1 the best of one or the worst of ten?): None, as for
-    what lies outside its scale. Nothing is clamped.
+    A whole number alone has no known scale (1 may be the best of 1 or the worst of 10): None, as for a number
+    outside its scale. Nothing is clamped.
     """
     match = _NUMBER.match(words.strip())
     if match is None:
@@ -155,7 +156,7 @@ def share_in(words: str) -> float | None:
 
 
 def _numbers(lines: list[str]) -> dict[str, float]:
-    """Return the last readable score and confidence."""
+    """Return the last `score` and the last `confidence` that can be parsed, in [0, 1]."""
     found: dict[str, float] = {}
     for line in lines:
         match = _NUMBER_LINE.match(line)
@@ -167,7 +168,7 @@ def _numbers(lines: list[str]) -> dict[str, float]:
 
 
 class _Lines:
-    """What outputs that read lines have in common."""
+    """Base of critique formats that are free text."""
 
     @property
     def schema(self) -> OutputSchema | None:
@@ -175,16 +176,16 @@ class _Lines:
         return None
 
     def describe(self) -> str:
-        """Return "": the template says which line is wanted."""
+        """Return "": the prompt describes the line."""
         return ""
 
 
 @dataclass(frozen=True, slots=True)
 class VerdictLine(_Lines):
-    """Free text that ends in a verdict line, as in `Verdict: wrong`; a `Score: 7/10` line may stand beside it.
+    """Free text that ends with a verdict line such as `Verdict: wrong`, and may have a line `Score: 7/10`.
 
-    The last verdict line counts. A score without a verdict is a judgement, too; a verdict line that
-    cannot be understood is an abstention, whatever else the text says.
+    The last verdict line counts. A score without a verdict is a judgement, too. If the verdict line cannot be
+    parsed, the feedback is an abstention, whatever the rest of the text is.
     """
 
     @property
@@ -196,20 +197,20 @@ class VerdictLine(_Lines):
         """Return the verdict with the whole reply as its text."""
         text = message.text
         lines = _lines(visible(text))
-        said = _last_verdict(lines)
+        found = _last_verdict(lines)
         numbers = _numbers(lines)
         score, confidence = numbers.get("score"), numbers.get("confidence")
-        if said is None and score is not None:
+        if found is None and score is not None:
             return Feedback(score=score, confidence=confidence, text=text)
-        if said is None:
+        if found is None:
             missing = "no verdict line found" if text.strip() else "the reply has no text"
             return Feedback.abstain(missing, text=text, parse="unparsed")
-        if said.verdict is None:
-            reason = f"verdict line not understood: {clipped(said.words, 60)!r}"
+        if found.verdict is None:
+            reason = f"verdict line not understood: {clipped(found.words, 60)!r}"
             return Feedback.abstain(reason, text=text, parse="unparsed")
-        if said.verdict is Verdict.ABSTAIN:
-            return Feedback.abstain(f"the critic said {clipped(said.words, 60)!r}", text=text)
-        return Feedback(verdict=said.verdict, score=score, confidence=confidence, text=text)
+        if found.verdict is Verdict.ABSTAIN:
+            return Feedback.abstain(f"the critic wrote {clipped(found.words, 60)!r}", text=text)
+        return Feedback(verdict=found.verdict, score=score, confidence=confidence, text=text)
 
 
 _PAIR_LABEL = re.compile(
@@ -228,7 +229,7 @@ _PAIR_MARK = re.compile(r"\[\[\s*(a|b|c|tie)\s*\]\]", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class PairVerdict(_Lines):
-    """Free text that ends in `Better: A`, `B` or `tie`: a preference between the first and the second."""
+    """Free text that ends with `Better: A`, `Better: B` or `Better: tie`: a preference between two answers."""
 
     @property
     def name(self) -> str:
@@ -236,7 +237,7 @@ class PairVerdict(_Lines):
         return "pair"
 
     def parse(self, message: Message) -> Feedback:
-        """Return the preference in the order in which the two were shown."""
+        """Return the preference, its shares in the order in which the two answers were shown."""
         text = message.text
         shown = visible(text)
         lines = _lines(shown)

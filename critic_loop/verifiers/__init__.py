@@ -1,7 +1,7 @@
-"""Deterministic evidence about answers. A verifier never asks a model.
+"""Built-in verifiers: deterministic evidence about answers, without a model.
 
-A verifier has a name by which recipes call it: a built-in one, an entry point of
-`critic_loop.verifiers`, or `package.module:name`.
+Recipes refer to a verifier by name: a built-in one, an entry point in `critic_loop.verifiers`, or
+`package.module:name`.
 """
 
 from critic_loop.verifiers.answer import answer

@@ -1,8 +1,8 @@
-r"""Whether an answer equals the task's reference, after the usual normalisation.
+r"""A verifier that compares an answer with the task's reference, after normalisation.
 
-Text is compared without case, outer white space and punctuation, `\boxed{}` and `$`; numbers by value
-(so `1/2`, `0.5` and `50 %` agree); anything else as JSON. Text that quotes more than the answer is
-searched for its last boxed part, its last line `Answer: ...`, or taken whole.
+Of a text, the last `\boxed{}` or else the last line `Answer: ...` is compared, or else the whole text. Texts
+are compared without case, outer white space and punctuation, and `$`; numbers by value (`1/2`, `0.5` and
+`50 %` are equal); other values as JSON.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from critic_loop.outputs import agree
 
 @verifier
 def answer(view: View[Any]) -> Feedback:
-    """Pass an answer that equals the reference; abstain where there is no reference."""
+    """Pass an answer that equals the reference (score 1), else fail it (0); abstain without a reference."""
     reference = view.task.reference
     if reference is None:
         return Feedback.abstain("the task has no reference answer", data={"lacks": "reference answer"})

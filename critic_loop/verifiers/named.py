@@ -1,4 +1,4 @@
-"""Which verifier a name stands for: a built-in one, an entry point, or `package.module:name`."""
+"""Finds verifiers by name: built-in ones, entry points, or `package.module:name`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ GROUP = "critic_loop.verifiers"
 
 
 def verifier_named(name: str) -> Verifier | Callable[..., Any]:
-    """Return the verifier, or the function that is to be one, that a recipe calls `name`.
+    """Return the verifier of a name, or a function that can become one.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: the name is unknown.
     """
     found = VERIFIERS.get(name) or plugins.find(GROUP, name)
     if found is None:
         known = ", ".join(sorted([*VERIFIERS, *plugins.names(GROUP)]))
-        raise ConfigError(f"there is no verifier {name!r}; there are {known}, or 'package.module:name'.")
+        raise ConfigError(
+            f"unknown verifier {name!r}.", hint=f"Write one of {known}, or 'package.module:name'."
+        )
     return found

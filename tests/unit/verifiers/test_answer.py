@@ -107,6 +107,6 @@ def test_verifiers_are_found_by_name():
     assert verifier_named("answer") is VERIFIERS["answer"] is answer
     assert verifier_named("critic_loop.outputs.final:agree") is agree
     with pytest.raises(
-        ConfigError, match=r"there is no verifier 'anser'; there are answer.*'package.module:name'"
+        ConfigError, match=r"unknown verifier 'anser'\. Write one of answer.*'package.module:name'"
     ):
         verifier_named("anser")
