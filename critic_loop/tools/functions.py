@@ -1,6 +1,6 @@
-"""Tools made of typed Python callables, whose signature and docstring describe them.
+"""Tools from typed Python callables: signature and docstring become the description for the model.
 
-Knows signatures. Does not know how a tool is called by a loop (`nodes.tool_executor`).
+Knows signatures. Does not know how a loop calls a tool (`nodes.tool_executor`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 
 @dataclass(frozen=True)
 class FunctionTool:
-    """A tool made of a callable, sync (then run in a thread of its own) or async."""
+    """A tool that calls a function: an async one in the event loop, any other in a thread of its own."""
 
     function: Callable[..., Any]
     name: str
@@ -36,10 +36,10 @@ class FunctionTool:
     scope: ToolScope = "loop"
 
     def __post_init__(self) -> None:
-        """Refuse a callable that cannot be described to a model.
+        """Check that the tool can be described to a model.
 
         Raises:
-            ConfigError: its name, one of its parameters or one of the settings cannot be used.
+            ConfigError: its name, a parameter or a setting is invalid.
         """
         with boundary(ConfigError, f"tool {self.name!r}"):
             require_tool(self)
@@ -50,30 +50,33 @@ class FunctionTool:
 
     @cached_property
     def _context_names(self) -> tuple[str, ...]:
-        """The parameters that receive the context; the model is not told of them."""
+        """The parameters that receive the context; hidden from the model."""
         return tuple(p.name for p in self._signature if _takes_context(p.annotation))
 
     @cached_property
     def _signature(self) -> list[inspect.Parameter]:
-        """The parameters, without those that a `functools.partial` has set."""
+        """The parameters, without those that a `functools.partial` sets."""
         bound = self.function.keywords if isinstance(self.function, functools.partial) else {}
         parameters = inspect.signature(self.function, eval_str=True).parameters.values()
         free = [p for p in parameters if p.name not in bound]
         for parameter in free:
             if parameter.kind not in _NAMED:
-                raise ConfigError(f"tool {self.name!r}: {str(parameter)!r} cannot be given by name.")
+                raise ConfigError(
+                    f"tool {self.name!r}: parameter {str(parameter)!r} cannot be passed by name.",
+                    hint="Write named parameters, without *args, **kwargs and positional-only ones.",
+                )
         return free
 
     @cached_property
-    def _told(self) -> list[inspect.Parameter]:
-        """The parameters that the model is told of."""
+    def _shown_parameters(self) -> list[inspect.Parameter]:
+        """The parameters that the model sees."""
         return [p for p in self._signature if p.name not in self._context_names]
 
     @cached_property
     def _arguments(self) -> type[BaseModel]:
-        """The arguments as a model; parameters are aliases, since they may be called `json` or `_x`."""
+        """A pydantic model of the arguments; names are aliases, as pydantic rejects `json`, `_x` and others."""
         fields: dict[str, Any] = {}
-        for position, parameter in enumerate(self._told):
+        for position, parameter in enumerate(self._shown_parameters):
             kind = Any if parameter.annotation is parameter.empty else parameter.annotation
             default = ... if parameter.default is parameter.empty else parameter.default
             fields[f"p{position}"] = (kind, Field(default, alias=parameter.name))
@@ -91,21 +94,21 @@ class FunctionTool:
         return self._schema
 
     def digest(self) -> str:
-        """Return the hash of what the model is told, the settings, and the function's qualified name."""
+        """Return a hash of the description for the model, the settings, and the function's qualified name."""
         return tool_digest(self, qualified_name(self.function))
 
     async def run(self, arguments: Mapping[str, Any], context: ToolContext) -> ToolOutput:
         """Check `arguments`, call the function, and return its result as content parts.
 
         Raises:
-            ToolError: the arguments do not fit, or the result has no content.
-            BaseException: what the function raised.
+            ToolError: the arguments are invalid, or the result has no content.
+            BaseException: whatever the function raised.
         """
         try:
             model = self._arguments.model_validate(dict(arguments))
         except ValidationError as error:
             raise ToolError(first_problem(error)) from error
-        values = {p.name: getattr(model, f"p{position}") for position, p in enumerate(self._told)}
+        values = {p.name: getattr(model, f"p{position}") for position, p in enumerate(self._shown_parameters)}
         values |= dict.fromkeys(self._context_names, context)
         if _is_async(self.function):
             result = self.function(**values)
@@ -115,24 +118,24 @@ class FunctionTool:
 
 
 class ManagedFunctionTool(FunctionTool):
-    """A tool made of a callable object that is a context manager: it is entered before it is called."""
+    """A tool that calls an object which is a context manager: it is entered before the first call."""
 
     @asynccontextmanager
     async def open(self, context: ToolContext) -> AsyncGenerator[Tool]:  # noqa: ARG002  # as of all tools
-        """Enter the object; leave it at the end."""
+        """Enter the object, and exit it at the end."""
         async with entered(self.function):
             yield self
 
 
 def function_tool(function: Callable[..., Any], **settings: Any) -> FunctionTool:
-    """Return the tool that a callable is.
+    """Return a callable as a tool.
 
     Args:
         function: a function, a method, a callable object or a `functools.partial`, sync or async.
-        settings: fields of `FunctionTool` that are not taken from the function.
+        settings: fields of `FunctionTool`; they override name and description of the function.
 
     Raises:
-        ConfigError: it cannot be described to a model.
+        ConfigError: its name, a parameter or a setting is invalid.
     """
     kind = ManagedFunctionTool if is_manager(function) else FunctionTool
     described: dict[str, Any] = {"name": _short_name(function), "description": _described(function)}
@@ -140,14 +143,14 @@ def function_tool(function: Callable[..., Any], **settings: Any) -> FunctionTool
 
 
 def first_problem(error: ValidationError) -> str:
-    """Return what is wrong with the first argument that does not fit, for the model."""
+    """Return a message for the model about the first invalid argument."""
     first = error.errors(include_url=False)[0]
     key = ".".join(str(step) for step in first["loc"])
     return f"argument {key!r}: {first['msg']}."
 
 
 def qualified_name(function: Any) -> str:
-    """Return module and qualified name of a callable, or of the type of a callable object."""
+    """Return module and qualified name of a callable; of a callable object those of its type."""
     function = _innermost(function)
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}.{named.__qualname__}"
@@ -167,16 +170,15 @@ def _described(function: Any) -> str:
     function = _innermost(function)
     if inspect.isroutine(function) or isinstance(function, type):
         return inspect.getdoc(function) or ""
-    of_call: str | None = type(
-        function
-    ).__call__.__doc__  # not by getdoc, which falls back to Python's own words
+    # not by getdoc: it falls back to the docstring of `object.__call__`
+    of_call: str | None = type(function).__call__.__doc__
     return inspect.cleandoc(of_call) if of_call else inspect.getdoc(type(function)) or ""
 
 
 def _is_async(function: Any) -> bool:
     function = _innermost(function)
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004  # not whether it can be called: how
+        getattr(function, "__call__", None)  # noqa: B004  # asks whether it is async, not whether it is callable
     )
 
 

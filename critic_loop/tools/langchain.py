@@ -1,7 +1,7 @@
-"""LangChain's tools as tools, recognised by their attributes: langchain_core is never imported here.
+"""Wraps LangChain's tools, recognised by their attributes: langchain_core is never imported here.
 
-Knows the interface of `BaseTool` and LangChain's content blocks. What LangGraph injects at run time (state, a
-store) is not injected here: of injected arguments only the id of the call is filled in, by LangChain itself.
+Knows the interface of `BaseTool` and LangChain's content blocks. Arguments that LangGraph injects at run time
+(state, a store) are not supported; only the id of the call is injected, by LangChain itself.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from critic_loop.core.tools import ToolContext, ToolOutput, ToolScope, require_t
 from critic_loop.tools.functions import first_problem, qualified_name
 
 _HOLDERS = ("image", "image_url", "file", "audio", "video", "document")
-"""Types of content blocks that may hold bytes."""
+"""Types of content blocks that may have bytes."""
 
 
 def is_langchain_tool(thing: object) -> bool:
-    """Whether `thing` looks like an instance of LangChain's `BaseTool`."""
+    """Return whether `thing` has the attributes of an instance of LangChain's `BaseTool`."""
     has = all(hasattr(thing, name) for name in ("name", "description", "invoke", "ainvoke", "tool_call_schema"))
     return has and not isinstance(thing, type)
 
 
 @dataclass(frozen=True)
 class LangChainTool:
-    """A tool made of LangChain's."""
+    """A tool that invokes a LangChain tool."""
 
     wrapped: Any
     name: str
@@ -44,23 +44,23 @@ class LangChainTool:
     scope: ToolScope = "loop"
 
     def __post_init__(self) -> None:
-        """Refuse a tool that cannot be described to a model.
+        """Check that the tool can be described to a model.
 
         Raises:
-            ConfigError: its name, its schema or one of the settings cannot be used.
+            ConfigError: its name, its schema or a setting is invalid.
         """
         require_tool(self)
 
     def digest(self) -> str:
-        """Return the hash of what the model is told, the settings, and the qualified name of what is called."""
+        """Return a hash of the description for the model, the settings, and the called function's name."""
         return tool_digest(self, qualified_name(_called(self.wrapped)))
 
     async def run(self, arguments: Mapping[str, Any], context: ToolContext) -> ToolOutput:
-        """Invoke the tool, and return the content of its message; an artifact stays behind.
+        """Invoke the tool and return the content of its message; an artifact is ignored.
 
         Raises:
-            ToolError: the arguments do not fit, an injected argument is given, or it answers with no message.
-            BaseException: what the tool raised.
+            ToolError: the arguments are invalid, an injected argument is given, or the result is not a message.
+            BaseException: whatever the tool raised.
         """
         if forged := _injected(self.wrapped) & set(arguments):
             raise ToolError(f"argument {min(forged)!r}: Extra inputs are not permitted.")
@@ -79,14 +79,14 @@ class LangChainTool:
 
 
 def langchain_tool(wrapped: Any, **settings: Any) -> LangChainTool:
-    """Return LangChain's tool as a tool.
+    """Return a LangChain tool as a tool.
 
     Args:
         wrapped: an instance of LangChain's `BaseTool`.
-        settings: fields of `LangChainTool` that are not taken from it.
+        settings: fields of `LangChainTool`; they override name and description of `wrapped`.
 
     Raises:
-        ConfigError: it cannot be described to a model.
+        ConfigError: its name, its schema or a setting is invalid.
     """
     with boundary(ConfigError, f"tool {wrapped.name!r}"):
         described: dict[str, Any] = {
@@ -98,11 +98,11 @@ def langchain_tool(wrapped: Any, **settings: Any) -> LangChainTool:
 
 
 def _schema(wrapped: Any) -> dict[str, JsonValue]:
-    """Return the schema of the arguments that a model is to give; injected ones are not among them."""
+    """Return the JSON Schema of the arguments that a model gives, without injected ones."""
     if wrapped.args_schema is None and hasattr(wrapped, "func"):  # LangChain's `Tool`: one text
         return {"type": "object", "properties": dict(wrapped.args), "required": list(wrapped.args)}
-    told: Any = wrapped.tool_call_schema
-    schema = dict(told if isinstance(told, Mapping) else _model_schema(told))
+    shown: Any = wrapped.tool_call_schema
+    schema = dict(shown if isinstance(shown, Mapping) else _model_schema(shown))
     for title in ("title", "description"):
         schema.pop(title, None)
     return schema
@@ -114,7 +114,7 @@ def _model_schema(model: Any) -> Mapping[str, Any]:
 
 
 def _injected(wrapped: Any) -> set[str]:
-    """Return the names of arguments that a model must not give."""
+    """Return the names of injected arguments, which a model must not give."""
     if isinstance(wrapped.args_schema, Mapping):
         return set(getattr(wrapped, "_injected_args_keys", ()))
     every = _fields(wrapped.get_input_schema()) | set(getattr(wrapped, "_injected_args_keys", ()))
@@ -130,7 +130,7 @@ def _called(wrapped: Any) -> Any:
 
 
 def _is_sync(wrapped: Any) -> bool:
-    """Whether LangChain would run it in the event loop's pool of threads, for want of async code."""
+    """Return whether the tool has no async code, so that LangChain would run it in the loop's thread pool."""
     inherited = str(getattr(type(wrapped)._arun, "__module__", "")).startswith("langchain_core.")
     return inherited and getattr(wrapped, "coroutine", None) is None
 
@@ -138,13 +138,13 @@ def _is_sync(wrapped: Any) -> bool:
 def _output(message: Any) -> ToolOutput:
     content = getattr(message, "content", None)
     if not isinstance(content, str | list):
-        raise ToolError(f"it answered with {type(message).__name__}, which only LangGraph can carry out.")
+        raise ToolError(f"the tool returned {type(message).__name__}, which only LangGraph can execute.")
     blocks: list[Any] = [content] if isinstance(content, str) else content
     return ToolOutput.of(*map(_part, blocks), is_error=getattr(message, "status", "") == "error")
 
 
 def _part(block: Any) -> ResultPart:
-    """Return a block of LangChain, OpenAI or Anthropic as a content part; an unknown one as JSON text."""
+    """Return a content block of LangChain, OpenAI or Anthropic as a part; an unknown one as JSON text."""
     if isinstance(block, str):
         return Text(text=block)
     if block.get("type") in ("text", "text-plain") and block.get("text"):
@@ -159,7 +159,7 @@ def _part(block: Any) -> ResultPart:
 
 
 def _bytes_in(block: Mapping[str, Any]) -> tuple[bytes | None, str]:
-    """Return the bytes that a block holds, if it does not just name a place, and their media type."""
+    """Return the bytes in a block and their media type; None where it only has a URL or an id."""
     held: Any = block.get("image_url") or block.get("file") or block.get("source") or block
     if isinstance(held, str):
         held = {"url": held}

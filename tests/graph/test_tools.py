@@ -86,7 +86,7 @@ async def test_functions_objects_and_langchain_tools_run_side_by_side() -> None:
 @pytest.mark.parametrize(
     ("tools", "message"),
     [
-        ([look, cl.tool(look)], "two tools are called 'look'"),
+        ([look, cl.tool(look)], "two tools have the name 'look'"),
         ([lambda: 1], "a tool cannot be called '<lambda>'"),
         ([StructuredTool.from_function(look, name="look here")], "a tool cannot be called 'look here'"),
         ([object()], "is not a tool"),

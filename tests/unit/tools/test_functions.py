@@ -320,7 +320,7 @@ def test_what_cannot_be_a_tool_is_refused_at_once(function, message):
 def test_parameters_without_a_name_are_refused(definition):
     scope = {}
     exec(f"def odd({definition}): ...", scope)
-    with pytest.raises(ConfigError, match=r"tool 'odd': '\*{0,2}\w+' cannot be given by name"):
+    with pytest.raises(ConfigError, match=r"tool 'odd': parameter '\*{0,2}\w+' cannot be passed by name"):
         tool(scope["odd"])
 
 

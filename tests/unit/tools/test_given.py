@@ -73,12 +73,12 @@ def test_what_an_object_lacks_is_named():
 
 
 def test_an_object_keeps_its_own_settings():
-    with pytest.raises(ConfigError, match=r"an object with settings of its own\. Change timeout_s"):
+    with pytest.raises(ConfigError, match=r"tool\(\) cannot change its settings\. Set timeout_s"):
         tool(Own(), timeout_s=3)
 
 
 def test_two_tools_of_one_name_are_refused():
-    with pytest.raises(ConfigError, match="two tools are called 'add'"):
+    with pytest.raises(ConfigError, match="two tools have the name 'add'"):
         tools_by_name([add, tool(add)])
 
 

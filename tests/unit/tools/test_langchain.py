@@ -214,7 +214,7 @@ async def test_a_command_is_refused():
         """Move."""
         return Command(goto="there")
 
-    with pytest.raises(ToolError, match="answered with Command, which only LangGraph can carry out"):
+    with pytest.raises(ToolError, match="the tool returned Command, which only LangGraph can execute"):
         await answer(move, {})
 
 
