@@ -1,4 +1,4 @@
-"""Agent specs, recipes and prompts: found, validated, hashed, rendered."""
+"""Finds, validates, hashes and renders agent specs, recipes and prompts."""
 
 from critic_loop.assets.library import Library, bundled
 from critic_loop.assets.recipe import (

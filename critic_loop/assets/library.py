@@ -1,7 +1,7 @@
-"""Finds, loads, validates and hashes agent specs, recipes and prompts.
+"""Finds, loads and validates agent specs, recipes and prompts.
 
-A library has folders, each with `agents/` and `prompts/` in it, looked through in order; the bundled
-one is last. Knows files and their errors: each names the file, the key, and what was expected.
+A library has folders with `agents/` and `prompts/` in them, which are searched in order; the bundled folder is
+the last. Knows files. Errors name the file, the key, and what was expected.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ T = TypeVar("T", bound=Frozen)
 
 @cache
 def bundled() -> Path:
-    """Return the folder with the bundled assets: inside a wheel, or a checkout's root."""
+    """Return the folder with the bundled assets: in an installed package, or the root of a checkout."""
     package = Path(str(files("critic_loop")))
     inside = package / "_assets"
     return inside if inside.is_dir() else package.parent
@@ -37,19 +37,25 @@ class Library:
     """Agent specs, recipes and prompts by name."""
 
     def __init__(self, folders: Sequence[str | Path] = ()) -> None:
-        """Look through `folders` first, then through the bundled assets."""
+        """Search `folders` first, then the bundled assets.
+
+        Raises:
+            AssetError: a folder does not exist.
+        """
         self.folders = (*(Path(folder) for folder in folders), bundled())
         self._cache: dict[tuple[str, str], Any] = {}
         for folder in self.folders:
             if not folder.is_dir():
-                raise AssetError(f"{folder}: no such folder.", hint="Name one with agents/ or prompts/ in it.")
+                raise AssetError(
+                    f"{folder}: no such folder.", hint="Name a folder with agents/ or prompts/ in it."
+                )
 
     def recipe(self, name: str) -> Recipe:
         """Return the recipe `agents/recipes/<name>.toml`, or the one in the file `name`.
 
         Raises:
-            NoSuchAsset: there is none.
-            AssetError: it is wrong.
+            NoSuchAsset: the file does not exist.
+            AssetError: the recipe is invalid.
         """
         if name.endswith(".toml"):
             path = Path(name)
@@ -63,17 +69,20 @@ class Library:
         return self._cached("recipe", name, load)
 
     def agent(self, name: str) -> AgentSpec:
-        """Return the spec `agents/<role>/<name>.toml`.
+        """Return the spec `agents/<name>.toml`, where `name` is `role/name`.
 
         Raises:
-            NoSuchAsset: there is none.
-            AssetError: it is wrong, or its role is not its folder.
+            NoSuchAsset: the file does not exist.
+            AssetError: the spec is invalid, or its role is not the name of its folder.
         """
 
         def load(path: Path) -> AgentSpec:
             spec = _load(path, AgentSpec)
             if spec.role != (folder := path.parent.name):
-                raise AssetError(f"{path}: key 'role' is {spec.role!r}, but its folder says {folder!r}.")
+                raise AssetError(
+                    f"{path}: key 'role' is {spec.role!r}, but its folder is {folder!r}.",
+                    hint="Move the file, or change its role.",
+                )
             return spec
 
         return self._cached("agent", name, load)
@@ -82,8 +91,8 @@ class Library:
         """Return the template `prompts/<name>`.
 
         Raises:
-            NoSuchAsset: there is none.
-            AssetError: it is wrong.
+            NoSuchAsset: the file does not exist.
+            AssetError: the template is invalid.
         """
 
         def load(path: Path) -> Template:
@@ -103,12 +112,20 @@ class Library:
     def find(self, kind: str, name: str) -> Path:
         """Return the file of a recipe, an agent or a prompt.
 
+        Args:
+            kind: `recipe`, `agent` or `prompt`.
+            name: as for `recipe`, `agent` and `prompt`.
+
         Raises:
-            NoSuchAsset: there is none; names the nearest.
+            NoSuchAsset: the file does not exist; the hint names a similar one.
+            AssetError: the name is a path outside the library.
         """
         relative = _relative(kind, name)
         if relative.is_absolute() or ".." in relative.parts:
-            raise AssetError(f"{kind} {name!r}: a name, not a path outside the library, is expected.")
+            raise AssetError(
+                f"{kind} {name!r} is a path outside the library.",
+                hint="Write a name, without '..' and '/' first.",
+            )
         for folder in self.folders:
             if (path := folder / relative).is_file():
                 return path
@@ -116,13 +133,13 @@ class Library:
 
     def _hint(self, kind: str, name: str) -> str:
         if _relative(kind, name).is_file():
-            return "It lies in the current folder; to look there, give --assets . (in Python: assets=['.'])."
+            return "It is in the current folder: add --assets . (in Python: assets=['.']) to search there."
         known = self.names(kind)
         near = difflib.get_close_matches(name, known, n=1)
         return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
 
     def names(self, kind: str) -> list[str]:
-        """Return the names of all recipes, agents or prompts, sorted; nothing is read."""
+        """Return the names of all recipes, agents or prompts, sorted; no file is read."""
         base, suffix = (Path("prompts"), ".md") if kind == "prompt" else (Path("agents"), ".toml")
         if kind == "recipe":
             base = base / "recipes"
@@ -145,10 +162,10 @@ def _relative(kind: str, name: str) -> Path:
 
 
 def read(path: Path) -> str:
-    """Return the text of a file.
+    """Return the text of a file in UTF-8.
 
     Raises:
-        AssetError: it cannot be read.
+        AssetError: the file cannot be read.
     """
     try:
         return path.read_text(encoding="utf-8")

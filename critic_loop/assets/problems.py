@@ -1,7 +1,7 @@
-"""What is wrong in a file: which file, line and key, what was expected, what to do.
+"""Problems in asset files: file, line and key, what was expected, what to do.
 
-Knows TOML's shape well enough to find a key's line, and pydantic's errors. Does not know what the
-files are for.
+Knows pydantic's errors, and enough of TOML's syntax to find the line of a key. Does not know what the files are
+for.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PART = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing that is wrong in a file."""
+    """One problem in a file."""
 
     file: str
     message: str
@@ -44,31 +44,38 @@ class Problem:
 
 
 def problems_in(error: ValidationError, model: type[BaseModel], file: str, text: str) -> list[Problem]:
-    """Return everything that a validation found, with the lines in the file's `text`."""
+    """Return all problems of a failed validation.
+
+    Args:
+        error: the validation error.
+        model: the model that was validated; its fields are used for hints on unknown keys.
+        file: the file's name in messages.
+        text: the file's TOML text, in which lines are found.
+    """
     found: list[Problem] = []
     for one in error.errors(include_url=False):
         loc = [step for step in one["loc"] if not (isinstance(step, str) and "[" in step)]
-        message, hint = _said(one, model, loc)
+        message, hint = _message_and_hint(one, model, loc)
         key = ".".join(map(str, loc))
         found.append(Problem(file=file, line=line_of(text, loc), key=key, message=message, hint=hint))
     return found
 
 
 def unreadable_toml(error: tomllib.TOMLDecodeError, file: str) -> Problem:
-    """Return what keeps a file from being TOML, with its line."""
+    """Return the syntax error of a TOML file as a problem, with its line."""
     place = re.search(r" \(at line (\d+), column \d+\)$", str(error))
-    said = str(error)[: place.start()] if place else str(error)
-    return Problem(file=file, line=int(place[1]) if place else None, message=f"not TOML: {said}.")
+    reason = str(error)[: place.start()] if place else str(error)
+    return Problem(file=file, line=int(place[1]) if place else None, message=f"not TOML: {reason}.")
 
 
 def explain(error: ValidationError) -> str:
-    """Return the first problem of a validation as 'key ...: what was expected'."""
+    """Return the first error of a failed validation as 'key ...: what was expected'."""
     first = error.errors(include_url=False)[0]
-    return _said(first, None, first["loc"])[0]
+    return _message_and_hint(first, None, first["loc"])[0]
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return 'Did you mean ...?', or what there is."""
+    """Return the hint 'Did you mean ...?' for an unknown word, or a list of the known words."""
     names = list(known)
     near = difflib.get_close_matches(word, names, n=1)
     if near:
@@ -76,19 +83,19 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"There are: {', '.join(names)}." if names else ""
 
 
-def _said(error: Any, model: type[BaseModel] | None, loc: Loc) -> tuple[str, str]:
-    """Return message and hint of one of pydantic's errors."""
+def _message_and_hint(error: Any, model: type[BaseModel] | None, loc: Loc) -> tuple[str, str]:
+    """Return message and hint for one of pydantic's errors."""
     key = ".".join(str(step) for step in loc)
     if error["type"] == "extra_forbidden":
         known = [] if model is None else sorted(_fields_at(model, loc[:-1]))
         return f"unknown key {key!r}.", nearest(str(loc[-1]), known) if known else ""
-    said = error["msg"].removeprefix("Value error, ").rstrip(".")
+    reason = error["msg"].removeprefix("Value error, ").rstrip(".")
     got = "" if error["type"] in ("missing", "value_error") else f", not {str(error['input'])[:60]!r}"
-    return f"key {key!r}: {said}{got}.", ""
+    return f"key {key!r}: {reason}{got}.", ""
 
 
 def _fields_at(model: type[BaseModel], loc: Loc) -> set[str]:
-    """Return the keys that are known at a place inside a model's data; none where anything goes."""
+    """Return the valid keys at a location in a model's data; empty where any key is valid."""
     inner = model
     for step in loc:
         field = inner.model_fields.get(step) if isinstance(step, str) else None
@@ -109,9 +116,9 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def line_of(text: str, loc: Loc) -> int | None:
-    """Return the line on which a key of TOML `text` stands, or the nearest thing around it; from 1."""
+    """Return the line of a key in TOML `text`, from 1, or that of the nearest key or table around it."""
     names = [step for step in loc if isinstance(step, str)]
-    lines = text.split("\n")  # not splitlines(): a string or a comment may hold what else ends a line
+    lines = text.split("\n")  # not splitlines(): strings and comments may have other line separators
     table: list[str] = []
     best, line = 0, None
     for number, content in enumerate(lines, start=1):
@@ -127,7 +134,7 @@ def line_of(text: str, loc: Loc) -> int | None:
 
 
 def _after(loc: Loc, names: int) -> Loc:
-    """Return the steps that follow so many names."""
+    """Return the steps of a location after the first `names` names."""
     for position, step in enumerate(loc):
         if names == 0:
             return loc[position:]
@@ -140,7 +147,7 @@ def _parts(path: str) -> list[str]:
 
 
 def _inside(lines: Sequence[str], start: int, steps: Loc) -> int:
-    """Return the line of a key within the value that begins on line `start`; an index counts inline tables."""
+    """Return the line of a key in the value that begins on line `start`; an index counts its inline tables."""
     end = start
     while end < len(lines) and (
         lines[end][:1].isspace() or not (_KEY.match(lines[end]) or _HEADER.match(lines[end]))

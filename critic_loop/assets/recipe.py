@@ -1,6 +1,6 @@
-"""Agent specs and recipes: who plays with whom, under which search. Data, validated.
+"""The schema of agent specs and recipes: a recipe names the agents of a loop, its search and its settings.
 
-Knows the schema. Does not know where files lie (`assets.library`) or how they come to life (`graph/`).
+Knows the schema. Does not know files (`assets.library`) or how a loop is built of a recipe (`graph/`).
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ Field_ = Literal[
 Shown_ = Literal[
     "verdict", "score", "text", "steps", "spans", "rubric", "suggestion", "reasoning", "reference", "verifier",
 ]  # fmt: skip
-"""What an actor may be shown of the feedback on its earlier attempts; which of these it sees, `memory` says."""
+"""What an actor may be shown of the feedback on its earlier attempts, which `memory` selects."""
 
 
 class Steps(Frozen):
     """How an actor writes an answer step by step."""
 
     ends: str
-    """A regular expression: a step in which it is found ends the answer."""
+    """A regular expression, searched for in each step: a match ends the answer."""
     joint: str = "\n"
-    """What stands between two steps, unless a stop string of `sampling` did that the endpoint told of."""
+    """The text between two steps, unless the endpoint reports which stop string of `sampling` ended a step."""
 
     @field_validator("ends")
     @classmethod
@@ -44,36 +44,36 @@ class Steps(Frozen):
         try:
             re.compile(given)
         except re.error as error:
-            raise ValueError(f"no regular expression: {error}") from error
+            raise ValueError(f"not a regular expression: {error}") from error
         return given
 
 
 class AgentSpec(Frozen):
-    """How one role speaks: its prompt, the slot that plays it, how its text is read."""
+    """An agent: its role, its prompt, the slot of its model, and the parser of its text."""
 
     role: RoleName
     prompt: str
     """`role/name.md` under `prompts/`."""
     slot: str
-    """What the switchboard binds to a model at run time; a spec names no model, URL or key."""
+    """The slot that is bound to a model at run time; a spec names no model, URL or key."""
     output: str = "text"
     """A parser of `outputs/`: for actors text, json, boxed, code:LANGUAGE; for critics a critique format, or
-    p-yes, reverse-likelihood and follow-up-likelihood, which weigh texts and need log-probabilities of them."""
+    p-yes, reverse-likelihood or follow-up-likelihood, which need a model that scores given texts."""
     sampling: Sampling = Sampling.model_construct()
     steps: Steps | None = None
-    """For an actor that a search asks for single steps."""
+    """For an actor of which a search requests single steps."""
     description: str = ""
     source: str = ""
-    """The publication that it follows."""
+    """The publication of the method."""
 
     @property
     def digest(self) -> str:
-        """Hash of the spec; what came later counts where it is set."""
+        """Hash of the spec. Keys that later versions added count only where they are set."""
         return digest_of(self.model_dump(mode="json", exclude=None if self.steps else {"steps"}))
 
 
 class ActorUse(Frozen):
-    """A further actor's part in a recipe."""
+    """A further actor in a recipe."""
 
     agent: str
     slot: str | None = None
@@ -85,32 +85,32 @@ class DebateUse(Frozen):
 
     agent: str
     rounds: int = Field(default=2, ge=1)
-    """How often each of them speaks."""
+    """The number of arguments by each debater."""
     slot: str | None = None
     """Instead of the spec's own slot."""
 
 
 class Escalation(Frozen):
-    """Another model for what a critic is not sure of."""
+    """Another model that is asked where a critic is not confident."""
 
     slot: str
-    """Who is asked then, with the same prompt: its word takes the place of the first."""
+    """The slot of the other model. It gets the same prompt, and its feedback replaces the first."""
     below: Unit = 0.7
-    """It is asked where the first critic's confidence is lower, where it states none, or abstains."""
+    """Ask it where the first critic's confidence is lower than this, is missing, or the critic abstains."""
 
 
 class CriticUse(Frozen):
-    """A critic's part in a recipe."""
+    """A critic in a recipe."""
 
     agent: str
     sees: tuple[Field_, ...] = ("answer",)
     slot: str | None = None
     """Instead of the spec's own slot, so that two critics of one spec can be two models."""
     when: Literal["always", "unverified", "unfinished"] = "always"
-    """`unverified`: not asked about attempts that verifiers have passed. `unfinished`: only about steps and
-    thoughts that do not end an answer."""
+    """`always`: ask about every attempt. `unverified`: not about attempts that verifiers passed. `unfinished`:
+    only about steps and thoughts that do not end an answer."""
     shadow: bool = False
-    """Asked and recorded, never acted upon: a new critic beside the one in use."""
+    """Ask and record, but never use the feedback: to try a new critic beside the one in use."""
     escalate: Escalation | None = None
 
 
@@ -141,34 +141,35 @@ class Recipe(Frozen):
     description: str = ""
     source: str = ""
     search: tuple[SearchUse, ...] = Field(min_length=1)
-    """From the outermost in: `[{kind="sample", n=8}, {kind="refine"}]` refines each of eight."""
+    """The outermost search first: `[{kind="sample", n=8}, {kind="refine"}]` refines each of eight samples."""
     actor: str = "actor/solver"
     actors: dict[str, ActorUse] = {}
-    """Further actors, by the names that the search has for them."""
+    """Further actors, by the names that the search uses."""
     critics: tuple[CriticUse, ...] = ()
     verifiers: tuple[str, ...] = ()
     judge: str | None = None
-    """A pairwise judge, asked where selection must compare."""
+    """A pairwise judge, asked where the selection compares two attempts."""
     debate: DebateUse | None = None
-    """What the judge reads first; its prompt needs the variable `debate`, as that of `judge/debate` has."""
+    """A debate before each comparison. The judge's prompt must declare the variable `debate`, as `judge/debate`
+    does."""
     show: tuple[Shown_, ...] = ("verdict", "text")
-    """What the actor is shown; `spans` reach actors that are functions."""
+    """What the actor is shown of feedback; only actors that are functions can use `spans`."""
     memory: Literal["full", "last", "rejected"] = "full"
-    """Which earlier attempts the actor is shown: its whole path, the last, or rejected answers only.
-
-    `rejected` needs a prompt that declares the variable `rejected`, as `actor/anti-repeat` does.
-    """
+    """The earlier attempts that the actor is shown: `full`: all on its path; `last`: the last one; `rejected`:
+    rejected answers only, which needs a prompt with the variable `rejected`, as `actor/anti-repeat` has."""
     select: str | SelectUse = "verified-first"
-    """Which answer wins: a selection's name, or with settings `{ kind = "b4", alpha = 10 }`."""
+    """The selection of the final answer: a name, or with settings `{ kind = "b4", alpha = 10 }`."""
     stop: tuple[dict[str, JsonValue] | str, ...] | None = None
-    """Any of these stops the loop; None = the usual ones, empty = only the search's own end and the budget.
+    """The stop rules; any of them stops the loop. None = the default rules; empty = only the end of the search
+    and the budget.
 
     Each is a table with one key, such as `{ max_rounds = 4 }`, or a function's path, `package.module:name`. In
-    Python, rules and functions that have a path are taken, too.
+    Python, rules and functions that have such a path are accepted, too.
     """
     lanes: int = Field(default=1, ge=1)
+    """The number of attempts that are made concurrently."""
     max_calls: int = Field(default=20, ge=1)
-    """Model calls a task, all roles together."""
+    """The largest number of model calls per task, all roles together."""
 
     @field_validator("search", mode="before")
     @classmethod
@@ -218,14 +219,14 @@ class Recipe(Frozen):
 
     @property
     def selection(self) -> SelectUse:
-        """The selection, with the settings that it is given."""
+        """The selection with its settings."""
         return self.select if isinstance(self.select, SelectUse) else SelectUse(kind=self.select)
 
     @property
     def digest(self) -> str:
         """Hash of everything but the name.
 
-        Settings that came later count where they are set: trees that were begun before are still resumed.
+        Keys that later versions added count only where they are set, so that older trees can be resumed.
         """
         later = {name for name in ("actors", "debate") if not getattr(self, name)}
         data = self.model_dump(mode="json", exclude={"name", *later})
@@ -245,13 +246,13 @@ def _rule_data(rule: Any) -> list[JsonValue]:
 
 
 def _unread(path: str) -> Any:
-    """Stand for what a path names: a recipe that is only read imports nothing."""
+    """Return a placeholder for the function at a path: validating a recipe imports nothing."""
     plugins.parts_of(path)
-    return _goes_on
+    return _never_stops
 
 
-def _goes_on(progress: Progress) -> None:
-    """Stand for a stop rule that is not loaded."""
+def _never_stops(progress: Progress) -> None:
+    """Do not stop: a placeholder for a rule that is not loaded."""
 
 
 def _use(table: dict[str, Any]) -> dict[str, Any]:

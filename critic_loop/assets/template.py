@@ -1,16 +1,16 @@
-"""Prompt templates: Jinja2 files whose data is fenced, so that what a model wrote stays data.
+"""Prompt templates: Jinja2 files that put all data inside fences, so that a model can tell data from prompt.
 
-A prompt file has TOML front matter between `+++` lines that declares its variables, then Jinja2
-blocks named after the messages that they become (`system`, `user`, `feedback`). Every declared
-variable is used and every used one declared. A string that is printed is fenced:
+A prompt file has TOML front matter between `+++` lines, which declares its variables, and Jinja2 blocks, each
+named after the message that it renders (`system`, `user`, `feedback`). All declared variables must be used, and
+all used ones declared. A string is printed inside a fence:
 
     <data 9f2c0a44b1d0e7a3 answer>
-    ... the text, to the letter ...
+    ... the text, unchanged ...
     </data 9f2c0a44b1d0e7a3>
 
-The boundary is a hash of the text itself, keyed by the tree: whoever writes a text would have to put the
-text's own hash into it. It is the same on replay and for prefix caches. Only a `Word`, which is the
-loop's own (a verdict, an author's name, the JSON Schema of its output), is printed as it is.
+The boundary is a hash of the text, keyed by the tree's secret: the author of a text cannot know it, so no text
+can close its own fence. It is the same on replay, so prefix caches work. Only a `Word` is printed without a
+fence: text of the loop itself (a verdict, an author's name, the JSON Schema of an output).
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ _WORD = re.compile(r"[\w.:/+-]{0,80}")
 
 
 class Word(str):
-    """Text of the loop's own, printed without a fence.
+    """Text of the loop itself, printed without a fence.
 
-    Build one of what no model, task or person wrote: our vocabulary, or the developer's output type. A name
-    that somebody chose goes through `word`, which checks it.
+    Use it only for text that no model, task or user wrote, such as a verdict or the JSON Schema of an output.
+    For a name that a user chose, call `word`, which checks it.
     """
 
     __slots__ = ()
 
 
 def word(text: str) -> str:
-    """Return `text` as a `Word` if it looks like a name, else unchanged (and so fenced)."""
+    """Return `text` as a `Word` if it is a name (up to 80 letters, digits and `_.:/+-`), else unchanged."""
     return Word(text) if _WORD.fullmatch(text) else text
 
 
@@ -59,11 +59,11 @@ class Data:
 
 
 def fence(data: Data, key: str) -> str:
-    """Return `data` between boundaries that whoever wrote it cannot have known.
+    """Return `data` in a fence whose boundary its author cannot know.
 
     Args:
         data: the text and its name.
-        key: the tree's key.
+        key: the tree's secret key, at most 64 bytes.
     """
     boundary = hashlib.blake2b(data.text.encode(), key=key.encode(), digest_size=8).hexdigest()
     return f"<data {boundary} {data.name}>\n{data.text}\n</data {boundary}>"
@@ -71,7 +71,7 @@ def fence(data: Data, key: str) -> str:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Fenced:
-    """Text as templates see it: printed, alone or within a list, it stands in its fence."""
+    """Text in a template's context: printed, alone or in a list, with its fence."""
 
     data: Data
     key: str
@@ -96,10 +96,10 @@ def _environment() -> jinja2.Environment:
 
 
 def _wrap(value: Any, name: str, key: str) -> Any:
-    """Fence every string inside `value`; names come from the mapping keys that lead to it.
+    """Return `value` with every string in it fenced; the fence is named after the nearest key, or `name`.
 
     Raises:
-        TypeError: it is something that could carry text past the fences.
+        TypeError: it has a value of another type, which might print text without a fence.
     """
     if value is None or isinstance(value, bool | int | float):
         return value
@@ -132,8 +132,7 @@ class Template:
         """Return the template in `source`.
 
         Raises:
-            AssetError: no front matter, broken Jinja, or variables declared and used differ; the first of
-                what `problems_of` finds.
+            AssetError: the first problem that `problems_of` returns.
         """
         return _parsed(name, source, where)
 
@@ -143,24 +142,29 @@ class Template:
 
     @property
     def blocks(self) -> frozenset[str]:
-        """Names of the messages that it can render."""
+        """The names of the blocks."""
         return frozenset(self._compiled.blocks)
 
     @cached_property
     def digest(self) -> str:
-        """Hash of the body: what the model is told."""
+        """Hash of the body, without the front matter."""
         return digest_of(self.text)
 
     def render(self, block: str, values: Mapping[str, Any], key: str) -> str:
-        """Return a block with `values`, each string in it fenced under the tree's `key`.
+        """Return the text of a block.
+
+        Args:
+            block: the block's name.
+            values: a value for each variable; strings in them are fenced.
+            key: the tree's secret key.
 
         Raises:
-            AssetError: a variable is missing, or the template fails on these values.
+            AssetError: there is no such block, a variable is missing, or rendering fails on these values.
         """
         import jinja2
 
         if missing := self.variables - set(values):
-            raise AssetError(f"{self.where}: nobody gives a value for variable {min(missing)!r}.")
+            raise AssetError(f"{self.where}: variable {min(missing)!r} has no value.")
         if block not in self.blocks:
             raise AssetError(
                 f"{self.where}: there is no block {block!r}; there are {', '.join(sorted(self.blocks))}."
@@ -192,11 +196,16 @@ def _compiled(body: str) -> jinja2.Template:
 
 
 def problems_of(source: str, where: str) -> list[Problem]:
-    """Return everything that is wrong with the text of a prompt file."""
+    """Return all problems in the text of a prompt file: front matter, syntax, blocks and variables.
+
+    Args:
+        source: the text.
+        where: the file's name in messages.
+    """
     import jinja2
 
     if _FRONT.match(source) is None:
-        message = "expected front matter between two lines '+++' with variables = [...]."
+        message = "no front matter: expected `variables = [...]` between two lines '+++' at the top."
         return [Problem(file=where, line=1, message=message)]
     front, body = _split(source)
     variables, found = _declared(front, where)
@@ -209,7 +218,7 @@ def problems_of(source: str, where: str) -> list[Problem]:
     if variables is not None:
         found += _undeclared(parsed, variables, where, before)
     if not blocks:
-        example = "expected blocks such as {% block user %}...{% endblock %}."
+        example = "no blocks: expected some such as {% block user %}...{% endblock %}."
         found.append(Problem(file=where, line=before + 1, message=example))
     return found
 
@@ -220,7 +229,7 @@ def _split(source: str) -> tuple[str, str]:
 
 
 def _declared(front: str, where: str) -> tuple[list[str] | None, list[Problem]]:
-    """Return the declared variables, None where they cannot be read, and what is wrong above the body."""
+    """Return the declared variables (None if they cannot be read), and the problems in the front matter."""
     try:
         data = tomllib.loads(front)
     except tomllib.TOMLDecodeError as error:
@@ -234,7 +243,7 @@ def _declared(front: str, where: str) -> tuple[list[str] | None, list[Problem]]:
         found.append(Problem(file=where, line=_line(front, "variables"), key="variables", message=message))
         variables = None
     for key in sorted(set(data) - {"variables", "description"}):
-        message = f"unknown key {key!r}; there are 'variables' and 'description'."
+        message = f"unknown key {key!r}; valid keys are 'variables' and 'description'."
         found.append(Problem(file=where, line=_line(front, key), key=key, message=message))
     return variables, found
 
@@ -254,14 +263,14 @@ def _undeclared(parsed: jinja2.nodes.Template, variables: list[str], where: str,
     missing = [
         Problem(
             file=where, line=before + first.get(name, 1), key="variables",
-            message=f"key 'variables' does not declare {name!r}, which is used.",
+            message=f"variable {name!r} is used, but not declared in 'variables'.",
         )
         for name in sorted(used - set(variables))
     ]  # fmt: skip
     spare = [
         Problem(
             file=where, line=2, key="variables",
-            message=f"key 'variables' declares {name!r}, which is never used.",
+            message=f"variable {name!r} is declared in 'variables', but never used.",
         )
         for name in sorted(set(variables) - used)
     ]  # fmt: skip

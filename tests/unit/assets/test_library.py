@@ -107,7 +107,7 @@ def test_the_first_folder_wins(project, tmp_path_factory):
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(AssetError, match=r"nowhere: no such folder\. Name one with agents/ or prompts/"):
+    with pytest.raises(AssetError, match=r"nowhere: no such folder\. Name a folder with agents/ or prompts/"):
         Library([tmp_path / "nowhere"])
 
 
@@ -153,7 +153,7 @@ def test_an_unknown_name_gets_the_nearest_one(kind, name, message):
 def test_what_lies_in_the_current_folder_is_pointed_at(project, monkeypatch):
     (project / "agents/recipes/mine.toml").write_text(RECIPE)
     monkeypatch.chdir(project)
-    with pytest.raises(AssetError, match=r"no recipe 'mine' .* in the current folder; .* --assets \."):
+    with pytest.raises(AssetError, match=r"no recipe 'mine' .* in the current folder: add --assets \."):
         Library().recipe("mine")
     assert Library([project]).recipe("mine").name == "mine"
 
@@ -163,7 +163,7 @@ def test_what_lies_in_the_current_folder_is_pointed_at(project, monkeypatch):
 def test_no_name_leads_out_of_the_library(project, kind, name):
     for suffix in ("", ".md", ".toml"):
         (project.parent / f"secret{suffix}").write_text(PROMPT)
-    with pytest.raises(AssetError, match="a name, not a path outside the library"):
+    with pytest.raises(AssetError, match="is a path outside the library"):
         getattr(Library([project]), kind)(name)
 
 
@@ -172,7 +172,7 @@ def test_a_spec_cannot_name_a_prompt_outside(project):
         'role = "actor"\nprompt = "../agents/actor/sly.toml"\nslot = "a"\n'
     )
     library = Library([project])
-    with pytest.raises(AssetError, match="not a path outside the library"):
+    with pytest.raises(AssetError, match="is a path outside the library"):
         library.prompt(library.agent("actor/sly").prompt)
 
 
@@ -196,7 +196,7 @@ GOOD_AGENT = 'role = "actor"\nprompt = "actor/solver.md"\nslot = "actor"\n'
         ),
         (
             GOOD_AGENT.replace('"actor"', '"critic"', 1),
-            r"key 'role' is 'critic', but its folder says 'actor'\.",
+            r"key 'role' is 'critic', but its folder is 'actor'\.",
         ),
     ],
 )

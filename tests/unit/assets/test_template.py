@@ -147,18 +147,21 @@ USER = "{% block user %}{{ a }}{% endblock %}"
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (USER, "expected front matter between two lines '+++'"),
+        (USER, "no front matter: expected `variables = [...]` between two lines '+++'"),
         ("+++\nvariables = [\n+++\n" + USER, "front matter is not TOML"),
         ("+++\ndescription = 'x'\n+++\n" + USER, "key 'variables' must be a list of names"),
         ("+++\nvariables = 'a'\n+++\n" + USER, "key 'variables' must be a list of names"),
         ("+++\nvariables = [1]\n+++\n" + USER, "key 'variables' must be a list of names"),
         (
             "+++\nvariables = ['a']\nvars = 1\n+++\n" + USER,
-            "unknown key 'vars'; there are 'variables' and 'description'",
+            "unknown key 'vars'; valid keys are 'variables' and 'description'",
         ),
-        ("+++\nvariables = []\n+++\n" + USER, "key 'variables' does not declare 'a', which is used"),
-        ("+++\nvariables = ['a', 'b']\n+++\n" + USER, "key 'variables' declares 'b', which is never used"),
-        ("+++\nvariables = []\n+++\nJust text.", "expected blocks such as {% block user %}"),
+        ("+++\nvariables = []\n+++\n" + USER, "variable 'a' is used, but not declared in 'variables'"),
+        (
+            "+++\nvariables = ['a', 'b']\n+++\n" + USER,
+            "variable 'b' is declared in 'variables', but never used",
+        ),
+        ("+++\nvariables = []\n+++\nJust text.", "no blocks: expected some such as {% block user %}"),
         ("+++\nvariables = ['a']\n+++\n\n{% block user %}{{ a }", "here/prompts/x.md:5: "),
         (
             "+++\nvariables = ['a']\n+++\n{% block user %}{{ a|no_such_filter }}{% endblock %}",
@@ -175,7 +178,7 @@ def test_a_broken_file_is_named_with_what_was_expected(source, message):
 
 def test_rendering_says_what_is_missing():
     made = template(USER, "a")
-    with pytest.raises(AssetError, match=r"prompts/x\.md: nobody gives a value for variable 'a'"):
+    with pytest.raises(AssetError, match=r"prompts/x\.md: variable 'a' has no value"):
         made.render("user", {"b": "x"}, "k")
     with pytest.raises(AssetError, match=r"there is no block 'feedback'; there are user\."):
         made.render("feedback", {"a": "x"}, "k")
