@@ -1,7 +1,7 @@
-"""Public fakes: a scripted model, a faulty OpenAI-compatible server, a virtual clock.
+"""Test doubles: a scripted model, a server with scripted replies and faults, and a virtual clock.
 
-The contract suites need pytest and live in modules of their own (`testing.model_contract` and
-others), so that importing this package does not import pytest. The server loads on first use.
+The contract suites (`testing.model_contract` and others) need pytest, so this package does not import them. The
+server is imported on first use.
 """
 
 from typing import TYPE_CHECKING, Any

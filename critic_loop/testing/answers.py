@@ -1,6 +1,6 @@
-"""How the test server sends responses and faults, in either of its formats.
+"""HTTP responses and faults of the test server, for both of its wire formats.
 
-The bodies are in `testing.chat_replies` and `testing.messages_replies`.
+Knows HTTP and the faults. The bodies are built in `testing.chat_replies` and `testing.messages_replies`.
 """
 
 from __future__ import annotations
@@ -34,26 +34,30 @@ FaultKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One way to fail.
+    """A failure of the server.
 
-    `cut` breaks the connection in the middle of the body and `drop` before the answer; `slow` sends
-    the body in small pieces, `hang` never answers; `credit` is an account without credit and `quota` one
-    that reached its limit, with the statuses that each format gives them; `empty` has no choices;
-    `error_in_200` is an error body with a good status.
+    `cut` closes the connection in the middle of the body and `drop` before the response. `slow` sends the body
+    in small pieces, `hang` sends nothing. `credit` is an account without credit and `quota` one that reached
+    its limit, with the statuses of each format. `empty` has no choices. `error_in_200` is an error body with
+    status 200.
     """
 
     kind: FaultKind
     retry_after_s: float | None = None
     """Sent as a Retry-After header with `rate_limit` and `unavailable`."""
     pause_s: float = 0.02
-    """Between the pieces of a slow body."""
+    """Seconds between the pieces of a `slow` body."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the fault in a header, as in `rate_limit` or `rate_limit;0.5` (Retry-After)."""
+        """Return the fault in a header, such as `rate_limit` or `rate_limit;0.5` (Retry-After in seconds).
+
+        Raises:
+            ValueError: the kind is unknown.
+        """
         kind, _, retry_after = text.partition(";")
         if kind not in get_args(FaultKind):
-            raise ValueError(f"there is no fault {kind!r}; known: {', '.join(get_args(FaultKind))}")
+            raise ValueError(f"unknown fault {kind!r}: write one of {', '.join(get_args(FaultKind))}")
         return cls(cast("FaultKind", kind), float(retry_after) if retry_after else None)
 
 
@@ -62,21 +66,22 @@ Headers: TypeAlias = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """A wire format, from its server's side."""
+    """A wire format on the server's side."""
 
     key_in: Callable[[Headers], str]
-    """The key that a request brings."""
+    """Returns the API key in a request's headers."""
     choices: Callable[[Body], int]
+    """Returns the number of choices that a request asks for."""
     replies: Callable[[Body, int], list[Reply]]
-    """Replies that are a function of the request, of so many bytes."""
+    """Returns replies that are a function of the request, of this size in bytes."""
     body: Callable[[Body, Sequence[Reply], int], Body]
     stream: Callable[[Body, Sequence[Reply], int], list[bytes]]
     error: Callable[[str, str], tuple[int, Body]]
-    """A fault's kind and the key to a status and a body."""
+    """Returns status and body for a fault's kind and the API key."""
     wrong: Callable[[Body, Headers], Body | None]
-    """The error for a request that the real endpoint refuses."""
+    """Returns the error body for a request that a real endpoint would reject; None if it is valid."""
     request_id: str
-    """The header with the answer's id."""
+    """The header with the response's id."""
 
 
 def _bearer(headers: Headers) -> str:
@@ -100,15 +105,15 @@ def _message_body(body: Body, replies: Sequence[Reply], number: int) -> Body:
     return messages.message_body(body, replies[0], number=number) if replies else {"type": "message"}
 
 
-def _right(body: Body, headers: Headers) -> None:
-    """Refuse nothing."""
+def _never_wrong(body: Body, headers: Headers) -> None:
+    """Accept every request."""
 
 
 def _wrong_message(body: Body, headers: Headers) -> Body | None:
-    said = messages.wrong_request(body, headers)
-    if said is None:
+    problem = messages.wrong_request(body, headers)
+    if problem is None:
         return None
-    return message_error(said, kind="invalid_request_error", request_id="req_test")
+    return message_error(problem, kind="invalid_request_error", request_id="req_test")
 
 
 CHAT = Format(
@@ -118,7 +123,7 @@ CHAT = Format(
     body=lambda body, replies, number: completion_body(body, replies, number=number),
     stream=_chat_stream,
     error=chat_error_body,
-    wrong=_right,
+    wrong=_never_wrong,
     request_id="x-request-id",
 )
 MESSAGES = Format(
@@ -135,7 +140,7 @@ MESSAGES = Format(
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """One request and how it is answered."""
+    """One request, and the methods that respond to it."""
 
     form: Format
     request: web.Request
@@ -143,7 +148,7 @@ class Answering:
     number: int
 
     async def success(self, replies: Sequence[Reply], *, fault: Fault | None = None) -> web.StreamResponse:
-        """Send replies, whole or as a stream, perhaps badly."""
+        """Send replies, whole or as a stream, with the fault `cut` or `slow` if given."""
         if self.body.get("stream"):
             events = self.form.stream(self.body, replies, self.number)
             return await self._pieces(events, fault, "text/event-stream")
@@ -174,7 +179,7 @@ class Answering:
         return response
 
     async def fault(self, fault: Fault) -> web.StreamResponse:  # noqa: PLR0911  # one return for each kind
-        """Fail as `fault` says."""
+        """Send a fault."""
         match fault.kind:
             case "cut" | "slow":
                 return await self.success(self.form.replies(self.body, 256), fault=fault)
@@ -200,7 +205,7 @@ class Answering:
 
 
 def error_response(form: Format, fault: Fault, key: str) -> web.Response:
-    """Return a fault that is a status and a body."""
+    """Return the response of a fault that is a status and a body."""
     status, body = form.error(fault.kind, key)
     response = json_response(body, status)
     if fault.retry_after_s is not None:
@@ -209,5 +214,5 @@ def error_response(form: Format, fault: Fault, key: str) -> web.Response:
 
 
 def json_response(content: Any, status: int = 200) -> web.Response:
-    """Return JSON."""
+    """Return a JSON response."""
     return web.Response(body=orjson.dumps(content), status=status, content_type="application/json")

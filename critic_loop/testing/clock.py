@@ -1,7 +1,7 @@
-"""Virtual time for asyncio: sleeps cost nothing and end in a deterministic order.
+"""Virtual time for asyncio: sleeps take no real time and end in a deterministic order.
 
-Knows timers. Does not know I/O: while a timer is pending and nothing is ready, time jumps, so a
-timeout around a real socket or thread fires at once unless the loop is given some `patience_s`.
+Knows timers. Does not know I/O: when no file is ready, time jumps to the next timer, so a timeout around a real
+socket or thread expires at once unless the loop has some `patience_s`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class _JumpingSelector(selectors.BaseSelector):
-    """Waits for nothing: when no file is ready, the time asked for counts as having passed."""
+    """Does not wait: when no file is ready, it advances the virtual time by the timeout."""
 
     def __init__(self, patience_s: float) -> None:
         self._files = selectors.DefaultSelector()
@@ -61,6 +61,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run_virtual(main: Coroutine[Any, Any, T], *, patience_s: float = 0.0) -> T:
-    """Run a coroutine under virtual time, as `asyncio.run` does under the real one."""
+    """Run a coroutine as `asyncio.run` does, but under virtual time.
+
+    Args:
+        main: the coroutine.
+        patience_s: as for `VirtualLoop`, in real seconds.
+    """
     with asyncio.Runner(loop_factory=lambda: VirtualLoop(patience_s)) as runner:
         return runner.run(main)

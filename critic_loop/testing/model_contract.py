@@ -1,4 +1,4 @@
-"""What every model promises, as tests that anyone can run over their own.
+"""Contract tests of models, to run over your own model.
 
     class TestMyModel(ModelContract):
         @pytest.fixture
@@ -30,12 +30,12 @@ T = TypeVar("T")
 
 @pytest.mark.anyio
 class ModelContract:
-    """Override `model`; `broken` and `secret` too where they make sense."""
+    """Override `model`; also `broken` and `secret`, where the model has them."""
 
     prompt = "Say something."
-    """What every test asks; override it for a model that answers only some questions."""
+    """The prompt of every test; override it for a model that answers only certain prompts."""
     texts = ("Yes", "No it is not")
-    """What is weighed; override it for a model that knows only some words."""
+    """The texts that are scored; override them for a model with a small vocabulary."""
 
     def request(self, text: str = "", *, choices: int = 1) -> Request:
         """Return a request for `text`, or for the prompt."""
@@ -48,7 +48,7 @@ class ModelContract:
 
     @pytest.fixture
     def model(self) -> Model:
-        """Return the model, which answers any prompt."""
+        """Return the model, which must answer `prompt`."""
         raise NotImplementedError("override the fixture `model`")
 
     @pytest.fixture
@@ -58,16 +58,16 @@ class ModelContract:
 
     @pytest.fixture
     def secret(self) -> str:
-        """Return a text that must not show anywhere: the model's key."""
+        """Return a text that must not appear anywhere: the model's API key."""
         return "no-such-secret"
 
     async def test_every_choice_says_why_it_ended(self, model: Model) -> None:
-        """A finish reason is set."""
+        """Every choice has a finish reason."""
         completion = await model.complete(self.request())
         assert all(choice.finish_reason for choice in completion.choices)
 
     async def test_choices_are_sampled_assistant_messages(self, model: Model) -> None:
-        """What a model wrote says so: only such text is trained on."""
+        """Text by a model is marked as sampled: only such text is trained on."""
         completion = await model.complete(self.request())
         for choice in completion.choices:
             assert choice.message.role == "assistant"
@@ -75,7 +75,7 @@ class ModelContract:
         assert completion.text == completion.choices[0].message.text
 
     async def test_usage_is_counted(self, model: Model) -> None:
-        """Tokens are billed, and parts are no larger than their totals."""
+        """Token counts are positive, and partial counts are no larger than their totals."""
         usage = (await model.complete(self.request())).usage
         assert usage.input_tokens > 0
         assert usage.output_tokens > 0
@@ -84,19 +84,19 @@ class ModelContract:
 
     @pytest.mark.parametrize("choices", [1, 3])
     async def test_there_are_exactly_as_many_choices_as_asked_for(self, model: Model, choices: int) -> None:
-        """`n` is kept even where the endpoint does not know it."""
+        """There are `n` choices, even where the endpoint does not support `n`."""
         completion = await model.complete(self.request(choices=choices))
         assert len(completion.choices) == choices
 
     async def test_token_ids_and_logprobs_agree(self, model: Model) -> None:
-        """One logprob for each sampled token, where both are given."""
+        """There is one log-probability for each sampled token, where both are given."""
         request = Request(messages=self.request().messages, sampling=Sampling(logprobs=True, max_tokens=16))
         for choice in (await model.complete(request)).choices:
             if choice.token_ids is not None and choice.logprobs is not None:
                 assert len(choice.token_ids) == len(choice.logprobs)
 
     async def test_a_given_text_is_scored_or_refused(self, model: Model) -> None:
-        """A model that cannot score raises, or gives something that is not taken for scores."""
+        """A model that cannot score raises `ModelError`, or `scored_choices` does."""
         asked = Request(messages=self.request().messages, score=self.texts, choices=len(self.texts))
         with suppress(ModelError):
             for choice in scored_choices(asked, await model.complete(asked)):
@@ -106,21 +106,21 @@ class ModelContract:
                 assert not choice.message.sampled
 
     async def test_streamed_text_is_the_answers_text(self, model: Model) -> None:
-        """The pieces given to `on_text` add up to the first choice; a model may give one piece or none."""
+        """The pieces passed to `on_text` make up the first choice; there may be one piece or none."""
         pieces: list[str] = []
         request = Request(messages=self.request().messages, on_text=pieces.append)
         completion = await model.complete(request)
         assert "".join(pieces) in ("", completion.text)
 
     async def test_concurrent_calls_are_independent(self, model: Model) -> None:
-        """Many calls at once each get their answer."""
+        """Each of many concurrent calls returns one choice."""
         completions = await asyncio.gather(
             *[model.complete(self.request(f"{self.prompt} " * (i % 3 + 1))) for i in range(20)]
         )
         assert all(len(completion.choices) == 1 for completion in completions)
 
     async def test_other_event_loops_may_use_it(self, model: Model) -> None:
-        """A model belongs to no event loop, and needs no closing in each."""
+        """A model is not bound to an event loop, and need not be closed in each."""
         await model.complete(self.request())
         first = asyncio.create_task(asyncio.to_thread(_run, lambda: model.complete(self.request())))
         second = asyncio.create_task(asyncio.to_thread(_run, lambda: model.complete(self.request())))
@@ -129,7 +129,7 @@ class ModelContract:
         await model.complete(self.request())
 
     async def test_cancelling_a_call_leaves_the_model_usable(self, model: Model) -> None:
-        """Cancellation passes through at once and breaks nothing."""
+        """A cancelled call raises `CancelledError`, and the next call succeeds."""
         task = asyncio.create_task(model.complete(self.request()))
         await asyncio.sleep(0)
         task.cancel()
@@ -138,20 +138,20 @@ class ModelContract:
         assert (await model.complete(self.request())).choices
 
     async def test_it_can_be_closed_and_used_again(self, model: Model) -> None:
-        """Closing twice does no harm; a later call opens connections again."""
+        """Closing twice is allowed; a later call opens connections again."""
         await model.complete(self.request())
         await model.aclose()
         await model.aclose()
         assert (await model.complete(self.request())).choices
 
     async def test_no_time_is_a_model_error_or_an_answer(self, model: Model) -> None:
-        """A deadline that cannot be kept is no `TimeoutError`."""
+        """A deadline that cannot be met raises `ModelError`, not `TimeoutError`."""
         request = Request(messages=self.request().messages, timeout_s=1e-9)
         with suppress(ModelError):
             await model.complete(request)
 
     async def test_failures_are_model_errors(self, broken: Model | None, secret: str) -> None:
-        """Whatever goes wrong is typed, and does not show the key."""
+        """All failures are `ModelError`s, and do not show the API key."""
         if broken is None:
             pytest.skip("no `broken` fixture")
         with pytest.raises(ModelError) as raised:
@@ -160,14 +160,14 @@ class ModelContract:
         assert secret not in f"{raised.value!r} {raised.value}"
 
     async def test_the_spec_is_stable_and_holds_no_secret(self, model: Model, secret: str) -> None:
-        """A spec names the model in records."""
+        """The spec names the model in records, without the API key."""
         assert model.spec
         assert model.spec == model.spec
         assert secret not in model.spec
         assert secret not in repr(model)
 
     async def test_it_is_a_model(self, model: Model) -> None:
-        """It has what the protocol asks for."""
+        """It has the protocol's methods."""
         assert isinstance(model, Model)
 
 

@@ -1,6 +1,6 @@
-"""A model that says what a test told it to say.
+"""A model with scripted replies, for tests.
 
-Knows the `Model` protocol and nothing else: no network, no wire format, no clock but asyncio's.
+Knows the `Model` protocol. Uses no network, no wire format, and no clock but asyncio's.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from critic_loop.core.protocols import Completion, Request
 from critic_loop.core.records import Choice, Usage
 
 Answer: TypeAlias = str | Message | Choice | Completion | Exception
-"""What one reply may be: text, a message, a choice, all of a completion, or an error to raise."""
+"""One reply: text, a message, a choice, a whole completion, or an error to raise."""
 
 Answers: TypeAlias = Answer | Sequence[str | Message | Choice]
-"""As `Answer`, or one entry for each choice of a request."""
+"""An `Answer`, or a sequence with an entry for each choice of a request."""
 
 Handler: TypeAlias = Callable[[Request], Answers | Awaitable[Answers]]
-"""A function that answers a request, sync or async."""
+"""A function from a request to its answers, sync or async."""
 
 
 class OutOfReplies(ModelError):
-    """A scripted model was asked more often than its script foresaw: the test or the loop is wrong."""
+    """A scripted model has no reply left: the script is too short, or the loop calls too often."""
 
     scope = "job"
 
 
 class ScriptedModel:
-    """A `Model` whose replies are known beforehand, and which remembers what it was asked.
+    """A `Model` with scripted replies that keeps the requests it got.
 
-    Replies of a list are taken in the order in which calls begin, one for each choice, so that
-    concurrent calls are deterministic. A `Completion`, an exception or a sequence answers all
-    choices of a request at once; so does what a function returns.
+    A list of replies is used in the order in which calls begin, one reply per choice, so concurrent calls are
+    deterministic. A `Completion`, an exception, a sequence, or the result of a function answers all choices of
+    a request at once.
     """
 
     def __init__(
@@ -49,16 +49,19 @@ class ScriptedModel:
         cycle: bool = False,
         latency_s: float | Callable[[Request], float] = 0.0,
     ) -> None:
-        """Take the script.
+        """Set the script.
 
         Args:
             replies: a list of answers, or a function from a request to an answer.
             spec: the name in records.
-            cycle: begin again at the first reply after the last.
-            latency_s: how long each call sleeps (`asyncio.sleep`), or a function that says so.
+            cycle: after the last reply, start again with the first.
+            latency_s: the duration of each call in seconds (`asyncio.sleep`), or a function of the request.
+
+        Raises:
+            TypeError: `replies` is a string.
         """
         if isinstance(replies, str):
-            raise TypeError("replies is a list of strings, not one string")
+            raise TypeError("replies must be a list of strings, not one string")
         self._handler = replies if callable(replies) else None
         self._script: tuple[Answers, ...] = () if callable(replies) else tuple(replies)
         self._spec = spec
@@ -66,7 +69,7 @@ class ScriptedModel:
         self._latency_s = latency_s
         self._next = itertools.count()
         self.requests: list[Request] = []
-        """Every request, in the order of arrival, those that failed too."""
+        """All requests in the order of arrival, including those that failed."""
 
     def __repr__(self) -> str:
         kind = "a function" if self._handler else f"{len(self._script)} replies"
@@ -78,11 +81,12 @@ class ScriptedModel:
         return self._spec
 
     async def complete(self, request: Request) -> Completion:
-        """Answer with what the script holds for this request.
+        """Return the scripted reply to a request.
 
         Raises:
             OutOfReplies: the script has no reply left.
-            DeadlineExceeded: the scripted latency is longer than the request allows.
+            DeadlineExceeded: the scripted latency is longer than the request's timeout.
+            Exception: the scripted reply is an exception.
         """
         self.requests.append(request)
         scripted = None if self._handler else self._take(request)
@@ -95,17 +99,20 @@ class ScriptedModel:
         return completion
 
     async def aclose(self) -> None:
-        """Do nothing: there is nothing to release."""
+        """Do nothing: a scripted model needs no release."""
 
     def _take(self, request: Request) -> Answers:
-        """Return the answer to a request: one reply, or as many as it wants choices."""
+        """Return the answer to a request: one reply for all choices, or one per choice."""
         first = self._reply()
         if request.choices == 1 or not isinstance(first, str | Message | Choice):
             return first
         rest = [self._reply() for _ in range(request.choices - 1)]
         for reply in rest:
             if not isinstance(reply, str | Message | Choice):
-                raise TypeError(f"{type(reply).__name__} stands among replies for one choice each")
+                raise TypeError(
+                    f"the script has a {type(reply).__name__} where a text, a message or a choice is expected: "
+                    f"the request has {request.choices} choices"
+                )
         return [first, *cast("list[str | Message | Choice]", rest)]
 
     def _reply(self) -> Answers:
@@ -114,9 +121,9 @@ class ScriptedModel:
             index %= len(self._script)
         if index >= len(self._script):
             raise OutOfReplies(
-                f"The scripted model {self._spec!r} was asked for reply {index + 1}, "
-                f"but {len(self._script)} were scripted.",
-                hint="Script more replies, pass cycle=True or a function, or lower the loop's rounds.",
+                f"scripted model {self._spec!r} has {len(self._script)} replies, "
+                f"but was asked for reply {index + 1}.",
+                hint="Script more replies, pass cycle=True or a function, or limit the loop's rounds.",
             )
         return self._script[index]
 
@@ -130,7 +137,7 @@ class ScriptedModel:
         if request.timeout_s is not None and latency_s > request.timeout_s:
             await asyncio.sleep(request.timeout_s)
             raise DeadlineExceeded(
-                f"The scripted model {self._spec!r} did not answer within {request.timeout_s:g} s."
+                f"scripted model {self._spec!r} did not answer within {request.timeout_s:g} s."
             )
         if latency_s > 0:
             await asyncio.sleep(latency_s)
@@ -144,7 +151,7 @@ def _completion(answers: Answers, request: Request, spec: str) -> Completion:
     if isinstance(answers, str | Message | Choice):
         answers = [answers] * request.choices
     if len(answers) != request.choices:
-        raise ValueError(f"{len(answers)} answers were given to a request for {request.choices} choices")
+        raise ValueError(f"the script has {len(answers)} answers for a request with {request.choices} choices")
     choices = tuple(_choice(answer) for answer in answers)
     written = [choice.message for choice in choices]
     usage = Usage(input_tokens=count_tokens(request.messages), output_tokens=count_tokens(written))
@@ -161,7 +168,7 @@ def _choice(answer: str | Message | Choice) -> Choice:
 
 
 def count_tokens(messages: Sequence[Message]) -> int:
-    """Return the number of words in the messages: what the fakes bill as tokens."""
+    """Return the number of words in the messages, which test doubles report as tokens."""
     return sum(len(_words(part).split()) for message in messages for part in message.parts)
 
 

@@ -1,6 +1,6 @@
-"""A small server on loopback that can fail in every way that real ones do.
+"""A model server on loopback with scripted replies, and with the failures of real servers.
 
-It answers at `/v1/chat/completions` as OpenAI and vLLM do, and at `/v1/messages` as Anthropic does.
+It serves `/v1/chat/completions` as OpenAI and vLLM do, and `/v1/messages` as Anthropic does.
 
     async with TestServer(["first reply", Fault("rate_limit", retry_after_s=0.1), "second"]) as server:
         model = resolve(f"chat:test@{server.url}")
@@ -9,8 +9,8 @@ As a process, where replies are a function of the request's content:
 
     python -m critic_loop.testing.server --port 0 --delay-ms 50 --reply-bytes 4096 --log requests.jsonl
 
-Knows what was asked and which answer or fault is next. How these travel is in `testing.answers`. Does not
-know the client: no code is shared with `models`.
+Knows the requests, and which reply or fault is next. HTTP responses are in `testing.answers`. Shares no code
+with the clients in `models`.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ from critic_loop.testing.chat_replies import Reply, content_digest, reply_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """A request as it arrived."""
+    """A request that the server received."""
 
     number: int
-    """Counts from 1 over all requests for completions."""
+    """The number among all requests for completions, from 1."""
     body: Body
     headers: Mapping[str, str]
     digest: str
@@ -60,35 +60,35 @@ class Received:
 
     @property
     def text(self) -> str:
-        """The last message's text; other parts are left out."""
+        """The text of the last message, without its other parts."""
         content = self.body["messages"][-1].get("content") or ""
         return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 
 Given: TypeAlias = str | Message | Reply | Fault | Sequence[str | Message | Reply]
-"""A reply, one for each choice, or a fault."""
+"""A reply for all choices, a sequence with a reply for each, or a fault."""
 Handler: TypeAlias = Callable[[Received], Given | Awaitable[Given]]
 FaultPlan: TypeAlias = Sequence[Fault | None] | Callable[[Received], Fault | None]
 
 
 @dataclass(slots=True)
 class Log:
-    """What was asked: kept in memory, and appended to a file that survives a kill."""
+    """The received requests, in memory and in a file that is complete even if the server is killed."""
 
     path: Path | None = None
     requests: list[Received] = field(default_factory=list["Received"])
     counts: Counter[str] = field(default_factory=Counter[str])
-    """How often each content was asked for, by digest."""
+    """The number of requests by digest."""
     _file: int | None = None
 
     def arrived(self, received: Received) -> None:
-        """Note a request before anything is done for it."""
+        """Log a request before it is processed."""
         self.requests.append(received)
         self.counts[received.digest] += 1
         self._write("arrived", received)
 
     def ended(self, received: Received, how: str) -> None:
-        """Note how it ended: `completed`, `fault:KIND` or `dropped` (the client went away)."""
+        """Log how a request ended: `completed`, `fault:KIND`, `refused` or `dropped` (by the client)."""
         self._write(how, received)
 
     def close(self) -> None:
@@ -109,9 +109,9 @@ class Log:
 class TestServer:
     """The server, in process: an async context manager with a `url`.
 
-    Replies of a list are taken in the order of arrival, one for each choice. Faults come from the
-    replies, from `faults` (one entry per request, None = none; or a function), from the header
-    `X-Fault`, or from `POST /faults {"kind", "times", "retry_after_s"}`.
+    A list of replies is used in the order of arrival, one reply per choice. Faults are given among the replies,
+    in `faults` (one entry per request, None = no fault; or a function), in the header `X-Fault`, or by
+    `POST /faults {"kind", "times", "retry_after_s"}`.
     """
 
     __test__ = False  # pytest: not a test class
@@ -133,14 +133,14 @@ class TestServer:
 
         Args:
             replies: a list, a function of the request, or None for replies hashed from the request.
-            key: the bearer token, or `x-api-key`, without which requests are refused.
-            faults: a plan, one entry per request, or a function of the request.
-            delay_s: how long each request waits before its answer.
-            capacity: requests in flight above which others are refused with 429.
-            reply_bytes: the length of hashed replies.
+            key: the bearer token or `x-api-key` that requests must have; None = none.
+            faults: a list with one entry per request, or a function of the request.
+            delay_s: the delay of each response, in seconds.
+            capacity: the largest number of requests in flight; others are rejected with status 429.
+            reply_bytes: the size of hashed replies.
             log: a file to which requests are appended.
-            models: what `/v1/models` lists: names, or entries with whatever else a server says of a model.
-            port: 0 takes a free one.
+            models: the models of `/v1/models`: names, or entries with further fields.
+            port: the port; 0 = a free one.
         """
         self._handler = replies if callable(replies) else None
         self._script = None if replies is None or callable(replies) else deque(replies)
@@ -158,7 +158,7 @@ class TestServer:
 
     @property
     def url(self) -> str:
-        """The base address, `/v1` included."""
+        """The base URL, ending with `/v1`."""
         return f"http://127.0.0.1:{self._port}/v1"
 
     @property
@@ -289,7 +289,7 @@ class TestServer:
 
 
 def _take(script: deque[Given], wanted: int) -> Given:
-    """Take the next reply off a script, or as many as a request wants choices."""
+    """Remove the next reply from a script and return it; one per choice, unless it is a fault or a sequence."""
     if not script:
         return Fault("server_error")
     first = script.popleft()
@@ -300,15 +300,15 @@ def _take(script: deque[Given], wanted: int) -> Given:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the server as a process; its address is the first line that it prints."""
+    """Run the server until it is interrupted; the first line of its output is its URL."""
     parser = argparse.ArgumentParser(prog="python -m critic_loop.testing.server", description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--delay-ms", type=float, default=0.0)
-    parser.add_argument("--capacity", type=int, help="requests in flight above which others get a 429")
+    parser.add_argument("--capacity", type=int, help="most requests in flight; others get status 429")
     parser.add_argument("--reply-bytes", type=int, default=64)
     parser.add_argument("--log", type=Path)
-    parser.add_argument("--key", help="bearer token to ask for")
-    parser.add_argument("--model", action="append", help="a name that /v1/models lists")
+    parser.add_argument("--key", help="bearer token that requests must have")
+    parser.add_argument("--model", action="append", help="name of a model in /v1/models")
     given = parser.parse_args(arguments)
     server = TestServer(
         key=given.key,

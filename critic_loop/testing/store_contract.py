@@ -1,4 +1,4 @@
-"""What every `Store` promises, as tests that anyone may run against theirs.
+"""Contract tests of stores, to run over your own store.
 
     class TestMine(StoreContract):
         @pytest.fixture
@@ -7,8 +7,9 @@
             yield store
             await store.aclose()
 
-Needs pytest with the anyio plugin. `again` opens the same place once more, as a new process would; a
-store that cannot be opened twice leaves it as it is.
+Knows the `Store` protocol. Does not know any store. The fixture `again` opens the same store once more, as
+another process would; a store that cannot be opened twice does not override it. Needs pytest with anyio's
+plugin.
 """
 
 from __future__ import annotations
@@ -52,14 +53,14 @@ def head(tree: str, *, recipe: str = "refine", text: str = "Do it.") -> Head:
 
 
 def move(tree: str, number: int, *parents: int, text: str = "") -> tuple[Ask, Attempt]:
-    """Return a move and the attempt that it became."""
+    """Return the ask and the attempt of a move."""
     attempt, above = f"{tree}.{number}", tuple(f"{tree}.{parent}" for parent in parents)
     messages = (assistant(text or f"answer {number}", sampled=True),)
     return Ask(attempt=attempt, parents=above), Attempt(id=attempt, parents=above, messages=messages)
 
 
 def elsewhere(work: Callable[[], Awaitable[T]]) -> Awaitable[T]:
-    """Run `work` on an event loop of its own, in a thread."""
+    """Run `work` in another event loop, in a thread."""
 
     async def call() -> T:
         return await work()
@@ -74,27 +75,27 @@ async def listed(store: Store, *, recipe: str | None = None, task: str | None = 
 
 @pytest.mark.anyio
 class StoreContract:
-    """Tests of a `Store`; the subclass has a fixture `store`, and may have one called `again`."""
+    """Override `store`; also `again`, where the store can be opened twice."""
 
     @pytest.fixture
     def anyio_backend(self) -> str:
-        """Run on asyncio."""
+        """Run under asyncio."""
         return "asyncio"
 
     @pytest.fixture
     def again(self, store: Store) -> Callable[[], Store]:
-        """Return what opens the same place once more."""
+        """Return a function that opens the same store once more."""
         return lambda: store
 
     async def test_keeps_the_order_of_calls(self, store: Store) -> None:
-        """Records of one tree stand in the order of `append` calls, durable or not."""
+        """The records of a tree are in the order of `append` calls, durable or not."""
         await store.append("t", head("t"))
         events = [Event(kind="swap", at=float(n), text=str(n)) for n in range(200)]
         await asyncio.gather(*(store.append("t", e, durable=n % 7 == 0) for n, e in enumerate(events)))
         assert (await store.load("t")).events == events
 
     async def test_several_records_at_once(self, store: Store) -> None:
-        """One append may hold many records, the head among them."""
+        """One append may have many records, including the head."""
         records: tuple[Record, ...] = (head("t"), *move("t", 1), *move("t", 2, 1))
         await store.append("t", *records)
         tree = await store.load("t")
@@ -102,7 +103,7 @@ class StoreContract:
         assert tree.path("t.2") == ("t.1", "t.2")
 
     async def test_durable_is_seen_by_others(self, store: Store, again: Callable[[], Store]) -> None:
-        """What was acknowledged as durable is there for whoever opens the place next."""
+        """Records of a durable append are there when the store is opened again."""
         await store.append("t", head("t"), durable=False)
         await store.append("t", *move("t", 1), durable=False)
         await store.append("t", Outcome(chosen="t.1", stop="verified"))
@@ -112,14 +113,14 @@ class StoreContract:
             await other.aclose()
 
     async def test_reads_what_was_only_queued(self, store: Store) -> None:
-        """A load sees all that was appended before, durable or not."""
+        """A load returns all records appended before, durable or not."""
         await store.append("t", head("t"), durable=False)
         assert await store.has("t")
         assert (await store.load("t")).head == head("t")
 
     @pytest.mark.parametrize("name", ALL)
     async def test_every_fixture_tree_comes_back(self, store: Store, name: str) -> None:
-        """Each record of the awkward trees is restored, to the byte."""
+        """Every record of the fixture trees is restored exactly."""
         tree = ALL[name]()
         for record in tree.log:
             await store.append(tree.id, record, durable=False)
@@ -127,7 +128,7 @@ class StoreContract:
         assert loaded.log == tree.log
 
     async def test_unknown_tree(self, store: Store) -> None:
-        """Reading or extending what is not there is an error that says so."""
+        """Loading or extending a tree that does not exist raises `NoSuchTree`."""
         assert not await store.has("none")
         with pytest.raises(NoSuchTree, match="no tree 'none'"):
             await store.load("none")
@@ -138,7 +139,7 @@ class StoreContract:
         assert await listed(store) == []
 
     async def test_second_head(self, store: Store) -> None:
-        """A tree has one head; the refusal leaves the tree as it is."""
+        """A second head is rejected and does not change the tree."""
         await store.append("t", head("t"))
         with pytest.raises(StoreError, match="has a head already"):
             await store.append("t", head("t"))
@@ -148,27 +149,27 @@ class StoreContract:
         assert len((await store.load("t")).log) == 3
 
     async def test_head_of_another_tree(self, store: Store) -> None:
-        """A head names the tree that it is given for."""
+        """A head of another tree is rejected."""
         with pytest.raises(StoreError, match="head of tree 'a' was given for tree 'b'"):
             await store.append("b", head("a"))
         assert not await store.has("a")
         assert not await store.has("b")
 
     async def test_nothing_to_append(self, store: Store) -> None:
-        """No records are no work."""
+        """An append without records does nothing."""
         await store.append("t", head("t"))
         await store.append("t")
         assert len((await store.load("t")).log) == 1
 
     async def test_newer_records_are_refused(self, store: Store) -> None:
-        """Trees of a newer version are named as such, not misread."""
+        """Loading a tree of a newer schema version raises an error that names the version."""
         newer = head("t").model_copy(update={"schema_version": SCHEMA_VERSION + 1})
         await store.append("t", newer)
         with pytest.raises(StoreError, match=f"newer critic_loop.*schema {SCHEMA_VERSION + 1}"):
             await store.load("t")
 
     async def test_feedback_later_on(self, store: Store) -> None:
-        """Feedback gets an id and a subject, and stands in the tree from then on."""
+        """Late feedback gets an id and a subject, and is in the tree from then on."""
         await store.append("t", head("t"), *move("t", 1), *move("t", 2))
         added = await store.add_feedback("t.1", Feedback.user(score=0.0, text="wrong file"))
         assert added.subject == Subject.of("t.1")
@@ -181,7 +182,7 @@ class StoreContract:
         assert tree.about(added.id) == (reply,)
 
     async def test_feedback_while_a_run_writes(self, store: Store) -> None:
-        """A run and late feedback do not collide, in whatever order they arrive."""
+        """A run and late feedback do not conflict, in whatever order they arrive."""
         await store.append("t", head("t"), *move("t", 1))
         tree = await store.load("t")
 
@@ -202,7 +203,7 @@ class StoreContract:
         assert loaded.next_feedback_id() not in loaded.feedback
 
     async def test_feedback_on_what_is_not_there(self, store: Store) -> None:
-        """Feedback on an unknown attempt or feedback is refused, and the tree stays readable."""
+        """Feedback on an unknown attempt or feedback is rejected, and the tree can still be loaded."""
         await store.append("t", head("t"), *move("t", 1))
         for about, feedback in (
             ("t.9", Feedback()),
@@ -216,14 +217,14 @@ class StoreContract:
         assert len((await store.load("t")).log) == 3
 
     async def test_feedback_without_an_author(self, store: Store) -> None:
-        """What cannot be told later is refused: who said it."""
+        """Late feedback without an author is rejected."""
         await store.append("t", head("t"), *move("t", 1))
         with pytest.raises(ConfigError, match="has no author"):
             await store.add_feedback("t.1", Feedback.passed())
         assert len((await store.load("t")).log) == 3
 
     async def test_listing(self, store: Store) -> None:
-        """The listing has attempts and stop reasons, oldest first, and filters."""
+        """The listing has numbers of attempts and stop reasons, oldest first, and can be filtered."""
         await store.append("a", head("a", recipe="refine", text="one"))
         await store.append("b", head("b", recipe="sample", text="two"), *move("b", 1))
         ask, attempt = move("b", 2)
@@ -239,13 +240,13 @@ class StoreContract:
         assert await listed(store, recipe="sample", task=a.task) == []
 
     async def test_long_listing(self, store: Store) -> None:
-        """A listing has no end at some page."""
+        """A listing is complete, however many trees there are."""
         names = [f"t{n}" for n in range(1203)]
         await asyncio.gather(*(store.append(name, head(name)) for name in names))
         assert [info.id for info in await listed(store)] == names
 
     async def test_bytes_are_restored(self, store: Store) -> None:
-        """Bytes come back wherever their hash stands, also where a part came without them."""
+        """Bytes are restored for every part with their hash, even if that part was appended without them."""
         picture = Image.of(bytes(range(256)) * 300, "image/png")
         bare = picture.model_copy(update={"data": None})
         unknown = Image(sha256="0" * 64, media_type="image/png")
@@ -259,7 +260,7 @@ class StoreContract:
         assert tree["t.1"].messages[0].blobs == (picture, unknown)
 
     async def test_many_trees_at_once(self, store: Store) -> None:
-        """Trees that are written at the same time do not mix."""
+        """Trees that are written concurrently do not mix."""
 
         async def grow(name: str) -> None:
             await store.append(name, head(name), durable=False)
@@ -273,7 +274,7 @@ class StoreContract:
             assert [a.messages[0].text for a in tree] == [f"{name} {n} " * 30 for n in range(1, 9)]
 
     async def test_several_event_loops(self, store: Store) -> None:
-        """One store serves several event loops in several threads."""
+        """A store can be used from several event loops in several threads."""
 
         async def grow(name: str) -> int:
             await store.append(name, head(name))
@@ -285,7 +286,7 @@ class StoreContract:
         assert await asyncio.gather(*works, grow("c")) == [19, 19, 19]
 
     async def test_cancelled_waiter(self, store: Store) -> None:
-        """Whoever stops waiting disturbs nobody else."""
+        """A cancelled append does not affect others."""
         await store.append("t", head("t"))
         task = asyncio.ensure_future(store.append("t", *move("t", 1)))
         await asyncio.sleep(0)
@@ -295,13 +296,13 @@ class StoreContract:
         assert "t.2" in await store.load("t")
 
     async def test_loads_are_their_own(self, store: Store) -> None:
-        """Changing a loaded tree changes neither the store nor another load."""
+        """Changing a loaded tree changes neither the store nor another loaded tree."""
         await store.append("t", head("t"), *move("t", 1))
         (await store.load("t")).append(move("t", 2)[0])
         assert len((await store.load("t")).log) == 3
 
     async def test_huge_tree(self, store: Store) -> None:
-        """A tree of 10^4 attempts is written and loaded."""
+        """A tree of 10,000 attempts can be written and loaded."""
         await store.append("t", head("t"), durable=False)
         for number in range(1, 10_001):
             above = (number // 2,) if number > 1 else ()

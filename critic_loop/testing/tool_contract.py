@@ -1,4 +1,4 @@
-"""What every tool promises, as tests that anyone can run over their own.
+"""Contract tests of tools, to run over your own tool.
 
     class TestMyTool(ToolContract):
         @pytest.fixture
@@ -32,7 +32,7 @@ from critic_loop.tools import tool as as_tool
 
 @pytest.mark.anyio
 class ToolContract:
-    """Override `tool` and `arguments`; `wrong` too where some arguments do not fit."""
+    """Override `tool` and `arguments`; also `wrong`, where some arguments are invalid."""
 
     @pytest.fixture
     def anyio_backend(self) -> str:
@@ -46,26 +46,26 @@ class ToolContract:
 
     @pytest.fixture
     def arguments(self) -> dict[str, Any]:
-        """Return arguments with which a call succeeds, as often as it is made."""
+        """Return arguments with which every call succeeds."""
         raise NotImplementedError("override the fixture `arguments`")
 
     @pytest.fixture
     def wrong(self) -> dict[str, Any] | None:
-        """Return arguments that do not fit; None skips the test."""
+        """Return invalid arguments; None skips the test."""
         return None
 
     @pytest.fixture
     def context(self, tmp_path: Path) -> ToolContext:
-        """Return where the tool is called."""
+        """Return the context of the calls."""
         return ToolContext(tree_id="t", attempt_id="t.1", call_id="c", folder=lambda: tmp_path)
 
     @pytest.fixture
     def made(self, tool: Any) -> Tool:
-        """Return the tool as a loop has it."""
+        """Return the tool as a loop converts it."""
         return as_tool(tool)
 
     def test_it_is_a_tool(self, made: Tool) -> None:
-        """It has what the protocol asks for."""
+        """It has the protocol's attributes, with valid values."""
         assert isinstance(made, Tool)
         assert isinstance(made.read_only, bool)
         assert isinstance(made.irreversible, bool)
@@ -73,7 +73,7 @@ class ToolContract:
         assert made.timeout_s is None or made.timeout_s > 0
 
     def test_providers_take_what_a_model_is_told(self, made: Tool) -> None:
-        """Name and schema are what endpoints accept; the description says something."""
+        """Name and schema are valid for endpoints; the description is not empty."""
         spec = spec_of(made)
         assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", spec.name)
         assert spec.description.strip()
@@ -83,21 +83,21 @@ class ToolContract:
     def test_arguments_of_the_tests_are_told_to_the_model(
         self, made: Tool, arguments: Mapping[str, Any]
     ) -> None:
-        """What is given has a place in the schema, and what is required is given."""
+        """All arguments are in the schema, and all required ones are given."""
         schema: dict[str, Any] = made.parameters
         if not schema.get("additionalProperties", "properties" not in schema):
             assert set(arguments) <= set(schema.get("properties", ()))
         assert set(schema.get("required", ())) <= set(arguments)
 
     def test_the_digest_is_stable(self, made: Tool, tool: Any) -> None:
-        """Asked twice, or of the tool made again, it is the same."""
+        """The digest is the same at each call, and for the tool converted again."""
         assert made.digest()
         assert made.digest() == made.digest() == as_tool(tool).digest()
 
     async def test_a_call_answers_with_content_parts(
         self, made: Tool, arguments: dict[str, Any], context: ToolContext
     ) -> None:
-        """Texts, images and files, the bytes at hand; and no error."""
+        """A call returns texts, images and files with their bytes, and no error."""
         async with opened(made, context) as used:
             output = await used.run(arguments, context)
         assert isinstance(output, ToolOutput)
@@ -108,7 +108,7 @@ class ToolContract:
     async def test_arguments_are_left_as_they_are(
         self, made: Tool, arguments: dict[str, Any], context: ToolContext
     ) -> None:
-        """They are on record."""
+        """A call does not change its arguments, which are recorded."""
         before = copy.deepcopy(arguments)
         async with opened(made, context) as used:
             await used.run(arguments, context)
@@ -117,7 +117,7 @@ class ToolContract:
     async def test_wrong_arguments_are_an_error(
         self, made: Tool, arguments: dict[str, Any], wrong: dict[str, Any] | None, context: ToolContext
     ) -> None:
-        """An exception or an output that says so; the next call is as good as ever."""
+        """Invalid arguments raise an exception or return an error output; the next call succeeds."""
         if wrong is None:
             pytest.skip("no `wrong` fixture")
         async with opened(made, context) as used:
@@ -139,7 +139,7 @@ class ToolContract:
     async def test_cancelling_a_call_leaves_the_tool_usable(
         self, made: Tool, arguments: dict[str, Any], context: ToolContext
     ) -> None:
-        """A cancelled run, or a time limit, breaks nothing."""
+        """After a cancelled call, as by a time limit, the next call succeeds."""
         async with opened(made, context) as used:
             task = asyncio.ensure_future(used.run(arguments, context))
             await asyncio.sleep(0)
@@ -150,7 +150,7 @@ class ToolContract:
     async def test_it_can_be_opened_again(
         self, made: Tool, arguments: dict[str, Any], context: ToolContext
     ) -> None:
-        """Each scope opens and closes it."""
+        """It can be opened and closed again: each scope does so."""
         for _ in range(2):
             async with opened(made, context) as used:
                 assert not (await used.run(arguments, context)).is_error

@@ -27,7 +27,7 @@ async def test_replies_come_in_order_and_requests_are_kept():
 async def test_running_out_says_how_many_there_were():
     model = ScriptedModel(["one"])
     await model.complete(ask())
-    with pytest.raises(OutOfReplies, match="reply 2, but 1 were scripted") as raised:
+    with pytest.raises(OutOfReplies, match="has 1 replies, but was asked for reply 2") as raised:
         await model.complete(ask())
     assert isinstance(raised.value, ModelError)
     assert raised.value.scope == "job"

@@ -185,7 +185,7 @@ async def test_faults_are_added_and_cleared_while_it_runs():
 
 
 async def test_unknown_faults_are_refused():
-    with pytest.raises(ValueError, match="known: auth"):
+    with pytest.raises(ValueError, match="write one of auth"):
         Fault.parse("nonsense")
 
 

@@ -1,6 +1,6 @@
-"""Writes a tree record by record, as a loop would, without one: what fixture trees are grown with.
+"""Builds fixture trees record by record, as a loop writes them.
 
-Knows records and nothing of models, searches or stores.
+Knows records. Does not know models, searches or stores.
 """
 
 from __future__ import annotations
@@ -40,11 +40,18 @@ from critic_loop.core.records import (
 from critic_loop.core.tree import Tree
 
 START = 1_760_000_000.0
-"""When the clock of such a tree begins, in seconds since 1970."""
+"""The time at which the clock of a built tree starts, in seconds since 1970."""
+
+PASS, FAIL, ABSTAIN = Verdict.PASS, Verdict.FAIL, Verdict.ABSTAIN
 
 
-class _Asked(TypedDict, total=False):
-    """What may be said of a move beside its parents."""
+def task_of(text: str) -> Task:
+    """Return a task whose prompt is one user message."""
+    return Task(prompt=(user(text),), tags=("fixture",))
+
+
+class _MoveOptions(TypedDict, total=False):
+    """The options of a move."""
 
     kind: AttemptKind
     agent: str
@@ -55,10 +62,11 @@ class _Asked(TypedDict, total=False):
     told: tuple[str, ...]
 
 
-class Grown:
-    """Writes a tree as a loop would, with a clock that counts seconds."""
+class TreeBuilder:
+    """Builds one tree. Its clock advances by a second with each record that has a time."""
 
     def __init__(self, name: str, task: Task, recipe: str, **head: str) -> None:
+        """Begin the tree of this id; `head` may give its `origin`."""
         self.tree = Tree(
             Head(
                 tree=name,
@@ -77,29 +85,29 @@ class Grown:
         self._now += 1.0
         return self._now
 
-    def ask(self, *parents: str, **said: Unpack[_Asked]) -> str:
-        """Ask for an attempt; return its id."""
+    def ask(self, *parents: str, **options: Unpack[_MoveOptions]) -> str:
+        """Add an ask; return the attempt's id."""
         attempt = self.tree.next_attempt_id()
         view = ContextSpec(
-            attempts=said.get("shown", parents), feedback=said.get("told", ()), fields=("answer", "text")
+            attempts=options.get("shown", parents), feedback=options.get("told", ()), fields=("answer", "text")
         )
         self.tree.append(
             Ask(
                 attempt=attempt,
                 parents=parents,
-                kind=said.get("kind", "answer"),
-                agent=said.get("agent", "actor"),
+                kind=options.get("kind", "answer"),
+                agent=options.get("agent", "actor"),
                 seed=len(self.tree.asks),
                 context=view,
-                replaces=said.get("replaces"),
-                group=said.get("group"),
-                lane=said.get("lane", 0),
+                replaces=options.get("replaces"),
+                group=options.get("group"),
+                lane=options.get("lane", 0),
             )
         )
         return attempt
 
     def call(self, subject: tuple[str, ...], agent: str, prompt: str, *answers: Message) -> str:
-        """Record a model call about `subject` and its reply; return its id."""
+        """Add a model call about `subject` and its reply; return the call's id."""
         call = f"{self.tree.id}.c{len(self.tree.calls) + 1}"
         turn = sum(1 for c in self.tree.calls.values() if (c.place.subject, c.place.agent) == (subject, agent))
         self.tree.append(
@@ -107,7 +115,7 @@ class Grown:
                 id=call,
                 place=Place(subject=subject, agent=agent, turn=turn),
                 digest=digest_of(prompt),
-                request=(system(f"You are {agent}."), *self._pictures(), user(prompt)),
+                request=(system(f"You are {agent}."), *self._images(), user(prompt)),
                 template=f"{agent}@{digest_of(agent)}",
                 binding="scripted",
                 sampling=Sampling(temperature=0.0, max_tokens=512),
@@ -129,7 +137,7 @@ class Grown:
         )
         return call
 
-    def _pictures(self) -> tuple[Message, ...]:
+    def _images(self) -> tuple[Message, ...]:
         return tuple(user(*message.blobs) for message in self.tree.task.prompt if message.blobs)
 
     def settle(
@@ -142,7 +150,7 @@ class Grown:
         error_code: str = "",
         calls: tuple[str, ...] = (),
     ) -> str:
-        """Write what became of an attempt; return its id."""
+        """Add an attempt's record; return its id."""
         ask = self.tree.asks[attempt]
         self.tree.append(
             Attempt(
@@ -160,11 +168,11 @@ class Grown:
         )
         return attempt
 
-    def write(self, text: str, *parents: str, **said: Unpack[_Asked]) -> str:
-        """Ask for an attempt that a model answers with `text`; return its id."""
-        attempt = self.ask(*parents, **said)
+    def write(self, text: str, *parents: str, **options: Unpack[_MoveOptions]) -> str:
+        """Add an ask, a call that a model answers with `text`, and the attempt; return its id."""
+        attempt = self.ask(*parents, **options)
         message = assistant(text, sampled=True)
-        agent = f"{said.get('agent', 'actor')}/0/solver"
+        agent = f"{options.get('agent', 'actor')}/0/solver"
         call = self.call((attempt,), agent, self._prompt(self.tree.asks[attempt]), message)
         return self.settle(attempt, message, answer=text, calls=(call,))
 
@@ -175,14 +183,14 @@ class Grown:
         return "\n\n".join([self.tree.task.text, *quoted])
 
     def fence(self, name: str, text: str) -> str:
-        """Return `text` as prompts show data."""
+        """Return `text` inside a fence, as prompts print data."""
         boundary = digest_of([self.tree.head.key, "fence"])[:16]
         return f"<data {boundary} {name}>\n{text}\n</data {boundary}>"
 
     def say(self, about: Subject | str, feedback: Feedback, *, asked: str = "") -> str:
         """Add feedback about an attempt or another subject; return its id.
 
-        With `asked` a model call of the author's is recorded, whose answer is the feedback's text.
+        With `asked`, add the author's model call first: `asked` is its prompt, the feedback's text its answer.
         """
         subject = Subject.of(about) if isinstance(about, str) else about
         where = subject.attempts or (subject.feedback or "",)
@@ -198,13 +206,13 @@ class Grown:
         return self.tree.next_grade_id() if is_grade else self.tree.next_feedback_id()
 
     def verify(self, attempt: str, verdict: Verdict, score: float, text: str = "") -> str:
-        """Add a verifier's evidence on an attempt; return its id."""
+        """Add a verifier's feedback on an attempt; return its id."""
         return self.say(
             attempt, Feedback(source="verifier", author="unit_tests", verdict=verdict, score=score, text=text)
         )
 
     def end(self, chosen: str | None, decided_by: str, stop: str) -> Tree:
-        """Write the outcome; return the tree."""
+        """Add the outcome; return the tree."""
         spend = Spend(calls=len(self.tree.calls), usage=self.tree.spend().usage, elapsed_s=self._now - START)
         self.tree.append(Event(kind="stop", at=self._tick(), text=stop))
         self.tree.append(Outcome(chosen=chosen, decided_by=decided_by, select="best", stop=stop, spend=spend))
