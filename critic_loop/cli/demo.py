@@ -47,7 +47,7 @@ def demo(  # noqa: PLR0913  # options of a command line
     as_json: bool, terminal: Terminal,
 ) -> None:  # fmt: skip
     """Run the experiment and show what it found."""
-    from critic_loop.demo.experiment import ALL_ARMS, ARMS, TOKENS
+    from critic_loop.demo.arms import ALL_ARMS, ARMS, TOKENS
 
     if into is not None:
         _between_marks(into)

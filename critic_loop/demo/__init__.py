@@ -1,8 +1,8 @@
-"""The embedded world: Countdown puzzles, their exact verifier and a small trained model.
+"""The demo: Countdown puzzles, their exact verifier and a small trained model.
 
-It lets a stranger watch a real model improve by feedback with no key and no GPU.
-Importing this package loads the standard library only; the model's runtime
-(numpy, ONNX Runtime) loads with its first call, and PyTorch only in training.
+It shows a real model that improves by feedback, without an API key or a GPU. Importing this package loads the
+standard library only; the model's runtime (numpy, ONNX Runtime) is imported at its first call, and PyTorch only
+for training.
 """
 
 from critic_loop.demo.countdown import (

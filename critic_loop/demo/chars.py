@@ -1,7 +1,7 @@
 """The tokens of the small model and the three prompts that it reads.
 
-Knows how text becomes token ids, and how a puzzle, an answer to judge, or the answers that were
-rejected become a prompt. One token says which role the model plays:
+Knows how to convert text to token ids, and how to write a prompt for a puzzle, an answer to judge, or rejected
+answers. The first token selects the model's role:
 
     <draft>24:3,5,7,8                         write an answer
     <critique>24:3,5,7,8                      judge these lines
@@ -12,11 +12,11 @@ rejected become a prompt. One token says which role the model plays:
     <revise>24:3,5,7,8!8*3?7-5                write another answer; of the last one, line 1 was
                                               accepted and line 2 was not
 
-A number below 100 is one token, a larger one two: its hundreds, then its last two digits. The words of
-a critique are tokens of their own, so that a critique of three lines takes 12 of them. Everything else is
-written character by character.
+A number below 100 is one token; a larger one is two: its hundreds, then its last two digits. The phrases of a
+critique are single tokens, so a critique of three lines takes 12 tokens. All other text has one token per
+character.
 
-Does not know what a right answer is (`countdown`) nor how text is sampled.
+Does not know which answer is right (`countdown`) or how text is sampled.
 """
 
 from __future__ import annotations
@@ -56,23 +56,23 @@ TOKENS: tuple[str, ...] = (
     WRONG_ANSWER,
     *_CONFIDENCES,
 )
-"""Token texts in the order of their ids; the first two, padding and end, have none."""
+"""The texts of all tokens by id; those of the first two, padding and end, are empty."""
 
 VOCAB_SIZE = 160
-"""Rows of the embedding; ids past the tokens are never used."""
+"""The number of rows of the embedding; ids beyond the tokens are not used."""
 
 CONTEXT_TOKENS = 256
-"""Longest sequence, prompt and answer together."""
+"""The length of the longest sequence, prompt and answer together."""
 
 MAX_REJECTED = 1
-"""How many rejected answers a prompt shows: the latest. More were tried, and mend less (model card)."""
+"""The number of rejected answers in a prompt, the latest. More gave fewer right revisions (model card)."""
 
 _PROMPT_TOKENS = 170
 _CLIPPED = 20
 _ID_OF = {token: index for index, token in enumerate(TOKENS) if token}
 _WORDS = sorted((token for token in _ID_OF if not token.isdigit()), key=len, reverse=True)
 SPLIT = "|".join([*map(re.escape, _WORDS), r"[0-9](?=(?:[0-9][0-9])+(?![0-9]))", "[0-9][0-9]", "[0-9]"])
-"""A regular expression for one token of a text, to be tried from left to right."""
+"""A regular expression that matches the next token of a text, from left to right."""
 
 _TOKEN = re.compile(SPLIT + "|(.)", re.DOTALL)
 _FOREIGN = re.compile(r"[^*+,\-/0-9:=>]")
@@ -87,15 +87,19 @@ CONFIDENCE_IDS = tuple(_ID_OF[token] for token in _CONFIDENCES)
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An answer that was not accepted, and the first line that the critique objected to."""
+    """An answer that was not accepted, and the first line that the critique rejected."""
 
     answer: str
     line: int | None = None
-    """Counted from 1; None if nothing is known of which line is at fault."""
+    """The line's number, from 1; None if it is not known which line is wrong."""
 
 
 def encode(text: str) -> list[int]:
-    """Returns token ids, the longest token first; raises KeyError on a foreign character."""
+    """Returns the token ids of a text; at each position the longest token matches.
+
+    Raises:
+        KeyError: a character has no token.
+    """
     ids = list[int]()
     for found in _TOKEN.finditer(text):
         if found[1] is not None:
@@ -110,7 +114,7 @@ def decode(token_ids: Iterable[int]) -> str:
 
 
 def lines_of(answer: str) -> list[str]:
-    """Returns the lines of an answer in the model's own characters, clipped: any text may stand there."""
+    """Returns the first lines of an answer, shortened and without characters that have no token."""
     return [_FOREIGN.sub("", line)[:_CLIPPED] for line in answer.strip().splitlines()[:MOST_LINES]]
 
 
@@ -126,7 +130,7 @@ def critique_prompt(puzzle: Puzzle, answer: str) -> str:
 
 
 def revise_prompt(puzzle: Puzzle, rejected: Sequence[Rejected], most: int = MAX_REJECTED) -> str:
-    """Writes the prompt for another answer after so many rejected ones; fewer if room is short."""
+    """Writes the prompt for a revision, with the last `most` rejected answers, or fewer if it gets too long."""
     shown = [_path(one) for one in rejected][-most:]
     head = f"{REVISE}{_head(puzzle)}"
     while shown and len(head) + sum(map(len, shown)) > _PROMPT_TOKENS:
@@ -135,7 +139,7 @@ def revise_prompt(puzzle: Puzzle, rejected: Sequence[Rejected], most: int = MAX_
 
 
 def rejected_line(critique: str) -> int | None:
-    """Returns the first line that a critique or a verifier's reason objects to, counted from 1, or None.
+    """Returns the number of the first line that a critique or a verifier's reason rejects, from 1, or None.
 
     That is the first `line N:`, in whatever case, that is not followed by ` right, reachable`.
     """
@@ -151,7 +155,7 @@ def accepts(critique: str) -> bool:
 
 
 def confidence(critique: str) -> float:
-    """Returns the probability of being correct that a critique gives an answer; 0.5 if it says nothing."""
+    """Returns a critique's probability that the answer is correct, in [0, 1]; 0.5 without a verdict."""
     found = _ANSWER_VERDICT.search(critique)
     if found is None:
         return 0.5
@@ -160,7 +164,7 @@ def confidence(critique: str) -> float:
 
 
 def line_verdicts(critique: str) -> list[tuple[str, int]]:
-    """Returns what a critique says of each line, and its confidence in percent."""
+    """Returns a critique's verdict on each line, with its confidence in percent."""
     return [(found[1], int(found[2])) for found in _LINE_VERDICT.finditer(critique)]
 
 
@@ -169,7 +173,7 @@ def _head(puzzle: Puzzle) -> str:
 
 
 def _path(one: Rejected) -> str:
-    """Returns `!8*3?7-5`: the accepted lines, then the first that was not; `!8*3,7-5,24-2` if none is known."""
+    """Returns `!8*3?7-5`: the accepted lines, then the rejected one; `!8*3,7-5,24-2` if it is not known."""
     steps = [line.split("=")[0][:8] for line in lines_of(one.answer)]
     if one.line is None or not 1 <= one.line <= len(steps):
         return f"!{','.join(steps)}"

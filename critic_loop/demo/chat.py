@@ -1,9 +1,8 @@
-"""A conversation as the small model's prompt: its chat template, and nothing else.
+"""Renders a conversation as a prompt of the small model, with its chat template.
 
-Knows where the template lies and how it is rendered. Which words of a conversation decide the role, the
-puzzle, the answer to judge and the answers that were rejected is written in the template itself,
-`weights/chat_template.jinja`: servers that load the model from a Hugging Face folder (`layout`) use the
-same one, so they read the same prompts. It writes what `chars` would write of the same material.
+The template, `weights/chat_template.jinja`, finds role, puzzle, answer to judge and rejected answers in the
+conversation, and writes the same prompts as `chars`. Servers that load the model from a Hugging Face folder
+(`layout`) use the same template, so they get the same prompts.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from critic_loop.core.messages import Message
 
 
 def chat_template() -> str:
-    """Returns the text of the template, as transformers and vLLM take it."""
+    """Returns the text of the template, in the form of transformers and vLLM."""
     return (files("critic_loop.demo") / "weights" / "chat_template.jinja").read_text(encoding="utf-8")
 
 
@@ -29,20 +28,20 @@ def chat_prompt(messages: Sequence[Message], *, continues: bool = False) -> str:
 
     Args:
         messages: the conversation.
-        continues: whether the last message is a beginning to be gone on with.
+        continues: whether the model continues the last message.
 
     Raises:
-        ModelError: no user message holds a puzzle.
+        ModelError: no user message has a puzzle.
     """
-    spoken = [{"role": message.role, "content": message.text} for message in messages]
-    return _compiled().render(messages=spoken, add_generation_prompt=not continues)
+    turns = [{"role": message.role, "content": message.text} for message in messages]
+    return _compiled().render(messages=turns, add_generation_prompt=not continues)
 
 
 @cache
 def _compiled() -> jinja2.Template:
-    """Compiles the template under the settings of transformers.
+    """Compiles the template with the settings of transformers.
 
-    Not in a sandbox as there: the template is the package's own, and what others wrote is only data to it.
+    A sandbox as in transformers is not needed: the template is part of the package, and messages are only data.
     """
     environment = jinja2.Environment(
         autoescape=False,  # noqa: S701  # prompts are not HTML
@@ -53,8 +52,8 @@ def _compiled() -> jinja2.Template:
 
 
 def _refuse(reason: str) -> NoReturn:
-    """Is what the template calls when it cannot write a prompt; `reason` is worded for servers."""
+    """Raises the error for a conversation without a puzzle; the template calls it with a reason for servers."""
     raise ModelError(
-        "embedded:countdown plays Countdown only, and no user message holds a puzzle.",
-        hint="Send one like 'Countdown 24: 3 5 7 8' (3 to 6 numbers).",
+        "embedded:countdown can only solve Countdown puzzles, and no user message has one.",
+        hint="Send a puzzle such as 'Countdown 24: 3 5 7 8' (3 to 6 numbers).",
     ) from ValueError(reason)

@@ -1,15 +1,15 @@
 """Training examples for the three roles of the small model.
 
-Knows which puzzles may be trained on and writes examples: an answer to a puzzle, a critique of an
-answer with the truth about every line, and a better answer after rejected ones. Does not know
-tensors, the network, or how the network's own answers were sampled: it is given them.
+Knows which puzzles may be used for training, and writes examples: an answer to a puzzle, a critique of an
+answer with the true verdict on every line, and a better answer after rejected ones. Does not know tensors,
+the network, or how the network's own answers were sampled.
 
-What the reviser is to write keeps what can be kept of the last rejected answer: the lines before the
-one objected to, as far as the target can still be reached from them, then a way from there.
+A revision keeps the lines of the last rejected answer before the rejected line, as long as the target can
+still be reached from them, and continues with a solution from there.
 
-Solutions always end with the target, so a model that only saw solutions would write the target whatever
-it had computed, and its own critic could not tell. Answers that lead nowhere are therefore learnt from,
-too: not their steps, but the results of these.
+Solutions always end with the target. A model trained on solutions only would write the target whatever it had
+computed, and its critic could not detect that. So answers that do not reach the target are used, too: the model
+learns the results of their steps, but not the steps.
 """
 
 from __future__ import annotations
@@ -51,31 +51,31 @@ from critic_loop.demo.reach import Choice, can_reach, judge, walk
 T = TypeVar("T")
 
 OTHERS = (Level(size=3), Level(size=5, targets=(10, 99)), Level(size=5, targets=(100, 199)))
-"""Puzzles that are only trained on: they stand between the levels."""
+"""Levels between the easy and the hard one, for training only."""
 
 NEAR, FAR = Level(size=5, targets=(100, 300)), Level(size=5, targets=(200, 500))
-"""Five numbers, with targets below most of those of `HARD`; above 500 none is trained on."""
+"""Five numbers, with smaller targets than most of `HARD`; no target above 500 is used for training."""
 
 _LINE_WORDS = {True: REACHABLE, False: DEAD_END, None: WRONG}
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """What the model reads, and what it should write after it."""
+    """A prompt, and the text that the model should write after it."""
 
     prompt: str
     answer: str
     choices: tuple[tuple[tuple[str, float], ...], ...] = ()
-    """For each line of an answer, what it may begin with and how often; nothing for a line to be kept."""
+    """For each line of the answer, its possible beginnings with their shares; empty for a line that is kept."""
     results_only: bool = False
-    """Whether of each line only what follows the equals sign is to be learnt."""
+    """Learn only the part of each line after the equals sign."""
     avoided_line: int | None = None
-    """The line, counted from 1, whose step was rejected before and should hardly be taken again."""
+    """The number of the line, from 1, whose step was rejected before: its probability is to be reduced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """A puzzle with the network's own answers, each with the line its own critique objected to."""
+    """A puzzle with the network's own answers, each with the line that its own critique rejected."""
 
     puzzle: Puzzle
     answers: tuple[Rejected, ...]
@@ -83,22 +83,22 @@ class Chain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mix:
-    """Shares of the roles, and of hard puzzles among all."""
+    """The composition of the training examples; shares are in [0, 1]."""
 
     draft: float = 0.36
     critique: float = 0.3
-    """Reviser's examples are the rest."""
+    """The remaining examples are revisions."""
     hard: float = 0.5
     hard_level: Level = NEAR
     other: float = 0.12
     honest: float = 0.25
-    """Share of answers that lead nowhere among those of drafter and reviser."""
+    """The share of answers that do not reach the target, among drafts and revisions."""
     shown: int = MAX_REJECTED
-    """Rejected answers that a reviser is shown, at most."""
+    """The largest number of rejected answers in the prompt of a revision."""
     avoid: bool = False
-    """Whether rejected steps are shown as steps to avoid."""
+    """Train the model to avoid rejected steps."""
     unmarked: float = 0.15
-    """Share of the reviser's examples that do not show which line was objected to."""
+    """The share of revisions whose prompt does not show which line was rejected."""
 
 
 def drawn(rng: random.Random, mix: Mix) -> Puzzle:
@@ -112,7 +112,7 @@ def drawn(rng: random.Random, mix: Mix) -> Puzzle:
 
 
 def examples(seed: str, mix: Mix, count: int) -> list[Example]:
-    """Returns examples that need no network; the same seed makes the same ones."""
+    """Returns examples without answers by the network; the same seed gives the same examples."""
     rng = random.Random(seed)  # noqa: S311  # examples, no secrets
     return [_synthetic(rng, mix) for _ in range(count)]
 
@@ -138,7 +138,7 @@ def _synthetic(rng: random.Random, mix: Mix) -> Example:
 
 
 def honest_example(prompt: str, puzzle: Puzzle, answer: str) -> Example:
-    """Asks what the steps of an answer come to, whether or not that is the target."""
+    """Returns an example of the results of an answer's steps, whether or not they reach the target."""
     left, steps = list(puzzle.numbers), list[Step]()
     for text in answer.splitlines():
         try:
@@ -156,7 +156,7 @@ def honest_example(prompt: str, puzzle: Puzzle, answer: str) -> Example:
 
 
 def _avoided(rng: random.Random, puzzle: Puzzle, shown: Sequence[Rejected], mix: Mix) -> list[Example]:
-    """Asks not to take a rejected step again, if there was something wrong with it."""
+    """Returns an example against repeating a rejected step, if that step was wrong."""
     if not mix.avoid:
         return []
     one = rng.choice(shown[-mix.shown :])
@@ -168,7 +168,7 @@ def _avoided(rng: random.Random, puzzle: Puzzle, shown: Sequence[Rejected], mix:
 
 
 def draft_example(rng: random.Random, puzzle: Puzzle) -> Example:
-    """Asks for one of the solutions."""
+    """Returns an example of one of the solutions."""
     return _solved(draft_prompt(puzzle), puzzle, *walk(rng, puzzle.numbers, puzzle.target))
 
 
@@ -183,7 +183,7 @@ def _beginnings(choice: Choice) -> tuple[tuple[str, float], ...]:
 
 
 def critique_example(rng: random.Random, puzzle: Puzzle, answer: str) -> Example:
-    """Asks for the truth about every line; the confidences are noise that the training replaces."""
+    """Returns an example of the true verdicts on all lines; training replaces their random confidences."""
     said = [_LINE_WORDS[found] for found in judge(puzzle, answer)]
     lines = [f"Line {n}: {word} ({rng.choice(PERCENTS)}%)\n" for n, word in enumerate(said, start=1)]
     verdict = CORRECT_ANSWER if check(puzzle, answer).passed else WRONG_ANSWER
@@ -191,7 +191,7 @@ def critique_example(rng: random.Random, puzzle: Puzzle, answer: str) -> Example
 
 
 def revise_example(rng: random.Random, puzzle: Puzzle, answers: Sequence[Rejected], mix: Mix) -> Example:
-    """Asks for a solution that keeps what can be kept of the last answer."""
+    """Returns an example of a solution that keeps the usable lines of the last answer."""
     if rng.random() < mix.unmarked:
         shown = [Rejected(one.answer) for one in answers]
         drawn_steps = walk(rng, puzzle.numbers, puzzle.target)
@@ -201,7 +201,7 @@ def revise_example(rng: random.Random, puzzle: Puzzle, answers: Sequence[Rejecte
 
 
 def own_examples(seed: str, mix: Mix, chains: Sequence[Chain]) -> list[Example]:
-    """Returns what is to be learnt from the network's own answers: a critique and a revision of each."""
+    """Returns the examples of the network's own answers: a critique and a revision of each."""
     rng, made = random.Random(seed), list[Example]()  # noqa: S311  # examples, no secrets
     for chain in chains:
         for index, one in enumerate(chain.answers, start=1):
@@ -223,7 +223,7 @@ def own_examples(seed: str, mix: Mix, chains: Sequence[Chain]) -> list[Example]:
 
 
 def _mended(rng: random.Random, puzzle: Puzzle, last: Rejected) -> tuple[list[Step], list[Choice | None]]:
-    """Draws a solution from the deepest state before the line objected to that still has one."""
+    """Draws a solution from the last state before the rejected line from which the target can be reached."""
     kept, left = list[Step](), list(puzzle.numbers)
     for number, text in enumerate(last.answer.splitlines()[: (last.line or 1) - 1], start=1):
         after = check_line(left, text, number) if len(left) > 1 else None
@@ -243,7 +243,7 @@ def _after(left: Sequence[int], step: Step) -> list[int]:
 
 
 def _flawed(rng: random.Random, puzzle: Puzzle) -> str:
-    """Writes an answer that goes well for some lines and then does not."""
+    """Writes an answer with some good lines and then bad ones."""
     size = len(puzzle.numbers)
     good = walk(rng, puzzle.numbers, puzzle.target)[0][: rng.randrange(size - 1)]
     steps, left = list(good), list(puzzle.numbers)
@@ -281,7 +281,7 @@ def _spoilt(rng: random.Random, text: str) -> str:
 
 
 def _marked(rng: random.Random, puzzle: Puzzle, answer: str) -> Rejected:
-    """Marks the first bad line, or now and then another one: critics err."""
+    """Marks the first bad line, or sometimes another one, as critics make mistakes."""
     found = judge(puzzle, answer)
     bad = next((n for n, fine in enumerate(found, start=1) if not fine), len(found))
     if rng.random() < 0.15:
@@ -290,7 +290,7 @@ def _marked(rng: random.Random, puzzle: Puzzle, answer: str) -> Rejected:
 
 
 def stream(pool: Sequence[T], seed: int) -> Iterator[T]:
-    """Yields a pool's examples for ever, shuffled anew each time."""
+    """Yields a pool's examples without end, in a new random order at each pass."""
     rng = random.Random(seed)  # noqa: S311  # examples, no secrets
     while True:
         yield from rng.sample(pool, len(pool))

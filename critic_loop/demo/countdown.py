@@ -49,7 +49,11 @@ class Puzzle:
     numbers: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Sorts the numbers and refuses sizes that no prompt can carry."""
+        """Sorts and checks the numbers.
+
+        Raises:
+            ValueError: the target, a number, or how many numbers there are is out of range.
+        """
         object.__setattr__(self, "numbers", tuple(sorted(self.numbers)))
         if not 3 <= len(self.numbers) <= 6:
             raise ValueError(f"a puzzle has 3 to 6 numbers, not {len(self.numbers)}")
@@ -58,7 +62,7 @@ class Puzzle:
 
     @property
     def split(self) -> Split:
-        """The side on which this puzzle falls, whatever the order of its numbers."""
+        """The split of the puzzle, whatever the order of its numbers."""
         text = f"{self.target}:{','.join(map(str, self.numbers))}"
         digest = hashlib.sha256(text.encode()).digest()
         drawn = int.from_bytes(digest[:8], "big") / 2**64
@@ -75,7 +79,7 @@ class Step:
     result: int
 
     def __str__(self) -> str:
-        """Writes the step as a trace does, without what is left."""
+        """Writes the step as in a trace, without the numbers left."""
         return f"{self.left}{self.op}{self.right}={self.result}"
 
 
@@ -93,11 +97,11 @@ class ErrorKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """What the verifier found."""
+    """The verifier's result."""
 
     passed: bool
     reason: str
-    """One sentence that a person can act on."""
+    """One sentence that explains the result."""
     error_kind: ErrorKind | None = None
     line: int | None = None
     """The first wrong line, counted from 1; None if the trace passed."""
@@ -126,13 +130,13 @@ def read_step(line: str) -> Step:
     """
     found = _STEP.fullmatch(line.strip())
     if found is None:
-        raise ValueError(f"{line[:40]!r} is no step")
+        raise ValueError(f"{line[:40]!r} is not a step such as '8*3=24>5,7,24'")
     op: Any = found[2]
     return Step(int(found[1]), op, int(found[3]), int(found[4]))
 
 
 def is_right(line: str) -> bool:
-    """Returns whether a line's result is right, whatever numbers there were."""
+    """Returns whether a line's result is right, whichever numbers are available."""
     try:
         step = read_step(line)
     except ValueError:
@@ -157,8 +161,8 @@ def apply(left: int, op: Operator, right: int) -> int | None:
 def moves(numbers: Sequence[int]) -> Iterator[tuple[Step, tuple[int, ...]]]:
     """Yields each distinct legal step and the numbers it leaves.
 
-    The larger operand comes first, and the result goes to the end of what is
-    left, so a line of thought has one spelling.
+    The larger operand comes first, and the result is appended to the numbers left, so each step has one
+    spelling.
     """
     seen: set[tuple[int, int]] = set()
     for i, j in combinations(range(len(numbers)), 2):
@@ -184,14 +188,14 @@ def traces(numbers: Sequence[int]) -> Iterator[tuple[Step, ...]]:
 
 
 def solutions(puzzle: Puzzle) -> Iterator[tuple[Step, ...]]:
-    """Yields every solution; four numbers take milliseconds, six take seconds."""
+    """Yields all solutions; that takes milliseconds for four numbers and seconds for six."""
     return (t for t in traces(puzzle.numbers) if t[-1].result == puzzle.target)
 
 
 def solve(puzzle: Puzzle) -> tuple[Step, ...] | None:
     """Returns one solution, or None if there is none.
 
-    States that lead nowhere are remembered, so six numbers stay affordable.
+    States without a solution are cached, so six numbers are fast enough.
     """
     dead: set[tuple[int, ...]] = set()
 
@@ -212,7 +216,7 @@ def solve(puzzle: Puzzle) -> tuple[Step, ...] | None:
 
 
 def trace_text(numbers: Sequence[int], steps: Sequence[Step]) -> str:
-    """Writes steps as an answer, one a line; unchecked, so wrong steps can be shown."""
+    """Writes steps as an answer, one per line; they are not checked, so wrong steps can be written, too."""
     left, lines = list(numbers), list[str]()
     for step in steps:
         for used in (step.left, step.right):
@@ -225,12 +229,12 @@ def trace_text(numbers: Sequence[int], steps: Sequence[Step]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """How hard puzzles are: how many numbers, from which range, to which targets."""
+    """The difficulty of puzzles: the number of numbers, their range, and the range of targets."""
 
     size: int
     max_number: int = 10
     targets: tuple[int, int] = (10, 50)
-    """The smallest and the largest."""
+    """The smallest and the largest target."""
 
 
 EASY = Level(size=4)
@@ -247,7 +251,7 @@ def draw(rng: random.Random, level: Level) -> Puzzle:
 def generate(seed: int, level: Level = EASY, *, split: Split | None = None) -> Iterator[Puzzle]:
     """Yields solvable puzzles without end; the same seed yields the same ones.
 
-    A puzzle may come twice. `split` keeps those of one side only.
+    A puzzle may be repeated. With `split`, only puzzles of this split are yielded.
     """
     rng = random.Random(f"countdown:{seed}:{level.size}")  # noqa: S311 - puzzles, not secrets
     while True:
@@ -264,10 +268,10 @@ def sample_puzzles(
     split: Split = "held_out",
     without: Collection[Puzzle] = (),
 ) -> list[Puzzle]:
-    """Returns `count` distinct solvable puzzles of one side, none of them in `without`.
+    """Returns `count` distinct solvable puzzles of one split, none of them in `without`.
 
     Raises:
-        ValueError: there do not seem to be so many; of three numbers, about 140 are held out.
+        ValueError: there are probably fewer; of three numbers, about 140 are held out.
     """
     chosen: dict[Puzzle, None] = {}
     left_out, stale = frozenset(without), 0
@@ -288,12 +292,12 @@ def _fail(kind: ErrorKind, line: int, reason: str) -> Check:
 
 
 def check_line(available: list[int], text: str, line: int) -> Check | list[int]:
-    """Returns the numbers left after one line of an answer, or what is wrong with it.
+    """Returns the numbers left after one line of an answer, or the failed check.
 
     Args:
         available: the numbers before the line.
         text: the line.
-        line: its place, counted from 1, for the reason.
+        line: the line's number, from 1, for the reason.
     """
     found = _STEP.fullmatch(text)
     if found is None:

@@ -4,9 +4,9 @@
     Line 2: right, dead end (80%)
     Verdict: wrong (99%)
 
-Knows this format, in which the small model was trained and which the prompt `critic/countdown` asks for.
-Does not know puzzles: whether a critique is true is not looked at. It never guesses: what contradicts the
-format is an abstention. Words around the lines and after them are passed over.
+Knows this format, in which the small model was trained and which the prompt `critic/countdown` asks for. Does
+not know puzzles: it does not check whether a critique is true. It does not guess: a reply that contradicts
+the format is an abstention. Other text around the lines is ignored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from critic_loop.outputs.base import clipped, visible
 
 _SHARE = r"(?:\s*\((?P<percent>\d{1,3})\s?%\))?"
 _MARKS = r"[\s*_`#-]*"
-"""Bullets and emphasis that larger models like to set."""
+"""Bullets and emphasis, which larger models often write."""
 
 _LINE = re.compile(
     rf"{_MARKS}line (?P<number>[1-9]\d?):{_MARKS}(?P<said>{'|'.join(LINE_VERDICTS)})(?![a-z])"
@@ -36,15 +36,15 @@ _CLAIMED = re.compile(rf"{_MARKS}line [1-9]\d?:", re.ASCII | re.IGNORECASE)
 
 
 class _Unreadable(ValueError):
-    """Why a critique says nothing that can be relied on."""
+    """A reply contradicts the format; the message is the reason of the abstention."""
 
 
 @dataclass(frozen=True, slots=True)
 class CountdownCritique:
     """The critique format `countdown`.
 
-    The score is the probability that the answer is correct: the stated confidence, or what is left of it
-    where the verdict is `wrong`. Without a confidence there is a verdict alone.
+    The score is the probability that the answer is correct: the stated confidence, or one minus it if the
+    verdict is `wrong`. Without a confidence there is no score.
     """
 
     @property
@@ -58,11 +58,11 @@ class CountdownCritique:
         return None
 
     def describe(self) -> str:
-        """Returns "": the template says which lines are wanted."""
+        """Returns "": the prompt describes the lines."""
         return ""
 
     def parse(self, message: Message) -> Feedback:
-        """Returns verdict, score and steps with the whole reply as text; ABSTAIN where it cannot be read."""
+        """Returns verdict, score and steps with the whole reply as text; ABSTAIN where it cannot be parsed."""
         lines = visible(message.text).splitlines()
         try:
             passed, confidence = _verdict(lines)
@@ -81,7 +81,7 @@ class CountdownCritique:
 
 
 def _verdict(lines: Sequence[str]) -> tuple[bool, int | None]:
-    """Returns whether the answer is said to be correct, and how sure the critic is, in percent."""
+    """Returns whether the verdict is `correct`, and the critic's confidence in percent."""
     claims = [found["said"] for line in lines if (found := _VERDICT.fullmatch(line))]
     if not claims:
         missing = "no line like 'Verdict: correct (95%)' found" if any(lines) else "the reply has no text"
@@ -95,7 +95,7 @@ def _verdict(lines: Sequence[str]) -> tuple[bool, int | None]:
 
 
 def _steps(lines: Sequence[str]) -> tuple[Step, ...]:
-    """Returns what is said of each line of the answer, in their order."""
+    """Returns the verdicts on the lines of the answer, in their order."""
     steps = dict[int, Step]()
     for line in lines:
         found = _LINE.fullmatch(line)
@@ -120,7 +120,7 @@ def _percent(digits: str | None) -> int | None:
     if digits is None:
         return None
     if int(digits) > 100:
-        raise _Unreadable(f"{digits}% is no confidence")
+        raise _Unreadable(f"{digits}% is not a confidence: more than 100%")
     return int(digits)
 
 

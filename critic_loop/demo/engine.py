@@ -1,17 +1,15 @@
-"""Batched sampling from the exported graph: rows join, advance together, and leave.
+"""Continuously batched sampling from the exported graph: rows join and leave the batch between steps.
 
-Knows ONNX Runtime, the cache buffers and how a token is drawn. Does not know
-characters, threads or event loops (`runtime`): it is a plain object for one
-thread at a time.
+Knows ONNX Runtime, the cache buffers and how a token is drawn. Does not know characters, threads or event loops
+(`runtime`): it is a plain object for one thread at a time.
 
-Rows `0..n-1` of the buffers are always the live ones, so that a decode step
-runs on one contiguous slice. Keys and values are written in place.
+Rows `0..n-1` of the buffers are the live ones, so a decode step runs on one contiguous slice. Keys and values
+are written in place.
 
-A row's text depends on its own prompt, seed and temperature only. Uniform
-numbers come from a generator of the request's own. Logits must not depend on
-the neighbours either: prompts are prefilled in groups of one padded length,
-each product has at least `MIN_ROWS` rows (a single row takes another code path
-in ONNX Runtime), and logits are rounded to `LOGIT_STEP`.
+A row's text depends only on its own prompt, seed and temperature. Each request has its own generator of
+uniform numbers. Logits do not depend on other rows either: prompts are prefilled in groups of one padded
+length, each product has at least `MIN_ROWS` rows (ONNX Runtime uses another code path for a single row), and
+logits are rounded to `LOGIT_STEP`.
 """
 
 from __future__ import annotations
@@ -43,10 +41,10 @@ class Row:
     max_tokens: int
     end_id: int
     given: Sequence[int] = ()
-    """Tokens to take instead of drawing: their log-probabilities are those they would be written with."""
+    """Tokens to append instead of drawn ones, with the same log-probabilities as if they had been drawn."""
     token_ids: list[int] = field(default_factory=list[int])
     logprobs: list[float] = field(default_factory=list[float])
-    """Log-probability of each token at temperature 1, whatever it was drawn at."""
+    """The log-probability of each token at temperature 1, whatever the sampling temperature."""
 
     @property
     def ended(self) -> bool:
@@ -55,7 +53,7 @@ class Row:
 
     @property
     def done(self) -> bool:
-        """Whether nothing more is to be drawn."""
+        """Whether no more token is to be drawn."""
         return self.ended or len(self.token_ids) >= self.max_tokens
 
 
@@ -63,11 +61,11 @@ class Engine:
     """One ONNX session with room for `slots` rows of `context` tokens."""
 
     def __init__(self, weights: bytes, *, slots: int = 128, threads: int = 1) -> None:
-        """Loads the graph and sets aside its cache: about 1.3 MB a slot of 256 tokens.
+        """Loads the graph and allocates its cache: about 1.3 MB per slot of 256 tokens.
 
         Args:
-            weights: contents of a file written by `onnx_graph`.
-            slots: most rows at a time, at least `MIN_ROWS`.
+            weights: the content of a file written by `onnx_graph`.
+            slots: the largest number of rows, at least `MIN_ROWS`.
             threads: intra-op threads of ONNX Runtime.
         """
         options = ort.SessionOptions()
@@ -90,7 +88,7 @@ class Engine:
 
     @property
     def free(self) -> int:
-        """How many rows may join now."""
+        """The number of free slots."""
         return self.slots - len(self.rows)
 
     def join(self, rows: Sequence[Row]) -> None:
@@ -115,7 +113,7 @@ class Engine:
         self._draw(slice(0, count), logits[:count])
 
     def leave(self, gone: Sequence[Row]) -> None:
-        """Removes rows and closes the gaps with the last ones."""
+        """Removes rows, and moves the last rows into their slots."""
         for row in gone:
             index, last = self.rows.index(row), len(self.rows) - 1
             if index != last:
@@ -131,7 +129,7 @@ class Engine:
         self.rows[target] = self.rows[source]
 
     def _prefill(self, group: Sequence[Row], length: int) -> None:
-        """Runs prompts padded to one length, right behind the live rows."""
+        """Runs prompts padded to one length, in the slots after the live rows."""
         first, lengths = len(self.rows), np.array([len(row.prompt_ids) for row in group])
         token_ids = np.zeros((len(group), length), np.int64)
         for index, row in enumerate(group):
@@ -146,7 +144,14 @@ class Engine:
         self._draw(rows, logits)
 
     def _forward(self, rows: slice, token_ids: Integers, last: Integers, cached: NDArray[np.int32]) -> Floats:
-        """Runs the graph on rows of the buffers; `cached` counts the new tokens too."""
+        """Runs the graph on rows of the buffers and returns their logits `[B, V]`.
+
+        Args:
+            rows: the slots.
+            token_ids: the new tokens `[B, T]`, padded on the right.
+            last: the index of each row's last new token `[B]`.
+            cached: the number of tokens of each row, including the new ones `[B]`.
+        """
         binding = self._session.io_binding()
         total = np.array(cached.max(), np.int32)
         inputs = {
@@ -189,9 +194,15 @@ def log_softmax(logits: Floats) -> Floats:
 
 
 def choose(logits: Floats, temperatures: Floats, uniforms: Floats) -> Integers:
-    """Draws a token for each row `[B, V]` by inverting its cumulative distribution.
+    """Draws a token for each row by inverting its cumulative distribution.
 
-    Temperature 0 takes the most probable token, the first of equals.
+    Args:
+        logits: `[B, V]`.
+        temperatures: `[B]`; at 0, the most probable token is chosen, of equals the first.
+        uniforms: `[B]`, in [0, 1).
+
+    Returns:
+        Token ids `[B]`.
     """
     greedy = logits.argmax(-1)
     scaled = logits / np.where(temperatures > 0, temperatures, 1.0)[:, None].astype(np.float32)

@@ -1,8 +1,7 @@
 """Measures the model on held-out puzzles: `python -m critic_loop.demo.evaluate > weights/rates.json`.
 
-Knows what the model card reports: how often drafts are right, how far the critic can be trusted, how
-often a revision mends or breaks. Does not know training; the arms of the demo, which are loops, are
-compared in `experiment`.
+Knows the figures of the model card: the share of right drafts, the reliability of the critic, and how often
+revisions fix or break an answer. Does not know training. The demo's loops are compared in `experiment`.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ class Rate:
 
     @classmethod
     def of(cls, truths: Iterable[bool]) -> Rate:
-        """Counts the true ones."""
+        """Returns the share of true values."""
         counted = list(truths)
         return cls(hits=sum(counted), total=len(counted))
 
     @property
     def share(self) -> float:
-        """Hits of all; 0 of none."""
+        """Hits divided by the total; 0 if the total is 0."""
         return self.hits / self.total if self.total else 0.0
 
     def row(self) -> dict[str, float | int | list[float]]:
@@ -55,11 +54,11 @@ class Rate:
 
 
 def critic_facts(puzzles: Sequence[Puzzle], chains: Sequence[Sequence[Turn]]) -> dict[str, object]:
-    """Returns how far the critic can be trusted, on whole answers and on single lines.
+    """Returns the reliability of the critic on whole answers and on single lines, as JSON values.
 
     Args:
-        puzzles: what was played.
-        chains: the turns of each.
+        puzzles: the puzzles.
+        chains: the turns of each puzzle.
     """
     turns = [turn for chain in chains for turn in chain]
     lines = list(_judged_lines(puzzles, chains))
@@ -91,7 +90,7 @@ def critic_facts(puzzles: Sequence[Puzzle], chains: Sequence[Sequence[Turn]]) ->
 
 
 def _probed(puzzles: Sequence[Puzzle], chains: Sequence[Sequence[Turn]]) -> Iterable[tuple[str, str, int]]:
-    """Yields word said, truth and percentage for every judged line whose arithmetic is right."""
+    """Yields the critic's verdict, the true one and the percent of confidence, for lines with right results."""
     for puzzle, chain in zip(puzzles, chains, strict=True):
         for turn in chain:
             truths = judge(puzzle, turn.answer)
@@ -103,7 +102,7 @@ def _probed(puzzles: Sequence[Puzzle], chains: Sequence[Sequence[Turn]]) -> Iter
 def _judged_lines(
     puzzles: Sequence[Puzzle], chains: Sequence[Sequence[Turn]]
 ) -> Iterable[tuple[int, bool, int]]:
-    """Yields numbers left after a line, whether its verdict is right, and the confidence in percent."""
+    """Yields, for each judged line, how many numbers it leaves, whether its verdict is right, and the percent."""
     for puzzle, chain in zip(puzzles, chains, strict=True):
         for turn in chain:
             for index, (truth, (word, percent)) in enumerate(

@@ -1,22 +1,9 @@
-"""Ways to spend the same tokens on Countdown puzzles, compared on held-out ones of two levels.
+"""Runs the arms of the demo on held-out Countdown puzzles of two levels, and compares them.
 
-Every arm is an ordinary loop. No arm has a verifier: the network's own critic says when to stop and
-which answer to give, in every arm alike, and an arm may generate so many tokens a puzzle, critiques
-included. What is right is found out afterwards; that evidence is added to the trees.
+Whether an answer is right is checked after the loops have ended; the verifier's feedback is added to the trees.
 
-    draft           one answer
-    resample        answers drawn anew until the critic accepts one
-    refine          the answer is revised by the critique of its lines until the critic accepts it
-    best-of-n       answers drawn anew to the end of the tokens; the one that the critic is surest of
-    vote            the same; the most frequent of those that it accepts
-
-and controls, in which the reviser works as in `refine` but not with the critique of its answer:
-
-    no-critique     it is shown its rejected answers and not what was said of their lines
-    wrong-critique  it is shown what was said of another answer to another puzzle
-    reviser-drafts  it is shown nothing, so it draws anew as in `resample`
-
-Knows the comparison and its statistics. Does not know how it is printed (`cli/`) nor the network.
+Knows the comparison and its statistics. Does not know the arms (`demo.arms`), how the report is printed
+(`cli/`) or the network.
 """
 
 from __future__ import annotations
@@ -25,64 +12,42 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
 from pydantic import JsonValue
 
-from critic_loop.assets import Library, SearchUse
 from critic_loop.core.errors import ModelError
-from critic_loop.core.functions import FunctionCritic, critic
 from critic_loop.core.protocols import Model, Store
 from critic_loop.core.records import Feedback, Outcome, Task, Verdict
 from critic_loop.core.roles import View
-from critic_loop.core.stop import Accepted, Spent
 from critic_loop.core.tree import Tree
+from critic_loop.demo.arms import ALL_ARMS, ARMS, TOKENS, arm_loop, rejections
 from critic_loop.demo.countdown import LEVELS, check, puzzle_of, sample_puzzles
 from critic_loop.demo.rates import DEMO_SEED, revision_rates
-from critic_loop.demo.seeds import seed_of
 from critic_loop.demo.shares import Counts, after_one_revision
 from critic_loop.demo.verifier import countdown, task_of
 from critic_loop.graph.loop import Loop
 from critic_loop.graph.result import Result
 from critic_loop.metrics import mcnemar, wilson
 
-ARMS = ("draft", "resample", "refine")
-"""The arms of the short demo."""
-
-CONTROLS = ("no-critique", "wrong-critique", "reviser-drafts")
-ALL_ARMS = (*ARMS, "best-of-n", "vote", *CONTROLS)
-
-TOKENS = {"easy": 400, "hard": 600}
-"""Tokens that may be generated for a puzzle of a level; the round that reaches them is finished."""
-
-_MOST_SAMPLES = 64
-_N = 32
-"""More than the tokens allow. Another number than above: a loop that differs in its stop rule alone would
-go on with the other's trees."""
 _IN_FLIGHT = 256
-
-_MOST_CALLS = 200
-_TO_THE_END = ("draft", "best-of-n", "vote")
-
-Others: TypeAlias = Sequence[tuple[str, str]]
-"""Tasks and critiques of answers to them."""
 
 
 class Progress(Protocol):
-    """Is told how many puzzles of an arm are finished."""
+    """Receives the number of finished puzzles of an arm."""
 
     def __call__(self, name: str, done: int, total: int) -> None:
-        """Take note."""
+        """Report that `done` of `total` puzzles of the arm `name` are finished."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """What came of one arm."""
+    """The results of one arm on the puzzles of a level."""
 
     name: str
     solved_B: tuple[bool, ...]  # noqa: N815  # a batch axis
-    """`[B]` whether each puzzle was solved, in the order of the puzzles."""
+    """Shape `[B]`: whether each puzzle was solved, in the order of the puzzles."""
     calls: int
     input_tokens: int
     output_tokens: int
@@ -91,46 +56,48 @@ class Arm:
 
     @property
     def solved(self) -> int:
-        """Puzzles solved."""
+        """The number of solved puzzles."""
         return sum(self.solved_B)
 
     @property
     def rate(self) -> float:
-        """Share of puzzles solved."""
+        """The share of solved puzzles, in [0, 1]."""
         return self.solved / len(self.solved_B)
 
     @property
     def ci95(self) -> tuple[float, float]:
-        """The rate's 95 % Wilson interval."""
+        """The 95 % Wilson interval of the rate."""
         return wilson(self.solved, len(self.solved_B))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paired:
-    """Two arms on the same puzzles."""
+    """A paired comparison of two arms on the same puzzles."""
 
     ours: str
     theirs: str
     only_ours: int
-    """Puzzles that ours solved and theirs did not."""
+    """The number of puzzles that only `ours` solved."""
     only_theirs: int
+    """The number of puzzles that only `theirs` solved."""
     p_value: float
-    """Two-sided, McNemar's exact test."""
+    """Of McNemar's exact test, two-sided."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revised:
-    """What one critique and one revision came to in `refine`, beside what the model card's rates predict."""
+    """The results of `refine` after one critique and one revision, beside their prediction."""
 
     drafted: int
-    """Puzzles whose draft is right."""
+    """The number of puzzles whose draft is right."""
     right: int
-    """Puzzles right after the draft was accepted, or else revised once."""
+    """The number of puzzles that are right after at most one revision: accepted drafts are not revised."""
     puzzles: int
     ci95: tuple[float, float]
-    """Of the share that is right."""
+    """The 95 % Wilson interval of the share that is right."""
     predicted: float
-    """`acc1 = p(1 - b*g) + (1 - p)*a*f` with rates measured on other puzzles."""
+    """The share in [0, 1] that rates measured on other puzzles predict: `p(1 - b*g) + (1 - p)*a*f`, see
+    `demo.shares`."""
     predicted_ci95: tuple[float, float]
 
 
@@ -140,27 +107,27 @@ class Comparison:
 
     level: str
     tokens: int
-    """Tokens that could be generated for a puzzle."""
+    """The limit of generated tokens per puzzle."""
     arms: tuple[Arm, ...]
     paired: tuple[Paired, ...]
-    """`refine` against every other arm that could generate as many tokens."""
+    """`refine` against every other arm with the same limit of tokens."""
     revised: Revised | None
-    """None where another model plays than the one whose rates are known."""
+    """None where the model is not the one whose rates are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What the demo found."""
+    """The results of the demo."""
 
     model: str
     puzzles: int
-    """Of each level."""
+    """The number of puzzles of each level."""
     levels: tuple[Comparison, ...]
     store: str
     reused: int
-    """Trees that were in the store before: their calls were not made again."""
+    """The number of trees that were in the store before; their calls are not made again."""
     mended: Tree | None
-    """A tree in which a wrong answer was criticised and revised into a right one."""
+    """A tree in which a wrong answer was criticised and revised to a right one; None without any."""
 
 
 async def experiment(
@@ -176,16 +143,16 @@ async def experiment(
     """Run the arms on both levels and compare them.
 
     Args:
-        model: plays actor and critic; stays the caller's to close.
-        store: takes the trees; stays the caller's to close.
-        puzzles: how many held-out puzzles of each level.
-        arms: which of `ALL_ARMS`.
-        tokens: generated for a puzzle at most; else `TOKENS` of the level.
-        seed: of the puzzles and of every draw.
-        progress: told how it goes.
+        model: the model of actor and critic; not closed.
+        store: the store for the trees; not closed.
+        puzzles: the number of held-out puzzles of each level.
+        arms: some of `ALL_ARMS`.
+        tokens: the limit of generated tokens per puzzle; None = `TOKENS` of the level.
+        seed: the seed of the puzzles and of all samples.
+        progress: called when a puzzle is finished.
 
     Raises:
-        ModelError: the model answers nothing at all.
+        ModelError: no call of an arm succeeded.
     """
     reused = len([tree async for tree in store.trees()])
     compared, refined = list[Comparison](), list[Result[str]]()
@@ -196,8 +163,8 @@ async def experiment(
         own = list[Result[str]]()
         for name in sorted(arms, key=ALL_ARMS.index):
             loop = arm_loop(name, model, store, tokens=limit, others=others)
-            tell = partial(progress or _silent, f"{level} {name}", total=len(tasks))
-            arm, results = await _run(loop, name, tasks, seed, tell)
+            report = partial(progress or _ignore, f"{level} {name}", total=len(tasks))
+            arm, results = await _run(loop, name, tasks, seed, report)
             _require_answers(results)
             await _add_evidence(store, results)
             found.append(arm)
@@ -222,77 +189,6 @@ async def experiment(
         reused=reused,
         mended=shortest_mended(refined),
     )
-
-
-def arm_loop(name: str, model: Model, store: Store, *, tokens: int, others: Others = ()) -> Loop[str]:
-    """Return the loop of an arm; all are the recipe `countdown` with one thing changed.
-
-    Args:
-        name: one of `ALL_ARMS`.
-        model: plays actor and critic.
-        store: takes the trees.
-        tokens: generated for a puzzle at most.
-        others: critiques of other answers, with the task of each; `wrong-critique` shows those.
-
-    Raises:
-        ValueError: there is no such arm.
-    """
-    refine = Library().recipe("countdown")
-    spent = Spent(output_tokens=tokens)
-    critics: list[Any] = [model]
-    match name:
-        case "refine":
-            changed = {}
-        case "no-critique":
-            changed = {"show": ("verdict",)}
-        case "wrong-critique":
-            changed = {"show": ("verdict", "suggestion")}
-            critics.append(_another(others))
-        case "draft":
-            changed = _sampling(1) | {"critics": ()}
-        case "resample":
-            changed = _sampling(_MOST_SAMPLES)
-        case "reviser-drafts":
-            changed = _sampling(_MOST_SAMPLES) | {"actor": "actor/countdown-reviser"}
-        case "best-of-n":
-            changed = _sampling(_N)
-        case "vote":
-            changed = _sampling(_N) | {"select": "filtered-majority"}
-        case _:
-            raise ValueError(f"there is no arm {name!r}; there are {', '.join(ALL_ARMS)}")
-    rule = spent if name in _TO_THE_END else Accepted() | spent
-    recipe = refine.model_copy(update={"name": f"countdown/{name}", **changed})
-    return Loop(recipe, actor=model, critic=critics, stop=rule, store=store, lanes=1, max_calls=_MOST_CALLS)
-
-
-def _sampling(n: int) -> dict[str, Any]:
-    return {"search": (SearchUse(kind="sample", settings={"n": n}),), "show": ()}
-
-
-def _another(others: Others) -> FunctionCritic:
-    """Returns a critic that repeats what was said of another answer to another puzzle, and judges nothing."""
-
-    @critic(name="another", sees=())
-    def another(view: View[str]) -> Feedback:
-        foreign = [text for task, text in others if task != view.task.id]
-        if not foreign:
-            return Feedback.abstain("there is no other critique")
-        return Feedback(
-            suggestion=foreign[seed_of(view.task.id, view.attempt.id if view.attempt else "") % len(foreign)]
-        )
-
-    return another
-
-
-def rejections(results: Sequence[Result[str]]) -> list[tuple[str, str]]:
-    """Return every critique that rejects an answer, with the task that it belongs to."""
-    return [
-        (result.task.id, feedback.text)
-        for result in results
-        for attempt in result.tree
-        for feedback in result.tree.judgements(attempt.id)
-        if feedback.source == "critic" and feedback.verdict is Verdict.FAIL
-    ]
 
 
 async def _run(
@@ -321,7 +217,7 @@ def _is_right(result: Result[str]) -> bool:
 
 
 def _chosen_unaided(tree: Tree) -> JsonValue:
-    """Return the answer that was chosen before the verifier had spoken: a stored tree may choose anew."""
+    """Return the answer chosen before the verifier's feedback was added; resuming a tree may choose again."""
     chosen: str | None = None
     for record in tree.log:
         if isinstance(record, Outcome):
@@ -337,7 +233,7 @@ def _passes(task: Task, answer: str | None) -> bool:
 
 
 async def _add_evidence(store: Store, results: Sequence[Result[str]]) -> None:
-    """Write what the exact verifier says of every answer into its tree, once."""
+    """Add the feedback of the exact verifier on every answer to its tree, once."""
     for result in results:
         for attempt in result.tree:
             known = any(f.source == "verifier" for f in result.tree.judgements(attempt.id))
@@ -347,14 +243,14 @@ async def _add_evidence(store: Store, results: Sequence[Result[str]]) -> None:
 
 
 def _require_answers(results: Sequence[Result[str]]) -> None:
-    """Refuse to compare what never answered: that would look like puzzles too hard.
+    """Check that some call of an arm succeeded; otherwise its puzzles would only seem too hard.
 
     Raises:
-        ModelError: not one attempt came to an answer.
+        ModelError: all attempts failed.
     """
     attempts = [attempt for result in results for attempt in result.tree]
     if attempts and all(attempt.status == "failed" for attempt in attempts):
-        raise ModelError(f"no call was answered; the first failed with: {attempts[0].error}")
+        raise ModelError(f"all attempts failed; the error of the first: {attempts[0].error}")
 
 
 def shortest_mended(results: Sequence[Result[str]]) -> Tree | None:
@@ -364,11 +260,11 @@ def shortest_mended(results: Sequence[Result[str]]) -> Tree | None:
 
 
 def after_first_round(results: Sequence[Result[str]], known: Mapping[str, Counts]) -> Revised:
-    """Return how many puzzles of `refine` were right after at most one revision, and how many were to be.
+    """Return how many puzzles of `refine` were right after at most one revision, and the predicted share.
 
     Args:
-        results: of the arm.
-        known: the rates that predict it.
+        results: the results of the arm.
+        known: the counts of the rates that predict it.
     """
     drafted, right = 0, 0
     for result in results:
@@ -392,7 +288,7 @@ def after_first_round(results: Sequence[Result[str]], known: Mapping[str, Counts
 
 
 def paired(ours: Arm, theirs: Arm) -> Paired:
-    """Compare two arms puzzle by puzzle."""
+    """Return the paired comparison of two arms."""
     pairs = list(zip(ours.solved_B, theirs.solved_B, strict=True))
     only_ours, only_theirs = pairs.count((True, False)), pairs.count((False, True))
     return Paired(
@@ -411,5 +307,5 @@ def _pairs(arms: Sequence[Arm]) -> tuple[Paired, ...]:
     return tuple(paired(refine, arm) for arm in arms if arm.name not in ("refine", "draft"))
 
 
-def _silent(name: str, done: int, total: int) -> None:
-    """Tell nobody."""
+def _ignore(name: str, done: int, total: int) -> None:
+    """Ignore the progress."""

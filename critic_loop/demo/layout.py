@@ -38,17 +38,17 @@ from critic_loop.demo.chars import END_ID, PAD_ID, SPLIT, TOKENS
 from critic_loop.demo.chat import chat_template
 
 PAD, END = "<pad>", "<end>"
-"""How the two tokens without a text are called outside."""
+"""The names of the two tokens without a text, in tokenizer files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """What an exported graph holds of a model."""
+    """The sizes and weights in an exported graph."""
 
     config: dict[str, Any]
     """The sizes, under the names of `LlamaConfig`."""
     tensors: dict[str, NDArray[np.float16]]
-    """Under the names of `LlamaForCausalLM`."""
+    """By their names in `LlamaForCausalLM`."""
 
 
 def bundled_weights() -> bytes:
@@ -184,8 +184,8 @@ def _json(value: dict[str, Any]) -> bytes:
 
 def _missing(package: str) -> ConfigError:
     return ConfigError(
-        f"Writing another layout needs {package}.",
-        hint="Install what it needs with: pip install onnx safetensors",
+        f"writing another layout needs {package}, which is not installed.",
+        hint="Install it with: pip install onnx safetensors",
     )
 
 
@@ -198,9 +198,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--to", required=True, choices=["hf"], help="the layout")
     parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="an exported graph instead of the bundled one"
+        "--weights", type=Path, metavar="FILE", help="exported graph to read instead of the bundled one"
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="where to write; made if need be")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder to write to; created if missing")
     given = parser.parse_args(arguments)
     try:
         graph = bundled_weights() if given.weights is None else given.weights.read_bytes()

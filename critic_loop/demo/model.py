@@ -1,12 +1,11 @@
 """The embedded model as a `Model`: one network that drafts, criticises and revises.
 
-Knows how a request becomes a sample and a sample a `Completion`. Does not know which role and prompt a
-conversation means (`chat`), how text is sampled (`runtime`, loaded on first use) or whether an answer is
-right (`countdown.check`).
+Knows how a request becomes a sample and a sample a `Completion`. Does not know the role and the prompt of a
+conversation (`chat`), how text is sampled (`runtime`, imported on first use) or whether an answer is right
+(`countdown.check`).
 
-Of the sampling it obeys temperature, max_tokens, stop and seed; tools, schemas and top_p mean nothing to
-a network of this size. Where a request leaves the temperature open, answers are drawn at
-`DEFAULT_TEMPERATURE` and critiques at 0.
+It supports the settings temperature, max_tokens, stop and seed; tools, schemas and top_p are ignored. Without a
+temperature, answers are sampled at `DEFAULT_TEMPERATURE` and critiques at 0.
 """
 
 from __future__ import annotations
@@ -34,25 +33,25 @@ _NEEDED = ("numpy", "onnxruntime")
 
 
 def embedded(name: str) -> EmbeddedModel:
-    """Returns the model that `embedded:NAME` names.
+    """Returns the model of the spec `embedded:NAME`.
 
     Raises:
-        ConfigError: there is no such model, or its runtime is not installed.
+        ConfigError: the name is unknown, or the runtime is not installed.
     """
     if name != "countdown":
-        raise ConfigError(f"There is no embedded model {name!r}.", hint="Write embedded:countdown.")
+        raise ConfigError(f"unknown embedded model {name!r}.", hint="Write embedded:countdown.")
     return EmbeddedModel()
 
 
 class EmbeddedModel:
     """The Countdown model of the package; needs no key, no server and no GPU.
 
-    Calls from any event loop share batches. The same request with the same seed
-    gives the same text, whatever else is asked at the time.
+    Calls from all event loops share batches. The same request with the same seed gives the same text, whatever
+    other requests there are.
     """
 
     def __init__(self) -> None:
-        """Checks that the runtime is installed; the weights load with the first call.
+        """Checks that the runtime is installed; the weights are loaded at the first call.
 
         Raises:
             ConfigError: onnxruntime or numpy is missing.
@@ -60,8 +59,8 @@ class EmbeddedModel:
         missing = [name for name in _NEEDED if find_spec(name) is None]
         if missing:
             raise ConfigError(
-                f"embedded:countdown needs {' and '.join(missing)}.",
-                hint="Install them with: pip install 'critic-loop[demo]'",
+                f"embedded:countdown needs {' and '.join(missing)}, not installed here.",
+                hint="Run: pip install 'critic-loop[demo]'",
             )
         self._lock = threading.Lock()
         self._runtime: Runtime | None = None
@@ -72,11 +71,11 @@ class EmbeddedModel:
         return "embedded:countdown"
 
     async def complete(self, request: Request) -> Completion:
-        """Samples `request.choices` answers, critiques or revisions, or weighs the texts of `request.score`.
+        """Samples `request.choices` answers, critiques or revisions, or scores the texts of `request.score`.
 
         Raises:
-            ModelError: no user message holds a puzzle, a text is none of its own, or the runtime failed.
-            DeadlineExceeded: `request.timeout_s` passed.
+            ModelError: no user message has a puzzle, a text cannot be scored, or the runtime failed.
+            DeadlineExceeded: the call took longer than `request.timeout_s`.
         """
         prompt = chat_prompt(request.messages, continues=request.continues)
         with boundary(ModelError, "running the embedded model"):
@@ -86,7 +85,7 @@ class EmbeddedModel:
             except TimeoutError:
                 raise DeadlineExceeded(
                     f"embedded:countdown took longer than {request.timeout_s} s.",
-                    hint="Give it a longer timeout_s, or fewer calls at a time.",
+                    hint="Set a longer timeout_s, or make fewer concurrent calls.",
                 ) from None
 
     async def aclose(self) -> None:
@@ -146,8 +145,8 @@ async def _scored(runtime: Runtime, request: Request, prompt: str) -> list[Sampl
         return await asyncio.gather(*(runtime.score(prompt, text) for text in request.score))
     except ValueError as error:
         raise ModelError(
-            f"embedded:countdown cannot weigh a text: {error}.",
-            hint=f"It knows short texts of its own words, such as {CORRECT_ANSWER!r} and {WRONG_ANSWER!r}.",
+            f"embedded:countdown cannot score this text: {error}.",
+            hint=f"It can score short texts of its tokens, such as {CORRECT_ANSWER!r} and {WRONG_ANSWER!r}.",
         ) from None
 
 

@@ -63,7 +63,7 @@ class _Graph:
         with np.errstate(over="ignore"):
             narrow = value.astype(np.float16)
         if not np.isfinite(narrow).all():
-            raise ValueError(f"{name} has numbers that half precision cannot hold")
+            raise ValueError(f"{name} has numbers that are too large for half precision")
         self.constant(name, narrow)
         self.node("Cast", [name], [_wide(name)], to=TensorProto.FLOAT)
 
@@ -105,7 +105,7 @@ def _attention(graph: _Graph, shape: LlamaShape, layer: int, x: str) -> str:
     packed = graph.node("Reshape", [flat, "row_shape"], [f"{prefix}.packed"])
     past = [f"past.{layer}.key", f"past.{layer}.value"]
     present = [f"present.{layer}.key", f"present.{layer}.value"]
-    seen = graph.node(
+    attended = graph.node(
         "GroupQueryAttention",
         [packed, "", "", *past, "cached_less_one", "total", "cos", "sin"],
         [f"{prefix}.seen", *present],
@@ -115,8 +115,8 @@ def _attention(graph: _Graph, shape: LlamaShape, layer: int, x: str) -> str:
         do_rotary=1,
         rotary_interleaved=0,
     )
-    flat_seen = graph.node("Reshape", [seen, "flat_shape"], [f"{prefix}.flat"])
-    return graph.linear(flat_seen, f"{prefix}.o_proj.weight", f"{prefix}.out")
+    flat_attended = graph.node("Reshape", [attended, "flat_shape"], [f"{prefix}.flat"])
+    return graph.linear(flat_attended, f"{prefix}.o_proj.weight", f"{prefix}.out")
 
 
 def _feed_forward(graph: _Graph, layer: int, x: str) -> str:

@@ -1,6 +1,6 @@
-"""What is known of the embedded model's rates, measured once on held-out puzzles that the demo does not use.
+"""The embedded model's rates, measured on held-out puzzles that the demo does not use.
 
-Knows where the measurements lie. Does not know how they were made (`evaluate`) nor the network.
+Knows the file with the measurements. Does not know how they were made (`evaluate`) or the network.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from critic_loop.demo.shares import Counts
 
 DEMO_SEED = 1
 DEMO_PUZZLES = 500
-"""The puzzles of `make demo-full`, of each level; no rate is measured on them."""
+"""The number of puzzles of each level in `make demo-full`; no rate is measured on these puzzles."""
 
 
 @lru_cache(maxsize=1)
 def measured() -> dict[str, Any]:
-    """Returns `weights/rates.json`: by level, what `evaluate.measure` found of the weights beside it."""
+    """Returns `weights/rates.json`: the results of `evaluate.measure` for the bundled weights, by level."""
     return json.loads((files("critic_loop.demo") / "weights" / "rates.json").read_text(encoding="utf-8"))
 
 

@@ -34,9 +34,9 @@ class Turn:
     answer: str
     critique: str
     right: bool
-    """What the verifier says."""
+    """The verifier's result."""
     tokens: int
-    """Generated for answer and critique together."""
+    """The number of generated tokens, answer and critique together."""
 
     @property
     def accepted(self) -> bool:
@@ -45,26 +45,26 @@ class Turn:
 
     @property
     def rejected(self) -> Rejected:
-        """The answer as a reviser is shown it."""
+        """The answer with the line that its critique rejects, for a revision's prompt."""
         return Rejected(self.answer, rejected_line(self.critique))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Play:
-    """How puzzles are played."""
+    """The settings of rollouts."""
 
     rounds: int
-    """Answers a puzzle at most."""
+    """The largest number of answers per puzzle."""
     temperature: float = 1.0
     seed: int = 0
     shown: int = MAX_REJECTED
-    """Rejected answers that a reviser is shown."""
+    """The number of rejected answers in a revision's prompt."""
     to_the_end: bool = False
-    """Whether revision goes on after an answer was accepted."""
+    """Continue to revise after an answer was accepted."""
 
 
 async def play(runtime: Runtime, puzzle: Puzzle, how: Play) -> list[Turn]:
-    """Drafts, criticises and revises until the critic accepts or the rounds are over."""
+    """Drafts, criticises and revises until the critic accepts or the rounds are used up."""
     turns = list[Turn]()
     for index in range(how.rounds):
         shown = [turn.rejected for turn in turns]

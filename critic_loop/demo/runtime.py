@@ -3,15 +3,13 @@
 Knows threads, event loops and token ids. Does not know puzzles, chat messages
 (`model`) or what happens inside a batch (`engine`).
 
-One worker thread owns the engine. Requests of any thread or event loop go into
-its queue, join between two decode steps, and are answered one by one as they
-end, so an event loop never waits for arithmetic.
+One worker thread owns the engine. Requests from any thread or event loop are queued, join the batch between two
+decode steps, and are resolved when they end, so no event loop is blocked by computation.
 
-The same (prompt, temperature, seed, max_tokens, stop) gives the same text on
-the same machine, alone or in any company. This was checked with texts and
-log-probabilities compared for equality on an x86-64 machine with AVX-512;
-another processor or release of ONNX Runtime may round otherwise, and so may
-now and then choose another token.
+The same (prompt, temperature, seed, max_tokens, stop) gives the same text on the same machine, whatever other
+requests share its batches. This was checked for equal texts and log-probabilities on an x86-64 machine with
+AVX-512. Another processor or release of ONNX Runtime may round differently, and so sometimes choose another
+token.
 """
 
 from __future__ import annotations
@@ -37,7 +35,7 @@ FinishReason: TypeAlias = Literal["stop", "length"]
 
 _CLOSED = "this runtime is closed"
 _PREFILL_AT_ONCE = 64
-"""Most rows that join between two steps, so that live rows are not kept waiting."""
+"""The largest number of rows that join between two steps, so that prefills do not delay live rows for long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +45,9 @@ class Sample:
     text: str
     """Without the end token, and cut before the first stop string."""
     token_ids: tuple[int, ...]
-    """Everything drawn, the end token included."""
+    """All drawn tokens, including the end token."""
     logprobs: tuple[float, ...]
-    """One a token, at temperature 1."""
+    """The log-probability of each token, at temperature 1."""
     finish_reason: FinishReason
     prompt_tokens: int
     stopped_by: str = ""
@@ -112,7 +110,7 @@ class Runtime:
 
         Args:
             weights: an ONNX file written by `onnx_graph`.
-            slots: most sequences that are advanced together; more wait their turn.
+            slots: the largest number of sequences in a batch; further requests are queued.
             threads: intra-op threads of ONNX Runtime, at most 2.
         """
         data = _bundled() if weights is None else weights.read_bytes()
@@ -126,7 +124,7 @@ class Runtime:
 
     @property
     def context(self) -> int:
-        """Most tokens of prompt and answer together."""
+        """The largest number of tokens, prompt and answer together."""
         return self._engine.context
 
     async def sample(
@@ -138,35 +136,35 @@ class Runtime:
         max_tokens: int = 96,
         stop: Sequence[str] = (),
     ) -> Sample:
-        """Writes one continuation of a prompt; cancelling the call frees its place.
+        """Samples one continuation of a prompt; cancelling the call frees its slot.
 
         Args:
-            prompt: text of the model's own tokens.
-            temperature: 0 takes the most probable token each time.
-            seed: of this request alone.
-            max_tokens: cut to what the context leaves room for.
+            prompt: the prompt; every character must have a token.
+            temperature: at 0, each token is the most probable one.
+            seed: the seed of this request.
+            max_tokens: the largest number of tokens; reduced to the rest of the context.
             stop: strings before which the text ends.
 
         Raises:
-            ValueError: the prompt is empty, too long, or has a foreign character.
+            ValueError: the prompt is empty, too long, or has a character without a token.
             RuntimeError: the runtime is closed.
         """
         return await self._answer(_Request(self._row(prompt, temperature, seed, max_tokens), tuple(stop)))
 
     async def score(self, prompt: str, text: str) -> Sample:
-        """Returns `text` as if the model had written it and not ended yet: with the same log-probabilities.
+        """Returns `text` as a sample, with the log-probabilities as if the model had written it.
 
         Raises:
-            ValueError: one of them is empty or has a foreign character, or they are too long together.
-            RuntimeError: the runtime is closed.
+            ValueError: prompt or text is empty or has a character without a token, or they are too long
+            together. RuntimeError: the runtime is closed.
         """
         given = _tokens(text)
         if not given:
-            raise ValueError("a text to weigh has at least 1 token")
+            raise ValueError("the text is empty")
         row = self._row(prompt, 0.0, 0, max_tokens=len(given), given=given)
         if row.max_tokens < len(given):
             room = self.context - len(row.prompt_ids)
-            raise ValueError(f"behind this prompt is room for {room} tokens, not {len(given)}")
+            raise ValueError(f"the text has {len(given)} tokens, but only {room} fit after this prompt")
         return await self._answer(_Request(row, ()))
 
     async def _answer(self, request: _Request) -> Sample:
@@ -177,7 +175,7 @@ class Runtime:
         return await asyncio.wrap_future(request.future)
 
     def close(self) -> None:
-        """Ends the worker thread; calls still waiting raise RuntimeError. May be called twice."""
+        """Ends the worker thread; pending calls raise RuntimeError. May be called more than once."""
         with self._lock:
             already, self._closed = self._closed, True
         if not already:
@@ -200,9 +198,9 @@ class Runtime:
     ) -> Row:
         prompt_ids = _tokens(prompt)
         if not 0 < len(prompt_ids) < self.context:
-            raise ValueError(f"a prompt has 1 to {self.context - 1} tokens, not {len(prompt_ids)}")
+            raise ValueError(f"the prompt has {len(prompt_ids)} tokens; it must have 1 to {self.context - 1}")
         if max_tokens < 1 or temperature < 0:
-            raise ValueError("max_tokens is at least 1 and temperature at least 0")
+            raise ValueError("max_tokens must be at least 1 and temperature at least 0")
         return Row(
             prompt_ids=prompt_ids,
             temperature=temperature,
@@ -213,7 +211,7 @@ class Runtime:
         )
 
     def _work(self) -> None:
-        """Runs the engine until the end marker comes; every request gets an end."""
+        """Runs the engine until the end marker is received; resolves the futures of all requests."""
         waiting, live = list[_Request](), list[_Request]()
         try:
             while self._receive(waiting, idle=not (waiting or live)):
@@ -224,7 +222,7 @@ class Runtime:
             self._fail([*waiting, *live], RuntimeError(_CLOSED))
 
     def _receive(self, waiting: list[_Request], *, idle: bool) -> bool:
-        """Takes what has come in, waiting for it if idle; False at the end marker."""
+        """Moves queued requests to `waiting`, and blocks for one if idle; returns False at the end marker."""
         try:
             request = self._queue.get(block=idle)
             while request is not None:
@@ -235,11 +233,11 @@ class Runtime:
         return False
 
     def _advance(self, waiting: list[_Request], live: list[_Request]) -> None:
-        """Lets requests join, draws a token for all, and answers those that end."""
+        """Adds waiting requests to the batch, draws a token for all, and resolves those that end."""
         waiting[:] = [request for request in waiting if not request.future.cancelled()]
         joining = waiting[: min(self._engine.free, _PREFILL_AT_ONCE)]
         del waiting[: len(joining)]
-        live.extend(joining)  # before they join: should that fail, they are told, too
+        live.extend(joining)  # before they join: if that fails, their futures fail, too
         self._engine.join([request.row for request in joining])
         self._settle(live)
         self._engine.step()
@@ -254,7 +252,7 @@ class Runtime:
             request.answer()
 
     def _fail(self, requests: Sequence[_Request], error: Exception) -> None:
-        """Ends all requests, also those that came in meanwhile; no more are taken."""
+        """Fails all requests, also those queued meanwhile, and closes the runtime."""
         with self._lock:
             self._closed = True
         late = list[_Request]()

@@ -1,7 +1,4 @@
-"""Seeds derived from a place, so that no order of events can change them.
-
-Knows hashing only.
-"""
+"""Seeds derived from names and numbers, so that they do not depend on the order of events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one critique and one revision should come to, with its uncertainty. Standard library only."""
+"""Predicts the share of right answers after one critique and one revision. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 Counts: TypeAlias = tuple[int, int]
-"""Hits, and of how many."""
+"""The number of hits, and the total."""
 
 _Z = 1.959963984540054
 
 
 def after_one_revision(rates: Mapping[str, Counts]) -> tuple[float, tuple[float, float]]:
-    """Predict how many answers are right after one critique and one revision, with a 95 % interval.
+    """Return the predicted share of right answers after one critique and one revision, and its 95 % interval.
 
-    `acc1 = p(1 - b*g) + (1 - p)*a*f`; what the rates do not know is carried over by the delta method.
+    `acc1 = p(1 - b*g) + (1 - p)*a*f`; the interval follows from the rates' variances by the delta method.
 
     Args:
-        rates: `p` drafts that are right; `a` wrong ones that the critic rejects; `g` right ones that it
-            rejects; `f` rejected wrong ones that the revision mends; `b` rejected right ones that it breaks.
+        rates: counts of `p`: drafts that are right; `a`: wrong drafts that the critic rejects; `g`: right
+        drafts
+            that it rejects; `f`: rejected wrong drafts that the revision fixes; `b`: rejected right drafts that
+            it breaks.
     """
     p, a, g, f, b = (hits / total if total else 0.0 for hits, total in (rates[name] for name in "pagfb"))
     slopes = {"p": 1 - b * g - a * f, "a": (1 - p) * f, "g": -p * b, "f": (1 - p) * a, "b": -p * g}

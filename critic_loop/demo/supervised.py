@@ -45,7 +45,7 @@ ARITHMETIC_WEIGHT = 0.5
 CHOICE_WEIGHT = 2.0
 AVOID_WEIGHT = 4.0
 AVOIDED_PROBABILITY = 0.005
-"""A step that was rejected costs nothing once it is less likely than this."""
+"""A rejected step with a lower probability than this adds no loss."""
 LENGTHS: tuple[int, ...] = (40, 52, 64, 80, 96, 128, 176)
 """Batches are padded to one of these, so few shapes are compiled."""
 
@@ -61,14 +61,14 @@ class Labelled:
     token_ids: NDArray[np.int16]
     labels: NDArray[np.int16]
     weights: NDArray[np.float32]
-    """Of the labels; all three `[T]`."""
+    """The weights of the labels; all three are `[T]`."""
     places: NDArray[np.int16]
-    """`[C]` the place of each alternative, a token that may stand there as well as the label."""
+    """`[C]` the position of each alternative: a token that is as good there as the label."""
     tokens: NDArray[np.int16]
     shares: NDArray[np.float32]
-    """How often that token; the shares of a place add up to 1."""
+    """`[C]` the target probability of that token; the shares of a position add up to 1."""
     avoided: NDArray[np.int16]
-    """`[A]` the places of a step that should be unlikely as a whole."""
+    """`[A]` the positions of a step whose probability as a whole should be small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,12 @@ class Batch:
     labels: Tensor
     weights: Tensor
     rows: Tensor
-    """`[C]` the row of each alternative; then its place, token and share."""
+    """`[C]` the row of each alternative; then its position, token and share."""
     places: Tensor
     tokens: Tensor
     shares: Tensor
     avoided_rows: Tensor
-    """`[A]` the row of each token of a step that should be unlikely, and its place."""
+    """`[A]` the row of each token of a step that should be unlikely; then its position."""
     avoided_places: Tensor
 
 
@@ -120,7 +120,7 @@ def labelled(example: Example) -> Labelled:
 
 
 def _alternatives(example: Example, start: int) -> Iterator[tuple[int, int, float]]:
-    """Yields place, token and share of all that would do as well, where a line can begin in several ways."""
+    """Yields position, token and share of all alternatives, where a line can begin in several ways."""
     for line, beginnings in zip(example.answer.split("\n"), example.choices, strict=False):
         written = encode(line)
         left = [(encode(text), share) for text, share in beginnings]
@@ -138,7 +138,7 @@ def _alternatives(example: Example, start: int) -> Iterator[tuple[int, int, floa
 
 
 def _results(answer: Sequence[int]) -> list[float]:
-    """Weighs what follows an equals sign in its line, which includes the line's end, and nothing else."""
+    """Sets the weights of tokens after an equals sign up to the line's end, and 0 for all others."""
     weights, inside = list[float](), False
     for token in answer:
         weights.append(1.0 if inside else 0.0)
@@ -147,7 +147,7 @@ def _results(answer: Sequence[int]) -> list[float]:
 
 
 def _step_of(answer: Sequence[int], line: int | None) -> list[int]:
-    """Returns the offsets of a line's step, with its equals sign; nothing for no line."""
+    """Returns the offsets of a line's step, including its equals sign; none if there is no such line."""
     if line is None:
         return []
     number, offsets, open_ = 1, list[int](), True
@@ -174,7 +174,7 @@ def _worked_out(prompt: Sequence[int]) -> Iterator[int]:
 
 
 def batch_of(given: Sequence[Labelled], rows: int, length: int) -> Batch:
-    """Pads rows on the right; what is not to be predicted weighs nothing."""
+    """Pads rows on the right; labels that are not to be predicted have weight 0."""
     ids = np.full((rows, length), PAD_ID, np.int64)
     labels = np.full((rows, length), IGNORED, np.int64)
     weights = np.zeros((rows, length), np.float32)
@@ -194,7 +194,7 @@ def batch_of(given: Sequence[Labelled], rows: int, length: int) -> Batch:
 
 
 def batches(examples: Iterator[Labelled], batch_tokens: int) -> Iterator[Batch]:
-    """Groups a stream by length; every batch holds about `batch_tokens` positions."""
+    """Groups a stream by length; every batch has about `batch_tokens` positions."""
     waiting: dict[int, list[Labelled]] = {length: [] for length in LENGTHS}
     for example in examples:
         length = next((n for n in LENGTHS if len(example.token_ids) <= n), None)
@@ -208,7 +208,7 @@ def batches(examples: Iterator[Labelled], batch_tokens: int) -> Iterator[Batch]:
 
 
 def loss_of(logits: Tensor, batch: Batch) -> Tensor:
-    """Returns the weighted mean cross-entropy, against all that would do where there are alternatives."""
+    """Returns the weighted mean cross-entropy; alternatives are targets with their shares."""
     labels = with_confidences(logits.detach(), batch)
     logprobs = logits.float().log_softmax(-1)
     chosen = logprobs.gather(2, labels.clamp(min=0)[..., None])[..., 0]
@@ -222,14 +222,14 @@ def loss_of(logits: Tensor, batch: Batch) -> Tensor:
 
 
 def _too_likely(chosen: Tensor, batch: Batch) -> Tensor:
-    """Returns by how much the log-probability of each step to be avoided is too high."""
+    """Returns how much the log-probability of each step to avoid is too high."""
     rows, where = batch.avoided_rows.unique(return_inverse=True)
     steps = torch.zeros(len(rows)).index_add(0, where, chosen[batch.avoided_rows, batch.avoided_places])
     return (steps - math.log(AVOIDED_PROBABILITY)).clamp(min=0)
 
 
 def with_confidences(logits: Tensor, batch: Batch) -> Tensor:
-    """Returns the labels, each confidence put to the class of the verdict's own probability."""
+    """Returns the labels, with each confidence replaced by the class of the verdict's own probability."""
     rows, places = torch.isin(batch.labels, torch.tensor(CONFIDENCE_IDS)).nonzero(as_tuple=True)
     verdicts = batch.token_ids[rows, places]
     shares = logits[rows, places - 1].float().softmax(-1).gather(1, verdicts[:, None])

@@ -37,22 +37,22 @@ from critic_loop.demo.seeds import seed_of
 from critic_loop.demo.supervised import Batch, Labelled, batches, labelled, loss_of
 
 _PART = 5000
-"""Examples that a process makes at a time."""
+"""The number of examples that a process makes per task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One stretch of supervised training."""
+    """One stage of supervised training."""
 
     name: str
     steps: int
     rates: tuple[float, float]
     """Learning rate at the first and the last step, as a share of the peak."""
     made: int
-    """Examples that need no network."""
+    """The number of examples without answers by the network."""
     mix: Mix = Mix()
     played: int = 0
-    """Puzzles that the network plays beforehand; what is learnt from them is added."""
+    """The number of puzzles that the network answers before the stage, for further examples."""
     warmup_steps: int = 50
 
 
@@ -80,7 +80,7 @@ STAGES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a run is determined by, besides the stages."""
+    """The settings of a run, besides its stages."""
 
     out: Path
     seed: int = 0
@@ -137,7 +137,7 @@ class Trainer:
 
     @property
     def path(self) -> Path:
-        """Where the running checkpoint lies."""
+        """The path of the running checkpoint."""
         return self.settings.out / "checkpoint.pt"
 
     def save(self, path: Path) -> None:
@@ -152,7 +152,7 @@ class Trainer:
         part.replace(path)
 
     def load(self, path: Path) -> None:
-        """Takes up a checkpoint where it was left."""
+        """Loads a checkpoint to continue from it."""
         state = torch.load(path, weights_only=True)
         self.net.load_state_dict(state["net"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
@@ -165,7 +165,7 @@ class Trainer:
             return self.forward(token_ids)
 
     def update(self, rate: float) -> None:
-        """Takes one optimiser step with the gradients at hand, and clears them."""
+        """Takes one optimiser step with the current gradients, and clears them."""
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -182,7 +182,7 @@ class Trainer:
         return loss.item()
 
     def run(self, stage: Stage, pool: Sequence[Labelled]) -> None:
-        """Trains to the end of a stage; a resumed stage begins its pool anew, in another order."""
+        """Trains to the end of a stage; a resumed stage restarts its examples in another order."""
         started, losses = time.monotonic() - self.spent_s, list[float]()
         supply = stream(pool, seed_of(self.settings.seed, stage.name, self.step))
         for batch in batches(supply, self.settings.batch_tokens):
@@ -210,7 +210,7 @@ def export(trainer: Trainer, path: Path) -> str:
 
 
 def pool_of(trainer: Trainer, stage: Stage) -> list[Labelled]:
-    """Makes a stage's examples, with all processors; plays puzzles first if the stage needs that."""
+    """Makes a stage's examples with all processors, some of answers by the network if the stage needs them."""
     seed = trainer.settings.seed
     jobs: list[tuple[str, Mix, int | list[Chain]]] = [
         (f"{seed}:{stage.name}:{part}", stage.mix, min(_PART, stage.made - part))
@@ -249,11 +249,11 @@ def collect(trainer: Trainer, stage: Stage) -> list[Chain]:
     ]
 
 
-# -- the whole ---------------------------------------------------------------------------------
+# -- the command ---------------------------------------------------------------------------------
 
 
 def finish(trainer: Trainer) -> None:
-    """Keeps what a part ended with, measures it shortly, and moves to the next."""
+    """Saves the network at the end of a stage, measures it on a few puzzles, and moves to the next stage."""
     out, index = trainer.settings.out, trainer.stage_index + 1
     trainer.stage_index, trainer.step = index, 0
     trainer.save(trainer.path)
@@ -276,12 +276,12 @@ def _say(line: object) -> None:
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
-    """Runs the parts from where the checkpoint stands."""
+    """Runs the stages after that of the checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and exports")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--until", type=int, default=len(STAGES), help="stop after so many parts")
+    parser.add_argument("--until", type=int, default=len(STAGES), help="stop after this many stages")
     given = parser.parse_args(None if arguments is None else list(arguments))
     torch.set_num_threads(given.threads)
     trainer = Trainer(Settings(out=given.out, seed=given.seed, threads=given.threads))

@@ -8,8 +8,9 @@ import pytest
 
 from critic_loop.cli.demo import ending
 from critic_loop.core.records import Verdict
+from critic_loop.demo.arms import ALL_ARMS, arm_loop
 from critic_loop.demo.countdown import Puzzle, check, puzzle_of, sample_puzzles, solve, trace_text, traces
-from critic_loop.demo.experiment import ALL_ARMS, arm_loop, experiment
+from critic_loop.demo.experiment import experiment
 from critic_loop.demo.verifier import task_of
 from critic_loop.store import open_store
 from critic_loop.testing import ScriptedModel
