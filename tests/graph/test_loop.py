@@ -482,7 +482,9 @@ async def test_rejected_answers_are_shown_together_in_one_message() -> None:
     system, task, told = actor.requests[2].messages
     assert (system.role, task.text, told.role) == ("system", "x", "user")
     assert re.findall(r"<data \w+ rejected>\n(.*)\n</data", told.text) == ["answer 1", "answer 2"]
-    assert told.text.endswith("Do not give any of them again. Think anew, and give another answer.")
+    assert told.text.endswith(
+        "Do not repeat any of them. Think again from the beginning, and give a different answer."
+    )
 
 
 async def test_rejected_answers_need_a_prompt_that_lists_them() -> None:
