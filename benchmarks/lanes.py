@@ -1,10 +1,10 @@
-"""How well lanes are kept busy: a whole loop under virtual time, against ideal list scheduling.
+"""Lane utilisation: the duration of a whole loop under virtual time, compared with ideal list scheduling.
 
     python benchmarks/lanes.py [--searches sample mcts] [--lanes 8] [--attempts 128] [--seeds 20] [--json]
 
-A scripted model answers each call after a random, exponentially distributed time of one second on average.
-The ideal gives the same times, in the same order, each to the lane that is free first. 1.0 = no lane ever
-waited for another one. Virtual time takes no real time: what the loop itself computes counts as nothing here.
+A scripted model answers each call after a random, exponentially distributed time with a mean of one second.
+The ideal schedule assigns the same times, in the same order, each to the lane that is free first. 1.0 = no
+lane waited for another one. Virtual time takes no real time: the loop's own computation is not measured.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ SETTINGS: dict[str, dict[str, object]] = {
     "ab-mcts": {},
     "evolve": {"epochs": 16, "size": 8, "inspiring": 4, "avoided": 0},
 }
-"""Searches without barriers, with what they need beside `n`."""
+"""Searches without barriers, with their settings besides `n`."""
 
 
 @cl.verifier
 def by_digits(view: cl.View[str]) -> float:
-    """Judge an answer by a number that follows from it, below 1."""
+    """Score an answer by a random number below 1 that is seeded with it."""
     return random.Random(view.answer).random() * 0.99
 
 
 def ideal(times_s: list[float], lanes: int) -> float:
-    """Return the end of list scheduling: each call goes to the lane that is free first."""
+    """Return the end of list scheduling in seconds: each call is assigned to the lane that is free first."""
     free_at = [0.0] * lanes
     for time_s in times_s:
         heapq.heappush(free_at, heapq.heappop(free_at) + time_s)
@@ -45,7 +45,7 @@ def ideal(times_s: list[float], lanes: int) -> float:
 
 
 async def ended_at(search: str, times_s: list[float], lanes: int) -> float:
-    """Run a loop until its search has made an attempt for each of the times; return when it ended."""
+    """Run a loop until there is an attempt for each of the times; return its duration in virtual seconds."""
     calls = iter(range(len(times_s)))
     waits = iter(times_s)
     actor = ScriptedModel(lambda _: f"answer {next(calls)}", latency_s=lambda _: next(waits))
@@ -68,7 +68,7 @@ async def ended_at(search: str, times_s: list[float], lanes: int) -> float:
 
 
 def share(search: str, seed: int, lanes: int, attempts: int) -> float:
-    """Return how much longer the loop took than the ideal."""
+    """Return the loop's duration divided by the ideal one."""
     rng = random.Random(seed)
     times_s = [rng.expovariate(1.0) for _ in range(attempts)]
     return run_virtual(ended_at(search, times_s, lanes)) / ideal(times_s, lanes)

@@ -1,9 +1,9 @@
-"""How near the adaptive window comes to what a server takes, and what it costs in refused requests.
+"""How close the adaptive window comes to a server's capacity, and how many rejected requests that costs.
 
     python benchmarks/limits.py [--takes 4 24 96] [--seconds 30] [--delay-ms 400] [--json]
 
-The server runs in a process of its own and answers 429 above `--takes` requests in flight, which the client
-is not told. Throughput is that of the second half of the run, as a share of `takes / delay`.
+The server runs in another process and answers with status 429 above `--takes` requests in flight; the client
+does not know this limit. Throughput is measured in the second half of the run, as a share of `takes / delay`.
 """
 
 from __future__ import annotations

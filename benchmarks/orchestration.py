@@ -1,13 +1,13 @@
-"""What orchestration costs: 500 tasks of four sequential calls each, 64 tasks in flight.
+"""The cost of orchestration: 500 tasks of four sequential calls each, 64 tasks in flight.
 
-Each task is draft, critique, revision, critique. Beside each other in the same run: a bare aiohttp loop
-(the floor), DSPy's `Parallel` (a peer that keeps no record), and Critic Loop with its graph and a durable
-SQLite store on. The server is a process of its own that replies after a fixed time.
+Each task is draft, critique, revision, critique. Compared in the same run: a bare aiohttp loop (the lower
+bound), DSPy's `Parallel` (which records nothing), and Critic Loop with its graph and a durable SQLite store.
+The server runs in another process and replies after a fixed time.
 
     python benchmarks/orchestration.py [--dspy-python PYTHON] [--delay-ms 50] [--json]
 
-CPU is `process_time` of the client process alone, imports and set-up left out. Read ratios: these machines
-are noisy. DSPy is skipped, and said to be, where the given Python has none.
+CPU is `process_time` of the client process, without imports and set-up. Compare ratios, as machines are
+noisy. If the given Python has no DSPy, it is skipped with a message.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""What a search earns at equal cost: Countdown puzzles solved for so many generated tokens, by one verifier.
+"""Searches at equal cost: the share of Countdown puzzles solved, by the number of generated tokens.
 
     python benchmarks/search.py [--level hard easy] [--puzzles 300] [--seed 1] [--arms NAME ...] [--json]
 
-All arms ask the embedded model, and all stop when the verifier passes an answer; a critic's tokens count. Each
-arm runs once, up to the largest budget: what it had solved for less follows from the same run. Puzzles are the
-held-out ones of the demo's seed; settings were chosen on those of `--seed 77`. With TreeQuest installed
-(`pip install treequest`), its StandardMCTS and AB-MCTS-A drive the same model over whole answers: a child of
-the root is a draft, any other a revision in sight of the critique, and the critic's confidence is the score.
+All arms use the embedded model and stop when the verifier passes an answer; tokens of critics count. Each arm
+runs once with the largest budget; the results for smaller budgets follow from the same run. Puzzles are the
+held-out ones of the demo's seed; settings were chosen on those of `--seed 77`. With TreeQuest installed (`pip
+install treequest`), its StandardMCTS and AB-MCTS-A run with the same model on whole answers: a child of the
+root is a draft, any other node a revision by the critique, and the critic's confidence is the score.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from critic_loop.search.prospect import Prospect
 BUDGETS = {"easy": (120, 240, 480), "hard": (480, 960, 1920)}
 TEMPERATURE = 0.8
 STATE = str(Library().recipe("countdown-steps").search[0].settings["state"])
-"""Of half a line, what was computed so far; of a whole one, the numbers that are left."""
+"""The search state: of half a line, the step computed so far; of a whole line, the numbers left."""
 
 
 def by_halves(*succeeds: float) -> Prospect:
-    """First what is computed, drawn; then what that gives and leaves, taken as it comes."""
+    """Sample the first half of a line (the step); take the second half (result and numbers left) greedily."""
     halves = tuple(share for line in succeeds for share in (line, 0.99))
     return Prospect(succeeds=halves, temperatures=(0.8, 0.0) * len(succeeds), state=STATE)
 
 
 PROSPECTS = {4: by_halves(0.42, 0.83, 0.97), 5: by_halves(0.2, 0.31, 0.76, 0.98)}
-"""By how many numbers a puzzle has."""
+"""By the number of a puzzle's numbers."""
 Found = dict[str, tuple[int, int] | None]
-"""By puzzle: tokens and calls when the right answer stood; None where it never did."""
+"""For each puzzle, the tokens and calls until the right answer; None where it was not solved."""
 
 
 # -- ours ------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ async def with_loop(recipe: str, search: Any, puzzles: list[Puzzle], budget: int
 
 
 class Player:
-    """One puzzle as TreeQuest's generator sees it: states are answers with their critiques."""
+    """One puzzle for TreeQuest's generator: states are answers with their critiques."""
 
     def __init__(self, model: EmbeddedModel, puzzle: Puzzle) -> None:
         self.model, self.puzzle, self.task = model, puzzle, task_of(puzzle)

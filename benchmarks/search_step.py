@@ -1,16 +1,16 @@
-"""What a step of a search costs, without any model: ask, and fold what came of it.
+"""The cost of a step of a search without a model: `ask`, and `fold` of the result.
 
     python benchmarks/search_step.py [--searches ab-mcts mcts] [--sizes 1000 10000 100000] [--repeat 3]
                                      [--treequest PYTHON] [--no-collect] [--json]
 
-A generator that costs nothing answers at once, each node has up to four children, rewards are random in [0, 1].
-Our searches go through their protocol, on a tree with asks, attempts and feedback; timed are `ask` and `fold`
-alone, the records are not. The floor is UCT as one would write it by hand, over slotted objects, in the same
-run. Microseconds of CPU a step are the mean over the last tenth of the attempts before each size, less what
-reading the clock costs. Each repeat has a seed of its own, which decides the shape of trees that are drawn;
-medians are printed, and what each repeat costs over its own floor. Garbage collection is on, as in any
-program: what it costs while records are made counts for nobody. `--no-collect` turns it off.
-`--treequest` names a Python that has TreeQuest (StandardMCTS, in place), at the sizes that it reaches.
+A generator without cost answers at once; each node has up to four children, and rewards are random in [0, 1].
+Our searches run through their protocol on a tree with asks, attempts and feedback; only `ask` and `fold` are
+timed, not the creation of records. The lower bound is UCT written by hand with slotted objects, in the same
+run. Microseconds of CPU per step are the mean over the last tenth of the attempts before each size, minus the
+cost of reading the clock. Each repeat has its own seed for random trees; printed are medians, and each
+repeat's ratio to its own lower bound. Garbage collection is on, as in any program, but not counted while
+records are created; `--no-collect` turns it off. `--treequest` names a Python with TreeQuest (StandardMCTS,
+in place), measured at the sizes that it reaches.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from critic_loop.search import build, drive
 
 BRANCHING = 4
 SETTINGS = {"ab-mcts": {}, "mcts": {"width": BRANCHING}}
-"""What each search needs, beside `n`, to work on a task like this one."""
+"""The settings of each search besides `n` for this task."""
 
 
 def clock_s() -> float:
-    """Return what it costs to read the clock once."""
+    """Return the cost of reading the clock once, in seconds."""
     return min(-(time.thread_time() - time.thread_time()) for _ in range(1000))
 
 
@@ -44,14 +44,14 @@ CLOCK_S = clock_s()
 
 
 class Timed:
-    """Adds up the time of the last tenth before each size."""
+    """Sums the time of the last tenth of the attempts before each size."""
 
     def __init__(self, sizes: list[int]) -> None:
         self.sizes = sizes
         self.spent_s = dict.fromkeys(sizes, 0.0)
 
     def add(self, made: int, seconds: float, clocks: int = 1) -> None:
-        """Take what the `made`-th attempt took, by so many pairs of readings of the clock."""
+        """Add the time of attempt number `made`, measured with this many pairs of clock readings."""
         for size in self.sizes:
             if size * 0.9 < made <= size:
                 self.spent_s[size] += seconds - clocks * CLOCK_S
@@ -89,7 +89,7 @@ class Measured:
 
 
 def grow(search, sizes: list[int], seed: int) -> tuple[Tree, dict[int, float]]:
-    """Run a search to the greatest size, one attempt after the other."""
+    """Run a search up to the largest size, one attempt after the other."""
     timed, rng = Timed(sizes), random.Random(7)
     tree = drive(
         Measured(search, timed),
@@ -102,7 +102,7 @@ def grow(search, sizes: list[int], seed: int) -> tuple[Tree, dict[int, float]]:
 
 
 def bytes_each(search, tree: Tree) -> float:
-    """Return the memory of the search's state, for each attempt of a tree."""
+    """Return the memory of the search's state, in bytes per attempt."""
     tracemalloc.start()
     state = search.start(tree.task)
     for record in tree.log:
@@ -117,7 +117,7 @@ def bytes_each(search, tree: Tree) -> float:
 
 
 class Node:
-    """What UCT needs, and nothing else."""
+    """A node with the fields that UCT needs."""
 
     __slots__ = ("children", "parent", "total", "visits")
 
@@ -195,7 +195,7 @@ def medians(runs: list[dict[int, float]]) -> dict[int, float]:
 
 
 def measure(names: list[str], sizes: list[int], repeat: int) -> dict[str, dict[str, object]]:
-    """Return microseconds by size and bytes for each search, and for UCT by hand, taken in turns."""
+    """Return microseconds by size and bytes for each search and for UCT by hand, measured alternately."""
     times: dict[str, list[dict[int, float]]] = {name: [] for name in ("by hand", *names)}
     memory: dict[str, float] = {}
     for turn in range(repeat):
@@ -216,7 +216,7 @@ def measure(names: list[str], sizes: list[int], repeat: int) -> dict[str, dict[s
 
 
 def shares(runs: list[dict[int, float]], floors: list[dict[int, float]]) -> list[float]:
-    """Return what each repeat cost over its floor at the greatest size, ascending."""
+    """Return each repeat's ratio to its lower bound at the largest size, in ascending order."""
     last = max(floors[0])
     return sorted(run[last] / floor[last] for run, floor in zip(runs, floors, strict=True))
 

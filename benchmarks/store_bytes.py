@@ -1,4 +1,4 @@
-"""What keeping a call costs: bytes on disk and CPU.
+"""The cost of storing a call: bytes on disk and CPU.
 
 Trees of four model calls each (draft, critique, revision, critique), whose replies are distinct random
 text and whose prompts quote earlier answers and critiques in fences, are written at once through one
@@ -177,7 +177,7 @@ async def write(store: SqliteStore, trees: int, in_flight: int, chars: int) -> i
 
 
 class Nowhere(SqliteStore):
-    """Takes everything and keeps nothing: what the work around the store costs."""
+    """A store that discards all records, to measure the benchmark itself."""
 
     async def append(self, tree_id: str, *records: Record, durable: bool = True) -> None:  # noqa: ARG002
         await asyncio.sleep(0)

@@ -1,9 +1,9 @@
-"""CPU that one chat call costs in the client, by what carries it.
+"""CPU time of one chat call in the client, by HTTP client.
 
     python benchmarks/transport.py [--calls 2000] [--in-flight 64 256] [--delay-ms 50] [--json]
 
-The server runs in a process of its own (`critic_loop.testing.server`) and answers with 4 KB after a
-delay. CPU is `time.process_time` of the client; read ratios, and measure again on your machine.
+The server runs in another process (`critic_loop.testing.server`) and answers with 4 KB after a delay. CPU is
+`time.process_time` of the client. Compare ratios, and measure on your own machine.
 """
 
 from __future__ import annotations

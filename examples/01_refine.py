@@ -3,7 +3,7 @@
     python examples/01_refine.py
     python examples/01_refine.py --endpoint chat:NAME@http://localhost:8000/v1
 
-Without an endpoint, two scripted models speak their lines, so that this runs anywhere.
+Without an endpoint, two models with scripted replies are used, so that the example runs anywhere.
 """
 
 import argparse

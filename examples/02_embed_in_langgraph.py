@@ -1,10 +1,10 @@
-"""A loop as one node of somebody else's LangGraph, with its own state and checkpointer.
+"""A loop as one node of a host graph in LangGraph that has its own state and checkpointer.
 
     python examples/02_embed_in_langgraph.py [--endpoint SPEC]
 
-The host knows nothing of attempts: it gives the node its state and takes an update. The loop keeps its
-tree in a store of its own, under an id that follows from the host's thread, so a host that is resumed
-goes on with the same tree.
+The host graph does not know attempts: it passes its state to the node and gets an update. The loop keeps its
+tree in its own store. The tree's id is derived from the host's thread id, so a resumed host graph continues
+the same tree.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from critic_loop.testing import ScriptedModel
 
 
 class Ticket(TypedDict, total=False):
-    """The host's own state."""
+    """The host graph's state."""
 
     issue: str
     reply: str
@@ -37,7 +37,7 @@ def update(result: cl.Result[str]) -> dict[str, Any]:
 
 @cl.verifier
 def short(view: cl.View[str]) -> cl.Feedback:
-    """Evidence needs no model: a reply has at most 20 words."""
+    """Check that the reply has at most 20 words: evidence without a model."""
     words = len((view.answer or "").split())
     return cl.Feedback.passed() if words <= 20 else cl.Feedback.failed(f"{words} words; at most 20 are allowed")
 

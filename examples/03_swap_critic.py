@@ -1,9 +1,9 @@
-"""Swap the critic while a map is running, then read from the trees who said what.
+"""Swap the critic's model while `map` runs, then count the verdicts of each model in the trees.
 
     python examples/03_swap_critic.py [--endpoint SPEC --second SPEC]
 
-Calls in flight finish with the old critic; attempts that begin later get the new one. Every call names
-the binding that answered it, and every running tree records the swap.
+Calls in flight finish with the old model; attempts that begin later use the new one. Every recorded call
+names the model, and every running tree records the swap.
 """
 
 import argparse
@@ -18,13 +18,13 @@ TASKS = [f"Name a country whose name begins with {letter}." for letter in "ABCDE
 
 
 def reviewer(name: str) -> ScriptedModel:
-    """Accepts second answers only."""
+    """Return a critic that accepts second answers only."""
 
-    def say(request: Request) -> str:
+    def judge(request: Request) -> str:
         good = "Second thought" in request.messages[-1].text
         return f"{name} has looked at it.\nVerdict: {'correct' if good else 'wrong'}"
 
-    return ScriptedModel(say, spec=name, latency_s=0.02)
+    return ScriptedModel(judge, spec=name, latency_s=0.02)
 
 
 def writer(request: Request) -> str:
@@ -32,20 +32,20 @@ def writer(request: Request) -> str:
     return "Second thought: Chile." if revising else "Atlantis."
 
 
-def who_said_what(trees: list[cl.Tree]) -> Counter[tuple[str, str]]:
-    """Count verdicts by the model that was bound when the critic was asked."""
-    said: Counter[tuple[str, str]] = Counter()
+def verdicts_by_model(trees: list[cl.Tree]) -> Counter[tuple[str, str]]:
+    """Count the verdicts of each model that the critic's slot was bound to."""
+    counts: Counter[tuple[str, str]] = Counter()
     for tree in trees:
         for feedback in tree.feedback.values():
             bindings = [tree.calls[call].binding for call in feedback.calls]
-            said.update((binding, str(feedback.verdict)) for binding in bindings)
-    return said
+            counts.update((binding, str(feedback.verdict)) for binding in bindings)
+    return counts
 
 
 async def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--endpoint", help="plays actor and first critic, as in openai:NAME")
-    parser.add_argument("--second", help="the critic that takes over; the same endpoint unless given")
+    parser.add_argument("--endpoint", help="model of the actor and the first critic, such as openai:NAME")
+    parser.add_argument("--second", help="model of the second critic; the same as --endpoint unless given")
     given = parser.parse_args()
     actor = given.endpoint or ScriptedModel(writer, spec="writer", latency_s=0.01)
     first = given.endpoint or reviewer("critic-v1")
@@ -58,7 +58,7 @@ async def main() -> None:
             if len(trees) == 4:
                 await loop.swap("critic", second, when="attempt")
 
-    for (binding, verdict), times in sorted(who_said_what(trees).items()):
+    for (binding, verdict), times in sorted(verdicts_by_model(trees).items()):
         print(f"{binding:<12} {verdict:<6} {times}")
     swaps = {event.text for tree in trees for event in tree.events if event.kind == "swap"}
     print("recorded:", *sorted(swaps))

@@ -1,9 +1,9 @@
-"""Writing has no right answer: a rubric criticises, a judge compares, and the result says who decided.
+"""Writing has no right answer: a critic scores a rubric, a judge compares, and the result names what decided.
 
     python examples/04_writing_without_truth.py [--endpoint SPEC]
 
-A revision stays only if the judge prefers it to its parent in both orders; a judge who contradicts
-itself when the order is swapped has called it a tie, and the parent stays.
+A revision is kept only if the judge prefers it to its parent in both orders. If the judge contradicts itself
+when the order is swapped, it is a tie, and the parent is kept.
 """
 
 import argparse
@@ -25,12 +25,12 @@ NOTES = [(0.3, "Say when and where."), (0.8, "Livelier."), (0.2, "Calmer."), (0.
 
 
 def rubric(score: float, suggestion: str) -> str:
-    criteria = [{"name": name, "score": score} for name in ("does what was asked", "clear", "exact")]
+    criteria = [{"name": name, "score": score} for name in ("fulfils the request", "clear", "precise")]
     return json.dumps({"criteria": criteria, "suggestion": suggestion, "verdict": "fail"})
 
 
 def judge(request: Request) -> str:
-    """Prefers whichever text names room 12; a tie otherwise."""
+    """Prefer the text that names room 12; a tie if both or neither do."""
     first, second = request.messages[-1].text.split("Answer B:")
     better = ("room 12" in first.split("Answer A:")[1], "room 12" in second)
     return "Better: " + {(True, False): "A", (False, True): "B"}.get(better, "tie")

@@ -1,9 +1,9 @@
-"""Solutions and tests by two actors, both unsure: what agrees is trusted (the recipe `code-t`).
+"""Solutions and tests by two actors, both possibly wrong: agreement decides (the recipe `code-t`).
 
     python examples/05_tests_that_may_be_wrong.py [--endpoint SPEC]
 
-Nothing that a model wrote is run: a solution is a formula, a test a value of it, and the verifier below works
-formulas out with the four operations and nothing else.
+No code by a model is executed: a solution is a formula, a test is one of its values, and the verifier below
+evaluates formulas with the four basic operations only.
 """
 
 import argparse
@@ -25,7 +25,7 @@ OPERATIONS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.m
 
 
 def value(formula: str, n: int) -> Fraction | None:
-    """Return what a formula comes to; None if it is none, or divides by zero."""
+    """Return the value of a formula; None if it is not a valid formula, or divides by zero."""
 
     def of(node: ast.expr) -> Fraction:
         match node:
@@ -46,13 +46,13 @@ def value(formula: str, n: int) -> Fraction | None:
 
 @cl.verifier(pairs=True)
 def works_out(view: cl.View[str]) -> cl.Feedback:
-    """Tell which of the tests beside it a formula passes; one that cannot be read passes none."""
+    """Return which of the other actor's tests a formula passes; an invalid formula passes none."""
     formula = re.findall(r"Formula:(.*)", view.answer or "")
     lines = re.findall(r"n = (\d{1,6}): (-?\d{1,18})\b", str(view.also_shown[0].answer))
     if not lines:
-        return cl.Feedback.abstain("no test can be read")
-    holds = {n: value(formula[-1], int(n)) if formula else None for n, _ in lines}
-    return cl.Feedback(data={"tests": {f"n = {n}: {said}": holds[n] == int(said) for n, said in lines}})
+        return cl.Feedback.abstain("no valid test found")
+    values = {n: value(formula[-1], int(n)) if formula else None for n, _ in lines}
+    return cl.Feedback(data={"tests": {f"n = {n}: {wanted}": values[n] == int(wanted) for n, wanted in lines}})
 
 
 async def main() -> None:
