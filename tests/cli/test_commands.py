@@ -182,7 +182,7 @@ def test_recipes(cli: Cli) -> None:
     assert "max_rounds 4" in page
     page = " ".join(cli("recipes", "show", "debate").out.split())
     assert (
-        "debater/advocate: Speaks for one of two answers. (slot debater, prompt debater/advocate.md; 2 rounds"
+        "debater/advocate: Argues for one of two answers. (slot debater, prompt debater/advocate.md; 2 rounds"
         in page
     )
 
@@ -256,7 +256,7 @@ def test_the_demo_goes_on_where_it_was(cli: Cli, serve: Serve) -> None:
 def test_a_demo_that_nobody_answers_is_no_result(cli: Cli, serve: Serve) -> None:
     ended = cli("demo", "--puzzles", "2", "--actor", spec(serve(lambda _: Fault("context"))))
     assert ended.code == 1
-    assert "no call was answered" in ended.clean
+    assert "all attempts failed" in ended.clean
 
 
 def test_export(cli: Cli, serve: Serve, tmp_path: Path) -> None:

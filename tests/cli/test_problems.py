@@ -30,7 +30,7 @@ RIGHT_KEY, WRONG_KEY = "sk-right-31415926", "sk-wrong-27182818"
         (["run", "x", "--actor", "chat:test"], "has no address"),
         (["run", "x", "--actor", "openai:gpt"], "Set OPENAI_API_KEY"),
         (["run", "x", "--actor", NOBODY, "--judge", NOBODY], "has no judge"),
-        (["run", "x", "--actor", NOBODY, "--verifier", "nobody"], "there is no verifier 'nobody'"),
+        (["run", "x", "--actor", NOBODY, "--verifier", "nobody"], "unknown verifier 'nobody'"),
         (["run", "x", "--actor", NOBODY, "--store", "pg://x"], "names no store"),
         (["run", "x", "--actor", NOBODY, "--assets", "nowhere"], "nowhere: no such folder"),
         (["run", "x", "--actor", NOBODY, "--new", "--seed", "1"], "contradict each other"),
@@ -42,7 +42,7 @@ RIGHT_KEY, WRONG_KEY = "sk-right-31415926", "sk-wrong-27182818"
         (["run", "x", "--actor", NOBODY, "--out", "/proc/out.jsonl"], "/proc/out.jsonl: cannot be written"),
         (["recipes", "show", "refin"], "Did you mean 'refine'?"),
         (["export", "--to", "sft", "--out", "o"], "there is no store ./.critic_loop/trees.db"),
-        (["demo", "--actor", "embedded:chess"], "There is no embedded model 'chess'"),
+        (["demo", "--actor", "embedded:chess"], "unknown embedded model 'chess'"),
     ],
 )
 def test_usage_is_2(cli: Cli, arguments: list[str], said: str) -> None:
@@ -293,7 +293,7 @@ def test_nothing_to_export_says_why(cli: Cli, serve: Serve) -> None:
     assert "known to be right" in ended.clean
     unknown = cli("export", "--to", "gguf", "--out", "rows")
     assert unknown.code == 2
-    assert "There is no export format 'gguf'" in unknown.clean
+    assert "unknown export format 'gguf'" in unknown.clean
     other = cli("export", "--to", "sft", "--out", "rows", "--recipe", "self-check")
     assert other.code == 2
     assert "holds no tree of recipe 'self-check'" in other.clean
