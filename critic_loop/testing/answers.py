@@ -26,9 +26,9 @@ from critic_loop.testing.chat_replies import (
 )
 
 FaultKind = Literal[
-    "auth", "broken_json", "content_filter", "context", "credit", "cut", "drop", "empty", "error_in_200",
-    "forbidden", "hang", "quota", "rate_limit", "refusal", "server_error", "slow", "unavailable",
-    "unknown_model",
+    "auth", "bad_request", "broken_json", "content_filter", "context", "credit", "cut", "drop", "empty",
+    "error_in_200", "forbidden", "hang", "quota", "rate_limit", "refusal", "server_error", "slow",
+    "unavailable", "unknown_model",
 ]  # fmt: skip
 
 
@@ -36,10 +36,11 @@ FaultKind = Literal[
 class Fault:
     """A failure of the server.
 
-    `cut` closes the connection in the middle of the body and `drop` before the response. `slow` sends the body
-    in small pieces, `hang` sends nothing. `credit` is an account without credit and `quota` one that reached
-    its limit, with the statuses of each format. `empty` has no choices. `error_in_200` is an error body with
-    status 200.
+    `bad_request` rejects the request as invalid, as a chat template that refuses the conversation does. `cut`
+    closes the connection in the middle of the body and `drop` before the response. `slow` sends the body in
+    small pieces, `hang` sends nothing. `credit` is an account without credit and `quota` one that reached its
+    limit, with the statuses of each format. `empty` has no choices. `error_in_200` is an error body with status
+    200.
     """
 
     kind: FaultKind

@@ -157,6 +157,7 @@ _ERRORS: dict[str, tuple[int, str, str, str]] = {
     "auth": (401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided: {key}."),
     "forbidden": (403, "invalid_request_error", "unsupported_region", "Not allowed from here."),
     "credit": (402, "billing", "payment_required", "This account has no credit left."),
+    "bad_request": (400, "BadRequestError", "", "The chat template refuses the conversation."),
     "context": (
         400, "invalid_request_error", "context_length_exceeded",
         "This model's maximum context length is 2048 tokens. However, your messages are longer.",

@@ -21,6 +21,7 @@ _ERRORS: dict[str, tuple[int, str, str]] = {
     "unavailable": (529, "overloaded_error", "Overloaded"),
     "auth": (401, "authentication_error", "invalid x-api-key {key}"),
     "forbidden": (403, "permission_error", "Your key may not use this resource."),
+    "bad_request": (400, "invalid_request_error", "messages: the conversation is refused"),
     "credit": (400, "invalid_request_error", "Your credit balance is too low to access the Anthropic API."),
     "context": (400, "invalid_request_error", "prompt is too long: 3000 tokens > 2048 maximum"),
     "content_filter": (400, "invalid_request_error", "Output blocked by content filtering policy"),

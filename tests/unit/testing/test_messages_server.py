@@ -74,7 +74,8 @@ async def test_schemas_and_forced_tools_are_followed():
     [
         ("rate_limit", "RateLimitError"), ("server_error", "InternalServerError"),
         ("auth", "AuthenticationError"), ("forbidden", "PermissionDeniedError"),
-        ("context", "BadRequestError"), ("credit", "BadRequestError"), ("unknown_model", "NotFoundError"),
+        ("bad_request", "BadRequestError"), ("context", "BadRequestError"), ("credit", "BadRequestError"),
+        ("unknown_model", "NotFoundError"),
         ("unavailable", "OverloadedError"), ("drop", "APIConnectionError"),
     ],
 )  # fmt: skip

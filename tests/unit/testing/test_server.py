@@ -95,6 +95,7 @@ async def test_the_official_client_gets_logprobs_and_models():
         ("auth", openai.AuthenticationError),
         ("context", openai.BadRequestError),
         ("unknown_model", openai.NotFoundError),
+        ("bad_request", openai.BadRequestError),
         ("drop", openai.APIConnectionError),
         ("cut", openai.APIError),
     ],
