@@ -17,11 +17,11 @@ from critic_loop.cli.documents.settings import Finding, ProbeDocument
 from critic_loop.cli.terminal import Terminal
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.printable import printable, without_secrets
-from critic_loop.models.client.findings import Findings, age, load_findings, save_findings, together
+from critic_loop.models.client.findings import Capability, Findings, age, load_findings, save_findings, together
 from critic_loop.models.client.probe import probe as ask
 from critic_loop.models.providers.specs import ModelTable, ProbeTarget, probe_targets
 
-_WORDS = {
+_WORDS: dict[Capability, str] = {
     "tools": "tools",
     "json_schema": "JSON by schema",
     "logprobs": "log-probabilities of answers",
@@ -83,7 +83,7 @@ def _document(spec: str, findings: Findings, *, kept: bool) -> ProbeDocument:
         url=findings.url,
         at=findings.at,
         kept=kept,
-        found={name: Finding(can=one.can, text=one.text) for name, one in findings.found.items()},
+        found={name: Finding(**findings.of(name).model_dump()) for name in _WORDS},
     )
 
 
@@ -92,12 +92,13 @@ def _page(spec: str, findings: Findings) -> Group:
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold", style="dim")
-    for name, one in findings.found.items():
-        table.add_row(f"  {_WORDS[name]}", _said(one.can), Text(printable(one.text)))
+    for name, words in _WORDS.items():
+        one = findings.of(name)
+        table.add_row(f"  {words}", _said(one.can), Text(printable(one.text)))
     return Group(Text.assemble((printable(spec), "bold"), f"  probed {age(findings.at)}"), table)
 
 
 def _said(can: bool | None) -> Text:  # noqa: FBT001
     if can is None:
-        return Text("?", style="yellow")
+        return Text("unknown", style="yellow")
     return Text("yes", style="green") if can else Text("no", style="red")

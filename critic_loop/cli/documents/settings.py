@@ -66,7 +66,7 @@ class Finding(Document):
     """What was seen of one capability."""
 
     can: bool | None
-    """null = it could not be told."""
+    """null = unknown."""
     text: str
 
 

@@ -32,9 +32,12 @@ class Finding(Frozen):
     """What was seen of one capability."""
 
     can: bool | None
-    """None: unknown."""
+    """None: unknown. It is not kept, and changes no profile."""
     text: str = ""
     """What the endpoint did or returned, where that explains the finding."""
+
+
+UNKNOWN = Finding(can=None, text="")
 
 
 class Findings(Frozen):
@@ -46,6 +49,10 @@ class Findings(Frozen):
     at: float
     """Seconds since the epoch."""
     found: dict[Capability, Finding]
+
+    def of(self, name: Capability) -> Finding:
+        """Return what was found of a capability."""
+        return self.found.get(name, UNKNOWN)
 
     def denies(self, profile: Profile) -> list[str]:
         """Return the capabilities that `profile` has and this endpoint was found not to have."""
@@ -78,11 +85,12 @@ def together(findings: Sequence[Findings]) -> Findings:
     if len(findings) == 1:
         return first
     found: dict[Capability, Finding] = {}
-    for name in first.found:
-        each = [(one.url, one.found[name]) for one in findings if name in one.found]
+    for name in dict.fromkeys(name for one in findings for name in one.found):
+        each = [(one.url, one.of(name)) for one in findings]
         worst = min((finding.can for _, finding in each), key=(False, None, True).index)
         why = {url: finding.text for url, finding in each if finding.can is worst and (worst is not True)}
-        found[name] = Finding(can=worst, text="; ".join(f"{url}: {text or worst}" for url, text in why.items()))
+        said = "unknown" if worst is None else str(worst)
+        found[name] = Finding(can=worst, text="; ".join(f"{url}: {text or said}" for url, text in why.items()))
     return Findings(
         backend=first.backend,
         name=first.name,
@@ -104,11 +112,13 @@ def path_of(backend: str, url: str, name: str) -> Path:
 
 
 def save_findings(findings: Findings) -> Path:
-    """Keep findings in place of earlier ones; return the file.
+    """Keep what is known in place of earlier findings; return the file.
 
     Raises:
         OSError: the folder cannot be written.
     """
+    known = {name: finding for name, finding in findings.found.items() if finding.can is not None}
+    findings = findings.model_copy(update={"found": known})
     path = path_of(findings.backend, findings.url, findings.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("wb", dir=path.parent, delete=False) as file:

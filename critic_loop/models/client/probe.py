@@ -2,6 +2,8 @@
 
 Knows a question for each capability and how to read the answer. Does not know where findings are kept
 (`models.client.findings`). A probe sends about ten short requests, which cost what any request costs.
+
+A refusal shows that a capability is missing only if the endpoint answers the same question without it.
 """
 
 from __future__ import annotations
@@ -24,11 +26,13 @@ from critic_loop.core.records import Sampling
 from critic_loop.models.client.chat import ChatModel
 from critic_loop.models.client.findings import Capability, Finding, Findings
 from critic_loop.models.wire.common import Json
-from critic_loop.models.wire.health_check import HEALTH_CHECK
+from critic_loop.models.wire.health_check import HEALTH_CHECK, PUZZLE
 from critic_loop.models.wire.profiles import Profile
 
 _TIMEOUT_S = 60.0
 _TOKENS = 64
+_SCORED = "8"
+"""A text that the tokenizer of the demo's model has a token for, too."""
 _log = logging.getLogger(__name__)
 
 
@@ -47,24 +51,31 @@ async def probe(model: ChatModel) -> Findings:
         if bold.dialect == "messages" and name in _NOT_IN_MESSAGES:
             found[name] = Finding(can=False, text="the format has no field for it")
         else:
-            found[name] = await _found(partial(look, asker), model)
+            found[name] = await _found(partial(look, asker), asker)
         _log.info("%s: %s: %s", model.spec, name, found[name].can)
     return Findings(backend=bold.name, name=model.name, url=model.url, at=time.time(), found=found)
 
 
-async def _found(look: Callable[[], Awaitable[Finding]], model: ChatModel) -> Finding:
-    """Return what came of a look; trouble that may pass (a full server, a broken connection) is no finding."""
+async def _found(look: Callable[[], Awaitable[Finding]], asker: _Asker) -> Finding:
+    """Return what a question showed; a transient error (a full server, a broken connection) shows nothing."""
     try:
         return await look()
     except AuthFailed:
         raise
     except ModelError as error:
-        status = error.status if isinstance(error, EndpointError) else None
-        refused = status is not None and 400 <= status < 500
-        said = error.message.removeprefix(f"Model {model.name!r} at {model.url} ")
-        return Finding(can=False if refused else None, text=said)
+        said = error.message.removeprefix(f"Model {asker.model.name!r} at {asker.model.url} ")
+        if not _is_refusal(error):
+            return Finding(can=None, text=said)
+        if not await asker.answers_plain_question():
+            return Finding(can=None, text=f"the question was refused without it, too: {said}")
+        return Finding(can=False, text=said)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         return Finding(can=False, text=f"answered something else ({type(error).__name__}: {error})")
+
+
+def _is_refusal(error: ModelError) -> bool:
+    status = error.status if isinstance(error, EndpointError) else None
+    return status is not None and 400 <= status < 500
 
 
 class _Asker:
@@ -73,10 +84,20 @@ class _Asker:
     def __init__(self, model: ChatModel, profile: Profile) -> None:
         self.model = model
         self.profile = profile
+        self._question = HEALTH_CHECK
 
     async def ask(self, request: Request, **fields: Any) -> Json:
         """Return the body that the endpoint answers with."""
+        self._question = request.messages[-1].text
         return await self.model.ask(request, profile=self.profile, fields=fields, timeout_s=_TIMEOUT_S)
+
+    async def answers_plain_question(self) -> bool:
+        """Whether the endpoint answers the text of the last request without its picture and its fields."""
+        try:
+            await self.ask(_ask(self._question, max_tokens=1))
+        except ModelError:
+            return False
+        return True
 
     async def text(self, request: Request, **fields: Any) -> str:
         """Return the text of the endpoint's answer."""
@@ -101,7 +122,7 @@ async def _tools(asker: _Asker) -> Finding:
         "additionalProperties": False,
     }
     tool = ToolSpec(name="say", description="Says a word.", parameters=parameters)
-    request = replace(_ask("Call the tool with the word ok."), tools=(tool,))
+    request = replace(_ask(f"Call the tool with the word ok. {PUZZLE}"), tools=(tool,))
     if asker.profile.dialect == "messages":
         body = await asker.ask(request, tool_choice={"type": "tool", "name": "say"})
         called = any(block["type"] == "tool_use" for block in body["content"])
@@ -122,7 +143,9 @@ async def _json_schema(asker: _Asker) -> Finding:
         "required": ["colour"],
         "additionalProperties": False,
     }
-    request = replace(_ask("Write a line of a poem."), output=OutputSchema(name="colour", schema=schema))
+    request = replace(
+        _ask(f"Write a line of a poem. {PUZZLE}"), output=OutputSchema(name="colour", schema=schema)
+    )
     said = await asker.text(request)
     try:
         fits = orjson.loads(said)["colour"] in ("red", "blue")
@@ -138,7 +161,7 @@ async def _logprobs(asker: _Asker) -> Finding:
 
 
 async def _prompt_logprobs(asker: _Asker) -> Finding:
-    request = replace(_ask(HEALTH_CHECK), score=("ok",), choices=1, timeout_s=_TIMEOUT_S)
+    request = replace(_ask(HEALTH_CHECK), score=(_SCORED,), choices=1, timeout_s=_TIMEOUT_S)
     (choice,) = (await asker.model.scored(request, replace(asker.profile, prompt_logprobs=True))).choices
     return _served(bool(choice.logprobs), "no log-probabilities came")
 
@@ -156,9 +179,8 @@ async def _n(asker: _Asker) -> Finding:
 
 
 async def _seed(asker: _Asker) -> Finding:
-    said = [
-        await asker.text(_ask("Write eight words at random.", seed=seed, max_tokens=24)) for seed in (1, 1, 2)
-    ]
+    question = f"Write eight words at random. {PUZZLE}"
+    said = [await asker.text(_ask(question, seed=seed, max_tokens=24)) for seed in (1, 1, 2)]
     if said[0] != said[1]:
         return Finding(can=False, text="the same seed gave another answer")
     if said[0] == said[2]:

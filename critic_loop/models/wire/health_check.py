@@ -1,4 +1,6 @@
 """The prompt of health checks: they ask for a single token, to see whether a model answers."""
 
-HEALTH_CHECK = "Say: ok. Countdown 24: 3 5 7 8"
-"""Any model has a next token here; the small model of this package only has one for a puzzle."""
+PUZZLE = "Countdown 24: 3 5 7 8"
+"""The chat template of the demo's model refuses a conversation without a puzzle."""
+HEALTH_CHECK = f"Say: ok. {PUZZLE}"
+"""Every model can answer this."""

@@ -8,10 +8,11 @@ import httpx
 import orjson
 import pytest
 
-from critic_loop.core.errors import AuthFailed, Unreachable
+from critic_loop.core.errors import AuthFailed, ModelError, Unreachable
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import OutputSchema, Request
 from critic_loop.core.records import Sampling
+from critic_loop.demo.chat import chat_prompt
 from critic_loop.models import ANTHROPIC, GENERIC, VLLM, ChatModel, resolve
 from critic_loop.models.client.findings import (
     Findings,
@@ -20,10 +21,12 @@ from critic_loop.models.client.findings import (
     load_findings,
     path_of,
     save_findings,
+    together,
     with_findings,
 )
 from critic_loop.models.client.probe import probe
 from critic_loop.models.providers.specs import endpoint
+from critic_loop.models.wire.health_check import HEALTH_CHECK
 from critic_loop.testing import Fault, Reply, TestServer
 
 pytestmark = pytest.mark.anyio
@@ -116,6 +119,50 @@ async def test_who_does_not_answer_is_not_probed():
     assert len(server.requests) == 1
     with pytest.raises(Unreachable):
         await probed("http://127.0.0.1:9")
+
+
+# -- a chat template that refuses questions ----------------------------------------------------
+
+
+def countdown_only(received):
+    """Refuse what the chat template of the demo's model refuses."""
+    try:
+        chat_prompt([user(str(message["content"])) for message in received.body["messages"]])
+    except ModelError:
+        return Fault("bad_request")
+    return None
+
+
+async def test_every_question_passes_the_chat_template_of_the_demos_model():
+    async with TestServer(faults=countdown_only) as server:
+        assert can(await probed(server.url, VLLM)) == dict.fromkeys(ALL, True)
+    async with TestServer(faults=countdown_only) as server:
+        found = can(await probed(server.url, ANTHROPIC))
+    assert found == dict.fromkeys(ALL, False) | {"tools": True, "json_schema": True, "images": True}
+
+
+async def test_a_refused_question_says_nothing_of_the_capability(caplog):
+    """It is unknown, is not kept, and no model made later is narrowed or warned about."""
+
+    def other_questions(received):
+        known = any(HEALTH_CHECK in str(message["content"]) for message in received.body["messages"])
+        return None if known else Fault("bad_request")
+
+    async with TestServer(faults=other_questions) as server:
+        findings = await probed(server.url, VLLM)
+        save_findings(findings)
+        unknown = {name for name, finding in findings.found.items() if finding.can is None}
+        assert unknown == {"tools", "json_schema", "seed"}
+        assert "refused without it, too" in findings.found["seed"].text
+        assert load_findings("vllm", server.url, "test").found.keys() == set(ALL) - unknown
+        assert with_findings(VLLM, server.url, "test") == findings.applied(VLLM)
+        assert with_findings(VLLM, server.url, "test").output == VLLM.output
+    assert not caplog.records
+
+
+async def test_a_pool_with_a_server_of_which_a_capability_is_unknown_has_it_unknown():
+    one, other = findings_of("http://a/v1", n=True, seed=True), findings_of("http://b/v1", n=True)
+    assert can(together([one, other])) == can(together([other, one])) == {"n": True, "seed": None}
 
 
 # -- kept ------------------------------------------------------------------------------------------
