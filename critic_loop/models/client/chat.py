@@ -154,12 +154,15 @@ class ChatModel:
             )
         try:
             if request.score:
-                return await self.scored(request, self._profile)
-            async with self._deadline(request.timeout_s):
-                return _unless_refused(await self._choices(request), self._endpoint)
+                completion = await self.scored(request, self._profile)
+            else:
+                async with self._deadline(request.timeout_s):
+                    completion = _unless_refused(await self._choices(request), self._endpoint)
         except NoSuchModel as error:
             error.hint = await self._other_names() or error.hint
             raise
+        version = completion.weight_version or self._settings.weight_version
+        return replace(completion, weight_version=version)
 
     async def _other_names(self) -> str:
         """Return which models there are, if they are listed and this one is not among them."""

@@ -21,6 +21,8 @@ class ModelSettings(Tariff):
     """Sends of one call before its error is raised; 1 = no retries."""
     extra: dict[str, JsonValue] = {}
     """Body fields for every request; those of its sampling take precedence."""
+    weight_version: str = ""
+    """What replies have as their `weight_version` where the endpoint reports none."""
     serve: Serve | None = None
     """For `vllm:NAME` without an address; how its server is started (see the how-to on vLLM)."""
     engine: Engine | None = None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import Model
 from critic_loop.models.client.chat import ChatModel
 from critic_loop.models.client.findings import with_findings
@@ -76,8 +77,13 @@ def managed(spec: str, rest: str, settings: ModelSettings, server_of: ServerOf) 
         server_of: returns the server of a base model.
 
     Raises:
-        ConfigError: the adapter cannot be read.
+        ConfigError: the adapter cannot be read, or the settings name a version of the weights.
     """
+    if settings.weight_version:
+        raise ConfigError(
+            f"{spec!r}: `weight_version` is for models with an address.",
+            hint="A vLLM that is started here has a version of its own for each adapter and each reload.",
+        )
     from critic_loop.models.vllm.adapters import Adapter
     from critic_loop.models.vllm.managed import Managed
 

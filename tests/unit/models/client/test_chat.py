@@ -46,6 +46,26 @@ async def test_text_usage_and_ids_arrive():
     assert (completion.model, completion.request_id) == ("m", "req-1")
 
 
+@pytest.mark.parametrize(("reported", "expected"), [({}, "step 400"), ({"weight_version": "7"}, "7")])
+async def test_the_settings_name_the_weights_where_the_endpoint_does_not(reported, expected):
+    def answered(request):
+        message = {"role": "assistant", "content": "yes"}
+        body = {"choices": [{"message": message, "finish_reason": "stop"}], "metadata": reported}
+        return httpx.Response(200, json=body)
+
+    settings = ModelSettings(weight_version="step 400")
+    transport = lambda: httpx.MockTransport(answered)  # noqa: E731
+    model = ChatModel("m", url="http://127.0.0.1", settings=settings, transport=transport)
+    assert (await closing(model, ask())).weight_version == expected
+
+
+async def test_scores_have_the_weight_version_of_the_settings():
+    async with TestServer() as server:
+        model = ChatModel("m", url=server.url, profile=VLLM, settings=ModelSettings(weight_version="step 400"))
+        request = Request(messages=(user("hi"),), score=("Yes",), choices=1)
+        assert (await closing(model, request)).weight_version == "step 400"
+
+
 async def test_the_key_travels_in_a_header_and_nowhere_else(key):
     async with TestServer(["yes"], key=key) as server:
         model = ChatModel("m", url=server.url)

@@ -299,6 +299,12 @@ def test_settings_that_cannot_be_are_refused(spec, serve, says):
         resolve(spec, settings={"serve": serve})
 
 
+def test_a_vllm_that_is_started_here_names_its_weights_itself():
+    for spec in ("vllm:Q", "vllm-engine:Q"):
+        with pytest.raises(ConfigError, match="`weight_version` is for models with an address"):
+            resolve(spec, settings={"weight_version": "step 400"})
+
+
 PARENT = """
 import asyncio, json, os, sys, time
 from critic_loop.core.messages import user
