@@ -25,7 +25,7 @@ import ast
 import asyncio
 import contextlib
 import fnmatch
-import importlib
+import importlib.util
 import inspect
 import io
 import json
@@ -247,7 +247,9 @@ class Reader:
                         install(self.folder / one, self.folder)
             case [".ci/run"]:
                 missing = [] if (ROOT / ".ci/run").is_file() else [".ci/run"]
-            case [("git" | "cd" | "ollama" | "pre-commit" | "langgraph" | "."), *_] | [
+            case ["python", "-m", "critic_loop.demo.layout" as module, *_]:
+                missing = [] if importlib.util.find_spec(module) else [module]
+            case [("git" | "cd" | "curl" | "ollama" | "pre-commit" | "langgraph" | "vllm" | "."), *_] | [
                 "python3",
                 "-m",
                 "venv",
