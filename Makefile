@@ -23,9 +23,9 @@ demo-full: $(VENV)/.installed-demo
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -q --ignore=tests/real $(ARGS)
 
-## make test-real  install the real counterparts and run tests/real
+## make test-real  install TRL, transformers and langgraph-cli, and run tests/real but for vLLM's
 test-real: $(VENV)/.installed-real
-	$(BIN)/python -m pytest -q -rs tests/real $(ARGS)
+	$(BIN)/python -m pytest -q -rs --ignore-glob='tests/real/test_vllm*.py' tests/real $(ARGS)
 
 ## make test-vllm  install a vLLM that needs no GPU into $(VLLM), 4 GB, and run the tests against it
 test-vllm: $(VENV)/.installed-layout

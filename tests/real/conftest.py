@@ -8,7 +8,7 @@ from tests.real.vllm import PYTHON
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
-    """A folder with a tiny `base`, and its adapters `v1` and `v2`."""
+    """A folder with a tiny model, `base`, and its adapters `v1` and `v2`."""
     folder = tmp_path_factory.mktemp("tiny")
     script = Path(__file__).with_name("tiny_llama.py")
     subprocess.run([PYTHON, str(script), str(folder)], check=True, capture_output=True)
@@ -17,7 +17,7 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def countdown(tmp_path_factory):
-    """A folder with the demo's model as `base`, and an adapter `v1` that changes what it says, if not how."""
+    """A folder with the demo's model, `base`, and an adapter `v1` that changes answers, not their format."""
     for name in ("onnx", "onnxruntime", "safetensors"):
         pytest.importorskip(name, reason="needs the layout: pip install onnx onnxruntime safetensors")
     from critic_loop.demo import layout

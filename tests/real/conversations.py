@@ -1,4 +1,4 @@
-"""Prompts of every role and level of the small model, each with a conversation that means it."""
+"""Prompts of the demo's model for every role and level, each with the conversation that it stands for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEW_TOKENS = 96
 
 
 def trace(rng: random.Random, puzzle: Puzzle) -> str:
-    """A legal way through, which hardly ever reaches the target."""
+    """Return legal steps down to one number, which is hardly ever the target."""
     left, steps = puzzle.numbers, []
     while len(left) > 1:
         step, left = rng.choice(list(moves(left)))
@@ -29,7 +29,7 @@ def trace(rng: random.Random, puzzle: Puzzle) -> str:
 
 
 def cases() -> list[tuple[str, tuple[Message, ...]]]:
-    """Return prompts and their conversations as the recipes write them."""
+    """Return prompts, each with its conversation as the recipes write it."""
     critic, actor = Library().prompt("critic/countdown.md"), Library().prompt("actor/countdown.md")
     rng, made = random.Random(5), []
     puzzles = itertools.chain.from_iterable(sample_puzzles(7, PUZZLES_A_LEVEL, level) for level in (EASY, HARD))
@@ -57,7 +57,7 @@ def said(text: str) -> Feedback:
 
 
 def samples(prompts: list[str], weights: Path | None = None) -> list[Sample]:
-    """What the embedded runtime writes greedily."""
+    """Return the greedy answers of the embedded model."""
 
     async def all_of_them(runtime):
         return await asyncio.gather(*(runtime.sample(p, max_tokens=NEW_TOKENS) for p in prompts))

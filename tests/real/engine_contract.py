@@ -1,6 +1,7 @@
-"""`vllm-engine:` in a Python that has vLLM; `test_vllm_engine.py` runs this there.
+"""`vllm-engine:` in a Python that has vLLM; `test_vllm_engine.py` runs this file there.
 
-Its arguments are the tiny models' folder, and what a server with the same weights answered.
+The environment variable TINY names the folder of the tiny models. Its file `served.json` holds the answers of a
+server with the same weights.
 """
 
 import json
@@ -35,6 +36,10 @@ class TestEngine(ModelContract):
     def model(self, engine):
         return engine
 
+    @pytest.fixture
+    def broken(self):
+        return resolve(f"vllm-engine:{TINY / 'nothing'}", settings={"engine": {"arguments": ARGUMENTS}})
+
 
 SERVED = json.loads((TINY / "served.json").read_text())
 
@@ -49,14 +54,14 @@ async def test_greedy_tokens_and_scores_are_those_of_a_server(engine):
     assert [sum(choice.logprobs) for choice in scored] == pytest.approx(SERVED["scores"], abs=1e-4)
 
 
-async def test_a_seed_draws_the_same_again_and_choices_differ(engine):
+async def test_a_seed_repeats_the_choices_and_the_choices_differ(engine):
     request = Request(messages=(user("Say it."),), choices=3, sampling=Sampling(seed=7, max_tokens=12))
     one, same = [(await engine.complete(request)).choices for _ in range(2)]
     assert [choice.token_ids for choice in one] == [choice.token_ids for choice in same]
     assert len({choice.token_ids for choice in one}) == 3
 
 
-async def test_text_comes_in_pieces(engine):
+async def test_text_is_streamed_in_pieces(engine):
     pieces = []
     request = Request(messages=(user("Say it."),), on_text=pieces.append, sampling=Sampling(max_tokens=24))
     answer = await engine.complete(request)
@@ -64,7 +69,7 @@ async def test_text_comes_in_pieces(engine):
     assert len(pieces) > 1
 
 
-async def test_adapters_are_versions_beside_the_base(engine):
+async def test_adapters_are_served_beside_the_base(engine):
     def greedy(model):
         return model.complete(Request(messages=(user("hi"),), sampling=Sampling(temperature=0.0, max_tokens=8)))
 
@@ -77,7 +82,7 @@ async def test_adapters_are_versions_beside_the_base(engine):
     assert (await greedy(engine)).text == answers[0].text
 
 
-async def test_it_ends_with_its_model(engine):
+async def test_the_engine_process_ends_when_its_last_model_is_closed(engine):
     await engine.complete(Request(messages=(user("hi"),), sampling=Sampling(max_tokens=1)))
     server = engine.inner._server
     llm = server._process._llm

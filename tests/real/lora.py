@@ -1,4 +1,4 @@
-"""LoRA adapters of random numbers, as PEFT writes them: for tests of vLLM."""
+"""LoRA adapters with random weights, in PEFT's format: for tests of vLLM."""
 
 import json
 
@@ -9,7 +9,7 @@ PARTS = ("q_proj", "v_proj")
 
 
 def write_adapter(folder, seed, *, width, layers, rank=8, scale=1.0):
-    """Write an adapter of the attention of a Llama; what it adds to the weights grows with `scale`."""
+    """Write an adapter of a Llama's attention; `scale` is the size of its change to the weights."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     weights = {}

@@ -1,4 +1,4 @@
-"""`langgraph dev` serves the graph that langgraph.json names. Needs langgraph-cli[inmem]."""
+"""`langgraph dev` serves the graph of langgraph.json. Needs langgraph-cli[inmem]."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def ask(url: str, body: Any = None) -> Any:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    """The repository's langgraph.json and app, served from a copy so that no state stays behind."""
+    """A server of a copy of langgraph.json and its app, so that no state is left in the checkout."""
     shutil.copy(ROOT / "langgraph.json", tmp_path)
     (tmp_path / "examples").mkdir()
     shutil.copy(ROOT / "examples" / "langgraph_app.py", tmp_path / "examples")

@@ -1,4 +1,4 @@
-"""The Hugging Face folder of the small model under real transformers: same prompts, same greedy tokens."""
+"""The demo's model as a Hugging Face folder, read by transformers: same prompts, same greedy tokens."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 REASON = "needs transformers and onnx: pip install transformers torch onnx safetensors onnxruntime"
 torch = pytest.importorskip("torch", reason=REASON)
 transformers = pytest.importorskip("transformers", reason=REASON)
-onnx = pytest.importorskip("onnx", reason=REASON)
-for name in ("safetensors", "onnxruntime"):
+for name in ("onnx", "safetensors", "onnxruntime"):
     pytest.importorskip(name, reason=REASON)
 
 from critic_loop.core.messages import Message  # noqa: E402
@@ -20,7 +19,7 @@ from critic_loop.demo.chat import chat_prompt  # noqa: E402
 from critic_loop.demo.engine import LOGIT_STEP  # noqa: E402
 from tests.real.conversations import NEW_TOKENS, cases, samples  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("default")  # theirs, not ours
+pytestmark = pytest.mark.filterwarnings("default")  # warnings of transformers
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +44,7 @@ def as_json(messages: tuple[Message, ...]) -> list[dict[str, str]]:
     return [{"role": message.role, "content": message.text} for message in messages]
 
 
-def test_a_conversation_is_the_same_prompt_everywhere(tokenizer):
+def test_the_chat_template_writes_the_embedded_models_prompts(tokenizer):
     for prompt, messages in cases():
         assert chat_prompt(messages) == prompt
         found = tokenizer.apply_chat_template(as_json(messages), return_dict=False)
@@ -54,13 +53,13 @@ def test_a_conversation_is_the_same_prompt_everywhere(tokenizer):
         assert again == found
 
 
-def test_content_may_come_in_parts_or_not_at_all(tokenizer):
+def test_a_messages_content_may_be_a_list_of_parts_or_missing(tokenizer):
     parts = [{"type": "text", "text": "Countdown 24: "}, {"type": "text", "text": "3 5 7 8"}]
     said = [{"role": "user", "content": parts}, {"role": "assistant", "content": None}]
     turn = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
     assert turn == "<revise>24:3,5,7,8!\n"
     begun = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=False)
-    assert begun == "<draft>24:3,5,7,8\n", "an empty beginning is gone on with: nothing was rejected yet"
+    assert begun == "<draft>24:3,5,7,8\n", "an empty answer is continued, not rejected"
 
 
 def test_a_conversation_without_a_puzzle_is_refused(tokenizer):
@@ -68,7 +67,7 @@ def test_a_conversation_without_a_puzzle_is_refused(tokenizer):
         tokenizer.apply_chat_template([{"role": "user", "content": "What is love?"}])
 
 
-def test_text_is_cut_and_joined_as_here(tokenizer):
+def test_the_tokenizer_encodes_and_decodes_as_the_embedded_one(tokenizer):
     for prompt, _ in cases():
         ids = tokenizer.encode(prompt, add_special_tokens=False)
         assert ids == encode(prompt)
@@ -79,32 +78,36 @@ def test_text_is_cut_and_joined_as_here(tokenizer):
             tokenizer.encode(foreign)
 
 
-def widened(graph: bytes) -> bytes:
-    """The same graph with its weights stored in float32, and no node that widens them."""
-    model = onnx.load_from_string(graph)
-    stored = [onnx.numpy_helper.to_array(one) for one in model.graph.initializer]
-    names = [one.name for one in model.graph.initializer]
-    casts = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "Cast"}
-    assert set(casts) == {name for name, a in zip(names, stored, strict=True) if a.dtype == "float16"}
-    del model.graph.initializer[:]
-    for name, array in zip(names, stored, strict=True):
-        wide = array.astype("float32") if name in casts else array
-        model.graph.initializer.append(onnx.numpy_helper.from_array(wide, casts.get(name, name)))
-    kept = [node for node in model.graph.node if node.op_type != "Cast"]
-    del model.graph.node[:]
-    model.graph.node.extend(kept)
-    return model.SerializeToString()
+def logprobs_of(network, prompt: str, written: tuple[int, ...]) -> list[float]:
+    """Return the log-probability of each token of an answer, as transformers computes it."""
+    ids = encode(prompt)
+    with torch.no_grad():
+        logits = network(torch.tensor([[*ids, *written]])).logits[0, len(ids) - 1 : -1]
+    return logits.float().log_softmax(-1).gather(1, torch.tensor(written)[:, None])[:, 0].tolist()
 
 
-def test_half_precision_is_only_how_the_weights_are_stored(tmp_path):
-    wide = tmp_path / "wide.onnx"
-    wide.write_bytes(widened(layout.bundled_weights()))
+def furthest_apart(network, prompts: list[str], ours) -> float:
+    """Return the largest difference from the log-probabilities of the embedded model."""
+    return max(
+        abs(mine - other)
+        for prompt, sample in zip(prompts, ours, strict=True)
+        for mine, other in zip(sample.logprobs, logprobs_of(network, prompt, sample.token_ids), strict=True)
+    )
+
+
+def test_weights_are_stored_in_half_precision_and_computed_with_in_single(folder, network):
+    """transformers with float32 agrees to the rounding of logits; with float16 it does not."""
     prompts = [prompt for prompt, _ in cases()][:90]
-    assert samples(prompts, wide) == samples(prompts)
+    ours = samples(prompts)
+    half = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float16).eval()
+    stored = layout.read(layout.bundled_weights()).tensors.values()
+    assert {str(weight.dtype) for weight in stored} == {"float16"}
+    with_single, with_half = (furthest_apart(one, prompts, ours) for one in (network, half))
+    assert with_single < 2 * LOGIT_STEP < with_half
 
 
 def theirs(network, prompts: list[str]) -> list[tuple[int, ...]]:
-    """Greedy tokens of transformers; prompts of one length share a batch, so that nothing is padded."""
+    """Return greedy tokens of transformers; only prompts of the same length share a batch: no padding."""
     found: dict[str, tuple[int, ...]] = {}
     by_length: dict[int, list[str]] = {}
     for prompt in prompts:
@@ -128,7 +131,7 @@ def gap_at_first_difference(network, prompt: str, one: tuple[int, ...], other: t
 
 
 def test_greedy_tokens_are_the_same(network):
-    """ONNX Runtime's logits are rounded to steps of `LOGIT_STEP` here, so two that close may change places."""
+    """The embedded model rounds logits to `LOGIT_STEP`: two tokens that close may be in another order."""
     prompts = list(dict.fromkeys(prompt for prompt, _ in cases()))
     assert len(prompts) >= 500
     ours = [sample.token_ids for sample in samples(prompts)]

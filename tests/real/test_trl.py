@@ -1,4 +1,4 @@
-"""Exported files under real `datasets` and TRL: they load, pass TRL's own checks, and train a step.
+"""Exported files under real `datasets` and TRL: they load, pass TRL's own checks, and train the right way.
 
 No network: the model is a Llama of a few thousand random weights and the tokenizer is made here.
 """
@@ -20,7 +20,7 @@ from critic_loop.export import export  # noqa: E402
 from critic_loop.testing.trees import ALL, image_tree  # noqa: E402
 from tests.unit.export.grow import add, choose, judge, tree_of  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("default")  # theirs, not ours
+pytestmark = pytest.mark.filterwarnings("default")  # warnings of TRL and transformers
 
 TEMPLATE = (
     "{% if tools %}tools: {{ tools | tojson }}\n{% endif %}"
@@ -82,7 +82,7 @@ ECHO = ToolSpec(name="echo", parameters={"type": "object", "properties": {"text"
 
 
 def tool_trees():
-    """Return trees whose tool calls have different arguments: where Arrow would fill in keys."""
+    """Return trees whose tool calls have different arguments: Arrow would add the missing keys."""
     made = []
     for number, (spec, arguments) in enumerate([(SUM, {"numbers": [3, 4]}), (ECHO, {"text": "7"}), (ECHO, {})]):
         asked = assistant(ToolCall(id="1", name=spec.name, arguments=arguments), sampled=True)
@@ -141,7 +141,7 @@ def test_text_rows_load_unchanged_and_are_conversational(tmp_path, tokenizer, to
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 @pytest.mark.parametrize("to", ["sft", "preference"])
-def test_tool_arguments_survive_without_keys_that_nobody_wrote(tmp_path, tokenizer, to, suffix):
+def test_tool_arguments_get_no_additional_keys(tmp_path, tokenizer, to, suffix):
     from trl.data_utils import apply_chat_template
 
     export(tool_trees(), to, tmp_path, format="both", settings={"tools": [SUM, ECHO]})
@@ -161,7 +161,7 @@ def test_a_whole_export_loads_by_its_card(tmp_path):
     )["rows"]
 
 
-def test_pictures_come_back_as_pictures_in_their_places(tmp_path):
+def test_pictures_are_loaded_as_pictures_and_keep_their_places(tmp_path):
     pytest.importorskip("PIL", reason="needs Pillow")
     from trl.data_utils import prepare_multimodal_messages
 
@@ -236,3 +236,60 @@ def assert_trains(trainer, model):
     assert math.isfinite(result.training_loss)
     assert result.training_loss > 0
     assert any(not weight.equal(before[name]) for name, weight in model.named_parameters())
+
+
+# -- what is learnt ----------------------------------------------------------------------------
+
+
+def sum_trees():
+    """Return trees with an answer that passed and one that failed, in either order."""
+    made = []
+    for number in range(4):
+        texts = ["yes", "no"] if number % 2 else ["no", "yes"]
+        tree = tree_of(
+            *texts, name=f"sum-{number}", task=Task(prompt=(user(f"Is {number} + 1 = {number + 1}?"),))
+        )
+        for place, text in enumerate(texts, start=1):
+            judge(tree, place, Verdict.PASS if text == "yes" else Verdict.FAIL)
+        made.append(choose(tree, 1 + texts.index("yes")))
+    return made
+
+
+def log_probability(model, tokenizer, tree, text):
+    """Return the log-probability of `text` as the answer to the task of `tree`, in nats."""
+    import torch
+
+    asked = [{"role": message.role, "content": message.text} for message in tree.task.prompt]
+    prompt = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=False)
+    answer = tokenizer.encode(f"{text}<|end|>", add_special_tokens=False)
+    with torch.no_grad():
+        logits = model(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1]
+    return float(logits.log_softmax(-1).gather(1, torch.tensor(answer)[:, None]).sum())
+
+
+def preferences(model, tokenizer):
+    """Return for each tree by how many nats the answer that passed is likelier than the one that failed."""
+    return [
+        log_probability(model, tokenizer, tree, "yes") - log_probability(model, tokenizer, tree, "no")
+        for tree in sum_trees()
+    ]
+
+
+@pytest.mark.parametrize("to", ["preference", "sft"])
+def test_a_model_trained_on_the_rows_comes_to_prefer_what_passed(tmp_path, model, tokenizer, to):
+    """What passed is read from the verdicts, not from the columns of the export."""
+    export(sum_trees(), to, tmp_path)
+    trainer_of, config_of = {
+        "preference": (trl.DPOTrainer, trl.DPOConfig),
+        "sft": (trl.SFTTrainer, trl.SFTConfig),
+    }[to]
+    trainer = trainer_of(
+        model=model,
+        args=config_of(**trainer_settings(tmp_path) | {"max_steps": 4}),
+        train_dataset=load(tmp_path, "jsonl"),
+        processing_class=tokenizer,
+    )
+    before = preferences(model, tokenizer)
+    trainer.train()
+    gains = [after - first for after, first in zip(preferences(model, tokenizer), before, strict=True)]
+    assert min(gains) > 1.0, f"log-probability of passed over failed, in nats, rose by {gains}"

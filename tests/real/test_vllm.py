@@ -1,10 +1,10 @@
-"""A real vLLM: the model contract in both of its wire formats, and scores that agree with what it writes.
+"""A real vLLM: the model contract in both wire formats, token ids, scores and capabilities.
 
     VLLM_URL=http://127.0.0.1:8000/v1 python -m pytest tests/real/test_vllm.py
 
-Without VLLM_URL, one is started with a tiny model, as in `test_vllm_managed`. Start your own with
-`--no-enable-chunked-prefill` where there is no GPU: a seeded request whose prompt is read in pieces ends the
-engine there (vLLM 0.32, "CPU Generator does not use offset").
+Without VLLM_URL, a server of a tiny model is started, as in `test_vllm_managed`. Without a GPU, start your own
+with `--no-enable-chunked-prefill`: there, a request with a seed whose prompt is processed in chunks stops
+vLLM 0.32 ("CPU Generator does not use offset").
 """
 
 import os
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.anyio] + ([] if URL else [NEEDS_VLLM])
 
 @pytest.fixture(scope="module")
 def served(request):
-    """The address of a server, and a function that returns its key; None takes that of the environment."""
+    """The address of a server, and a function that returns its key; None: the key is in the environment."""
     if URL:
         yield URL, None
         return
@@ -51,7 +51,7 @@ def named(name, profile, served):
 
 
 def keyed(model):
-    """Show the key as vLLM wants it in both of its formats: as a bearer token, not as x-api-key."""
+    """Send the key as a bearer token, which vLLM reads in both of its formats, not as x-api-key."""
     headers = model._endpoint._headers
     model._endpoint._headers = lambda key: headers(key) | ({"Authorization": f"Bearer {key}"} if key else {})
     return model
@@ -103,8 +103,8 @@ async def model(served):
     await model.aclose()
 
 
-async def test_a_score_is_the_logprob_with_which_the_token_would_be_written(model):
-    """Where the chat template puts nothing of its own before an answer, such as an empty thought."""
+async def test_a_score_is_the_logprob_of_the_token_when_it_is_sampled(model):
+    """Holds where the chat template puts nothing before an answer, such as an empty thought."""
     question = Request(
         messages=(user("Is 6 * 7 equal to 42?"),),
         sampling=Sampling(temperature=0.0, max_tokens=1, logprobs=True, extra={"top_logprobs": 20}),
@@ -119,7 +119,23 @@ async def test_a_score_is_the_logprob_with_which_the_token_would_be_written(mode
         assert choice.logprobs[0] == pytest.approx(written, abs=1e-3)
 
 
-async def test_token_ids_of_prompt_and_texts_stand_side_by_side(model):
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_every_token_of_prompt_and_answer_has_its_id(model, streamed):
+    """And every token of the answer its log-probability."""
+    sampling = Sampling(seed=1, max_tokens=8, logprobs=True)
+    pieces = []
+    asked = Request(
+        messages=(user("Say it."),), choices=2, sampling=sampling, on_text=pieces.append if streamed else None
+    )
+    got = await model.complete(asked)
+    assert bool(pieces) is streamed
+    assert len(got.prompt_token_ids) == got.usage.input_tokens > 0
+    lengths = [(len(choice.token_ids), len(choice.logprobs)) for choice in got.choices]
+    assert [ids for ids, _ in lengths] == [logprobs for _, logprobs in lengths]
+    assert sum(ids for ids, _ in lengths) == got.usage.output_tokens > 0
+
+
+async def test_scored_texts_have_an_id_and_a_logprob_for_each_token(model):
     asked = Request(messages=(user("hi"),), score=("Yes", "No, it is not."), choices=2)
     got = await model.complete(asked)
     assert got.prompt_token_ids

@@ -1,8 +1,8 @@
-"""The demo's small model in a real vLLM: it writes what the embedded one writes, and takes its place in a job.
+"""The demo's model in a real vLLM: it writes what the embedded one writes, and replaces it in a running job.
 
     VLLM_PYTHON=/opt/vllm/bin/python python -m pytest tests/real/test_vllm_demo.py
 
-Needs onnx, onnxruntime and safetensors beside it; `make test-vllm` installs all of them.
+Also needs onnx, onnxruntime and safetensors; `make test-vllm` installs all of them.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from critic_loop.search.prospect import Prospect
 from critic_loop.testing import TestServer
 from tests.real.conversations import NEW_TOKENS, cases, samples
 from tests.real.vllm import NEEDS_VLLM, SERVE_DEMO, servers_of
+from tests.swaps import check_swaps
 
 pytestmark = [pytest.mark.anyio, NEEDS_VLLM]
 
@@ -37,7 +38,7 @@ ENOUGH = 30
 
 
 async def test_it_writes_the_embedded_models_tokens(countdown):
-    """Two tokens whose logits are within rounding may change places: `test_layouts` looks at each."""
+    """Two tokens with almost equal logits may be in another order: `test_layouts` checks each such case."""
     model = resolve(f"vllm:{countdown / 'base'}", settings={"serve": SERVE_DEMO})
     conversations = dict(cases())
     assert len(conversations) >= 500
@@ -51,8 +52,8 @@ async def test_it_writes_the_embedded_models_tokens(countdown):
     assert same >= 0.99 * len(conversations), f"{same} of {len(conversations)}"
 
 
-async def test_it_goes_on_with_half_lines_as_the_embedded_one_does(countdown):
-    """The server says which stop string ended a step, and the step that follows begins behind it."""
+async def test_it_continues_partial_lines_as_the_embedded_model_does(countdown):
+    """The server reports which stop string ended a step; the next step starts after it."""
     vllm = resolve(f"vllm:{countdown / 'base'}", settings={"serve": SERVE_DEMO})
     greedy = Prospect(succeeds=(0.5, 0.9) * 4, temperatures=(0.0,))
     tasks, written = [task_of(puzzle) for puzzle in sample_puzzles(5, 12, HARD)], []
@@ -62,7 +63,7 @@ async def test_it_goes_on_with_half_lines_as_the_embedded_one_does(countdown):
         written.append({r.tree.task.id: [a.messages[-1].text for a in r.tree] for r in results})
         choices = [c for r in results for reply in r.tree.replies.values() for c in reply.choices]
         assert {choice.stopped_by for choice in choices} == {"=", "\n", ""}
-        assert all(choice.logprobs for choice in choices), "what prospect weighs novelty by"
+        assert all(choice.logprobs for choice in choices), "prospect weighs novelty by them"
     await vllm.aclose()
     theirs, ours = written
     assert sum(theirs[task] == ours[task] for task in ours) >= len(tasks) - 1, (theirs, ours)
@@ -72,7 +73,7 @@ async def test_it_goes_on_with_half_lines_as_the_embedded_one_does(countdown):
 
 
 def by_the_rules(received):
-    """A critic that checks what it is shown, and signs."""
+    """Answer as a critic that checks the steps, with a signature."""
     found = check(puzzle_of(received.text), "\n".join(filter(is_step, received.text.splitlines())))
     if found.passed:
         return f"{SIGNED}\nVerdict: correct (99%)"
@@ -88,7 +89,7 @@ def is_step(line):
 
 @pytest.fixture
 def embedded_log(monkeypatch):
-    """The critiques that the embedded runtime was asked for."""
+    """The prompts of critiques that the embedded model has answered."""
     log, sample = [], Runtime.sample
 
     async def noting(self, prompt, **given):
@@ -102,7 +103,7 @@ def embedded_log(monkeypatch):
 
 @pytest.fixture
 def vllm_log(countdown, tmp_path):
-    """Where the server writes that the job finds running: a start in mid-job would take half of the tasks."""
+    """The log of a server that is started before the job: half of the tasks would end during its start."""
     arguments = SERVE_DEMO["arguments"] | {"enable-log-requests": True}
     log = tmp_path / "vllm.log"
     server = server_of(str(countdown / "base"), Serve(**SERVE_DEMO | {"arguments": arguments, "log": log}))
@@ -112,7 +113,7 @@ def vllm_log(countdown, tmp_path):
 
 
 def noted_in(log):
-    """The ids of the requests that vLLM noted, by adapter; those for a single token are canaries."""
+    """Return the ids of requests in vLLM's log, by adapter; requests for one token are health checks."""
     found = {}
     for line in log.read_text().splitlines():
         if (said := re.search(r"Received request (\S+): .*max_tokens=(\w+).*lora_request: (.*)", line)) is None:
@@ -123,7 +124,7 @@ def noted_in(log):
     return found
 
 
-async def test_a_job_whose_critic_becomes_four_others_loses_and_doubles_nothing(
+async def test_a_job_loses_and_repeats_no_call_when_its_critic_is_swapped_four_times(
     countdown, embedded_log, vllm_log
 ):
     base, tuned = f"vllm:{countdown / 'base'}", f"vllm:{countdown / 'base'}+{countdown / 'v1'}"
@@ -137,7 +138,7 @@ async def test_a_job_whose_critic_becomes_four_others_loses_and_doubles_nothing(
         )
         async with loop:
             results, drained = await swapped(loop, tasks, plan)
-            assert servers_of(countdown) == [], "nobody needs it any more"
+            assert servers_of(countdown) == [], "no slot has a model on it any more"
     assert len(results) == len(tasks) == 300
     assert {result.stop for result in results} == {"accepted", "max_rounds"}
     trees = [result.tree for result in results]
@@ -149,6 +150,8 @@ async def test_a_job_whose_critic_becomes_four_others_loses_and_doubles_nothing(
     worked = Counter(call.revision for call in calls)
     assert sorted(worked) == [0, 1, 2, 3, 4]
     assert min(worked.values()) >= ENOUGH, "each critic had real work"
+    kept = check_swaps(trees, [when for _, when in plan])
+    assert kept.keys() == {"attempt", "tree"}, "calls after each of these swaps kept what they had"
     assert [c for c in calls if c.sent_at > drained.get(c.revision, float("inf")) + 0.001] == []
 
     texts = Counter(one.text for one in server.requests if one.text != HEALTH_CHECK)
@@ -161,15 +164,15 @@ async def test_a_job_whose_critic_becomes_four_others_loses_and_doubles_nothing(
 
     assert {reply.choices[0].message.text.startswith(SIGNED) for _, reply in by[rules]} == {True}
     assert await as_embedded(by[base]) >= 0.98
-    assert await as_embedded(by[tuned]) <= 0.8, "the adapter's weights are others"
+    assert await as_embedded(by[tuned]) <= 0.8, "the adapter's weights differ"
     digest = adapter.removeprefix("v1-")
     assert all(reply.weight_version.startswith(f"sha256:{digest}") for _, reply in by[tuned])
 
 
 async def swapped(loop, tasks, plan):
-    """The results, and when each binding of the critic was drained, by revision.
+    """Return the results, and when each binding of the critic was drained, by revision.
 
-    Each critic but the last is swapped for the next as soon as results hold enough calls of it.
+    A critic is swapped for the next one when results hold `ENOUGH` calls to it.
     """
     results, drained, heard = [], {}, Counter()
     async for result in loop.map(tasks, in_flight=64):
@@ -183,7 +186,7 @@ async def swapped(loop, tasks, plan):
 
 
 def each_attempt_is_judged_once(trees):
-    """And every call was answered the first time that it was sent."""
+    """Check that each attempt has one critique, and that no call was sent twice."""
     for tree in trees:
         assert {(reply.status, reply.sends) for reply in tree.replies.values()} == {("ok", 1)}
         judged = [feedback.subject.attempts[0] for feedback in tree.feedback.values()]
@@ -193,7 +196,7 @@ def each_attempt_is_judged_once(trees):
 
 
 def criticism(trees, spec):
-    """The calls to a critic and their replies."""
+    """Return the calls to a critic, each with its reply."""
     calls = ((tree, call) for tree in trees for call in tree.calls.values())
     return [(c, tree.replies[c.id]) for tree, c in calls if (c.slot, c.binding) == ("critic", spec)]
 
@@ -203,7 +206,7 @@ def prompts_of(pairs):
 
 
 async def as_embedded(pairs):
-    """The share of critiques that the embedded model would have written to the letter."""
+    """Return the share of critiques that are those of the embedded model, character by character."""
     said = await asyncio.to_thread(samples, prompts_of(pairs))
     same = [reply.choices[0].message.text == own.text for (_, reply), own in zip(pairs, said, strict=True)]
     return sum(same) / len(same)

@@ -1,4 +1,4 @@
-"""A real vLLM that is killed in the midst of a job: another model answers until it has been started again.
+"""A real vLLM that is killed during a job: another model answers until it has been started again.
 
 VLLM_PYTHON=/opt/vllm/bin/python python -m pytest tests/real/test_vllm_fallback.py
 """
@@ -24,13 +24,13 @@ pytestmark = [pytest.mark.anyio, NEEDS_VLLM]
 
 
 def puzzles():
-    """Tasks without an end, none like another."""
+    """Yield any number of tasks with different ids."""
     some = sample_puzzles(7, 50, EASY)
     for number, puzzle in enumerate(itertools.cycle(some)):
         yield task_of(puzzle).model_copy(update={"id": f"puzzle {number}"})
 
 
-async def test_a_job_goes_on_elsewhere_while_a_killed_vllm_is_started_again(countdown):
+async def test_a_fallback_answers_while_a_killed_vllm_is_started_again(countdown):
     first = f"vllm:{countdown / 'base'}"
     server = server_of(str(countdown / "base"), Serve(**SERVE_DEMO))
     recipe = cl.Recipe(name="once", actor="actor/countdown", search=[{"kind": "sample", "n": 1}])

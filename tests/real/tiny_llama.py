@@ -1,4 +1,4 @@
-"""Makes a Llama of 0.1 M random parameters with a chat template, and LoRA adapters for it: for tests of vLLM.
+"""Writes a Llama with 0.1 million random parameters, a chat template and two LoRA adapters: for tests of vLLM.
 
 python tests/real/tiny_llama.py DIR       # DIR/base, DIR/v1, DIR/v2; needs torch, transformers, safetensors
 """

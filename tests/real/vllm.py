@@ -1,4 +1,4 @@
-"""The vLLM that tests are run against, and how it is started without a GPU."""
+"""The vLLM of the tests, and the settings that start it without a GPU."""
 
 import os
 from pathlib import Path
@@ -17,12 +17,11 @@ SERVE = {
         "dtype": "float32",
         "max-model-len": 2048,
         "enforce-eager": True,
-        "enable-chunked-prefill": False,  # else a seeded request ends the engine of 0.32 on a CPU
+        "enable-chunked-prefill": False,  # vLLM 0.32 on a CPU stops at a chunked prompt with a seed
         "enable-auto-tool-choice": True,
         "tool-call-parser": "hermes",
     },
     "environment": {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": "1"},
-    "start_timeout_s": 300,
 }
 NO_TOOLS = {"enable-auto-tool-choice": None, "tool-call-parser": None}
 SERVE_DEMO = SERVE | {"arguments": SERVE["arguments"] | NO_TOOLS | {"max-model-len": CONTEXT_TOKENS}}
@@ -30,8 +29,8 @@ SERVE_DEMO = SERVE | {"arguments": SERVE["arguments"] | NO_TOOLS | {"max-model-l
 
 
 def servers_of(folder):
-    """The ids of the API servers that serve what is in `folder`; keepers name it too, and are left out."""
-    return [pid for pid, line in processes_of(folder / "base") if "keeper.py" not in line]
+    """The ids of the API servers that serve what is in `folder`; supervisors are left out."""
+    return [pid for pid, line in processes_of(folder / "base") if "supervisor.py" not in line]
 
 
 def processes_of(folder):
