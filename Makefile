@@ -15,9 +15,9 @@ help:
 demo: $(VENV)/.installed-demo
 	$(BIN)/critic-loop demo
 
-## make demo-full  all arms and controls on 300 puzzles of each level; writes README's table
+## make demo-full  all arms and controls on 300 puzzles of each level; writes the table in docs/explanation/demo.md
 demo-full: $(VENV)/.installed-demo
-	$(BIN)/critic-loop demo --full --puzzles 300 --into README.md
+	$(BIN)/critic-loop demo --full --puzzles 300 --into docs/explanation/demo.md
 
 ## make test       install what tests need and run everything but tests/real
 test: $(VENV)/.installed-test

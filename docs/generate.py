@@ -40,6 +40,7 @@ from critic_loop.cli import app
 from critic_loop.cli.settings import SCALARS, Settings, variable
 from critic_loop.core import plugins
 from critic_loop.core.errors import CriticLoopError
+from critic_loop.core.records import Task
 from critic_loop.core.stop import RULES as STOP_RULES
 from critic_loop.export import FORMATS
 from critic_loop.models.providers.specs import ModelTable
@@ -428,6 +429,15 @@ def configuration() -> str:
     return "\n".join(lines)
 
 
+def task_keys() -> str:
+    """Describe the keys of a task."""
+    lines = ["| key | | type | default |", "|---|---|---|---|"]
+    for field in python_names.fields_of(Task):
+        default = f"`{field.default}`" if field.default else "required"
+        lines.append(f"| `{field.name}` | {_cell(field.note)} | `{_cell(field.type)}` | {default} |")
+    return "\n".join(lines)
+
+
 def model_settings() -> str:
     """Describe a `[models.NAME]` table."""
     return "\n".join(_fields(ModelTable))
@@ -592,6 +602,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "public names": public_names,
     "recipes": recipes,
     "schemas": schemas,
+    "task keys": task_keys,
 }
 """What may stand in a page's comment `<!-- generated: NAME -->`."""
 

@@ -116,6 +116,7 @@ class Task(Frozen):
     id: str = ""
     """Hash of the content unless given."""
     prompt: tuple[Message, ...] = Field(min_length=1)
+    """What the actor is asked: a text becomes one user message."""
     reference: JsonValue = None
     """The right answer where one is known; hidden from actor and critics unless a recipe says so."""
     checks: dict[str, JsonValue] = {}
@@ -123,9 +124,13 @@ class Task(Frozen):
     held_out: dict[str, JsonValue] = {}
     """What only graders see, by grader name."""
     source: str = ""
+    """Where the task comes from, such as a data set's name; exported rows name it."""
     license: str = ""
+    """An SPDX identifier, such as `CC-BY-4.0`; exported rows name it, and the manifest counts by it."""
     tags: tuple[str, ...] = ()
+    """Words to group tasks by, as `critic-loop failures --by tag` does."""
     language: str = ""
+    """An IETF language tag, such as `en`; exported rows and the data set's card name it."""
     parent: str | None = None
     """The attempt whose worth this task's tree measures (nested loops)."""
 

@@ -174,7 +174,8 @@ class Reader:
         if "continued" not in block.said:
             self.names = {"__name__": "block"}
         code = block.text.replace(LIVE, self.url)
-        compiled = compile(code, block.where, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        compiled = compile(code, block.where, "exec", flags=flags, dont_inherit=True)
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
             ran = eval(compiled, self.names)  # the block's own code
