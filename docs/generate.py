@@ -32,6 +32,7 @@ from typing import Any
 import python_names
 import typer
 from pydantic import BaseModel
+from python_names import cell
 
 import critic_loop
 import critic_loop.errors
@@ -204,7 +205,7 @@ def _described(name: str) -> str:
     thing = getattr(critic_loop, name)
     if inspect.isclass(thing) or inspect.isroutine(thing) or inspect.ismodule(thing):
         return _first(thing)
-    return _cell(python_names.note_on(critic_loop, name))
+    return cell(python_names.note_on(critic_loop, name))
 
 
 def packages() -> str:
@@ -262,7 +263,7 @@ def recipes() -> str:
     library = Library()
     found = library.recipes()
     lines = ["| recipe | what it does |", "|---|---|"]
-    lines += [f"| [`{name}`](#{name}) | {_cell(recipe.description)} |" for name, recipe in found.items()]
+    lines += [f"| [`{name}`](#{name}) | {cell(recipe.description)} |" for name, recipe in found.items()]
     for name, recipe in found.items():
         lines += ["", *_heading(2, name, name), "", recipe.description, "", *_recipe_table(recipe), ""]
         lines += ["```toml", _file(f"agents/recipes/{name}.toml"), "```"]
@@ -287,7 +288,7 @@ def _recipe_table(recipe: Recipe) -> list[str]:
         "at once": f"{recipe.lanes} attempt{'s' if recipe.lanes > 1 else ''}",
         "cap": f"{recipe.max_calls} calls a task",
     }
-    shown = (f"| {name} | {_cell(value)} |" for name, value in rows.items() if value != "-")
+    shown = (f"| {name} | {cell(value)} |" for name, value in rows.items() if value != "-")
     return ["| setting | |", "|---|---|", *shown]
 
 
@@ -321,7 +322,7 @@ def agents() -> str:
             "after": spec.source or "-",
         }
         lines += ["", *_heading(2, name, _slug(name)), "", spec.description, "", "| setting | |", "|---|---|"]
-        lines += [f"| {key} | {_cell(value) or '-'} |" for key, value in rows.items()]
+        lines += [f"| {key} | {cell(value) or '-'} |" for key, value in rows.items()]
         lines += ["", f"`prompts/{spec.prompt}`:", "", "```jinja", _file(f"prompts/{spec.prompt}"), "```"]
     return "\n".join(lines)
 
@@ -346,7 +347,7 @@ def names() -> str:
         lines += ["", f"## {title}", "", f"Written `{form}`.{where}", ""]
         lines += ["| name | settings | |", "|---|---|---|"]
         for name, part in sorted(registry.items()):
-            lines.append(f"| `{name}` | {_cell(_settings(part)) or '-'} | {_first(part)} |")
+            lines.append(f"| `{name}` | {cell(_settings(part)) or '-'} | {_first(part)} |")
     for title, model in (("Keys of a recipe", Recipe), ("Keys of an agent spec", AgentSpec)):
         lines += ["", f"## {title}", "", *_fields(model)]
     return "\n".join(lines)
@@ -411,7 +412,7 @@ def _parameter(param: Any) -> str:
     given = default is not None and default is not False and not callable(default)
     shown = f"`{getattr(default, 'value', default)}`" if given else ""
     variable_ = f" Environment: `{param.envvar}`." if getattr(param, "envvar", None) else ""
-    return f"| {_cell(name)} | {_cell(shown)} | {_cell(_plain(getattr(param, 'help', '') or ''))}{variable_} |"
+    return f"| {cell(name)} | {cell(shown)} | {cell(_plain(getattr(param, 'help', '') or ''))}{variable_} |"
 
 
 def _plain(help_: str | None) -> str:
@@ -425,7 +426,7 @@ def configuration() -> str:
     for name in SCALARS:
         default = Settings.model_fields[name].get_default(call_default_factory=True)
         shown = "-" if default in (None, ()) else f"`{getattr(default, 'value', default)}`"
-        lines.append(f"| `{name}` | `{variable(name)}` | {shown} | {_cell(notes.get(name, ''))} |")
+        lines.append(f"| `{name}` | `{variable(name)}` | {shown} | {cell(notes.get(name, ''))} |")
     return "\n".join(lines)
 
 
@@ -434,7 +435,7 @@ def task_keys() -> str:
     lines = ["| key | | type | default |", "|---|---|---|---|"]
     for field in python_names.fields_of(Task):
         default = f"`{field.default}`" if field.default else "required"
-        lines.append(f"| `{field.name}` | {_cell(field.note)} | `{_cell(field.type)}` | {default} |")
+        lines.append(f"| `{field.name}` | {cell(field.note)} | {cell(f'`{field.type}`')} | {default} |")
     return "\n".join(lines)
 
 
@@ -476,7 +477,7 @@ def _schema(path: Path, folder: str) -> Iterator[str]:
         for key, value in properties.items():
             always = "required" if key in schema.get("required", ()) else ""
             told = " ".join(filter(None, (value.get("description", "").replace("\n", " "), always)))
-            yield f"| `{key}` | {_cell(_type(value))} | {_cell(told)} |"
+            yield f"| `{key}` | {cell(_type(value))} | {cell(told)} |"
 
 
 def _type(schema: dict[str, Any]) -> str:
@@ -651,23 +652,17 @@ def _fields(model: type[BaseModel]) -> list[str]:
         default = field.get_default(call_default_factory=True)
         data = default.model_dump(exclude_defaults=True) if isinstance(default, BaseModel) else default
         shown = "required" if field.is_required() else "-" if data in (None, "", (), {}) else f"`{data!r}`"
-        lines.append(f"| `{name}` | {_cell(shown)} | {_cell(notes.get(name, ''))} |")
+        lines.append(f"| `{name}` | {cell(shown)} | {cell(notes.get(name, ''))} |")
     return lines
 
 
 def _first(thing: Any) -> str:
     """Return the first sentence of a docstring."""
-    return _cell(_prose((inspect.getdoc(thing) or "").split("\n\n")[0]))
+    return cell(_prose((inspect.getdoc(thing) or "").split("\n\n")[0]))
 
 
 def _prose(text: str) -> str:
     return " ".join(text.split()) if "\n\n" not in text else text
-
-
-def _cell(text: str) -> str:
-    """Return a text as a table's cell: within code, a bar separates nothing."""
-    parts = " ".join(text.split()).split("`")
-    return "`".join(part if index % 2 else part.replace("|", "\\|") for index, part in enumerate(parts))
 
 
 def _codes(words: Iterable[str]) -> str:

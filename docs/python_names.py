@@ -7,6 +7,7 @@ which names there are (`generate`).
 from __future__ import annotations
 
 import ast
+import html
 import importlib
 import inspect
 import itertools
@@ -87,7 +88,7 @@ def _class(kind: type, name: str, identifier: str) -> Iterator[str]:
         yield from ("", "| field | type | default | |", "|---|---|---|---|")
         for field in fields:
             shown = f"`{field.default}`" if field.default else "required"
-            yield f"| `{field.name}` | {_cell(f'`{field.type}`')} | {_cell(shown)} | {_cell(field.note)} |"
+            yield f"| `{field.name}` | {cell(f'`{field.type}`')} | {cell(shown)} | {cell(field.note)} |"
     if made and (text := ast.get_docstring(made)) and "\n" in text:
         yield from ("", docstring(text))
     for method in _methods(kind):
@@ -312,5 +313,17 @@ def _code(pieces: Sequence[str]) -> list[str]:
     return ["```python", *pieces, "```"]
 
 
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+def cell(text: str) -> str:
+    """Return a text as a table's cell.
+
+    A bar within code would end the cell on code hosts, and its escape would be shown on the site: there, it is an
+    entity within `<code>`.
+    """
+    parts = " ".join(text.split()).split("`")
+    code = (f"`{part}`" if "|" not in part else _coded(part) for part in parts[1::2])
+    prose = (part.replace("|", "\\|") for part in parts[::2])
+    return "".join(piece for pair in itertools.zip_longest(prose, code, fillvalue="") for piece in pair)
+
+
+def _coded(text: str) -> str:
+    return f"<code>{html.escape(text, quote=False).replace('|', '&#124;')}</code>"

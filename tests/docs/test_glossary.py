@@ -1,4 +1,4 @@
-"""The words of records and recipes are in the glossary, and each recipe on the page that helps to choose one."""
+"""The glossary has the words of records and recipes; the page that helps to choose has each recipe."""
 
 from __future__ import annotations
 

@@ -86,6 +86,7 @@ def test_python_names_are_shown_as_their_source_has_them() -> None:
     page = (ROOT / "docs/reference/api/task.md").read_text("utf-8")
     assert '<a id="critic_loop.Task"></a>\n\n## Task\n' in page
     assert "| `reference` | `JsonValue` | `None` | The right answer where one is known;" in page
+    assert "| <code>str &#124; None</code> | `None` |" in page  # code hosts end a cell at a bar, even in code
     assert "```python\nof(given: str | Sequence[Message] | Task, **fields: Any) -> Task\n```" in page
 
 
