@@ -293,7 +293,7 @@ def _recipe_table(recipe: Recipe) -> list[str]:
 
 
 def _kind_and_settings(use: SearchUse | SelectUse) -> str:
-    return f"`{use.kind}`" + "".join(f", {key} = {json.dumps(value)}" for key, value in use.settings.items())
+    return f"`{use.kind}`" + "".join(f", `{key} = {json.dumps(value)}`" for key, value in use.settings.items())
 
 
 def _agent(name: str) -> str:

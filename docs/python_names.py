@@ -316,8 +316,8 @@ def _code(pieces: Sequence[str]) -> list[str]:
 def cell(text: str) -> str:
     """Return a text as a table's cell.
 
-    A bar within code would end the cell on code hosts, and its escape would be shown on the site: there, it is an
-    entity within `<code>`.
+    A bar within code would end the cell on code hosts, and its escape would be shown on the site: it is an
+    entity within `<code>` instead.
     """
     parts = " ".join(text.split()).split("`")
     code = (f"`{part}`" if "|" not in part else _coded(part) for part in parts[1::2])
