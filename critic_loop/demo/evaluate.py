@@ -102,7 +102,7 @@ def _probed(puzzles: Sequence[Puzzle], chains: Sequence[Sequence[Turn]]) -> Iter
 def _judged_lines(
     puzzles: Sequence[Puzzle], chains: Sequence[Sequence[Turn]]
 ) -> Iterable[tuple[int, bool, int]]:
-    """Yield, for each judged line, how many numbers it leaves, whether its verdict is right, and the percentage."""
+    """Yield for each judged line how many numbers it leaves, whether its verdict is right, and its percent."""
     for puzzle, chain in zip(puzzles, chains, strict=True):
         for turn in chain:
             for index, (truth, (word, percent)) in enumerate(
