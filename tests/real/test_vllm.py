@@ -129,7 +129,9 @@ async def test_every_token_of_prompt_and_answer_has_its_id(model, streamed):
     )
     got = await model.complete(asked)
     assert bool(pieces) is streamed
-    assert len(got.prompt_token_ids) == got.usage.input_tokens > 0
+    assert got.prompt_token_ids, "the prompt has token ids"
+    assert all(choice.token_ids for choice in got.choices), "every answer has token ids"
+    assert len(got.prompt_token_ids) == got.usage.input_tokens
     lengths = [(len(choice.token_ids), len(choice.logprobs)) for choice in got.choices]
     assert [ids for ids, _ in lengths] == [logprobs for _, logprobs in lengths]
     assert sum(ids for ids, _ in lengths) == got.usage.output_tokens > 0

@@ -37,9 +37,6 @@ class Finding(Frozen):
     """What the endpoint did or returned, where that explains the finding."""
 
 
-UNKNOWN = Finding(can=None, text="")
-
-
 class Findings(Frozen):
     """What one model at one address was found to be able to do."""
 
@@ -52,7 +49,7 @@ class Findings(Frozen):
 
     def of(self, name: Capability) -> Finding:
         """Return what was found of a capability."""
-        return self.found.get(name, UNKNOWN)
+        return self.found.get(name) or Finding(can=None)
 
     def denies(self, profile: Profile) -> list[str]:
         """Return the capabilities that `profile` has and this endpoint was found not to have."""
@@ -85,7 +82,8 @@ def together(findings: Sequence[Findings]) -> Findings:
     if len(findings) == 1:
         return first
     found: dict[Capability, Finding] = {}
-    for name in dict.fromkeys(name for one in findings for name in one.found):
+    names: dict[Capability, None] = {name: None for one in findings for name in one.found}
+    for name in names:
         each = [(one.url, one.of(name)) for one in findings]
         worst = min((finding.can for _, finding in each), key=(False, None, True).index)
         why = {url: finding.text for url, finding in each if finding.can is worst and (worst is not True)}
