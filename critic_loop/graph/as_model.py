@@ -1,7 +1,6 @@
 """A recipe as a model: `loop:RECIPE@SPEC`.
 
-Knows how the spec is read, and makes a loop for each call. Does not know how a loop answers:
-`graph.loop_model`.
+Parses the spec, and makes a loop for each call. Does not know how a loop answers: `graph.loop_model`.
 """
 
 from __future__ import annotations
@@ -35,15 +34,15 @@ def from_spec(rest: str) -> RecipeModel:
 
 
 class RecipeModel:
-    """A recipe all of whose roles one model plays. Its trees are gone when it has answered.
+    """A recipe all of whose roles are played by one model. Its trees are not kept.
 
-    A `Loop` keeps its trees, and may bind other models to its roles: `Loop.as_model`.
+    `Loop.as_model` keeps the trees of its loop, and may bind several models.
     """
 
     retries_itself = True
 
     def __init__(self, recipe: str, model: Model) -> None:
-        """Take a bundled recipe's name or a file, and who plays."""
+        """Take a bundled recipe's name or a file, and the model for all roles."""
         self._recipe = recipe
         self._model = model
 
@@ -68,5 +67,5 @@ class RecipeModel:
             await loop.aclose()
 
     async def aclose(self) -> None:
-        """Close the model that plays; a later call opens it again."""
+        """Close the model; a later call opens it again."""
         await self._model.aclose()

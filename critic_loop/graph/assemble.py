@@ -1,6 +1,6 @@
-"""From a recipe and what the user brought to the parts of a loop.
+"""Build the parts of a loop from a recipe and the user's arguments.
 
-With `graph.build_roles`, the only place that knows all packages.
+The only module, with `graph.build_roles`, that knows all packages.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def assemble(given: LoopArguments) -> LoopParts:
     actor = actor_of(given, spec, output, switchboard, hashes)
     if check is not None and isinstance(actor, RunnableActor):
         raise ConfigError(
-            f"money is limited, but nobody counts what {actor.name!r} spends.",
+            f"the cost in dollars is limited, but the cost of actor {actor.name!r} cannot be known.",
             hint="Let a model play the actor, or limit calls= or tokens= instead.",
         )
     actors = actors_of(given, output, hashes)
@@ -99,7 +99,7 @@ def assemble(given: LoopArguments) -> LoopParts:
 
 
 def _for_replay(given: LoopArguments) -> LoopArguments:
-    """Let nobody play the roles whose calls stored trees answer.
+    """Put a placeholder in place of the models whose calls stored trees answer.
 
     Raises:
         ConfigError: the actor is a runnable, whose calls are in no tree.
@@ -117,7 +117,7 @@ def _for_replay(given: LoopArguments) -> LoopArguments:
 
 
 def _with_models(given: LoopArguments) -> LoopArguments:
-    """Return `given` with LangChain's chat models as the models that they are."""
+    """Return `given` with LangChain's chat models wrapped as models."""
     critic = given.critic
     return dataclasses.replace(
         given,
@@ -145,7 +145,7 @@ def _tools(given: LoopArguments, hashes: dict[str, str]) -> dict[str, Tool]:
 
 
 def _guarded(rule: Rule | None) -> Rule:
-    """Let three attempts in a row that come to nothing end any loop, unless its rules say otherwise."""
+    """Return the rule, or `Failing()` if three failed attempts in a row would not end the loop otherwise."""
     rules = rule.rules if isinstance(rule, AnyOf) else (rule,)
     if rule is not None and any(isinstance(r, Failing) for r in rules):
         return rule
@@ -175,12 +175,14 @@ def _search(given: LoopArguments, hashes: dict[str, str]) -> AnySearch:
 
 def _require_search(given: Any) -> None:
     if isinstance(given, type):
-        raise ConfigError(f"{given.__name__} is a class, no search.", hint=f"Make one: {given.__name__}().")
+        raise ConfigError(f"{given.__name__} is a class, not a search.", hint=f"Make one: {given.__name__}().")
     if isinstance(given, Modifier):
         hint = f"Say which: Modified({type(given).__name__}(...), Refine())."
         raise ConfigError(f"{given!r} changes another search, but none is given.", hint=hint)
     if not (hasattr(given, "fold") or callable(given)):
-        raise ConfigError(f"{given!r} is no search.", hint="Give a name, a Search, or a function of the tree.")
+        raise ConfigError(
+            f"{given!r} is not a search.", hint="Give a name, a Search, or a function of the tree."
+        )
 
 
 def _select(given: LoopArguments, judge: Judge | None, hashes: dict[str, str]) -> Select:
@@ -192,7 +194,7 @@ def _select(given: LoopArguments, judge: Judge | None, hashes: dict[str, str]) -
             require_judge(use.kind)
         return selection(use.kind, use.settings)
     if not callable(chosen):
-        raise ConfigError(f"{chosen!r} is no selection.", hint="Give a name or a function of the tree.")
+        raise ConfigError(f"{chosen!r} is not a selection.", hint="Give a name or a function of the tree.")
     require_fit(chosen, judged=judge is not None)
     hashes["select"] = digest_of(identity(chosen))
     return cast("Select", chosen)

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Background:
-    """Starts its thread with the first piece of work; the thread ends with `close` or the process."""
+    """An event loop whose thread is started by the first `run`, and ends with `close` or the process."""
 
     def __init__(self) -> None:
         """Start nothing yet."""
@@ -22,7 +22,7 @@ class Background:
         self._thread: threading.Thread | None = None
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` there and return its result; an interrupt of the caller cancels it."""
+        """Run `work` in the thread and return its result; if the caller is interrupted, it is cancelled."""
         if threading.current_thread() is self._thread:
             work.close()
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""Who plays: from a recipe's specs and what the user brought to actors, critics and the judge.
+"""Build the roles of a loop: actors, critics, verifiers and the judge, from specs and arguments.
 
 Knows specs, prompts and slots. Does not know search, selection or stop rules (`graph.assemble`).
 """
@@ -40,13 +40,13 @@ R = TypeVar("R", Critic, Verifier, Human)
 
 
 class CriticLoopWarning(UserWarning):
-    """Something was left out and a default stepped in."""
+    """An argument is missing, and a default is used."""
 
 
 def actor_of(
     given: LoopArguments, spec: AgentSpec, output: Output[Any], switchboard: Switchboard, hashes: dict[str, str]
 ) -> Actor:
-    """Return who makes attempts; a model that was given is bound to the slot."""
+    """Return the actor; if the argument is a model, it is bound to the actor's slot."""
     actor = given.actor
     if isinstance(actor, BINDABLE):
         switchboard.bind(spec.slot, actor)
@@ -71,13 +71,13 @@ def _own_actor(actor: Any, spec: AgentSpec, hashes: dict[str, str]) -> Actor:
         return RunnableActor(actor, name)
     if not callable(actor):
         raise ConfigError(
-            f"{actor!r} is no actor.", hint="Give a spec, a Model, a runnable, or an async function."
+            f"{actor!r} is not an actor.", hint="Give a spec, a Model, a runnable, or an async function."
         )
     return FunctionActor(actor, name, spec.slot)
 
 
 def actors_of(given: LoopArguments, output: Output[Any], hashes: dict[str, str]) -> dict[str, Actor]:
-    """Return the recipe's further actors; their hashes are their specs', as the recipe names them."""
+    """Return the recipe's further actors by name."""
     made: dict[str, Actor] = {}
     for name, use in given.recipe.actors.items():
         spec = given.library.agent(use.agent)
@@ -122,7 +122,7 @@ def _template(library: Library, spec: AgentSpec, *, recipe_name: str, hashes: di
 def critics_of(
     given: LoopArguments, switchboard: Switchboard, hashes: dict[str, str]
 ) -> tuple[tuple[Critic, ...], tuple[Human, ...]]:
-    """Return the critics that are asked at once, and the people."""
+    """Return the critics and the people."""
     brought = given.critic if isinstance(given.critic, list | tuple) else [given.critic]
     own = [c for c in brought if c is not None and not isinstance(c, BINDABLE)]
     models = [c for c in brought if isinstance(c, BINDABLE)]
@@ -149,7 +149,9 @@ def _as_critic(given: Any) -> Critic:
     if role_of(given) == "critic":
         return given
     if not callable(given):
-        raise ConfigError(f"{given!r} is no critic.", hint="Give a spec, a Model, a function, or cl.Human().")
+        raise ConfigError(
+            f"{given!r} is not a critic.", hint="Give a spec, a Model, a function, or cl.Human()."
+        )
     return critic(given)
 
 
@@ -192,13 +194,13 @@ def _prompted_critic(
 
 
 def judge_of(given: LoopArguments, switchboard: Switchboard, hashes: dict[str, str]) -> Judge | None:
-    """Return who compares attempts: the judge that was given, or the recipe's with the model that was given."""
+    """Return the judge: the argument, or the recipe's judge with the argument as its model; or None."""
     name, own = given.recipe.judge, given.judge
     if own is not None and not isinstance(own, BINDABLE):
         require_role(own, "judge")
         if role_of(own) is None:
             raise ConfigError(
-                f"{own!r} is no judge.", hint="Give a spec, a Model, or an object with `compare`."
+                f"{own!r} is not a judge.", hint="Give a spec, a Model, or an object with `compare`."
             )
         hashes[f"judge {own.name}"] = part_digest(own)
         return own
@@ -216,7 +218,7 @@ def judge_of(given: LoopArguments, switchboard: Switchboard, hashes: dict[str, s
 
 
 def debater_of(given: LoopArguments, judge: Judge | None, hashes: dict[str, str]) -> PromptedDebater | None:
-    """Return who argues before the judge, if the recipe has a debate."""
+    """Return the debater, if the recipe has a debate."""
     use = given.recipe.debate
     if use is None:
         return None
@@ -239,7 +241,7 @@ def bind_missing(
     comparing: Sequence[Judge | Debater | None],
     switchboard: Switchboard,
 ) -> None:
-    """Let the actor's model play the roles that nobody was named for, and say so."""
+    """Bind the actor's model to slots that have none, and warn if it is the critic's."""
     first = [c.first if isinstance(c, Escalating) else c for c in critics]
     wanted = {r.slot for r in (*actors[1:], *first, *comparing) if isinstance(r, Prompted)}
     _require_bound(given.recipe, critics, switchboard)
@@ -265,7 +267,7 @@ def bind_missing(
 
 
 def _require_bound(recipe: Recipe, critics: Sequence[Critic], switchboard: Switchboard) -> None:
-    """Refuse a shadow, or a second opinion, by the model that speaks already: it would say nothing new."""
+    """Require a model of its own for each shadow critic and second opinion: they are there to differ."""
     if not any(isinstance(c, Prompted | Escalating) for c in critics):
         return
     named = [use.slot for use in recipe.critics if use.shadow and use.slot]
@@ -298,7 +300,7 @@ def _as_verifier(item: Any) -> Verifier:
         return cast("Verifier", given)
     if isinstance(given, BINDABLE) or not callable(given):
         raise ConfigError(
-            f"{given!r} is no verifier: evidence is deterministic.",
+            f"{given!r} is not a verifier: evidence is deterministic.",
             hint="Give a name or a function of a View; a model's opinion is a critic, as in critic=...",
         )
     return verifier(name=item)(given) if isinstance(item, str) else verifier(given)

@@ -1,8 +1,8 @@
 """A LangChain chat model as a `Model`. Importing this loads LangChain: only `graph.langchain` does so.
 
-Knows LangChain's messages. Does not know any provider: keys, addresses and sampling beyond the fields that a
-chat model has are its owner's, and so are its retries. A chat model here is a slot's, with prompts, tools and
-records as for any other; chains and graphs as actors are in `graph.runnables`.
+Knows LangChain's messages. Does not know any provider: keys, addresses, retries, and sampling beyond the fields
+of a chat model are set by its owner. A chat model is bound to a slot like any other model; chains and graphs as
+actors are in `roles.runnable_actor`.
 """
 
 from __future__ import annotations
@@ -57,32 +57,32 @@ _REASONS = {
     "STOP": "stop",
     "tool_use": "tool_calls",
 }
-"""Providers' words in those of chat completions."""
+"""Finish reasons of providers, as those of chat completions."""
 _UNREACHED = {
     "ConnectError", "ConnectTimeout", "ConnectTimeoutError", "ConnectionRefusedError", "ConnectionTimeoutError",
     "ClientConnectorError", "NewConnectionError", "NameResolutionError", "gaierror",
 }  # fmt: skip
-"""What httpx, requests, urllib3, aiohttp and Python call a connection that never was."""
+"""Errors of httpx, requests, urllib3, aiohttp and Python for a connection that could not be made."""
 _BROKEN = (
     "Timeout", "TimeoutError", "TimeoutException", "ProtocolError", "ReadError", "WriteError",
     "ConnectionResetError", "ConnectionAbortedError", "BrokenPipeError", "ServerDisconnectedError",
 )  # fmt: skip
-"""What they call one that broke off, or took too long."""
+"""Their errors for a connection that broke off, or took too long."""
 _NO_CONNECTION = "ConnectionError"
-"""How the names of either end where a package does not tell them apart, as OpenAI's and Anthropic's."""
+"""Endings of error names of packages that do not tell the two apart, as OpenAI's and Anthropic's."""
 
 
 class LangChainModel:
     """A LangChain chat model as a `Model`.
 
-    A schema is left to the prompt, whose answers the parsers read: `with_structured_output` would return
-    something else than what the model wrote.
+    A schema is not passed on: the prompt asks for it and the parsers read the answer, because
+    `with_structured_output` would not return the text that the model wrote.
     """
 
     retries_itself = True
 
     def __init__(self, chat: BaseChatModel, *, spec: str = "") -> None:
-        """Wrap `chat`, which stays its owner's to close."""
+        """Wrap `chat`; its owner closes it."""
         self._chat = chat
         self._spec = spec or _spec_of(chat)
         self._fields = set(type(chat).model_fields)
@@ -106,7 +106,7 @@ class LangChainModel:
         if request.score:
             raise CannotScore(f"{self._spec} serves no log-probabilities of a given text.")
         if request.continues:
-            raise ModelError(f"{self._spec} does not go on with an answer that was begun.")
+            raise ModelError(f"{self._spec} cannot continue the beginning of an answer.")
         limit = asyncio.timeout(request.timeout_s)
         try:
             async with limit:
@@ -168,7 +168,7 @@ class LangChainModel:
             ) from None
 
     def _options(self, request: Request, index: int) -> dict[str, Any]:
-        """Return the sampling that this kind of chat model has a field for; `stop` is every one's."""
+        """Return the sampling that this class of chat model has fields for; all have `stop`."""
         sampling = request.sampling
         wanted = {name: getattr(sampling, name) for name in _SAMPLING}
         wanted = {name: value for name, value in wanted.items() if value is not None}
@@ -185,7 +185,7 @@ class LangChainModel:
             _log.log(logging.INFO if what == "seed" else logging.WARNING, "%s %s", self._spec, said)
 
     def _typed(self, error: Exception) -> ModelError:
-        """Return what a provider's package raised as an error of ours, without anything secret in it."""
+        """Return an error of a provider's package as a `ModelError`, without secrets."""
         status, response = getattr(error, "status_code", None), getattr(error, "response", None)
         if isinstance(status, int) and response is not None:
             body, headers = getattr(response, "content", b""), getattr(response, "headers", {})
@@ -208,7 +208,7 @@ class LangChainModel:
 
 
 def _kinds(error: BaseException | None) -> set[str]:
-    """Return the names of an error's classes, and of those of what led to it."""
+    """Return the names of an error's classes, and of those of its causes."""
     names: set[str] = set()
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
@@ -322,7 +322,7 @@ def _calls(answer: AIMessage) -> Iterator[ContentPart]:
 
 
 def _own(answer: AIMessage) -> Iterator[ContentPart]:
-    """Yield what only the provider's package understands, to be given back to it as it was."""
+    """Yield the parts that only the provider's package understands, to be sent back unchanged."""
     blocks = answer.content if isinstance(answer.content, list) else None
     beside = {key: value for key, value in answer.additional_kwargs.items() if value is not None}
     kept = {"content": blocks, "additional_kwargs": beside}

@@ -1,6 +1,6 @@
-"""Looks through recipes, specs and prompts, and finds everything that is wrong before anything is run.
+"""Checks recipes, specs and prompts, and finds all problems before a run.
 
-Knows what the files name in each other and in all packages. Does not know how problems are shown.
+Knows what the files refer to, in each other and in all packages. Does not know how problems are shown.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Data = Mapping[str, Any]
 
 
 def check_folder(folder: Path, library: Library) -> tuple[list[Path], list[Problem]]:
-    """Return the files of a folder with `agents/` and `prompts/`, and what is wrong in them."""
+    """Return the files of a folder with `agents/` and `prompts/`, and their problems."""
     files = [
         *sorted((folder / "agents").rglob("*.toml")),
         *sorted((folder / "prompts").rglob("*.md")),
@@ -40,7 +40,7 @@ def check_folder(folder: Path, library: Library) -> tuple[list[Path], list[Probl
 
 
 def check_recipe(name: str, library: Library) -> tuple[list[Path], list[Problem]]:
-    """Return the files that a recipe of a library consists of, and what is wrong in them.
+    """Return the files that a recipe of a library consists of, and their problems.
 
     Raises:
         NoSuchAsset: there is no such recipe.
@@ -52,14 +52,14 @@ def check_recipe(name: str, library: Library) -> tuple[list[Path], list[Problem]
             try:
                 found = library.find(kind, one)
             except AssetError:
-                continue  # told as a problem of the file that names it
+                continue  # reported as a problem of the file that names it
             if found not in files:
                 files.append(found)
     return files, [problem for path in files for problem in check_file(path, library)]
 
 
 def check_file(path: Path, library: Library) -> list[Problem]:
-    """Return everything that is wrong in a recipe, a spec or a prompt, and in what it names."""
+    """Return all problems of a recipe, a spec or a prompt, and of what it refers to."""
     try:
         text = read(path)
     except AssetError as error:
@@ -85,7 +85,7 @@ def _is_recipe(path: Path, data: Data) -> bool:
 def inside(path: Path) -> tuple[str, ...]:
     """Return the folders from the innermost `agents` or `prompts` down to a file; none if it lies in neither.
 
-    What a project lies in may have any name, also one of these.
+    Folders above the project may have these names, too.
     """
     folders = path.absolute().parts[:-1]
     starts = [place for place, folder in enumerate(folders) if folder in ("agents", "prompts")]
@@ -133,7 +133,7 @@ def _list(value: Any) -> Sequence[Any]:
 
 
 class _Checked:
-    """A file while it is looked through: problems come with their lines."""
+    """A file while it is checked, and its problems with their lines."""
 
     def __init__(self, path: Path, text: str, data: Data, library: Library) -> None:
         self.path, self.text, self.data, self.library = path, text, data, library
@@ -158,7 +158,7 @@ class _Checked:
             self.problems += problems_in(error, kind, str(self.path), self.text)
 
     def tries(self, loc: Sequence[str | int], find: Callable[[], Any]) -> Any:
-        """Return what `find` finds; what it raises is a problem of the key at `loc`."""
+        """Return the result of `find`; an error that it raises is a problem of the key at `loc`."""
         try:
             return find()
         except CriticLoopError as error:
@@ -190,14 +190,14 @@ def _of_recipe(checked: _Checked) -> None:
 
 
 def _spec(checked: _Checked, loc: Sequence[str | int], name: str) -> AgentSpec | None:
-    """Return a spec that is named; None if there is none, or if it is wrong, which is told where it stands."""
+    """Return a named spec; None if there is none, or if it has problems, which are its own file's."""
     found = checked.tries(loc, lambda: checked.library.find("agent", name))
     if found is None:
         return None
     try:
         return checked.library.agent(name)
     except AssetError:
-        checked.add(loc, f"key {'.'.join(map(str, loc))!r}: {name!r} is wrong itself: see {found}.")
+        checked.add(loc, f"key {'.'.join(map(str, loc))!r}: {name!r} has problems of its own: see {found}.")
         return None
 
 
@@ -207,7 +207,7 @@ def _memory(checked: _Checked, spec: AgentSpec, library: Library) -> None:
     try:
         template = library.prompt(spec.prompt)
     except AssetError:
-        return  # told where the spec stands
+        return  # reported with the spec
     if "rejected" not in template.variables:
         message = f"key 'memory' is 'rejected', but {template.where} does not declare the variable 'rejected'."
         checked.add(
@@ -219,7 +219,7 @@ def _debated(checked: _Checked, spec: AgentSpec, library: Library) -> None:
     try:
         template = library.prompt(spec.prompt)
     except AssetError:
-        return  # told where the spec stands
+        return  # reported with the spec
     if "debate" not in template.variables:
         message = f"key 'debate' is there, but {template.where} does not declare the variable 'debate'."
         checked.add(("debate",), message, "Let the prompt print what was argued, as judge/debate does.")
@@ -229,7 +229,7 @@ def _selection(checked: _Checked) -> None:
     select = checked.data.get("select")
     table = {"kind": select} if isinstance(select, str) else select
     if not isinstance(table, dict) or not isinstance(kind := table.get("kind"), str):
-        return  # told as its shape
+        return  # reported by `shape`
     settings = {key: value for key, value in table.items() if key != "kind"}
     checked.tries(("select",), lambda: selection(kind, settings))
     if checked.data.get("judge") is None:
@@ -243,7 +243,7 @@ def _search_and_stop(checked: _Checked) -> None:
     data = checked.data
     uses = [data["search"]] if isinstance(data.get("search"), dict) else _list(data.get("search"))
     told = [use for use in uses if isinstance(use, dict) and isinstance(use.get("kind"), str)]
-    # Behind each stands a plain search, because some only change the one that follows them.
+    # Each is built with a plain search after it, because modifiers need one.
     alone = [checked.tries(("search",), partial(_built, use, {"kind": "refine"})) for use in told]
     if told and len(told) == len(uses) and None not in alone:
         search = checked.tries(("search",), partial(_built, *told))
@@ -276,7 +276,7 @@ def _lacking(library: Library, name: str, move: Move) -> Iterator[tuple[str, str
         spec = library.agent(name)
         blocks = library.prompt(spec.prompt).blocks
     except AssetError:
-        return  # told where it is named
+        return  # reported where it is named
     if move.kind == "step" and spec.steps is None:
         hint = "Set steps = { ends = 'a regular expression' } in the agent's spec."
         yield f"the search asks {name} for steps, but its spec does not say where an answer ends.", hint
@@ -314,7 +314,7 @@ def _of_agent(checked: _Checked) -> None:
     try:
         _fits(checked, role, checked.library.prompt(prompt), weighing.blocks if weighing else ())
     except AssetError:
-        checked.add(("prompt",), f"key 'prompt': {prompt!r} is wrong itself: see {path}.")
+        checked.add(("prompt",), f"key 'prompt': {prompt!r} has problems of its own: see {path}.")
 
 
 def _fits(checked: _Checked, role: str, template: Template, blocks: Sequence[str]) -> None:

@@ -40,7 +40,7 @@ _OUTER_RESERVE = 4
 
 
 class LoopState(TypedDict, total=False):
-    """What a host sees of a loop: the task going in, ids and the answer coming out."""
+    """The state of a loop's graph: the task as input, ids and the answer as output."""
 
     task: Any
     """Text, a list of messages, or a Task, as JSON or as objects."""
@@ -63,7 +63,7 @@ class _Lane(TypedDict):
 
 
 class _Nothing(TypedDict):
-    """A lane's output: all that it did stands in the tree."""
+    """A lane's output: none, since its results are in the tree."""
 
 
 def build_graph(sessions: Sessions, lane: CompiledStateGraph[Any]) -> CompiledStateGraph[Any]:
@@ -88,7 +88,7 @@ def build_graph(sessions: Sessions, lane: CompiledStateGraph[Any]) -> CompiledSt
         tree_id = state.get("tree_id", "")
         session = await sessions.session(tree_id)
         await session.on_disk()
-        sessions.close(tree_id)  # somebody may answer in another process: the store knows, we would not
+        sessions.close(tree_id)  # an answer may come from another process: it is read from the store
         await ask_people(sessions, tree_id)
 
     graph: Any = StateGraph(_Outer, input_schema=LoopState, output_schema=LoopState)
@@ -121,7 +121,7 @@ def _can_interrupt(runtime: Runtime[Any]) -> bool:
 
 
 def build_lane(sessions: Sessions, lane: Lane) -> CompiledStateGraph[Any]:
-    """Return a lane as a graph: a node for each of its stages, all of the same few lines."""
+    """Return a lane as a graph with a node for each of its stages."""
     graph: Any = StateGraph(_Lane, output_schema=_Nothing)
     for name in lane.stages:
         graph.add_node(name, _node(sessions, lane, name), destinations=(*lane.may_follow(name), END))
@@ -136,7 +136,7 @@ def _node(sessions: Sessions, lane: Lane, stage: str) -> Callable[[_Lane], Await
             asks = tuple(session.tree.asks[i] for i in state.get("asks", ()))
             room = state["steps"] > _LANE_RESERVE
             at = await lane.step(session, Position(stage, asks), state["lane"], has_room=room)
-        except asyncio.CancelledError:  # what has begun in a cancelled tree holds no binding any more
+        except asyncio.CancelledError:  # attempts of a cancelled tree release their bindings
             sessions.close(state["tree_id"])
             raise
         if at is None:

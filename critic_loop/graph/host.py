@@ -1,4 +1,4 @@
-"""A loop within a host: ids of trees, tasks in a host's state, work apart from its context.
+"""A loop within a host: ids of trees, tasks in a host's state, its stream, callbacks and context.
 
 Knows LangGraph's runtime, and imports none of it: where a host runs, LangGraph has been imported already.
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def new_tree_id() -> str:
-    """Return an id that no tree has."""
+    """Return a new random tree id."""
     return "t" + secrets.token_hex(8)
 
 
@@ -65,7 +65,7 @@ def id_of(*parts: object) -> str:
 
 
 def field_of(state: Any, key: str) -> Any:
-    """Return what a host's state has under a key."""
+    """Return the value of a key of a host's state."""
     return state[key] if isinstance(state, Mapping) else getattr(state, key)
 
 
@@ -106,7 +106,7 @@ def _host_runtime() -> Runtime[Any] | None:
 
 
 async def detached(work: Coroutine[Any, Any, None]) -> None:
-    """Do `work` apart from a host's context: with no foreign checkpointer or step limit."""
+    """Do `work` outside a host's context: without its checkpointer and step limit."""
     if _host_config() is None:
         return await work
     running = asyncio.create_task(work, context=contextvars.Context())

@@ -1,4 +1,4 @@
-"""What tells two parts of a loop apart, in every process: what a refusal to resume rests on."""
+"""Digests of a loop's parts, the same in every process: only a loop with the same digests resumes a tree."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from critic_loop.core.roles import role_of
 
 
 def part_digest(part: Any) -> str:
-    """Return what tells a role from another: its own `digest()`, else a hash of its `identity`.
+    """Return a role's digest: of its own `digest()`, else a hash of its `identity`.
 
-    Of an object that is no dataclass, the type and the attributes without a leading underscore count.
+    For an object that is not a dataclass: a hash of its type and its attributes without a leading underscore.
     """
     own = getattr(part, "digest", None)
     if callable(own):
@@ -32,11 +32,11 @@ def part_digest(part: Any) -> str:
 
 
 def identity(part: Any) -> JsonValue:
-    """Return what makes a user's search or selection the same in every process, as JSON-like data.
+    """Return JSON-like data that is the same in every process for equal searches, selections and rules.
 
-    Functions and types count by their qualified names, objects by their type and settings: fields that a
-    dataclass compares, else what `vars` holds. An object that is neither a part nor plain data counts by
-    its type alone, since its `repr` may hold an address.
+    Functions and types are represented by their qualified names, objects by type and settings: the fields
+    that a dataclass compares, else `vars`. An object that is neither a part nor plain data is represented by
+    its type alone, since its `repr` may contain an address.
     """
     return _identity(part, ())
 

@@ -25,7 +25,7 @@ async def run_job(
     result. An error that ends one tree is a result; one of scope *job* ends the job.
 
     Args:
-        runner: the loop's; its `interrupt` ends the job early.
+        runner: the loop's; an interrupt of its sessions ends the job early.
         tasks: taken one by one, when there is room.
         in_flight: tasks at once, at least 1.
         seed: of every tree.

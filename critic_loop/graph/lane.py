@@ -1,11 +1,11 @@
-"""The stages of a lane: which there are, in which order, and what comes next after each.
+"""The stages of a lane, their order, and the transitions between them.
 
 `STAGES` is the one table, and `Lane.step` the one place that decides what comes next. Two drivers call it:
 LangGraph's (`graph.graph`) and the direct one (`graph.walk`). Knows sessions. Does not know the drivers.
 
     actor ⇄ tool_executor ─▶ verifier ─▶ critic ─▶ judge ─▶ settled: the actor again, or the end
 
-The search is asked right before the actor: it is a pure function, and a stage of its own would cost a step.
+The search is called right before the actor: it is a pure function, and a stage of its own would cost a step.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Lane:
     """The stages that one loop has. Holds no state: any number of lanes of any number of trees use it."""
 
     def __init__(self, parts: LoopParts) -> None:
-        """Take from the table what `parts` need."""
+        """Take the stages that `parts` need from the table."""
         self.stages = {stage.name: stage for stage in STAGES if stage.has(parts)}
         row = [name for name in self.stages if name != TOOL_EXECUTOR]
         self._after: dict[str, str | None] = dict(zip(row, (*row[1:], None), strict=True))
@@ -70,8 +70,8 @@ class Lane:
     ) -> Position | None:
         """Run one stage and return where the lane is then; None ends the lane. Never raises.
 
-        What a stage, the search or a rule raises is kept by the session (`Session.fail`): other lanes settle
-        first, then the driver raises it.
+        An error of a stage, the search or a rule is kept in the session (`Session.fail`): the other lanes
+        settle first, then the driver raises it.
 
         Args:
             session: the tree.
@@ -93,7 +93,7 @@ class Lane:
             return None
 
     def _next(self, session: Session, stage: str, asks: Group, *, has_room: bool) -> Position | None:
-        """Return what comes after a stage that went well."""
+        """Return the position after a stage that succeeded."""
         if stage == TOOL_EXECUTOR:
             return Position(ACTOR, asks)
         if stage == ACTOR and session.spent is not None:
@@ -108,7 +108,7 @@ class Lane:
 
 
 async def _to_act(session: Session, asks: Group, number: int, *, has_room: bool) -> Group:
-    """Return what the actor works on now: the attempts of its open turn, else what the search asks for."""
+    """Return the asks for the actor: those of its open turn, else new ones from the search."""
     if not stages.mid_turn(session.run, asks):
         return (await session.next(number) or ()) if has_room else ()
     if session.ended:

@@ -1,7 +1,7 @@
-"""Where LangChain chat models come in: `langchain:package.module:factory`, or one given as it is.
+"""LangChain chat models as models: by `langchain:package.module:factory`, or passed as objects.
 
-Knows what a chat model is. Does not know messages (`graph.chat_models`). LangChain takes longer to import than
-all of Critic Loop. As long as nothing else has imported it, there is no chat model, and no need to import it.
+Knows what a chat model is. Does not know messages (`graph.chat_models`). Importing LangChain takes longer than
+importing Critic Loop. If nothing else has imported it, no object can be a chat model, and it is not imported.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def from_factory(path: str) -> LangChainModel:
     made = found if _is_chat_model(found) or not callable(found) else found()
     if not _is_chat_model(made):
         raise ConfigError(
-            f"'langchain:{path}' made {type(made).__name__}, which is no chat model.",
+            f"'langchain:{path}' made {type(made).__name__}, which is not a chat model.",
             hint="Name a function that returns a BaseChatModel.",
         )
     return _wrapped(made, spec=f"langchain:{path}")

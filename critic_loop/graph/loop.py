@@ -1,7 +1,7 @@
 """`Loop`: one object that runs a recipe on tasks, embedded or on its own.
 
-What a user types, and nothing else: `graph.runner` runs a tree, `graph.job` runs many, and `graph.registry`
-holds those that are being written. LangGraph is imported when a graph is asked for.
+The public interface only: `graph.runner` runs a tree, `graph.job` runs many, and `graph.registry` holds those
+that are being written. LangGraph is imported when a graph is asked for.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Loop(Generic[T]):
         assets: Sequence[str | Path] = (),
         replay: str | Path | Store | None = None,
     ) -> None:
-        """Put a loop together; nothing is sent and nothing written yet.
+        """Build a loop; nothing is sent and nothing written yet.
 
         Args:
             recipe: a bundled recipe's name, a `.toml` file, or a `Recipe`.
@@ -85,11 +85,11 @@ class Loop(Generic[T]):
             store: a URL, a path or a Store; None keeps trees in memory.
             lanes: attempts that may be made at once.
             max_calls: model calls a task, all roles together.
-            assets: folders with `agents/` and `prompts/` that are looked through first.
+            assets: folders with `agents/` and `prompts/` that are searched before the bundled ones.
             replay: a store whose trees answer all calls instead of models; strict about what was asked.
 
         Raises:
-            ConfigError: something does not fit, with what to do.
+            ConfigError: an argument is invalid; the message says what to do.
             AssetError: a recipe, spec or prompt is wrong.
         """
         library = Library(assets)
@@ -210,16 +210,16 @@ class Loop(Generic[T]):
         return run_job(self.runner, tasks, in_flight=in_flight, seed=seed, options=options)
 
     def interrupt(self) -> None:
-        """Let what runs end soon, with stop reason `interrupted`: calls in flight are waited for and kept.
+        """End all running trees soon, with stop reason `interrupted`: calls in flight are waited for and kept.
 
-        No further call is sent, by this loop, ever; each tree returns its best so far and goes on where it
-        was when it is run again. May be called from any thread, or from a signal handler. To end at once,
+        This loop sends no further call. Each run returns its best so far, and its tree goes on from there when
+        another loop runs it again. May be called from any thread, or from a signal handler. To end at once,
         cancel the task instead: calls in flight are lost then.
         """
         self.runner.sessions.interrupt()
 
     def stop(self, tree_id: str) -> bool:
-        """Let one tree end soon, with stop reason `stopped`: calls in flight are waited for and kept.
+        """End one tree soon, with stop reason `stopped`: calls in flight are waited for and kept.
 
         Its run returns the best so far; other trees go on, and so does this one when it is run again. May be
         called from any thread.

@@ -1,6 +1,6 @@
 """A loop as a model: each completion is a run, its answer the text. What `Loop.as_model` returns.
 
-Knows requests and results. Does not know how a loop runs: `Runs` is what it needs of one.
+Knows requests and results. Does not know how a loop runs: `Runs` is what it needs of a loop.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from critic_loop.roles.texts import plain_text
 
 
 class Runs(Protocol):
-    """What answers requests by running a recipe: a `Loop`."""
+    """What `LoopModel` needs of a `Loop`."""
 
     @property
     def recipe(self) -> Recipe:
-        """Whose name the model has."""
+        """The recipe, which gives the model its name."""
         ...
 
     @property
     def parts(self) -> LoopParts:
-        """Whose output turns an answer into text."""
+        """The parts, whose output turns an answer into text."""
         ...
 
     async def run(self, task: Sequence[Message], *, seed: int = 0) -> Result[Any]:
@@ -41,7 +41,7 @@ class LoopModel:
     """Answers a request by running its loop on the messages; n choices are n trees."""
 
     def __init__(self, loop: Runs) -> None:
-        """Wrap `loop`, which stays its owner's to close."""
+        """Wrap `loop`; its owner closes it."""
         self._loop = loop
 
     @property
@@ -54,13 +54,13 @@ class LoopModel:
 
         Raises:
             ModelError: a run failed or came to no answer.
-            DeadlineExceeded: the time was up first; the tree begun last stays open in the store.
+            DeadlineExceeded: the time was up; the tree begun last stays open in the store.
             CriticLoopError: an error that ends the inner loop's job ends the outer one's, too.
         """
         if request.score:
             raise ModelError(f"{self.spec} serves no log-probabilities of a given text.")
         if request.continues:
-            raise ModelError(f"{self.spec} does not go on with an answer that was begun.")
+            raise ModelError(f"{self.spec} cannot continue the beginning of an answer.")
         limit = asyncio.timeout(request.timeout_s)
         try:
             async with limit:

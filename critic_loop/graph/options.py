@@ -1,4 +1,4 @@
-"""The options of one run: who listens, which budget is shared, which driver walks the stages.
+"""The options of one run: a listener, a shared budget, the driver.
 
 Knows no run and no tree: these are values that `graph.runner` and `graph.registry` read.
 """

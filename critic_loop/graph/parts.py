@@ -1,6 +1,6 @@
-"""What a loop is made of: what its user gave, and the parts that this became, shared by all its trees.
+"""A loop's arguments, and the parts that are built from them and shared by all its trees.
 
-Knows what of the parts shapes a tree. Does not know how they are made (`graph.assemble`).
+Knows which parts shape a tree. Does not know how they are built (`graph.assemble`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _DEFAULTS = RunOptions()
 
 @dataclass(frozen=True, kw_only=True)
 class LoopArguments:
-    """What a user brings beside the recipe; None = as the recipe says."""
+    """The arguments of `Loop`; None = as the recipe says."""
 
     recipe: Recipe
     library: Library
@@ -156,7 +156,7 @@ class LoopParts:
         )
 
     def check(self, tree: Tree) -> None:
-        """Refuse a tree that was begun by a loop of other parts, and say which differ.
+        """Raise an error if a tree was begun by a loop of other parts; it says which differ.
 
         Raises:
             OtherLoop: recipe, specs, prompts, output or functions differ.

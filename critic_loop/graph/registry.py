@@ -31,12 +31,12 @@ class Sessions:
     """Trees being written, by id; one that is not in memory is opened from the store."""
 
     def __init__(self, parts: LoopParts, store: Store, replay: Store | None = None) -> None:
-        """Take the parts of the loop, where its trees are kept, and a store that answers instead of models."""
+        """Take the parts of the loop, its store, and a store that answers instead of models."""
         self.parts = parts
         self.store = store
         self.replay = replay
         self.interrupted: StopReason | None = None
-        """Why no tree sends a call any more; None while they may."""
+        """Why no tree sends a call any more; None while calls are sent."""
         self._open: dict[str, Session] = {}
         self._reserved: set[str] = set()
         parts.switchboard.subscribe(self._note)
@@ -124,26 +124,26 @@ class Sessions:
             yield self.parts.session(await self.store.load(tree_id), self.store)
 
     def interrupt(self) -> None:
-        """Let every tree end as soon as its calls in flight have settled; none sends a call any more."""
+        """End every tree as soon as its calls in flight have settled; no further call is sent."""
         self.interrupted = StopReason("interrupted", "the run was interrupted")
         for session in self.all():
             session.interrupt(self.interrupted)
 
     def stop(self, tree_id: str) -> bool:
-        """Let one tree end as soon as its calls in flight have settled; return whether it was being run."""
+        """End one tree as soon as its calls in flight have settled; return whether it was being run."""
         session = self._open.get(tree_id)
         if session is not None:
             session.interrupt(StopReason("stopped", "the tree was stopped"))
         return session is not None
 
     def _note(self, change: Change) -> None:
-        """Have each running tree write a change of bindings down; called in whatever thread it happens."""
+        """Record a change of bindings in each running tree; called in the thread of the change."""
         for session in self.all():
             session.note(change)
 
     @contextmanager
     def _reserve(self, tree_id: str) -> Generator[None]:
-        """Keep a tree to one opener: two sessions of one tree would write past each other."""
+        """Reserve a tree for one opener: two sessions of one tree would conflict."""
         if tree_id in self._open or tree_id in self._reserved:
             raise AlreadyRunning(
                 f"tree {tree_id!r} is being run already.", hint="Wait for it, or give another tree_id."

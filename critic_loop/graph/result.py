@@ -1,7 +1,7 @@
 """What a loop returns and streams, and the one shape in which both are written as JSON.
 
-Knows trees and what they say. Does not know how they are grown (`graph.loop`), nor who reads the JSON: the
-command line, a server, a file.
+Knows trees. Does not know how they are written (`graph.loop`), nor who reads the JSON: the command line, a
+server, a file.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class ResultJson(BaseModel, Generic[A]):
     input_tokens: int
     output_tokens: int
     cost_usd: float | None
-    """null = nobody knows the price."""
+    """null = the price is not known."""
     elapsed_s: float
     reused: bool
     """Whether the tree had ended before this run."""
@@ -123,7 +123,7 @@ class Result(BaseModel, Generic[T]):
 
     @property
     def task(self) -> Task:
-        """What was to be done."""
+        """The task."""
         return self.tree.task
 
     @property
@@ -133,7 +133,7 @@ class Result(BaseModel, Generic[T]):
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the answer is known to be right (`evidence.right`), else what critics think, else ABSTAIN."""
+        """Whether the answer is right where that is known (`evidence.right`), else the critics' verdict."""
         return Verdict.ABSTAIN if self.attempt_id is None else verdict_of(self.tree, self.attempt_id)
 
     @property
@@ -170,8 +170,8 @@ class Result(BaseModel, Generic[T]):
     def why(self) -> Why:
         """Return why there is no right answer, or that there is one; `print(result.why())` reads well.
 
-        Judged anew at each call by what the tree holds: `critic_loop.metrics.why` does the same for a tree
-        that was loaded later, with what users and verifiers have said since.
+        Computed at each call from the tree. `critic_loop.metrics.why` does the same for a tree that was loaded
+        later, with feedback that was added since.
         """
         from critic_loop.metrics import why
 
@@ -189,7 +189,7 @@ class Result(BaseModel, Generic[T]):
         return {**schema, "serialization": written}  # type: ignore[return-value]  # any schema may have this key
 
     def _as_json(self, info: SerializationInfo) -> ResultJson[Any]:
-        """Return what is written, less the keys that whoever writes it leaves out."""
+        """Return what is serialised, without the keys that the serialiser excludes."""
         shape = self._shape()
         keys, left_out = set(shape.__dict__), set(info.exclude or ())
         for key in keys & left_out | keys - set(info.include or keys):

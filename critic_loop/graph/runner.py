@@ -1,7 +1,7 @@
-"""One run of one tree: opened, driven until it ends, its answer chosen, closed.
+"""One run of one tree: it is opened, its lanes run until it ends, the answer is chosen, it is closed.
 
 Knows both drivers, and imports LangGraph's when a graph is asked for. Does not know how many trees there are
-to run (`graph.job`) nor what a user types (`graph.loop`).
+to run (`graph.job`) nor the public interface (`graph.loop`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _OWN_LIMIT: Any = {"recursion_limit": 1_000_000_000}
-"""Our own runs end by stop rules and budgets, not by LangGraph's fuse."""
+"""Our own runs end by stop rules and budgets, not by LangGraph's step limit."""
 _log = logging.getLogger("critic_loop")
 
 
@@ -38,7 +38,7 @@ class Runner:
     """Runs trees for a loop, any number at once. `Loop.run`, `stream` and `map` are calls of `run`."""
 
     def __init__(self, parts: LoopParts, store: Store, replay: Store | None = None) -> None:
-        """Take the parts of the loop, where its trees are kept, and a store that answers instead of models."""
+        """Take the parts of the loop, its store, and a store that answers instead of models."""
         self.parts = parts
         self.store = store
         self.sessions = Sessions(parts, store, replay)
@@ -117,7 +117,7 @@ class Runner:
         return build_graph(self.sessions, self.lane())
 
     def _announce(self) -> None:
-        """Say once, before the first call, who is asked, by which recipe, up to which cap, kept where."""
+        """Log once, before the first call: recipe, models, cap on calls, store."""
         if not self._announced:
             self._announced = True
             _log.info(
@@ -153,7 +153,7 @@ class Runner:
 
 
 class Lazy(Generic[T]):
-    """A value that is made at the first call, by one thread."""
+    """A value that is made at the first call, once for all threads."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         """Take what makes the value."""

@@ -33,7 +33,7 @@ Group = tuple[Ask, ...]
 
 @dataclass(kw_only=True)
 class Session:
-    """A tree with the state that its records imply."""
+    """A tree with the state that follows from its records."""
 
     run: RunContext
     search: AnySearch
@@ -42,7 +42,7 @@ class Session:
     ledger: Ledger
     show: tuple[str, ...] = ()
     max_moves: int | None = None
-    """A move counts as a call here even if a function made it without asking a model."""
+    """Every move counts here, also one that a function makes without a model call."""
     lanes: int = 1
     now: Callable[[], float]
     stop: StopReason | None = None
@@ -50,11 +50,11 @@ class Session:
     state: Any = None
     progress: Progress = field(init=False)
     todo: deque[Group] = field(default_factory=deque[Group])
-    """Asks that an interrupted run left open, to be taken up first, with their frozen views."""
+    """Asks that an interrupted run left open; they are continued first, with their stored views."""
     busy: set[str] = field(default_factory=set[str])
     """Attempts that a lane works on."""
     folded: set[str] = field(default_factory=set[str])
-    """Attempts that the search has been told of: settled, with all feedback that belongs to them."""
+    """Attempts that are folded into the search's state: settled, and all their feedback is in the tree."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     answering: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while an answer is read and written down, so that no other is taken for the same question."""
@@ -66,7 +66,7 @@ class Session:
     graded: Tree | None = None
     """The tree as it was opened, where it holds grades; then `run.tree` is the same without them."""
     _from: int = field(init=False)
-    """How many records of `run.tree` stood there when it was opened."""
+    """How many records `run.tree` had when it was opened."""
     _ended: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
@@ -92,26 +92,26 @@ class Session:
 
     @property
     def unfolded(self) -> tuple[str, ...]:
-        """Attempts that were asked for and are not through: unsettled, or with feedback missing."""
+        """Attempts that are not folded yet: not settled, or with feedback missing."""
         return tuple(attempt for attempt in self.tree.asks if attempt not in self.folded)
 
     @property
     def tree(self) -> Tree:
-        """The tree that is being written. Without grades until the answer is chosen, so that none can steer."""
+        """The tree that is being written; without grades until the answer is chosen."""
         return self.graded if self._ended and self.graded is not None else self.run.tree
 
     # -- writing -------------------------------------------------------------------------------
 
     async def record(self, *records: Record, durable: bool = False) -> None:
-        """Write records down; when it returns they are on disk if `durable`."""
+        """Append records; if `durable`, return when they are on disk."""
         await self.run.journal.record(*records, durable=durable)
 
     def note(self, change: Change) -> None:
-        """Write a change of bindings down before the next record; may be called from any thread."""
+        """Record a change of bindings before the next record; may be called from any thread."""
         self.run.journal.note(change)
 
     async def on_disk(self) -> None:
-        """Return when all that was recorded is on disk."""
+        """Return when all records are on disk."""
         await self.run.journal.flush()
 
     @property
@@ -127,7 +127,7 @@ class Session:
         return self.stop is not None or self.error is not None
 
     async def next(self, lane: int) -> Group | None:
-        """Return the next asks for a lane, waiting while others may change what is next; None = no more."""
+        """Return the next asks for a lane; wait for other lanes if the search waits. None = no more."""
         while not self.ended:
             if self.todo:
                 return self._take(self.todo.popleft())
@@ -209,12 +209,12 @@ class Session:
         return lease is not None
 
     def put_back(self, group: Group) -> None:
-        """Take a group from a lane that must end before it is through with it; the next lane goes on."""
+        """Take back the asks of a lane that ends before they are done; the next lane continues them."""
         self.busy.difference_update(ask.attempt for ask in group)
         self.todo.appendleft(group)
 
     def idle(self) -> bool:
-        """Whether nothing but people's words could bring the tree further."""
+        """Whether only people's answers could bring the tree further."""
         if self.todo or self.busy or not self.parked():
             return False
         return not isinstance(self.search.ask(self.state, self.tree), Move)
@@ -230,7 +230,7 @@ class Session:
     # -- telling -------------------------------------------------------------------------------
 
     def settle(self, group: Group) -> None:
-        """Take note that a lane is through with `group`: tell the search, ask the stop rule, wake others."""
+        """Take note that a lane is done with `group`: update search and stop rule, wake other lanes."""
         for ask in group:
             self.busy.discard(ask.attempt)
             if ask.attempt in self.tree and self.judged(ask.attempt):
@@ -240,7 +240,7 @@ class Session:
         self.changed.set()
 
     def judged(self, attempt_id: str) -> bool:
-        """Whether an attempt is settled and all feedback that its loop owes it is in the tree."""
+        """Whether an attempt is settled and all feedback of its loop's roles is in the tree."""
         attempt = self.tree[attempt_id]
         if not attempt.settled:
             return False
@@ -265,7 +265,7 @@ class Session:
         self.changed.set()
 
     def halt(self, reason: StopReason) -> None:
-        """Stop from outside: out of steps."""
+        """Stop because the host's step limit is reached."""
         self._halt(reason)
 
     def interrupt(self, reason: StopReason) -> None:
@@ -282,7 +282,7 @@ class Session:
         self.changed.set()
 
     def _replay(self, record: object, so_far: Tree) -> None:
-        """Do with a stored record what was done when it was written; `so_far` ends with it."""
+        """Update the state for a stored record as when it was written; `so_far` ends with it."""
         match record:
             case Ask():
                 self.state = self.search.fold(self.state, self.tree, record)
@@ -295,7 +295,7 @@ class Session:
                     if attempt_id in so_far and so_far[attempt_id].settled and self.judged(attempt_id):
                         self._fold_attempt(self.tree[attempt_id], self._priced(so_far.spend()))
             case Outcome() if record.stop in GOES_ON:
-                # A rule may have fired on what settled after the loop was told to end: that ended it for good.
+                # A rule may have fired on an attempt that settled after an interrupt: that end is final.
                 if self.stop is not None and self.stop.name in GOES_ON:
                     self.stop = None
                 self.progress.failures_in_a_row = 0
@@ -303,7 +303,7 @@ class Session:
                 pass
 
     def _still_spent(self) -> None:
-        """Stop again at once where what was spent before is as much as may be spent now."""
+        """Stop at once if the limit on spending is reached by what was spent before."""
         if self.stop is None and self.rule is not None and self.folded:
             self.progress.spend = self.spend()
             reason = self.rule(self.progress)

@@ -1,4 +1,4 @@
-"""Which stored tree is the run that is to be made once more."""
+"""Find the stored tree for a replay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The direct driver: walks the table of stages without LangGraph. The other one is `graph.graph`.
+"""The direct driver: runs the stages of a lane without LangGraph. The other driver is `graph.graph`.
 
 Knows lanes and sessions. What comes next is decided by `graph.lane`.
 """
@@ -17,7 +17,7 @@ async def walk(lane: Lane, session: Session, number: int) -> None:
     """Run one lane of a tree until it ends."""
     at: Position | None = Position()
     while at is not None:
-        await asyncio.sleep(0)  # models and functions may answer without waiting: others get their turn, too
+        await asyncio.sleep(0)  # models and functions may answer without waiting: other tasks must run, too
         at = await lane.step(session, at, number)
 
 

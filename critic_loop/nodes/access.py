@@ -1,6 +1,6 @@
-"""A role's way to the model behind its slot: every call stands at the role's place.
+"""How a role calls the model behind its slot; every call is recorded at the role's place.
 
-Knows places. Does not know roles; they know it as `core.roles.ModelAccess`.
+Implements `core.roles.ModelAccess`. Knows places. Does not know roles.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ class SlotAccess:
     def __init__(
         self, caller: Caller, subject: tuple[str, ...], agent: str, slot: str, seed: int, sampling: Sampling
     ) -> None:
-        """Fix the place that all calls stand at.
+        """Fix the place at which all calls are recorded.
 
         Args:
-            caller: sends and records.
+            caller: sends and records calls.
             subject: an attempt, or several in order.
-            agent: as records call it.
-            slot: whose model is asked.
+            agent: its name in records.
+            slot: the slot whose model is called.
             seed: what the seeds of `ask` are derived from.
-            sampling: laid over that of `ask`; a seed in it is taken as it is.
+            sampling: overrides that of `ask`; a seed in it is used as it is.
         """
         self._caller, self._subject, self._agent, self._slot = caller, subject, agent, slot
         self._seed, self._sampling = seed, sampling
@@ -45,7 +45,7 @@ class SlotAccess:
     async def complete(
         self, request: Request, *, template: str = "", turn: int | None = None
     ) -> tuple[str, Completion]:
-        """Return the id of the call that answered `request`, and the answer; as `ModelAccess.complete`."""
+        """Return the id of the call that answered `request`, and the answer; see `ModelAccess.complete`."""
         place = Place(subject=self._subject, agent=self._agent, turn=self._turn() if turn is None else turn)
         call, completion = await self._caller.complete(place, self._slot, request, template=template)
         self._calls.append(call)

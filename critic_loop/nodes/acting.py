@@ -1,4 +1,4 @@
-"""The stage `actor`: lets the actor speak, and makes attempts of what it says.
+"""The stage `actor`: calls the actor, and records its turns as attempts.
 
 Idempotent, as all stages are. Errors of scope *attempt* become failed attempts; others pass.
 """
@@ -37,7 +37,7 @@ from critic_loop.nodes.views import actor_views
 
 
 async def actor(run: RunContext, asks: Sequence[Ask]) -> None:
-    """Let the actor speak for each ask that waits for it: all fresh ones with one request."""
+    """Call the actor for each ask that waits for it: for all new asks with one request."""
     fresh = tuple(ask for ask in asks if ask.attempt not in run.tree)
     going = [ask for ask in asks if awaits(run.tree, ask) == "actor" and ask not in fresh]
     groups = [fresh, *((ask,) for ask in going)] if fresh else [(ask,) for ask in going]
@@ -59,7 +59,7 @@ async def _act(run: RunContext, asks: tuple[Ask, ...]) -> None:
     await run.journal.record(*attempts, *_unreadable(run.tree, attempts))
     for (
         turn
-    ) in turns:  # what a lack of budget left open stays open; what must end the run does, after its siblings
+    ) in turns:  # an ask without budget stays open; what ends the run is raised after the others are kept
         if isinstance(turn, CriticLoopError) and turn.scope != "attempt" and not isinstance(turn, BudgetSpent):
             raise turn
 
@@ -67,7 +67,7 @@ async def _act(run: RunContext, asks: tuple[Ask, ...]) -> None:
 async def _turns(
     run: RunContext, asks: tuple[Ask, ...], so_far: tuple[Message, ...]
 ) -> Sequence[Turn | CriticLoopError]:
-    """Return what came of each ask; an error that the actor raises is that of all."""
+    """Return a turn or an error for each ask; an error that the actor raises is that of all."""
     try:
         if sum(1 for m in so_far if m.role == "assistant") >= run.max_turns:
             raise ModelError(f"the actor took {run.max_turns} turns without an answer.")
@@ -83,7 +83,7 @@ async def _turns(
 
 
 def _usable(run: RunContext, name: str, turn: object) -> Turn | CriticLoopError:
-    """Return a turn with an answer of the loop's type; an error where nothing can follow from it."""
+    """Return a turn with an answer of the loop's type; an error if it has neither answer nor tool call."""
     if isinstance(turn, CriticLoopError):
         return turn
     if not isinstance(turn, Turn):
@@ -96,7 +96,7 @@ def _usable(run: RunContext, name: str, turn: object) -> Turn | CriticLoopError:
 
 
 def _fitted(run: RunContext, answer: Parsed[Any]) -> Parsed[Any]:
-    """Return an answer as it is if it can be written down and read again, else why not."""
+    """Return an answer as it is if it can be stored and loaded, else an unparsed one with the reason."""
     if not answer.found:
         return answer
     try:
@@ -109,7 +109,7 @@ def _fitted(run: RunContext, answer: Parsed[Any]) -> Parsed[Any]:
 
 
 def _unreadable(tree: Tree, attempts: list[Attempt]) -> list[Feedback]:
-    """Return the evidence against answers that cannot be read; written together with them."""
+    """Return evidence against answers that cannot be parsed; it is recorded together with them."""
     failed = [a for a in attempts if a.error_code == "output"]
     first = len(tree.feedback) + 1
     return [
@@ -170,7 +170,7 @@ def _record(
 
 
 def mid_turn(run: RunContext, asks: Iterable[Ask]) -> bool:
-    """Whether an ask has begun and waits for its tools, or for the actor after them."""
+    """Whether a turn of one of the asks is not complete: its tools run next, or the actor after them."""
     return any(
         a is not None and a.status == "partial" for a in (run.tree.attempts.get(k.attempt) for k in asks)
     )

@@ -1,4 +1,4 @@
-"""How what a role said is written down: with its author, about what it may speak of, or as an abstention."""
+"""How a role's feedback is recorded: with its author and subject, or as an abstention if it is invalid."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ async def add(
     *,
     requested_because: str = "always",
 ) -> None:
-    """Write feedback down, several at once, each about `subject` or the place in it that its own subject names.
+    """Record feedback, several at once, each about `subject` or the place in it that its own subject names.
 
-    Ids such as `#first` name one of them in `supersedes` and `rests_on` of those that follow. A role speaks
-    about what it was asked about, and takes back nothing that stands in the tree. If one of `each` does
-    otherwise, or has fields of the wrong kind, an abstention with the reason is written in the place of all.
+    Ids such as `#first` name one of them in `supersedes` and `rests_on` of those that follow. Feedback must be
+    about `subject` and may not supersede what is in the tree. If one of `each` breaks this, or has fields of
+    the wrong type, an abstention with the reason is recorded in place of all.
     """
     policy = {"requested_because": requested_because, "request_probability": 1.0}
     try:
@@ -51,7 +51,7 @@ def _addressed(
     """Return feedback with ids, subject and author.
 
     Raises:
-        VerifierError: one of them cannot stand in the tree like that.
+        VerifierError: one of them is invalid.
     """
     first, ids = len(tree.feedback) + 1, dict[str, str]()
     addressed: list[Feedback] = []
@@ -60,7 +60,7 @@ def _addressed(
         about = feedback.subject or subject
         if about.attempts != subject.attempts:
             raise VerifierError(
-                f"{where} spoke about {about.attempts or about.feedback}, not {subject.attempts}."
+                f"{where} returned feedback about {about.attempts or about.feedback}, not {subject.attempts}."
             )
         replaced = feedback.supersedes and ids.get(feedback.supersedes, feedback.supersedes)
         if replaced and replaced not in ids.values():

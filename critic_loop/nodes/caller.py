@@ -1,8 +1,8 @@
-"""What is sent to models: looked up, budgeted, written down, sent, written down.
+"""Model calls: looked up in the tree, budgeted, recorded, sent, and their replies recorded.
 
-A call stands at a place. If the tree holds an answered call of the same place and digest, its answer
-is used and nothing is sent. Otherwise the call is on disk before it leaves, and its reply before anything
-that rests on it leaves: a further call, a tool, a question to a person, the result. So a crash loses
+Every call has a place. If the tree has an answered call with the same place and digest, its answer is used
+and nothing is sent. Otherwise the call is on disk before it is sent, and its reply is on disk before anything
+that depends on it happens: a further call, a tool, a question to a person, the result. So a crash loses
 calls in flight and nothing else.
 """
 
@@ -49,9 +49,9 @@ class Caller:
     deltas: bool = False
     """Whether to ask models to stream, and to pass each delta of text on as it comes."""
     streak: Streak | None = None
-    """Of calls that fail alike, in all trees of a job."""
+    """Counts calls that fail in the same way, in all trees of a job."""
     deadline_at: float | None = None
-    """When the loop's time is up (seconds since the epoch); calls get no longer than that."""
+    """When the loop's time is up, in seconds since the epoch; the timeout of every call ends by then."""
     clock: Callable[[], float] = time.monotonic
     """Seconds; for durations."""
     halted: StopReason | None = None
@@ -69,13 +69,13 @@ class Caller:
     ) -> tuple[str, Completion]:
         """Return the id of the call that answered `request` at `place`, and the answer.
 
-        Where the slot is bound to a chain, a model that fails is followed by the next, each with a call of
-        its own; the error of the last one asked stands.
+        If the slot is bound to a chain and a model fails, the next is called, each with a call of its own;
+        the error of the last one is raised.
 
         Raises:
             BudgetSpent: no call is left.
             ModelError: the model failed; the failure is recorded.
-            SameError: it did so once too often.
+            SameError: calls failed in the same way as often as ends the job.
         """
         digest = request_digest(request, self.tree.head.digest_version)
         settled = self._settled(place, digest)
@@ -96,7 +96,7 @@ class Caller:
                         raise
                     self.journal.note(
                         change
-                    )  # no await between two candidates: the next may be on trial, and must hear
+                    )  # no await between two candidates: the next may be on trial, and is told of every outcome
                 except BaseException:
                     bound.cursor.left()
                     raise
@@ -113,7 +113,7 @@ class Caller:
     async def _replayed(
         self, replay: Replay, place: Place, digest: str, request: Request
     ) -> tuple[str, Completion]:
-        """Answer a call from a stored tree, within the budget, and write it down as if it were made now."""
+        """Answer a call from a stored tree, within the budget, and record it as if it were made now."""
         lease = self._reserved()
         stored, reply = replay.answer(place, digest, request)
         call_id = f"{self.tree.id}.c{len(self.tree.calls) + 1}"
@@ -130,10 +130,10 @@ class Caller:
         return call.id, completion_of(reply)
 
     def _reserved(self) -> Lease:
-        """Set one call aside.
+        """Reserve one call of the budget.
 
         Raises:
-            BudgetSpent: no call is left, or none is to be made any more.
+            BudgetSpent: no call is left, or the run is ending.
         """
         if self.halted is not None:
             raise self._no_further_call(self.halted)
@@ -179,7 +179,7 @@ class Caller:
         return lease is not None
 
     def _taken_back(self, retries: list[Lease]) -> int:
-        """Give back the attempt that was not sent; return 1 if there was one before it."""
+        """Release the reservation of a send that did not happen; return the sends before it, 0 or 1."""
         if not retries:
             return 0
         self.ledger.settle(retries.pop(), calls=0, tokens=0)
@@ -282,7 +282,7 @@ class Caller:
 
 
 def _require_usable(completion: Completion, call: Call, request: Request, cursor: FallbackCursor) -> None:
-    """Check that there are as many choices as were asked for, and usable ones where another model can be asked.
+    """Check that there are as many choices as requested, and usable ones if another model can be called.
 
     Raises:
         ModelError: there are more or fewer.
@@ -297,10 +297,10 @@ def _require_usable(completion: Completion, call: Call, request: Request, cursor
 
 
 def request_digest(request: Request, version: int = DIGEST_VERSION) -> str:
-    """Return the hash of what is asked: messages, tools, schema, sampling; not of who is asked.
+    """Return the hash of a request: messages, tools, schema, sampling; the model is no part of it.
 
     Args:
-        request: what is asked.
+        request: the request.
         version: that of the tree (`Head.digest_version`): its stored calls were hashed by the same rules.
 
     Raises:
@@ -314,7 +314,7 @@ def _digest_1(request: Request) -> str:
     for message in request.messages:
         digest.update(message.role.encode())
         for part in message.parts:
-            # Text is most of what is asked: hashing it as it is spares a JSON encoding of every prompt.
+            # Most of a request is text: hashing it directly saves a JSON encoding of every prompt.
             content = part.text.encode() if isinstance(part, Text) else to_json(_asked(part))
             digest.update(b"\0%s %d\0" % (part.type.encode(), len(content)))
             digest.update(content)
@@ -327,9 +327,9 @@ def _digest_1(request: Request) -> str:
 
 
 def _asked(part: ContentPart) -> ContentPart:
-    """Return a part without how long a tool ran: no model is shown that, and a replay measures it anew."""
+    """Return a part without the duration of a tool: no model is shown it, and it differs in a replay."""
     return part.model_copy(update={"duration_s": None}) if isinstance(part, ToolResult) else part
 
 
 _DIGESTS: dict[int, Callable[[Request], str]] = {1: _digest_1}
-"""Append only: trees of an older version are continued by their own rules."""
+"""Append only: trees of an older version are continued with their own digests."""

@@ -29,7 +29,7 @@ from critic_loop.nodes.views import argued, pair_view
 
 
 async def judge(run: RunContext, first: str, second: str) -> None:
-    """Have two attempts debated, and compared in both orders, where that has not been done.
+    """Hold the debate about two attempts, and compare them in both orders, unless the tree has both already.
 
     Raises:
         BudgetSpent: there is no call or no time left for it.
@@ -41,7 +41,7 @@ async def judge(run: RunContext, first: str, second: str) -> None:
 
 
 async def _debate(run: RunContext, orders: Sequence[tuple[str, str]]) -> None:
-    """Let both sides speak, round by round; one that cannot ends the debate."""
+    """Ask both sides for arguments, round by round; the debate ends if one abstains."""
     for turn in range(0 if run.debater is None else run.debater.rounds):
         await gather(_argue(run, pair, turn) for pair in orders)
         if any(_abstention(run.tree, pair) for pair in orders):
@@ -90,23 +90,23 @@ async def _compare(run: RunContext, pair: tuple[str, str]) -> None:
 
 
 async def _comparison(judge: Judge, run: RunContext, pair: tuple[str, str]) -> Feedback:
-    """Ask the judge; after a debate in which one side could not speak, it would be no comparison."""
+    """Ask the judge; abstain if one side of the debate gave no argument, since the sides were not equal."""
     abstained = _abstention(run.tree, pair) or _abstention(run.tree, (pair[1], pair[0]))
     if abstained is not None:
-        return Feedback.abstain(f"one side of the debate could not speak: {abstained.reason}")
+        return Feedback.abstain(f"one side of the debate gave no argument: {abstained.reason}")
     opened = await run.open_parts.role(judge, "judge", judge.name)
     where = f"judge {judge.name!r}"
     with boundary(VerifierError, where):
         given = cast("object", await opened.compare(pair_view(run, judge, *pair)))
     if not isinstance(given, Feedback):
         raise VerifierError(f"{where} returned {type(given).__name__}, not a Feedback.")
-    if given.advisory:  # it would be asked again and again, because nothing may come of it
+    if given.advisory:  # it would be asked again and again, since advisory feedback is not acted upon
         raise VerifierError(f"{where} returned an advisory comparison, which can decide nothing.")
     return given
 
 
 async def judge_revisions(run: RunContext, asks: Sequence[Ask]) -> None:
-    """Compare each new attempt with its parent, where evidence does not decide already."""
+    """Compare each new attempt with its parent, unless evidence decides."""
     with suppress(BudgetSpent):
         pending = (pending_pairs(run.tree, ask.attempt) for ask in asks)
         await gather(judge(run, *pairs[0]) for pairs in pending if pairs)

@@ -1,6 +1,6 @@
 """The run context: what the stages of one tree work with.
 
-`graph` puts it together; the stages only use it.
+`graph` builds it; the stages use it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from critic_loop.nodes.open_parts import OpenParts
 
 @dataclass(kw_only=True)
 class RunContext:
-    """One tree that is being written, and who plays which role."""
+    """One tree that is being written, and the roles of its loop."""
 
     journal: Journal
-    """What is written."""
+    """Records go to the tree and the store through it."""
     caller: Caller
-    """What is sent to models."""
+    """Model calls are sent through it."""
     actor: Actor
     actors: Mapping[str, Actor] = field(default_factory=dict[str, Actor])
-    """Further actors, by the names that records and searches have for them."""
+    """Further actors, by the names that records and searches use."""
     output: Output[Any]
     verifiers: tuple[Verifier, ...] = ()
     critics: tuple[Critic, ...] = ()
@@ -37,13 +37,13 @@ class RunContext:
     judge: Judge | None = None
     debater: Debater | None = None
     judge_revisions: bool = False
-    """Whether the judge compares each revision with its parent as it comes (the search builds on it)."""
+    """Whether the judge compares each new revision with its parent: the search needs it."""
     tools: dict[str, Tool] = field(default_factory=dict[str, Tool])
     open_parts: OpenParts = field(default_factory=OpenParts)
     """What tools and roles have opened so far; shared by the trees of a loop."""
     memory: str = "full"
     max_turns: int = 32
-    """Times an actor may speak within one attempt, tools between."""
+    """Most turns of an actor within one attempt; tools run between them."""
 
     @property
     def tree(self) -> Tree:
@@ -51,5 +51,5 @@ class RunContext:
         return self.journal.tree
 
     def actor_of(self, ask: Ask) -> Actor:
-        """Return who makes the attempt that was asked for."""
+        """Return the actor of an ask."""
         return self.actors.get(ask.agent, self.actor)

@@ -1,4 +1,4 @@
-"""Several things at once, none of them cut short by another's error."""
+"""Run awaitables at once; none is cancelled because of another's error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 async def gather(awaitables: Iterable[Awaitable[T]]) -> list[T]:
-    """Run all; let every one settle before the first error passes, so that nothing paid is lost."""
+    """Run all; raise the first error when all have settled, so that no paid answer is lost."""
     each = list(awaitables)
     if len(each) == 1:
         return [await each[0]]

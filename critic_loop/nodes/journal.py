@@ -1,4 +1,4 @@
-"""What is written of a run: records, in order, to the tree, to the store and to who listens.
+"""Where records go: in order to the tree, the store and the listener.
 
 Knows records and their order. Does not know what is sent to models (`nodes.caller`).
 """
@@ -18,7 +18,7 @@ from critic_loop.nodes.slots import Change, Slots
 
 @dataclass(kw_only=True)
 class Journal:
-    """The one way into a tree that is being written."""
+    """All records of a tree that is being written are appended through it."""
 
     tree: Tree
     store: Store
@@ -26,7 +26,7 @@ class Journal:
     now: Callable[[], float] = time.time
     """Seconds since the epoch."""
     notify: Callable[[Record | Delta], None] = field(default=lambda _: None)
-    """Called with every record: what `Loop.stream` listens to."""
+    """Called with every record; `Loop.stream` yields what it gets."""
     price: Callable[[Call, Reply], float | None] = field(default=lambda call, reply: None)  # noqa: ARG005
     """What a call cost in US dollars; None where the price is unknown."""
     cost_usd: float | None = None
@@ -35,7 +35,7 @@ class Journal:
     _billed: bool = field(default=False, init=False)
 
     async def record(self, *records: Record, durable: bool = False) -> None:
-        """Append what was noted, then `records`, to the tree and to the store, in this order."""
+        """Append noted events, then `records`, to the tree and to the store, in this order."""
         noted = self._taken()
         for record in (*noted, *records):
             self.tree.append(record)
@@ -46,11 +46,11 @@ class Journal:
             await self.store.append(self.tree.id, *noted, *records, durable=durable)
 
     async def begin(self, *asks: Ask, fold: Callable[[Ask], None]) -> None:
-        """Announce attempts and append their asks: behind the swaps that they began after, before all others.
+        """Announce attempts and append their asks: after earlier swaps, and before all later ones.
 
         Args:
-            asks: what was decided.
-            fold: called with each as soon as it stands in the tree.
+            asks: of the new attempts.
+            fold: called with each ask as soon as it is in the tree.
         """
         noted: list[Event] = []
         self.slots.begin(*(ask.attempt for ask in asks), then=lambda: noted.extend(self._taken()))
@@ -64,7 +64,7 @@ class Journal:
             self.notify(record)
 
     async def flush(self) -> None:
-        """Return when all that was recorded is on disk: before a tool acts or a person is asked."""
+        """Return when all records are on disk; called before a tool runs or a person is asked."""
         await self.store.append(self.tree.id, durable=True)
 
     def bill(self, reply: Reply) -> None:
@@ -75,7 +75,7 @@ class Journal:
         self._billed = True
 
     def note(self, change: Change) -> None:
-        """Write a change of bindings down before the next record; may be called from any thread."""
+        """Record a change of bindings before the next record; may be called from any thread."""
         self._noted.append(Event(kind=change.kind, at=self.now(), text=change.text, data=change.data))
 
     def at(self) -> float:

@@ -1,6 +1,6 @@
-"""The stages `verifier` and `critic`: evidence and opinion on each attempt, and what is still missing of them.
+"""The stages `verifier` and `critic`: evidence and opinion about each attempt, and what of them is missing.
 
-Each role speaks once about an attempt. One that fails abstains, with the reason.
+Each role gives feedback once about an attempt. If it fails, an abstention with the reason is recorded.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from critic_loop.nodes.views import critic_view, verifier_view
 
 
 async def verifier(run: RunContext, asks: Sequence[Ask]) -> None:
-    """Gather evidence: each verifier's word on each readable answer."""
+    """Gather evidence: run each verifier on each readable answer."""
     await gather(
         _verify(run, attempt_id, verifier)
         for attempt_id in _judgeable(run.tree, asks)
@@ -45,7 +45,7 @@ async def verifier(run: RunContext, asks: Sequence[Ask]) -> None:
 
 
 async def critic(run: RunContext, asks: Sequence[Ask]) -> None:
-    """Gather opinions, all critics at once, and release attempts that wait for no person any more."""
+    """Gather opinions, all critics at once, and settle attempts that wait for no person any more."""
     await gather(
         _critique(run, attempt_id, critic)
         for attempt_id in _judgeable(run.tree, asks)
@@ -57,14 +57,14 @@ async def critic(run: RunContext, asks: Sequence[Ask]) -> None:
 
 
 async def release(run: RunContext, attempt_id: str) -> None:
-    """Settle a parked attempt once no person has to speak about it any more."""
+    """Settle a parked attempt if no person's answer about it is missing."""
     attempt = run.tree.attempts.get(attempt_id)
     if attempt is not None and attempt.status == "parked" and not awaited(run, attempt_id):
         await run.journal.record(attempt.model_copy(update={"status": "complete"}))
 
 
 def awaited(run: RunContext, attempt_id: str) -> tuple[Human, ...]:
-    """Return the people whose word on a parked attempt is still missing."""
+    """Return the people whose answer about a parked attempt is missing."""
     tree = run.tree
     if tree[attempt_id].error_code == "output":
         return ()
@@ -76,7 +76,7 @@ def awaited(run: RunContext, attempt_id: str) -> tuple[Human, ...]:
 
 
 def missing(run: RunContext, attempt_id: str) -> bool:
-    """Whether feedback that the loop owes a complete, readable attempt is not there yet."""
+    """Whether feedback of the loop's roles about a complete, readable attempt is missing."""
     tree = run.tree
     attempt = tree[attempt_id]
     if any(
@@ -107,7 +107,7 @@ def _verifies(verifier: Verifier, attempt: Attempt) -> bool:
 
 
 async def pair_verifier(run: RunContext) -> None:
-    """Gather evidence on each answer together with each attempt of kind `tests`, where it is missing."""
+    """Gather evidence about each answer together with each attempt of kind `tests`, where it is missing."""
     for checker in (v for v in run.verifiers if v.pairs):
         said = (
             f.subject for f in run.tree.feedback.values() if f.source == "verifier" and f.author == checker.name
@@ -133,7 +133,7 @@ async def _verify_pair(run: RunContext, pair: tuple[str, str], checker: Verifier
 
 
 def has_feedback(tree: Tree, attempt_id: str, source: Source, author: str) -> bool:
-    """Whether this author's word on the attempt, or on a part of it, is in the tree; a shadow's, too."""
+    """Whether the tree has this author's feedback about the attempt or a part of it, advisory or not."""
     return any(f.source == source and f.author == author for f in tree.about(attempt_id))
 
 
@@ -145,7 +145,7 @@ async def _verify(run: RunContext, attempt_id: str, verifier: Verifier) -> None:
 
 
 async def _evidence(run: RunContext, verifier: Verifier, *attempts: str) -> Sequence[Feedback]:
-    """Return what a verifier finds; one that fails abstains, unless that ends the job."""
+    """Return a verifier's feedback; if it fails, an abstention, unless the error ends the job."""
     try:
         opened = await run.open_parts.role(verifier, "verifier", verifier.name)
         view = verifier_view(run, verifier, *attempts)

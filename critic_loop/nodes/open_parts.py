@@ -2,8 +2,8 @@
 
 Knows when a part is opened and closed. Does not know how it is called (`nodes.tool_executor`, `nodes.stages`).
 
-Each part that has a lifetime is opened and closed by one task of its own, because what it enters (an AnyIO
-cancel scope, say) must be left in the task that entered it. A part that breaks down takes no other with it.
+Each part that has a lifetime is opened and closed by one task of its own, because a context manager (an AnyIO
+cancel scope, say) must be exited in the task that entered it. A part that fails does not affect the others.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ERRORS: dict[str, type[CriticLoopError]] = {"tool": ToolError, "actor": ModelEr
 
 
 class PartName(NamedTuple):
-    """A part, as messages call it."""
+    """A part's name in messages."""
 
     kind: str
     """`tool`, `verifier`, `critic`, ..."""
@@ -51,15 +51,15 @@ class PartName(NamedTuple):
         return f"{self.kind} {self.name!r}"
 
     def error(self, error: BaseException) -> CriticLoopError:
-        """Return what opening it raised as an error of ours."""
+        """Return an error raised by opening it as a `CriticLoopError`."""
         found = tool_error(f"{self} cannot be opened", error)
-        if type(found) is not ToolError:  # an error of ours already
+        if type(found) is not ToolError:  # a `CriticLoopError` already
             return found
         return _ERRORS.get(self.kind, VerifierError)(found.message)
 
 
 class OpenParts:
-    """What a loop's tools and roles have opened so far. May be used from several event loops."""
+    """The open tools and roles of a loop. May be used from several event loops."""
 
     def __init__(self) -> None:
         """Open nothing yet."""
@@ -83,7 +83,7 @@ class OpenParts:
         Args:
             role: an actor, critic, verifier or judge; a context manager where it has a lifetime.
             kind: which of these.
-            name: how records call it.
+            name: its name in records.
 
         Raises:
             VerifierError: it cannot be opened, with the reason. The next use tries again.
@@ -94,11 +94,11 @@ class OpenParts:
         return await opening.part()
 
     def scratch(self, part: PartName, scope: ToolScope, tree_id: str, attempt_id: str = "") -> Path:
-        """Return a part's folder for its scope, made if it is not there. May be called from any thread."""
+        """Return a part's folder for its scope, created at the first call. May be called from any thread."""
         return self._scope(scope, tree_id, attempt_id).folder(part)
 
     def leave(self, tree_id: str, attempt_id: str = "") -> None:
-        """Begin to close what was opened for an attempt, or for a tree with its attempts; wait for nothing."""
+        """Begin to close what was opened for an attempt, or for a tree with its attempts; do not wait."""
         if not self._scopes:
             return
         left = (
@@ -110,7 +110,7 @@ class OpenParts:
             self._leave(self._scopes.pop(place, None))
 
     async def aclose(self, tree_id: str = "") -> None:
-        """Close what was opened for a tree, or everything; return when it is closed. What fails is logged."""
+        """Close what was opened for a tree, or everything; return when it is closed. Errors are logged."""
         for place in tuple(self._scopes):
             if tree_id in ("", place[0]):
                 self._leave(self._scopes.pop(place, None))
@@ -130,7 +130,7 @@ class OpenParts:
 
 
 class _Scope:
-    """What was opened in one scope, and its folders."""
+    """The open parts of one scope, and its folders."""
 
     def __init__(self, place: ScopeKey) -> None:
         self.place = place
@@ -142,7 +142,7 @@ class _Scope:
         weakref.finalize(self, _remove, self._folders)  # also where the process ends before the scope does
 
     def opening(self, part: P, named: PartName, task: Task) -> _Opening[P]:
-        """Return the opening of a part for the running event loop, begun if there is none that holds."""
+        """Return a part's opening for the running event loop; a new one if there is none or it is closed."""
         key = (named, asyncio.get_running_loop())
         known = self._openings.get(key)
         if known is None or known.closed.done():
@@ -150,7 +150,7 @@ class _Scope:
         return known
 
     def _context(self, named: PartName, task: Task) -> ToolContext:
-        """Return what a part is opened with: what belongs to the whole of the scope."""
+        """Return the context that a part is opened with: what holds for the whole scope."""
         tree_id, attempt_id = self.place
         folder = partial(self.folder, named)
         if not tree_id:
@@ -202,7 +202,7 @@ class _Opening(Generic[P]):
         return await asyncio.shield(self._ready)
 
     def leave(self) -> None:
-        """Have the part closed, or no longer opened; from any thread."""
+        """Have the part closed, or its opening cancelled; from any thread."""
         if not self.closed.done() and self._event_loop.is_running():
             self._event_loop.call_soon_threadsafe(self._leave)
             return
@@ -229,7 +229,7 @@ class _Opening(Generic[P]):
                     raise TypeError(f"`open` yielded {type(used).__name__}, which has no `run`")  # noqa: TRY301
                 self._ready.set_result(used)
                 await self._leaving.wait()
-        except BaseException as error:  # noqa: BLE001  # users' code; a task that raises would end the event loop
+        except BaseException as error:  # noqa: BLE001  # users' code may raise anything; the error is reported by `part` or logged
             self._failed(error)
 
     def _failed(self, error: BaseException) -> None:

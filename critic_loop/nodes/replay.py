@@ -1,7 +1,7 @@
-"""Calls answered from a stored tree: a run once more, without a model.
+"""Calls answered from a stored tree instead of models: a replay.
 
-Knows calls, places and digests. Strict: a question that was not asked in the stored run is an error that
-says what differs. Does not know stores (`graph.loop` finds the tree).
+Knows calls, places and digests. Strict: a request that is not in the stored run is an error that says
+what differs. Does not know stores (`graph.loop` finds the tree).
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from critic_loop.core.records import Call, Place, Reply, tree_of
 from critic_loop.core.tree import Tree
 
 COMPLETION_FIELDS = tuple(f.name for f in fields(Completion) if f.name in Reply.model_fields)
-"""What a reply keeps of a completion, under the same names."""
+"""Fields of a completion that a reply has, too."""
 _MOST_LINES = 12
 
 
 class Replay:
-    """What a stored tree's models said, by what they were asked."""
+    """The replies of a stored tree, by request."""
 
     def __init__(self, tree: Tree) -> None:
-        """Take the tree that is to be run once more."""
+        """Take the stored tree."""
         self.tree = tree
         self._asked: dict[tuple[str, str], list[Call]] = {}
         for call in tree.calls.values():
             self._asked.setdefault((call.place.agent, call.digest), []).append(call)
 
     def answer(self, place: Place, digest: str, request: Request) -> tuple[Call, Reply]:
-        """Return the stored call that asked the same at this place, or of this agent elsewhere, and its reply.
+        """Return the stored call with this request at this place, else of this agent elsewhere, and its reply.
 
         An answer comes before an error: of a fallback's candidates, the one that was used.
 
         Raises:
-            NotRecorded: nobody asked this in the stored run, or it was never answered; says what differs.
+            NotRecorded: the stored run has no such request, or no answer to it; says what differs.
         """
         at = place.model_copy(update={"subject": tuple(map(self._here, place.subject))})
         same = [call for call in self.tree.calls_at(at) if call.digest == digest]
@@ -80,24 +80,24 @@ def completion_of(reply: Reply) -> Completion:
 
 
 class Placeholder:
-    """Stands in slots whose calls are all answered from a stored tree."""
+    """A model for slots whose calls are all answered from a stored tree."""
 
     spec = "replay"
 
     async def complete(self, request: Request) -> Completion:  # noqa: ARG002
-        """Refuse.
+        """Raise an error.
 
         Raises:
-            NotRecorded: always: no call should come here.
+            NotRecorded: always; a replay sends no call.
         """
-        raise NotRecorded("a call was made around the replay.")
+        raise NotRecorded("a call was sent to a model during a replay.")
 
     async def aclose(self) -> None:
         """Nothing is held."""
 
 
 def _difference(stored: Call, request: Request) -> Iterator[str]:
-    """Yield what differs between a stored question and one that is asked now, a line each."""
+    """Yield the differences between a stored request and a new one, a line each."""
     old, new = _lines(stored.request), _lines(request.messages)
     changed = list(difflib.unified_diff(old, new, n=0, lineterm=""))[2:]
     yield from changed[:_MOST_LINES]

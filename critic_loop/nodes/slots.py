@@ -1,6 +1,6 @@
-"""The switchboard as nodes know it: slots, what they are bound to for one call, and what changes about that.
+"""The switchboard as nodes use it: slots, their bindings for one call, and changes of bindings.
 
-Protocols alone. Who implements them is `models.slots.switchboard`; `graph` hands it in.
+Protocols only. `models.slots.switchboard` implements them; `graph` passes it in.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from critic_loop.core.records import EventKind
 
 
 class Change(Protocol):
-    """Something about bindings that a tree's reader wants to know: a swap, a fallback, a breaker."""
+    """A change of bindings that is recorded in trees: a swap, a fallback, a breaker."""
 
     kind: ClassVar[EventKind]
 
     @property
     def text(self) -> str:
-        """What a person is told."""
+        """The text for people."""
         ...
 
     @property
@@ -78,7 +78,7 @@ class SlotLease(Protocol):
 
 
 class Slots(Protocol):
-    """The switchboard, as nodes know it."""
+    """The switchboard, as nodes use it."""
 
     def lease(self, slot: str, *, tree: str = "", attempt: str = "") -> AbstractAsyncContextManager[SlotLease]:
         """Hold the slot's binding for one call."""

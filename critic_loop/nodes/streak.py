@@ -1,7 +1,7 @@
-"""Calls that fail alike, one after another, in all trees of a job: from when on that is no accident.
+"""Counts calls in a row that fail in the same way, in all trees of a job.
 
-Knows errors and the order in which calls begin and end. Does not know who is asked, nor trees. Calls that were
-under way together count once: a moment's trouble meets them all.
+Knows errors and the order in which calls begin and end. Does not know models, nor trees. Calls that were in
+flight together count once, since one outage fails them all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Streak:
     """How many calls in a row failed in the same way."""
 
     most: int
-    """As many as end the job."""
+    """The number of calls that ends the job."""
     _ended: int = field(default=0, init=False)
     _same: str = field(default="", init=False)
     _calls: int = field(default=0, init=False)
@@ -27,7 +27,7 @@ class Streak:
         return self._ended
 
     def answered(self) -> None:
-        """Take note of an answer: whatever failed before was one call's bad luck."""
+        """Take note of an answer: the count starts again."""
         self._ended += 1
         self._calls = 0
 
@@ -35,7 +35,7 @@ class Streak:
         """Take note of a failure of a call that began at the mark `sent`.
 
         Raises:
-            SameError: it was one too many.
+            SameError: the count has reached `most`.
         """
         self._ended += 1
         same = fingerprint(error)

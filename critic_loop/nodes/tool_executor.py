@@ -1,8 +1,8 @@
-"""The stage that runs tools: what an actor's last message calls for, and what came of it.
+"""The stage that runs the tools that an actor's last message calls, and records their results.
 
 Knows tools and how they are limited. Does not know when a tool is opened and closed (`nodes.open_parts`).
-What a tool's code raises, of any kind, is an observation for the model; only an error of scope *job*, and a
-cancellation of the run, pass.
+Any error that a tool raises becomes an observation for the model; only errors of scope *job* and a
+cancellation of the run are raised.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger("critic_loop")
 
 
 async def tool_executor(run: RunContext, asks: Sequence[Ask]) -> None:
-    """Run the tools that the actor's last message of each ask calls for."""
+    """Run the tools that the actor's last message of each ask calls."""
     waiting = [ask for ask in asks if awaits(run.tree, ask) == "tools"]
     if waiting:
         await run.journal.flush()
@@ -35,7 +35,7 @@ async def tool_executor(run: RunContext, asks: Sequence[Ask]) -> None:
 
 
 def awaits(tree: Tree, ask: Ask) -> Literal["actor", "tools", "nothing"]:
-    """Return what an ask waits for: its actor, its tools, or nothing of these any more."""
+    """Return what an ask waits for: its actor, its tools, or neither."""
     attempt = tree.attempts.get(ask.attempt)
     if attempt is None:
         return "actor"
@@ -53,10 +53,10 @@ async def _run_tools(run: RunContext, ask: Ask) -> None:
 
 
 async def _result(run: RunContext, ask: Ask, attempt: Attempt, position: int, call: ToolCall) -> ToolResult:
-    """Return what came of one call: the tool's answer, or the reason why there is none.
+    """Return the result of one call: the tool's output, or the error as text.
 
     Raises:
-        CriticLoopError: of scope *job*: it is not the model's to deal with.
+        CriticLoopError: of scope *job*; the model cannot act on it.
     """
     duration_s = None
     try:
@@ -102,7 +102,7 @@ def _context(
 
 
 def _shown(task: Task) -> Task:
-    """Return the task without what an actor is not to know: a tool may repeat to it whatever it sees."""
+    """Return the task without what the actor may not see, since a tool's output is shown to it."""
     return task.model_copy(update={"reference": None, "checks": {}, "held_out": {}})
 
 
@@ -110,7 +110,7 @@ async def _answer(tool: Tool, used: Tool, arguments: dict[str, Any], context: To
     """Run a tool within its time.
 
     Raises:
-        CriticLoopError: it raised, of whatever kind, or took too long, or its answer is not a ToolOutput.
+        CriticLoopError: it raised any error, took too long, or did not return a ToolOutput.
         CancelledError: the run is cancelled.
     """
     running, where = asyncio.current_task(), f"tool {tool.name!r}"
@@ -129,7 +129,7 @@ async def _answer(tool: Tool, used: Tool, arguments: dict[str, Any], context: To
             log.debug("%s failed", where, exc_info=error)
     if (
         running is not None and running.cancelling() > cancels
-    ):  # asked for by the run, even if the tool caught it
+    ):  # the run was cancelled, even if the tool caught it
         raise asyncio.CancelledError
     if limit.expired():
         raise ToolError(f"{where} took longer than {tool.timeout_s:g} s")

@@ -1,6 +1,6 @@
 """What each role is shown: the task, an attempt and what came before, masked as the recipe says.
 
-Knows trees and masks. Does not know what a role makes of its view, nor prompts.
+Knows trees and masks. Does not know how a role uses its view, nor prompts.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _BY_FIELD = {
 def actor_views(
     run: RunContext, actor: Actor, asks: Sequence[Ask], so_far: tuple[Message, ...] = ()
 ) -> list[View[Any]]:
-    """Return what an actor is shown for each ask: what its context spec froze."""
+    """Return the view of an actor for each ask, as its context spec says."""
     return [_actor_view(run, actor, ask, so_far) for ask in asks]
 
 
@@ -65,10 +65,10 @@ def _actor_view(run: RunContext, actor: Actor, ask: Ask, so_far: tuple[Message, 
 
 
 def critic_view(run: RunContext, critic: Critic, attempt_id: str) -> View[Any]:
-    """Return what a critic is shown of an attempt: what its `sees` names, and evidence alone of the feedback.
+    """Return a critic's view of an attempt: what its `sees` names, and of the feedback only evidence.
 
-    Critics speak at the same time: were they shown each other's opinion, a question would depend on who was
-    quicker, and a resumed loop would ask it again.
+    Critics run at the same time. If they were shown each other's opinions, a request would depend on which
+    critic was faster, and a resumed loop would send it again.
     """
     tree, sees = run.tree, critic.sees
     attempt, seed = tree[attempt_id], seed_of(tree.asks[attempt_id].seed, critic.name)
@@ -87,7 +87,7 @@ def critic_view(run: RunContext, critic: Critic, attempt_id: str) -> View[Any]:
 
 
 def verifier_view(run: RunContext, verifier: Verifier, attempt_id: str, tests: str | None = None) -> View[Any]:
-    """Return what a verifier is shown of an attempt, and of the tests that it is to be held against."""
+    """Return a verifier's view of an attempt, and of the tests to run on it."""
     tree = run.tree
     attempt = tree[attempt_id]
     return View(
@@ -104,7 +104,7 @@ def verifier_view(run: RunContext, verifier: Verifier, attempt_id: str, tests: s
 
 
 def pair_view(run: RunContext, role: Judge | Debater, first: str, second: str) -> View[Any]:
-    """Return what a judge or debater is shown of two attempts, and what was argued about them so far."""
+    """Return a judge's or debater's view of two attempts, and of the arguments about them so far."""
     tree = run.tree
     seed = seed_of(tree.asks[first].seed, tree.asks[second].seed, role.name)
     return View(
@@ -131,7 +131,7 @@ def _loaded(run: RunContext, attempt: Attempt) -> Any:
 
 
 def masked_task(task: Task, fields: Iterable[str]) -> Task:
-    """Return `task` without what checks and grades it; with its reference only if `fields` shows it."""
+    """Return `task` without checks and held-out data; with its reference only if `fields` shows it."""
     hidden: dict[str, Any] = {"checks": {}, "held_out": {}}
     if "reference" not in fields:
         hidden["reference"] = None
@@ -141,7 +141,7 @@ def masked_task(task: Task, fields: Iterable[str]) -> Task:
 def masked_feedback(feedback: Iterable[Feedback], fields: Iterable[str]) -> tuple[Feedback, ...]:
     """Return the feedback that `fields` shows, each with only the fields that are shown.
 
-    Verifiers' feedback is shown only with the field `verifier`; a shadow critic's never, an
+    Verifiers' feedback is shown only with the field `verifier`, advisory feedback never, an
     abstention only if it has a text.
     """
     shown = set(fields)
@@ -156,7 +156,7 @@ def masked_feedback(feedback: Iterable[Feedback], fields: Iterable[str]) -> tupl
 
 
 def masked_messages(messages: Iterable[Message], fields: Iterable[str]) -> tuple[Message, ...]:
-    """Return an attempt's messages as later prompts repeat them: reasoning only if `fields` shows it."""
+    """Return an attempt's messages for later prompts: with reasoning only if `fields` shows it."""
     if "reasoning" in fields:
         return tuple(messages)
     return tuple(
@@ -179,18 +179,14 @@ def _masked(attempt: Attempt, messages: tuple[Message, ...]) -> Attempt:
 
 
 def judged_attempt(attempt: Attempt, fields: Iterable[str]) -> Attempt:
-    """Return the attempt under judgement as a critic is shown it: only with `answer` what was said."""
+    """Return the judged attempt as a critic is shown it: messages and answer only with `answer`."""
     if "answer" in fields:
         return masked_attempts((attempt,), fields)[0]
     return attempt.model_copy(update={"messages": (), "answer": None})
 
 
 def evidence_on(tree: Tree, attempt_id: str, fields: Iterable[str]) -> tuple[Feedback, ...]:
-    """Return what a critic is shown of the feedback on its attempt: evidence alone.
-
-    Critics speak at the same time: were they shown each other's words, a question would depend on who
-    was quicker, and a resumed loop would ask it again.
-    """
+    """Return the feedback about an attempt that a critic is shown: only evidence (see `critic_view`)."""
     return masked_feedback((f for f in tree.judgements(attempt_id) if f.source in EVIDENCE), fields)
 
 
@@ -201,16 +197,16 @@ def earlier(tree: Tree, attempt_id: str) -> tuple[Attempt, ...]:
 
 
 def argued(tree: Tree, mine: str, theirs: str) -> tuple[Feedback, ...]:
-    """Return what was argued for `mine` against `theirs`, a feedback for each round, oldest first."""
+    """Return the arguments for `mine` against `theirs`, a feedback for each round, oldest first."""
     pair = (mine, theirs)
     found = (f for f in tree.about(mine) if f.subject is not None and f.subject.attempts == pair)
     return tuple(f for f in found if f.source == "critic" and not f.advisory)
 
 
 def shown_to_actor(tree: Tree, move: Move, memory: str, fields: tuple[str, ...]) -> ContextSpec:
-    """Return what the actor will be shown for a move, to be frozen in its ask.
+    """Return what the actor will be shown for a move; it is stored in the ask.
 
-    Of steps and thoughts on the path the last is shown, whose text holds those before it.
+    Of steps and thoughts on the path only the last is shown: its text contains those before it.
     """
     path = (*_path_shown(tree, move.parents, memory), *move.parents[1:])
     attempts = tuple(dict.fromkeys(i for i in path if _is_shown(tree, i)))

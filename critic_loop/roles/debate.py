@@ -1,8 +1,8 @@
-"""A debater: argues for one of two attempts, so that the judge who compares them has heard both sides.
+"""A debater: argues for one of two attempts before the judge compares them.
 
-In a round both sides speak at once, each having read all that was said in the rounds before: neither has the
-last word, and one debate serves the judge in both orders. Knows one argument. Does not know when a debate is
-held (`nodes.stages`) nor who wins.
+In a round both sides argue at once, and are shown all arguments of the rounds before. So neither has the last
+word, and one debate serves the judge in both orders. Knows one argument. Does not know when a debate is held
+(`nodes.stages`) nor who wins.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TEXT = output_of("text")
 
 @dataclass(frozen=True, kw_only=True)
 class PromptedDebater(Prompted):
-    """Speaks for one attempt against another; both sides of a debate are played by it.
+    """Argues for one attempt against another; it plays both sides of a debate.
 
     **Source**: debate (Irving et al. 2018), as between models in Khan et al. (2024). SWE-Search (2024) has five
     agents discuss all candidates at once instead.

@@ -1,6 +1,6 @@
-"""A critic that asks a second one where it is not sure: a local model first, a hosted one when it matters.
+"""A critic that asks a second one if the first is not sure: a local model first, then a hosted one, say.
 
-Knows feedback. Does not know models: the two speak from slots of their own.
+Knows feedback. Does not know models: each critic has a slot of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FIRST = "#first"
 
 @dataclass(frozen=True, kw_only=True)
 class Escalating:
-    """Asks `first`; then `second`, if the first abstains, is less sure than `below`, or does not say."""
+    """Asks `first`; then `second`, if the first abstains or its confidence is below `below` or missing."""
 
     first: Critic
     second: Critic
@@ -27,7 +27,7 @@ class Escalating:
 
     @property
     def name(self) -> str:
-        """The first critic's: both speak as one author."""
+        """The first critic's name: feedback of both has it as author."""
         return self.first.name
 
     @property
@@ -51,9 +51,9 @@ class Escalating:
         return self.first.shadow
 
     async def critique(self, view: View[Any]) -> Sequence[Feedback]:
-        """Return the first's opinion, then the second's where it was asked.
+        """Return the first critic's feedback, then the second's if it was asked.
 
-        The second's takes the place of the first's; a second that abstains is advisory.
+        The second's supersedes the first's; if the second abstains, its feedback is advisory.
         """
         first = await _opinion(self.first, view)
         if self._sure(first):
@@ -71,10 +71,10 @@ class Escalating:
 
 
 async def _opinion(critic: Critic, view: View[Any]) -> Feedback:
-    """Return one critic's opinion; an error that ends no job is an abstention.
+    """Return one critic's feedback; an abstention if it fails with an error that does not end the job.
 
     Raises:
-        BudgetSpent: there is no call left: nothing is written, and both are asked when the tree goes on.
+        BudgetSpent: no call is left. Nothing is recorded, and both are asked when the tree goes on.
     """
     try:
         given = await critic.critique(view)

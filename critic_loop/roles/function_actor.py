@@ -38,10 +38,10 @@ class FunctionActor:
 
 
 async def turns_of(each: Iterable[Coroutine[Any, Any, Turn]]) -> list[Turn | CriticLoopError]:
-    """Run all at once; return what each came to: an error in one leaves the others' answers.
+    """Run all at once; return a turn or an error for each, so that an error in one keeps the others' answers.
 
     Raises:
-        CriticLoopError: the only one there is failed.
+        CriticLoopError: there is only one, and it failed.
     """
     running = tuple(each)
     if len(running) == 1:
@@ -55,7 +55,7 @@ async def turns_of(each: Iterable[Coroutine[Any, Any, Turn]]) -> list[Turn | Cri
 
 
 def message_of(value: Any, view: View[Any]) -> Message:
-    """Return what an actor's return value adds to the conversation."""
+    """Return an actor's return value as a message of the conversation."""
     if isinstance(value, Message):
         return value
     if isinstance(value, str):
@@ -74,7 +74,7 @@ def parsed_of(value: Any, message: Message, view: View[Any]) -> Parsed[Any]:
 
 
 def _fitted(value: Any, view: View[Any]) -> Parsed[Any]:
-    """Return `value` if it is of the output's type, else why not: the actor hears of it as of bad text."""
+    """Return `value` if it is of the output's type, else the reason, which is feedback for the actor."""
     if view.output is None:
         return Parsed(value)
     try:

@@ -1,6 +1,6 @@
-"""Critics that write nothing: they weigh how likely given texts are behind a prompt.
+"""Critics that generate no text: they compare how likely given texts are after a prompt.
 
-Knows which texts: the lines of a prompt's blocks, or the task itself. Does not know the formulas
+Knows the texts: the lines of a prompt's blocks, or the task itself. Does not know the formulas
 (`outputs.likelihood`), and needs a model that serves log-probabilities of given texts.
 """
 
@@ -21,7 +21,7 @@ from critic_loop.roles.prompted import Prompted, critic_values, signed
 
 @dataclass(frozen=True, kw_only=True)
 class LikelihoodCritic(Prompted):
-    """A critic whose opinion is read off log-probabilities. One call weighs all texts."""
+    """A critic whose score is computed from log-probabilities. One call scores all texts."""
 
     output: Likelihood
     sees: tuple[str, ...] = ("answer",)
@@ -29,11 +29,11 @@ class LikelihoodCritic(Prompted):
     shadow: bool = False
 
     async def critique(self, view: View[Any]) -> Feedback:
-        """Weigh the texts; a model that serves no log-probabilities is an abstention.
+        """Score the texts; if the model serves no log-probabilities, an abstention is recorded.
 
         Raises:
             ModelError: the model cannot, or failed.
-            OutputError: a block of the prompt came out empty.
+            OutputError: a block of the prompt is empty for this task.
         """
         values = critic_values(view, self.sees) | {"schema": Word("")}
         likely, unlikely = self._texts(view, values)
@@ -55,7 +55,7 @@ class LikelihoodCritic(Prompted):
         if not (for_it and against):
             empty = self.output.blocks[1 if for_it else 0]
             raise OutputError(
-                f"{self.template.where}: block {empty!r} has no line here, so nothing is weighed."
+                f"{self.template.where}: block {empty!r} is empty for this task, so there is no text to score."
             )
         return for_it, against
 

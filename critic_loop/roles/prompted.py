@@ -1,6 +1,6 @@
 """Roles played by a model with a prompt: actor, critic, pairwise judge.
 
-Knows how a view becomes messages. Does not know which model answers, trees, nor any prompt text (`prompts/`).
+Knows how messages are made of a view. Does not know models, trees, nor any prompt text (`prompts/`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ VARIABLES: dict[str, frozenset[str]] = {
     "judge": frozenset({"task", "first", "second", "debate"}),
     "debater": frozenset({"task", "mine", "theirs", "debate"}),
 }
-"""What a prompt of each role is given."""
+"""The variables that a prompt of each role may use."""
 BLOCKS = {"actor": "feedback", "critic": "user", "judge": "user", "debater": "user"}
 """The block that a prompt of each role must have."""
 
@@ -37,15 +37,15 @@ class Prompted:
     template: Template
     slot: str
     name: str
-    """Its agent path in places, as in `critic/0/stepwise`."""
+    """Its agent's name in places, as in `critic/0/stepwise`."""
 
     @property
     def template_id(self) -> str:
-        """The template's name and hash, for the record."""
+        """The template's name and hash, for records."""
         return f"{self.template.name}@{self.template.digest[:12]}"
 
     def sampling(self, over: Sampling, seed: int) -> Sampling:
-        """Return the spec's sampling with what `over` sets laid over it; `seed` where neither sets one."""
+        """Return the spec's sampling, overridden by what `over` sets; with `seed` if neither sets one."""
         given = over.model_dump(exclude_defaults=True)
         own = self.spec.sampling.seed
         return self.spec.sampling.model_copy(update={"seed": seed if own is None else own, **given})
@@ -69,7 +69,7 @@ class PromptedActor(Prompted):
 
     output: Output[Any]
     memory: str = "full"
-    """`rejected`: the earlier answers are listed in one message instead of being told as a conversation."""
+    """`rejected`: earlier answers are listed in one message; otherwise they are turns of a conversation."""
 
     async def act(self, views: Sequence[View[Any]]) -> list[Turn]:
         """Answer all `views` with one call of as many choices."""
@@ -82,7 +82,7 @@ class PromptedActor(Prompted):
         return [self._turn(view, choice.message, call) for choice in completion.choices]
 
     def request(self, view: View[Any], turn: int, *, choices: int = 1) -> Request:
-        """Return what the model is asked; depends on the view alone."""
+        """Return the request to the model; it depends on the view alone."""
         return Request(
             messages=(*self.conversation(view), *view.so_far),
             tools=view.tools,
@@ -123,7 +123,7 @@ class PromptedActor(Prompted):
         }
 
     def _aside(self, view: View[Any], values: Mapping[str, Any]) -> tuple[Message, ...]:
-        """Return what shows the attempts beside the path.
+        """Return the message that shows attempts beside the path, if there are any.
 
         Raises:
             ConfigError: the prompt has no block for them.
@@ -139,7 +139,7 @@ class PromptedActor(Prompted):
         return (user(self.template.render("also_shown", values, view.fence_key)),)
 
     def _onward(self, view: View[Any], values: Mapping[str, Any]) -> tuple[Message, ...]:
-        """Return what asks for the next step: the prompt's words, or what is written, to be gone on with."""
+        """Return the message that asks for the next step: the prompt's, else the text so far."""
         begun = _begun(view)
         if view.kind not in UNFINISHED and begun is None:
             return ()
@@ -148,12 +148,12 @@ class PromptedActor(Prompted):
         return (assistant(self._so_far(begun)),) if begun is not None else ()
 
     def _so_far(self, begun: Attempt) -> str:
-        """Return what was written, to be gone on from: what ended the last step stands at its end."""
+        """Return the text so far, to be continued; it ends with what separates steps."""
         text, joint = answer_text(begun), self.spec.steps.joint if self.spec.steps else "\n"
         return text if text.endswith(self.spec.sampling.stop) else text + joint
 
     def _part(self, view: View[Any], choice: Choice, call: str) -> Turn:
-        """Return a step, or what ends an answer that was begun in steps, with the text so far before it."""
+        """Return a step, or the end of an answer made of steps, with the text so far before it."""
         begun, steps = _begun(view), self.spec.steps
         if view.kind == "step" and steps is None:
             raise ConfigError(
@@ -177,7 +177,7 @@ class PromptedActor(Prompted):
         return Turn(messages=(*view.so_far, message), answer=answer, calls=(call,))
 
     def _unusable(self, view: View[Any], completion: Completion) -> str:
-        """Return why none of the choices holds an answer; nothing if one does, or calls a tool."""
+        """Return why no choice has an answer; empty if one has, or calls a tool."""
         reason = ""
         for choice in completion.choices:
             if choice.message.tool_calls and view.tools:
@@ -190,7 +190,7 @@ class PromptedActor(Prompted):
 
 
 def _begun(view: View[Any]) -> Attempt | None:
-    """Return the unfinished attempt that this one goes on from, if it does."""
+    """Return the unfinished attempt that this one continues, if any."""
     last = view.path[-1] if view.path else None
     return last if last is not None and last.unfinished else None
 
@@ -248,7 +248,7 @@ class PromptedJudge(Prompted):
 
 
 def signed(feedback: Feedback, call: str, completion: Completion, sees: Sequence[str] = ()) -> Feedback:
-    """Return feedback with the call that it rests on, and the model and weights that produced it."""
+    """Return feedback with its call, and the model and weights that produced it."""
     version = f"@{completion.weight_version}" if completion.weight_version else ""
     update = {
         "calls": (call,),
@@ -259,7 +259,7 @@ def signed(feedback: Feedback, call: str, completion: Completion, sees: Sequence
 
 
 def _unusable_critique(output: CritiqueOutput, completion: Completion) -> str:
-    """Return why a critique cannot be read; nothing if it can."""
+    """Return why a critique cannot be parsed; empty if it can."""
     feedback = output.parse(completion.choices[0].message)
     return feedback.reason if feedback.parse == "unparsed" else ""
 

@@ -21,7 +21,7 @@ def is_runnable(thing: object) -> bool:
 
 @dataclass(frozen=True)
 class RunnableActor:
-    """Hands a runnable the conversation so far; a graph with a `messages` channel gets it there.
+    """Passes the conversation so far to a runnable; to a graph with a `messages` channel, in this channel.
 
     Earlier attempts are assistant messages; feedback on them is a user message of its texts.
     """

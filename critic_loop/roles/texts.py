@@ -1,4 +1,4 @@
-"""Records as the texts and template variables that prompts are made of."""
+"""Records as texts and template variables for prompts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from critic_loop.core.roles import View
 
 
 def feedback_values(feedback: Feedback) -> dict[str, Any]:
-    """Return a feedback as template variables: names as words, everything else to be fenced."""
+    """Return a feedback as template variables: names as `Word`, all other text unfenced yet."""
     return {
         "source": Word(feedback.source),
         "author": word(feedback.author),
@@ -32,11 +32,11 @@ def feedback_values(feedback: Feedback) -> dict[str, Any]:
 
 
 def transcript(view: View[Any], names: tuple[str, str], rounds: int | None = None) -> list[dict[str, Any]]:
-    """Return what was argued for the two attempts of `view.pair` as template variables, round by round.
+    """Return the arguments for the two attempts of `view.pair` as template variables, round by round.
 
     Args:
         view: a judge's or debater's.
-        names: what the reader calls the two attempts, in the order of the pair.
+        names: of the two attempts in the prompt, in the order of the pair.
         rounds: how many rounds are shown; None = all.
     """
     first, second = (attempt.id for attempt in view.pair)
@@ -58,7 +58,7 @@ def _verdict(verdict: object) -> Word | None:
 
 
 def answer_text(attempt: Attempt) -> str:
-    """Return an attempt as others read it: what the actor wrote last, else its answer as JSON."""
+    """Return an attempt as text: the actor's last message, else its answer as JSON."""
     written = next((m.text for m in reversed(attempt.messages) if m.role == "assistant" and m.text), "")
     return written or plain_text(attempt.answer)
 
@@ -69,6 +69,6 @@ def plain_text(value: Any) -> str:
 
 
 def with_blobs(message: Message, task: Task) -> Message:
-    """Return `message` with the task's images and files behind its text."""
+    """Return `message` with the task's images and files after its text."""
     blobs: tuple[ContentPart, ...] = tuple(b for m in task.prompt for b in m.blobs)
     return message.model_copy(update={"parts": (*message.parts, *blobs)}) if blobs else message

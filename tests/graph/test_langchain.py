@@ -166,7 +166,7 @@ async def test_a_spec_names_a_factory_or_a_chat_model() -> None:
 
 @pytest.mark.parametrize("path", ["wrong", "nothing"])
 def test_a_wrong_spec_says_what_is_there(path: str) -> None:
-    with pytest.raises(ConfigError, match="no chat model" if path == "wrong" else "has no 'nothing'"):
+    with pytest.raises(ConfigError, match="not a chat model" if path == "wrong" else "has no 'nothing'"):
         resolve(f"langchain:{__name__}:{path}")
 
 

@@ -128,7 +128,7 @@ async def test_a_block_that_comes_out_empty_is_an_abstention(tmp_path: Path, out
     )
     result = await weighed(tmp_path, "mine", assets=[tmp_path])
     assert {f.verdict for f in result.tree.feedback.values()} == {Verdict.ABSTAIN}
-    assert all("block 'unlikely' has no line" in f.reason for f in result.tree.feedback.values())
+    assert all("block 'unlikely' is empty for this task" in f.reason for f in result.tree.feedback.values())
 
 
 def test_a_prompt_without_the_texts_is_found_before_anything_runs(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_limit_on_money_wants_to_know_every_price(rule: Any) -> None:
     loop = a_loop(stop=rule, actor=priced(counting()))
     with pytest.raises(ConfigError, match="the price of 'other' is unknown"):
         asyncio.run(loop.swap("actor", ScriptedModel([], spec="other")))
-    with pytest.raises(ConfigError, match="nobody counts what 'RunnableLambda' spends"):
+    with pytest.raises(ConfigError, match="the cost of actor 'RunnableLambda' cannot be known"):
         a_loop(stop=rule, actor=RunnableLambda(lambda messages: "42"))
 
 
@@ -200,9 +200,9 @@ def test_settings_count_and_addresses_do_not(make: Any) -> None:
         (Mcts(rule="ucb"), "search 'mcts', setting 'rule': "),  # type: ignore[arg-type]
         (Nest(Sample(n=2), Refine(rounds=0)), "search 'refine', setting 'rounds': "),
         (Modified(Pool(n=0), Refine()), "search 'pool', setting 'n': "),
-        (Refine, r"Refine is a class, no search\. Make one: Refine\(\)\."),
+        (Refine, r"Refine is a class, not a search\. Make one: Refine\(\)\."),
         (Temperature(), r"Temperature\(.*\) changes another search, but none is given\. Say which: Modified\("),
-        (3, "3 is no search"),
+        (3, "3 is not a search"),
     ],
 )
 def test_a_search_made_in_python_is_looked_at_before_anything_runs(search: Any, said: str) -> None:
@@ -217,7 +217,7 @@ def test_a_search_made_in_python_is_looked_at_before_anything_runs(search: Any, 
         (Duel, r"Duel is a class, no selection\. Make one: Duel\(\)\."),
         (WinRate(), "selection 'win-rate' compares, but the recipe has no judge"),
         (tournament, "selection 'tournament' compares, but the recipe has no judge"),
-        (3, "3 is no selection"),
+        (3, "3 is not a selection"),
     ],
 )
 def test_a_selection_made_in_python_is_looked_at_before_anything_runs(select: Any, said: str) -> None:
@@ -284,7 +284,7 @@ async def test_callables_without_a_name_work(parts: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("parts", "what"), [({"search": 5}, "search"), ({"select": 5}, "selection")])
 def test_what_is_no_function_is_refused(parts: dict[str, Any], what: str) -> None:
-    with pytest.raises(ConfigError, match=f"5 is no {what}"):
+    with pytest.raises(ConfigError, match=f"5 is not a {what}"):
         a_loop(**parts)
 
 

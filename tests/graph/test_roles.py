@@ -73,8 +73,8 @@ def loop(**parts: Any) -> cl.Loop[str]:
         ({"actor": even}, "verifier 'even' cannot stand in as actor", "verifiers=[...]"),
         ({"judge": even}, "verifier 'even' cannot stand in as judge", "verifiers=[...]"),
         ({"verifiers": [cl.Human()]}, "critic 'human' cannot stand in as verifier", "critic=..."),
-        ({"verifiers": [ScriptedModel([])]}, "is no verifier: evidence is deterministic", "critic=..."),
-        ({"verifiers": [7]}, "7 is no verifier", "a function of a View"),
+        ({"verifiers": [ScriptedModel([])]}, "is not a verifier: evidence is deterministic", "critic=..."),
+        ({"verifiers": [7]}, "7 is not a verifier", "a function of a View"),
     ],
 )
 def test_a_role_in_another_roles_place_is_refused_with_what_to_write(

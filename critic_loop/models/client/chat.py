@@ -144,7 +144,7 @@ class ChatModel:
         """
         if request.continues and not self._profile.continues:
             raise ModelError(
-                f"{self._spec} does not go on with an answer that was begun.",
+                f"{self._spec} cannot continue the beginning of an answer.",
                 hint="Give the actor's prompt a block 'next' that asks for the next step, as actor/step does.",
             )
         if request.score and not self._profile.prompt_logprobs and "logprobs" in self._profile.lacks:

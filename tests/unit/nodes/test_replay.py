@@ -99,6 +99,6 @@ async def test_a_replay_keeps_to_its_budget(once_more):
 
 
 async def test_nobody_is_asked_around_a_replay():
-    with pytest.raises(NotRecorded, match="around the replay"):
+    with pytest.raises(NotRecorded, match="during a replay"):
         await Placeholder().complete(ASK)
     await Placeholder().aclose()
