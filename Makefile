@@ -21,7 +21,7 @@ demo-full: $(VENV)/.installed-demo
 
 ## make test       install what tests need and run everything but tests/real
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q --ignore=tests/real $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --dist worksteal --ignore=tests/real $(ARGS)
 
 ## make test-real  install TRL, transformers and langgraph-cli, and run tests/real but for vLLM's
 test-real: $(VENV)/.installed-real
