@@ -199,7 +199,7 @@ def test_a_recipe_page_names_advisory_critics_and_slots_of_escalation(cli: Cli, 
 
 
 def test_demo(cli: Cli, serve: Serve, tmp_path: Path) -> None:
-    command = ("demo", "--puzzles", "20", "--tokens", "60", "--actor", spec(serve(plays_countdown)))
+    command = ("demo", "--puzzles", "8", "--tokens", "60", "--actor", spec(serve(plays_countdown)))
     shown = cli(*command)
     assert shown.code == 0, shown.err
     for said in ("draft", "resample", "refine", "95 % interval", "McNemar", "solved most", "critique worked"):
@@ -208,7 +208,7 @@ def test_demo(cli: Cli, serve: Serve, tmp_path: Path) -> None:
     document = cli(*command, "--json").json
     assert document["store"].endswith("demo-2.db"), "a second run does not mix with the first"
     assert document["reused_trees"] == 0
-    assert document["puzzles_per_level"] == 20
+    assert document["puzzles_per_level"] == 8
     assert [level["level"] for level in document["levels"]] == ["easy", "hard"]
     for level in document["levels"]:
         assert level["tokens_per_puzzle"] == 60
@@ -216,11 +216,11 @@ def test_demo(cli: Cli, serve: Serve, tmp_path: Path) -> None:
         assert [arm["name"] for arm in level["arms"]] == ["draft", "resample", "refine"]
         for arm in level["arms"]:
             low, high = arm["ci95"]
-            assert 0 <= low <= arm["rate"] == arm["solved"] / 20 <= high <= 1
+            assert 0 <= low <= arm["rate"] == arm["solved"] / 8 <= high <= 1
             assert arm["output_tokens"] > 0
         draft, _, refine = level["arms"]
-        assert draft["calls"] == 20
-        assert refine["solved"] == 20 > draft["solved"]
+        assert draft["calls"] == 8
+        assert refine["solved"] == 8 > draft["solved"]
     assert (tmp_path / ".critic_loop" / "demo.db").exists()
 
 

@@ -75,28 +75,28 @@ async def test_an_arm_ends_with_the_round_that_reaches_its_tokens() -> None:
 async def test_the_comparison() -> None:
     store, told = open_store(), list[tuple[str, int, int]]()
     report = await experiment(
-        player(), store, puzzles=12, arms=ALL_ARMS, tokens=60,
+        player(), store, puzzles=6, arms=ALL_ARMS, tokens=60,
         progress=lambda name, done, total: told.append((name, done, total)),
     )  # fmt: skip
     for found in report.levels:
         arms = {arm.name: arm for arm in found.arms}
         assert arms["refine"].rate == 1.0
-        assert arms["draft"].solved < 12
-        assert arms["draft"].calls == 12
-        assert arms["no-critique"].solved < 12
-        assert arms["wrong-critique"].solved < 12
+        assert arms["draft"].solved < 6
+        assert arms["draft"].calls == 6
+        assert arms["no-critique"].solved < 6
+        assert arms["wrong-critique"].solved < 6
         against = {pair.theirs: pair for pair in found.paired}
         assert set(against) == set(ALL_ARMS) - {"refine", "draft"}
-        assert against["resample"].only_ours == 12 - arms["resample"].solved
+        assert against["resample"].only_ours == 6 - arms["resample"].solved
         assert against["resample"].only_theirs == 0
-    assert told[-1] == ("hard reviser-drafts", 12, 12)
+    assert told[-1] == ("hard reviser-drafts", 6, 6)
     assert report.mended is not None
     shown, exported = ending(report).plain.splitlines()[-2:]
     assert shown.startswith("next   ")
     assert shown.endswith(f" show {report.store} {report.mended.id}")
     assert exported.startswith("       ")
     assert " export --to preference " in exported
-    assert len([tree async for tree in store.trees()]) == 2 * 12 * len(ALL_ARMS)
+    assert len([tree async for tree in store.trees()]) == 2 * 6 * len(ALL_ARMS)
 
 
 @pytest.mark.anyio

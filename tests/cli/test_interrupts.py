@@ -173,10 +173,10 @@ def test_three_times_end_what_does_not_listen(serve: Serve, tmp_path: Path) -> N
 
 def test_the_demo(cli: Cli, serve: Serve, tmp_path: Path) -> None:
     server = serve(plays_countdown, delay_s=0.1)
-    command = ("demo", "--puzzles", "30", "--tokens", "40", "--actor", spec(server))
-    ended = interrupted([*command], server, after=40, folder=tmp_path)
+    command = ("demo", "--puzzles", "10", "--tokens", "40", "--actor", spec(server))
+    ended = interrupted([*command], server, after=14, folder=tmp_path)
     assert ended.returncode == 130
     assert "--store .critic_loop/demo.db" in ended.stderr
     again = cli(*command, "--store", ".critic_loop/demo.db", "--json")
-    assert again.json["reused_trees"] >= 30
-    assert again.json["levels"][0]["arms"][0]["calls"] >= 30
+    assert again.json["reused_trees"] >= 10
+    assert again.json["levels"][0]["arms"][0]["calls"] >= 10

@@ -76,7 +76,6 @@ MCTS = {
 
 
 class TestMcts(SearchContract):
-    seeds = range(8)
     budget = 24
 
     @pytest.fixture(params=MCTS.values(), ids=MCTS.keys())
