@@ -116,7 +116,8 @@ class SqliteStore:
             if durable:
                 await self._written(_Queued(""))
             return
-        if tree_id not in self._ids and records[0].type != "head":
+        waits = tree_id not in self._ids or tree_id in self._loading_ids  # behind those that wait for the ids
+        if waits and records[0].type != "head":
             await self._load_ids(tree_id)
         job = _Queued(tree_id, records)
         if durable or self._queue.qsize() > _MAX_QUEUED_JOBS:
@@ -203,6 +204,8 @@ class SqliteStore:
 
     async def _load_ids(self, tree_id: str) -> None:
         """Read the ids of an existing tree before the first append to it, and before one after its outcome.
+
+        The one thread that reads keeps the order of appends: each waits for a read of its own.
 
         Where another process continued a tree that was loaded here, they are not kept: the writer rejects the
         append.

@@ -151,6 +151,31 @@ async def test_leaving_without_closing_writes_what_is_queued(path: Path) -> None
     await store.aclose()
 
 
+async def test_first_appends_to_a_stored_tree_keep_their_order(
+    store: SqliteStore, other: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash between them would leave a gap: ids of calls follow from how many there are."""
+    await store.append("t", head("t"), *move("t", 1))
+    await other.load("t")
+    reads, go_on, state = 0, threading.Event(), other._reader.state
+
+    def second_read_is_slow(tree_id: str) -> object:
+        nonlocal reads
+        reads += 1
+        assert reads != 2 or go_on.wait(30)
+        return state(tree_id)
+
+    monkeypatch.setattr(other._reader, "state", second_read_is_slow)
+    appends = [asyncio.ensure_future(other.append("t", *move("t", number))) for number in (2, 3)]
+    while "t" not in other._ids:
+        await asyncio.sleep(0.001)
+    appends.append(asyncio.ensure_future(other.append("t", *move("t", 4))))
+    await asyncio.wait(appends[2:], timeout=0.05)
+    go_on.set()
+    await asyncio.gather(*appends)
+    assert list((await store.load("t")).attempts) == ["t.1", "t.2", "t.3", "t.4"]
+
+
 # -- several processes -------------------------------------------------------------------------
 
 
