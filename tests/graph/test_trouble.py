@@ -152,7 +152,7 @@ async def test_an_error_that_was_caught_is_not_raised_again_when_the_loop_closes
     monkeypatch.setattr(layout, "connect", small_disk)
     actor = ScriptedModel(lambda request: " ".join(str(len(actor.requests) * n) for n in range(40_000)))
     async with cl.Loop("best-of-n", actor=actor, verifiers=[never], lanes=3, store=store) as loop:
-        with pytest.raises(StoreError, match="Free space"):
+        with pytest.raises(StoreError, match="Free disk space"):
             if run == "run":
                 await loop.run("x")
             else:

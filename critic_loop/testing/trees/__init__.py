@@ -6,9 +6,8 @@ with them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from critic_loop.core.tree import Tree
 from critic_loop.testing.trees.answers import (
     best_of_n_tree,
     chinese_tree,
@@ -20,6 +19,11 @@ from critic_loop.testing.trees.answers import (
 from critic_loop.testing.trees.critiques import multi_critique_tree, spc_tree
 from critic_loop.testing.trees.people import ask_for_help_tree, gate_tree, parked_tree
 from critic_loop.testing.trees.searches import nested_tree, prompt_agent_tree, rethink_mcts_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from critic_loop.core.tree import Tree
 
 __all__ = [
     "ALL",
