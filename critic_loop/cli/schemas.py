@@ -36,6 +36,7 @@ DOCUMENTS: Mapping[str, Any] = {
     "result": ResultJson[JsonValue],
     "run": work.RunDocument,
     "show": Outline,
+    "show-list": trees.TreesDocument,
     "why": Why,
 }
 """By command; `error` is any command's, `result` a line of `run --out`."""

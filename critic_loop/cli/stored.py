@@ -1,4 +1,4 @@
-"""Trees out of a store: found by id or by its beginning, or all of them one by one."""
+"""Trees of a store: one by its id or the beginning of its id, a page of a list, or all of them one by one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 from critic_loop.cli.export import require_file
 from critic_loop.cli.terminal import Terminal, UsageProblem
+from critic_loop.core.errors import NoSuchTree
+from critic_loop.core.listing import TreeInfo, TreePage, TreeQuery
 from critic_loop.core.printable import count, excerpt, printable
 from critic_loop.core.protocols import Store
 from critic_loop.core.records import tree_of
@@ -28,7 +30,7 @@ class Stored:
 
     @property
     def where(self) -> str:
-        """A person's name for the place."""
+        """The place as people write it."""
         return self._store.where
 
     def tree(self, wanted: str | None) -> Tree:
@@ -40,6 +42,21 @@ class Stored:
             UsageProblem: there is none, or there are several.
         """
         return self._runner.run(self._store.load(self._runner.run(self._find(wanted))))
+
+    def several(self) -> bool:
+        """Return whether the store holds more than one tree."""
+        return self._runner.run(self._store.find(TreeQuery(limit=1))).total > 1
+
+    def find(self, query: TreeQuery) -> TreePage:
+        """Return a page of the trees that a query finds.
+
+        Raises:
+            UsageProblem: it begins after a tree that the store does not have.
+        """
+        try:
+            return self._runner.run(self._store.find(query))
+        except NoSuchTree as error:
+            raise UsageProblem(f"--before {query.before}: {error.message}.") from error
 
     def ids(self, recipe: str | None = None) -> list[str]:
         """Return the ids of the trees, oldest first.
@@ -72,7 +89,7 @@ class Stored:
         return list(dict.fromkeys(found))
 
     def trees(self, ids: list[str], terminal: Terminal) -> Iterator[Tree]:
-        """Yield these trees, with a bar that moves on stderr."""
+        """Yield these trees, with a progress bar on stderr."""
         with terminal.progress() as progress:
             for tree_id in progress.track(ids, description="trees"):
                 yield self._runner.run(self._store.load(tree_id))
@@ -81,19 +98,20 @@ class Stored:
         for candidate in (wanted, tree_of(wanted)) if wanted else ():
             if candidate and await self._store.has(candidate):
                 return candidate
-        ids = [tree.id async for tree in self._store.trees()]
-        if not ids:
+        page = await self._store.find(TreeQuery(limit=_MOST_LISTED))
+        if not page.trees:
             raise self._empty("")
         if wanted is None:
-            if len(ids) == 1:
-                return ids[0]
-            newest = ids[: -_MOST_LISTED - 1 : -1]
-            older = f"; {len(ids) - len(newest):,} older ones are not listed" if len(ids) > len(newest) else ""
+            if page.total == 1:
+                return page.trees[0].id
+            older = page.total - len(page.trees)
+            more = f"; {older:,} older ones are not listed" if older else ""
             raise UsageProblem(
-                f"{self.where} holds {count(len(ids), 'tree')}: say which one.",
-                hint=f"Name it behind the store, by its id or how that begins; the newest come first{older}.",
-                details=[_line(await self._store.load(tree_id)) for tree_id in newest],
+                f"{self.where} holds {count(page.total, 'tree')}: name one.",
+                hint=f"Write its id, or the beginning of its id, after the store; the newest come first{more}.",
+                details=[_line(tree) for tree in page.trees],
             )
+        ids = [tree.id async for tree in self._store.trees()]
         begun = [i for i in ids if i.startswith(wanted)]
         if len(begun) == 1:
             return begun[0]
@@ -128,11 +146,11 @@ def stored(store: str) -> Generator[Stored]:
             runner.run(opened.aclose())
 
 
-def _line(tree: Tree) -> str:
-    """Return what tells a tree from the others of its store."""
-    ended = tree.outcome.stop if tree.outcome else "unfinished"
-    facts = f"{excerpt(tree.head.recipe, 24)}, {count(len(tree.asks), 'attempt')}, {excerpt(ended, 24)}"
-    return f"{excerpt(tree.id, 40)}  {facts}  {excerpt(tree.task.text, 60)}"
+def _line(tree: TreeInfo) -> str:
+    """Return a tree in a line."""
+    stop = excerpt(tree.stop or tree.state, 24)
+    facts = f"{excerpt(tree.recipe, 24)}, {count(tree.attempts, 'attempt')}, {stop}"
+    return f"{excerpt(tree.id, 40)}  {facts}  {excerpt(tree.title, 60)}"
 
 
 def _some(ids: list[str]) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         grader,
         verifier,
     )
+    from critic_loop.core.listing import TreeInfo, TreePage, TreeQuery, TreeState
     from critic_loop.core.messages import (
         File,
         Image,
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
         Stop,
         Store,
         ToolSpec,
-        TreeInfo,
         Wait,
         scored_choices,
     )
@@ -167,6 +167,9 @@ __all__ = [
     "ToolSpec",
     "Tree",
     "TreeInfo",
+    "TreePage",
+    "TreeQuery",
+    "TreeState",
     "Turn",
     "Unfinished",
     "Usage",
@@ -198,9 +201,10 @@ __getattr__ = lazy(__name__, {
     ),
     "tools": ("Tool", "ToolContext", "ToolOutput", "ToolScope", "tool_digest"),
     "value": ("Value",),
+    "listing": ("TreeInfo", "TreePage", "TreeQuery", "TreeState"),
     "protocols": (
         "Compare", "Completion", "CritiqueOutput", "Delta", "Model", "Move", "Output", "OutputSchema", "Parsed",
-        "Pick", "Request", "Search", "Select", "Stop", "Store", "ToolSpec", "TreeInfo", "Wait",
+        "Pick", "Request", "Search", "Select", "Stop", "Store", "ToolSpec", "Wait",
         "scored_choices",
     ),
     "records": (

@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 from pydantic import JsonValue
 
 from critic_loop.core.errors import ModelError
+from critic_loop.core.listing import TreeInfo, TreePage, TreeQuery
 from critic_loop.core.messages import Message
 from critic_loop.core.records import (
     Ask,
@@ -332,19 +333,6 @@ Select = Callable[[Tree], Pick | Compare]
 # -- stores ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeInfo:
-    """A line about a tree, for listings."""
-
-    id: str
-    task: str
-    recipe: str
-    created_at: float
-    attempts: int
-    stop: str | None
-    """None while it has no outcome."""
-
-
 class Store(Protocol):
     """Keeps trees: append-only, the only truth.
 
@@ -353,7 +341,7 @@ class Store(Protocol):
 
     @property
     def where(self) -> str:
-        """A person's name for the place, as in `sqlite:///trees.db`."""
+        """The place as people write it, as in `sqlite:///trees.db`."""
         ...
 
     async def append(self, tree_id: str, *records: Record, durable: bool = True) -> None:
@@ -382,6 +370,14 @@ class Store(Protocol):
 
     def trees(self, *, recipe: str | None = None, task: str | None = None) -> AsyncIterator[TreeInfo]:
         """Iterate over the trees, oldest first."""
+        ...
+
+    async def find(self, query: TreeQuery) -> TreePage:
+        """Return a page of the trees that a query finds, newest first.
+
+        Raises:
+            NoSuchTree: there is no tree with the id that is given as `before`.
+        """
         ...
 
     async def add_feedback(self, attempt_id: str, feedback: Feedback) -> Feedback:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from critic_loop.core.listing import TreeState
 from critic_loop.core.records import Verdict
 
 WORTH_STYLES = {
@@ -13,6 +14,12 @@ WORTH_STYLES = {
     "not judged": "yellow",
 }
 """Colours of the words in `outline.worth`."""
+STATE_STYLES: dict[TreeState, str] = {
+    "unfinished": "cyan",
+    "parked": "yellow",
+    "interrupted": "yellow",
+    "ended": "",
+}
 VERDICT_STYLES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.ABSTAIN: "yellow"}
 VERDICT_WORDS = {Verdict.PASS: "accepted", Verdict.FAIL: "rejected", Verdict.ABSTAIN: "not judged"}
 _KNOWN_WORDS = VERDICT_WORDS | {Verdict.PASS: "right", Verdict.FAIL: "wrong"}

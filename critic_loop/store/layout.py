@@ -2,7 +2,8 @@
 
 Knows SQL. Does not know records. New rows are added at the end of every table except `hashes`.
 
-    trees     one row per tree, for listings; `owner` is the token of the store object that may write it
+    trees     one row per tree, for listings; `owner` is the token of the store object that may write it; `tags`
+              is a JSON array; `title` and `tags` are NULL until `listing` fills them
     records   the records in order of arrival. A row holds those of one tree from one transaction: `kinds`
               has a letter per record, `body` a line of packed JSON per record (see `codec`), and `seq` is
               the index of the first of them in its tree
@@ -34,8 +35,13 @@ CREATE TABLE texts (id INTEGER PRIMARY KEY, made INTEGER NOT NULL, more INTEGER 
 CREATE TABLE hashes (hash BLOB PRIMARY KEY, text INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE blobs (sha256 TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
 """
+V2 = """
+ALTER TABLE trees ADD COLUMN title TEXT;
+ALTER TABLE trees ADD COLUMN tags TEXT;
+CREATE INDEX trees_of_task ON trees (task);
+"""
 
-MIGRATIONS = (V1,)
+MIGRATIONS = (V1, V2)
 """Script n migrates a file from version n to n + 1. Append only."""
 
 VERSION = len(MIGRATIONS)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from critic_loop.core.errors import NoSuchTree
-from critic_loop.core.protocols import TreeInfo
-from critic_loop.core.records import Feedback, Head, Outcome, Record, tree_of
+from critic_loop.core.listing import TreeInfo, TreePage, TreeQuery
+from critic_loop.core.records import Ask, Feedback, Head, Outcome, Record, tree_of
 from critic_loop.core.tree import Tree
 from critic_loop.store.rebuild import (
     blobs_of,
@@ -21,6 +21,7 @@ from critic_loop.store.rebuild import (
     late_feedback,
     require_present,
     require_readable,
+    title_of,
     with_bytes,
 )
 from critic_loop.store.tree_ids import TreeIds, add_all
@@ -40,6 +41,23 @@ class _StoredTree:
         for record in records:
             if isinstance(record, Outcome):
                 self.stop = record.stop
+            elif isinstance(record, Ask):  # the tree goes on
+                self.stop = None
+
+    @property
+    def info(self) -> TreeInfo:
+        """The tree in a listing."""
+        head = self.head
+        return TreeInfo(
+            id=head.tree,
+            task=head.task.id,
+            title=title_of(head),
+            tags=head.task.tags,
+            recipe=head.recipe,
+            created_at=head.created_at,
+            attempts=len(self.ids.settled),
+            stop=self.stop,
+        )
 
 
 class MemoryStore:
@@ -99,17 +117,25 @@ class MemoryStore:
 
     async def trees(self, *, recipe: str | None = None, task: str | None = None) -> AsyncIterator[TreeInfo]:
         """Iterate over the trees, oldest first; where given, only those of a recipe or a task id."""
+        wanted = TreeQuery(recipe=recipe, task=task)
         for kept in tuple(self._trees.values()):
-            head = kept.head
-            if recipe in (None, head.recipe) and task in (None, head.task.id):
-                yield TreeInfo(
-                    id=head.tree,
-                    task=head.task.id,
-                    recipe=head.recipe,
-                    created_at=head.created_at,
-                    attempts=len(kept.ids.settled),
-                    stop=kept.stop,
-                )
+            if wanted.matches(info := kept.info):
+                yield info
+
+    async def find(self, query: TreeQuery) -> TreePage:
+        """Return a page of the trees that a query finds, newest first.
+
+        Raises:
+            NoSuchTree: there is no tree with the id that is given as `before`.
+        """
+        found = [info for kept in self._trees.values() if query.matches(info := kept.info)]
+        older = found
+        if query.before is not None:
+            self._stored(query.before)
+            place = {tree: number for number, tree in enumerate(self._trees)}
+            older = [info for info in found if place[info.id] < place[query.before]]
+        page = older[::-1][: query.limit]
+        return TreePage(trees=tuple(page), total=len(found), more=len(older) > len(page))
 
     async def add_feedback(self, attempt_id: str, feedback: Feedback) -> Feedback:
         """Add feedback on an attempt, also after the run of its tree; return it with its id.

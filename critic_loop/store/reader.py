@@ -12,14 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from critic_loop.core.errors import StoreError
-from critic_loop.core.protocols import TreeInfo
+from critic_loop.core.listing import TreeInfo, TreePage, TreeQuery
 from critic_loop.core.records import SCHEMA_VERSION, Ask, Attempt, Call, Feedback, Record
-from critic_loop.store import codec, layout
+from critic_loop.store import codec, layout, listing
 from critic_loop.store.rebuild import KIND_OF, LATE, UNSETTLED, record_of, version_in, with_bytes
+from critic_loop.store.texts import StoredTexts
 from critic_loop.store.tree_ids import TreeIds
-
-_PAGE = 500
 
 
 class TreeInFile(NamedTuple):
@@ -48,7 +46,7 @@ class Reader:
             ref = _ref(db, tree)
             if ref is None:
                 return None
-            texts, records, version = _Texts(db), list[Record](), SCHEMA_VERSION
+            texts, records, version = StoredTexts(db), list[Record](), SCHEMA_VERSION
             for kind, line in _lines(db, ref):
                 fields = codec.loads(line, tree, texts.get)
                 version = version if records else version_in(fields)
@@ -62,7 +60,7 @@ class Reader:
             if row is None:
                 return None
             ref, owner = row
-            get, ids, length, run_length = _Texts(db).get, TreeIds(), 0, 0
+            get, ids, length, run_length = StoredTexts(db).get, TreeIds(), 0, 0
             for kind, line in _lines(db, ref):
                 length += 1
                 run_length = run_length if kind == LATE else length
@@ -82,16 +80,13 @@ class Reader:
             recipe: only trees of this recipe; None = of any.
             task: only trees of the task with this id; None = of any.
         """
-        query = (
-            "SELECT id, tree, task, recipe, created_at, attempts, stop FROM trees"
-            " WHERE id > ? AND (? IS NULL OR recipe = ?) AND (? IS NULL OR task = ?) ORDER BY id LIMIT ?"
-        )
         with self._snapshot() as db:
-            rows = db.execute(query, (after, recipe, recipe, task, task, _PAGE)).fetchall()
-        return [
-            (number, TreeInfo(id=tree, task=of, recipe=by, created_at=at, attempts=n, stop=stop))
-            for number, tree, of, by, at, n, stop in rows
-        ]
+            return listing.page(db, after, recipe, task)
+
+    def find(self, query: TreeQuery) -> TreePage:
+        """Return a page of the trees that a query finds."""
+        with self._snapshot() as db:
+            return listing.find(db, query)
 
     def close(self) -> None:
         """Close the file, if it is open."""
@@ -113,37 +108,6 @@ class Reader:
                     self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise layout.sqlite_error(f"read {self._path}", error) from error
-
-
-class _Texts:
-    """Texts and blobs of one snapshot; each is read once."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-        self._texts: dict[int, str] = {}
-
-    def get(self, number: int) -> str:
-        text = self._texts.get(number)
-        if text is None:
-            made, body = self._row(number)
-            text = self._texts[number] = codec.join(body, self.get) if made else body
-        return text
-
-    def _row(self, number: int) -> tuple[int, str]:
-        row = self._db.execute("SELECT made, more, body FROM texts WHERE id = ?", (number,)).fetchone()
-        if row is None:
-            raise StoreError(
-                f"text {number} is missing: the file is damaged.", hint="Restore the file from a backup."
-            )
-        made, more, body = row
-        if more:
-            query = "SELECT body FROM texts WHERE id > ? AND id <= ? ORDER BY id"
-            body += "".join(rest for (rest,) in self._db.execute(query, (number, number + more)))
-        return made, body
-
-    def blob(self, sha256: str) -> bytes | None:
-        row = self._db.execute("SELECT data FROM blobs WHERE sha256 = ?", (sha256,)).fetchone()
-        return None if row is None else row[0]
 
 
 def _add_id(ids: TreeIds, kind: str, pick: Callable[..., dict[str, Any]]) -> None:

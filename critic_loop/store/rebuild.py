@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from critic_loop.core.errors import ConfigError, NoSuchAttempt, NoSuchTree, StoreError
 from critic_loop.core.messages import File, Image, Message, ToolResult
+from critic_loop.core.printable import excerpt
 from critic_loop.core.records import (
     SCHEMA_VERSION,
     Ask,
@@ -229,3 +230,8 @@ def check_heads(tree_id: str, records: tuple[Record, ...], *, exists: bool) -> N
         raise StoreError(f"the head of tree {first.tree!r} was given for tree {tree_id!r}")
     if not exists and not isinstance(first, Head):
         raise NoSuchTree(f"there is no tree {tree_id!r}: a new tree's first record is its head")
+
+
+def title_of(head: Head) -> str:
+    """Return the first line of a task's text, shortened and printable."""
+    return excerpt(next(iter(head.task.text.strip().splitlines()), ""), 100)

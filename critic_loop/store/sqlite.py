@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from critic_loop.core.errors import NoSuchTree, StoreError
-from critic_loop.core.protocols import TreeInfo
+from critic_loop.core.listing import TreeInfo, TreePage, TreeQuery
 from critic_loop.core.records import Feedback, Record, tree_of
 from critic_loop.core.tree import Tree
 from critic_loop.store import layout
@@ -358,6 +358,15 @@ class SqliteStore:
             for _, info in page:
                 yield info
             after = page[-1][0]
+
+    async def find(self, query: TreeQuery) -> TreePage:
+        """Return a page of the trees that a query finds, newest first.
+
+        Raises:
+            NoSuchTree: there is no tree with the id that is given as `before`.
+        """
+        found = await self._read(partial(self._reader.find, query))
+        return found or TreePage(trees=(), total=0, more=False)
 
     async def _read(self, read: Callable[[], T]) -> T | None:
         """Run `read` in the reader thread, after all queued jobs are written; None if there is no file."""

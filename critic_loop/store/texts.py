@@ -1,4 +1,4 @@
-"""Stores long texts once, by content, and gives each a number. Lives in the writer's thread.
+"""Stores long texts once, by content, and gives each a number.
 
 Knows the tables `texts` and `hashes`, and the codec. Does not know records. A text is stored whole, as pieces
 (data in fences and the text between), or as a slice of a text stored shortly before.
@@ -11,6 +11,7 @@ import sqlite3
 from collections import deque
 from typing import TypeAlias
 
+from critic_loop.core.errors import StoreError
 from critic_loop.store import codec
 
 _MAX_RECENT_TEXTS = 4
@@ -105,3 +106,41 @@ class TextTable:
         self._hashes.clear()
         if len(self._numbers) > _MAX_HASHES_CACHED:
             self._numbers.clear()
+
+
+class StoredTexts:
+    """Texts and blobs of one snapshot; each is read once."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Read from `db`."""
+        self._db = db
+        self._texts: dict[int, str] = {}
+
+    def get(self, number: int) -> str:
+        """Return a text.
+
+        Raises:
+            StoreError: it is missing.
+        """
+        text = self._texts.get(number)
+        if text is None:
+            made, body = self._row(number)
+            text = self._texts[number] = codec.join(body, self.get) if made else body
+        return text
+
+    def _row(self, number: int) -> tuple[int, str]:
+        row = self._db.execute("SELECT made, more, body FROM texts WHERE id = ?", (number,)).fetchone()
+        if row is None:
+            raise StoreError(
+                f"text {number} is missing: the file is damaged.", hint="Restore the file from a backup."
+            )
+        made, more, body = row
+        if more:
+            query = "SELECT body FROM texts WHERE id > ? AND id <= ? ORDER BY id"
+            body += "".join(rest for (rest,) in self._db.execute(query, (number, number + more)))
+        return made, body
+
+    def blob(self, sha256: str) -> bytes | None:
+        """Return the bytes of an image or a file; None if they are not stored."""
+        row = self._db.execute("SELECT data FROM blobs WHERE sha256 = ?", (sha256,)).fetchone()
+        return None if row is None else row[0]

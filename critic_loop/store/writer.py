@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import cast
 
 from critic_loop.core.errors import StoreError, WriteConflict
-from critic_loop.core.records import Attempt, Head, Outcome, Record
-from critic_loop.store import codec, layout
+from critic_loop.core.records import Ask, Attempt, Head, Outcome, Record
+from critic_loop.store import codec, layout, listing
 from critic_loop.store.rebuild import LATE, UNSETTLED, blobs_of, check_heads, fields_of, letter_of
 from critic_loop.store.texts import RecentTexts, TextTable, no_recent_texts
 
@@ -94,6 +94,7 @@ class Writer:
         self._db = layout.connect(path, create=True, page_bytes=page_bytes)
         try:
             layout.migrate(self._db)
+            listing.describe_trees(self._db)
         except sqlite3.Error as error:
             self._db.close()
             raise layout.sqlite_error(f"open {path}", error) from error
@@ -272,8 +273,9 @@ class Writer:
 
     def _begin(self, tree: str, head: Head) -> _TreeState:
         cursor = self._db.execute(
-            "INSERT INTO trees (tree, task, recipe, created_at, owner) VALUES (?, ?, ?, ?, ?)",
-            (tree, head.task.id, head.recipe, head.created_at, self._token),
+            "INSERT INTO trees (tree, task, recipe, created_at, owner, title, tags)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (tree, head.task.id, head.recipe, head.created_at, self._token, *listing.title_and_tags(head)),
         )
         ref = cursor.lastrowid
         state = self._trees[tree] = _TreeState(
@@ -321,6 +323,8 @@ def _update_counts(state: _TreeState, record: Record) -> None:
                 state.changed = True
             if not record.settled:
                 state.unsettled.add(record.id)
+        case Ask() if state.stop is not None:  # the tree goes on
+            state.stop, state.changed = None, True
         case Outcome():
             state.stop = record.stop
             state.changed = True

@@ -21,8 +21,9 @@ from typing import TypeVar
 import pytest
 
 from critic_loop.core.errors import ConfigError, NoSuchAttempt, NoSuchTree, StoreError
+from critic_loop.core.listing import TreeInfo, TreePage, TreeQuery, TreeState
 from critic_loop.core.messages import Image, assistant, user
-from critic_loop.core.protocols import Store, TreeInfo
+from critic_loop.core.protocols import Store
 from critic_loop.core.records import (
     SCHEMA_VERSION,
     Ask,
@@ -40,11 +41,11 @@ from critic_loop.testing.trees import ALL
 T = TypeVar("T")
 
 
-def head(tree: str, *, recipe: str = "refine", text: str = "Do it.") -> Head:
+def head(tree: str, *, recipe: str = "refine", text: str = "Do it.", tags: tuple[str, ...] = ()) -> Head:
     """Return the head of a small tree."""
     return Head(
         tree=tree,
-        task=Task(prompt=(user(text),)),
+        task=Task(prompt=(user(text),), tags=tags),
         recipe=recipe,
         recipe_digest="d",
         key="k",
@@ -232,8 +233,8 @@ class StoreContract:
         await store.append("b", ask, parked, parked, attempt)
         await store.append("b", Outcome(chosen="b.2", stop="verified"))
         a, b = await listed(store)
-        assert a == TreeInfo(id="a", task=head("a", text="one").task.id, recipe="refine", created_at=1.0,
-                             attempts=0, stop=None)  # fmt: skip
+        assert a == TreeInfo(id="a", task=head("a", text="one").task.id, title="one", recipe="refine",
+                             created_at=1.0, attempts=0, stop=None)  # fmt: skip
         assert (b.id, b.attempts, b.stop) == ("b", 2, "verified")
         assert await listed(store, recipe="sample") == [b]
         assert await listed(store, task=a.task) == [a]
@@ -244,6 +245,66 @@ class StoreContract:
         names = [f"t{n}" for n in range(1203)]
         await asyncio.gather(*(store.append(name, head(name)) for name in names))
         assert [info.id for info in await listed(store)] == names
+
+    async def test_finding_trees(self, store: Store) -> None:
+        """A query finds trees by recipe, task, tag and state, all that are given, newest first."""
+        for name, recipe, text, tags in (
+            ("a", "refine", "\n one\nmore", ("easy", "it's 100 %")),
+            ("b", "sample", "two", ()),
+            ("c", "refine", "two", ("easy", "slow")),
+        ):
+            await store.append(name, head(name, recipe=recipe, text=text, tags=tags), *move(name, 1))
+        await store.append("a", Outcome(chosen="a.1", stop="verified"))
+        await store.append("b", Outcome(stop="parked"))
+
+        async def found(query: TreeQuery) -> list[str]:
+            page = await store.find(query)
+            assert (page.total, page.more) == (len(page.trees), False)
+            return [info.id for info in page.trees]
+
+        _, task_b, task_c = [info.task for info in await listed(store)]
+        assert await found(TreeQuery()) == ["c", "b", "a"]
+        assert await found(TreeQuery(recipe="refine")) == ["c", "a"]
+        assert await found(TreeQuery(task=task_b)) == ["b"]
+        assert await found(TreeQuery(tag="easy")) == ["c", "a"]
+        assert await found(TreeQuery(tag="it's 100 %")) == ["a"]
+        assert await found(TreeQuery(tag="eas")) == [], "a tag is found as a whole"
+        states: tuple[tuple[TreeState, str], ...] = (("ended", "a"), ("parked", "b"), ("unfinished", "c"))
+        for state, name in states:
+            assert await found(TreeQuery(state=state)) == [name]
+        assert await found(TreeQuery(state="interrupted")) == []
+        assert await found(TreeQuery(task=task_c, tag="slow")) == ["c"]
+        assert await found(TreeQuery(task=task_b, tag="slow")) == []
+        assert await found(TreeQuery(tag="slow", state="ended")) == []
+        c, _, a = (await store.find(TreeQuery())).trees
+        assert (a.title, a.tags, a.state, c.tags) == ("one", ("easy", "it's 100 %"), "ended", ("easy", "slow"))
+
+    async def test_a_tree_that_goes_on_is_unfinished(self, store: Store) -> None:
+        """After a new ask the earlier outcome is no longer the tree's."""
+        await store.append("t", head("t"), *move("t", 1), Outcome(stop="parked"))
+        await store.append("t", *move("t", 2))
+        (info,) = await listed(store)
+        assert (info.stop, info.state) == (None, "unfinished")
+        await store.append("t", Outcome(stop="interrupted"))
+        assert [t.id for t in (await store.find(TreeQuery(state="interrupted"))).trees] == ["t"]
+
+    async def test_pages(self, store: Store) -> None:
+        """Pages follow each other without gap or repetition, while new trees arrive."""
+        names = [f"t{n}" for n in range(10)]
+        for number, name in enumerate(names):
+            await store.append(name, head(name, tags=("even",) if number % 2 == 0 else ()))
+        first = await store.find(TreeQuery(limit=4))
+        assert ([i.id for i in first.trees], first.total, first.more) == (["t9", "t8", "t7", "t6"], 10, True)
+        await store.append("new", head("new"))
+        last = first.trees[-1].id
+        second: TreePage = await store.find(TreeQuery(limit=4, before=last))
+        assert ([i.id for i in second.trees], second.total, second.more) == (["t5", "t4", "t3", "t2"], 11, True)
+        third = await store.find(TreeQuery(limit=4, before="t2"))
+        assert ([i.id for i in third.trees], third.more) == (["t1", "t0"], False)
+        even = await store.find(TreeQuery(limit=2, before="t5", tag="even"))
+        assert ([i.id for i in even.trees], even.total, even.more) == (["t4", "t2"], 5, True)
+        with pytest.raises(NoSuchTree):
+            await store.find(TreeQuery(before="nothing"))
 
     async def test_bytes_are_restored(self, store: Store) -> None:
         """Bytes are restored for every part with their hash, even if that part was appended without them."""

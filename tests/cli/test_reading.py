@@ -60,15 +60,6 @@ def test_the_only_tree_need_not_be_named(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("tree", "told"),
     [
-        (
-            [],
-            [
-                "holds 44 trees: say which one.",
-                "\n  endpoint-down  by hand, 3 attempts, failing  What is 6 * 7?\n  rejected-by-opinion  ",
-                "\n  still-running  by hand, 2 attempts, unfinished  ",
-                "the newest come first; 34 older ones are not listed.",
-            ],
-        ),
         (["broken"], ["4 trees begin with 'broken': broken-long-chain, broken-one-branch"]),
         (["refime"], ["mixed.db has no tree 'refime'.", "Closest are refine"]),
         (["\x1b[31m"], ["has no tree '<U+001B>[31m'"]),
@@ -79,6 +70,20 @@ def test_which_tree_is_asked_back(cli: Cli, mixed: str, command: str, tree: list
     ended = cli(command, mixed, *tree)
     assert ended.code == 2
     assert all(words in ended.clean for words in told), ended.err
+
+
+@pytest.mark.parametrize("command", [["why"], ["show", "--full"], ["show", "--svg", "tree.svg"]])
+def test_of_several_trees_one_must_be_named(cli: Cli, mixed: str, command: list[str]) -> None:
+    name, *options = command
+    ended = cli(name, mixed, *options)
+    assert ended.code == 2
+    for words in (
+        "holds 44 trees: name one.",
+        "\n  endpoint-down  by hand, 3 attempts, failing  What is 6 * 7?\n  rejected-by-opinion  ",
+        "\n  still-running  by hand, 1 attempt, unfinished  ",
+        "the newest come first; 34 older ones are not listed.",
+    ):
+        assert words in ended.clean
 
 
 @pytest.mark.parametrize("command", [["why"], ["show"], ["failures"]])

@@ -21,7 +21,7 @@ from critic_loop.cli.options import (
 def why_command(
     ctx: typer.Context, store: StoreArgument, tree: TreeArgument = None, *, as_json: AsJson = False
 ) -> None:
-    """Say why a stored tree came to no right answer, and what shows it."""
+    """Explain why a stored tree came to no right answer, with the records that show it."""
     from critic_loop.cli.why import explain
 
     terminal = terminal_of(ctx)
@@ -35,7 +35,7 @@ def failures_command(
     *,
     by: Annotated[
         str | None,
-        typer.Option(metavar="WHAT", help="cause (as if nothing is said), recipe, task, model, stop, tag."),
+        typer.Option(metavar="WHAT", help="cause (the default), recipe, task, model, stop, tag."),
     ] = None,
     cause: Annotated[
         str | None, typer.Option(metavar="CAUSE", help="Only trees of this cause; without --by, list them.")
@@ -51,33 +51,64 @@ def failures_command(
         failures(store, by=by, cause=cause, recipe=recipe, as_json=as_json, terminal=terminal)
 
 
-def show_command(
+class State(StrEnum):
+    """The state of a tree."""
+
+    UNFINISHED = "unfinished"
+    PARKED = "parked"
+    INTERRUPTED = "interrupted"
+    ENDED = "ended"
+
+
+def show_command(  # noqa: PLR0913  # options of a command line
     ctx: typer.Context,
     store: StoreArgument,
     tree: TreeArgument = None,
     *,
     attempt: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="Only this attempt, what led to it and what followed, with its calls."),
+        typer.Option(metavar="ID", help="Only this attempt, its ancestors and its children, with their calls."),
     ] = None,
     full: Annotated[
-        bool, typer.Option("--full", metavar="", help="All attempts, and nothing cut short.")
+        bool, typer.Option("--full", metavar="", help="All attempts, and no text shortened.")
     ] = False,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write one self-contained page instead.")
+        Path | None, typer.Option(metavar="FILE", help="Write one self-contained HTML page instead.")
     ] = None,
     svg: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw the tree instead: values, verdicts, where the budget went."),
+        typer.Option(metavar="FILE", help="Draw the tree instead: values, verdicts, costs."),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="ID", help="List the trees of the task with this id.")
+    ] = None,
+    tag: Annotated[
+        str | None, typer.Option(metavar="TAG", help="List the trees whose task has this tag.")
+    ] = None,
+    state: Annotated[State | None, typer.Option(help="List the trees in this state.")] = None,
+    recipe: RecipeFilter = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Trees on a page of the list.")] = 20,
+    before: Annotated[
+        str | None,
+        typer.Option(metavar="TREE", help="List the trees that are older than this one: the next page."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a stored tree: attempts, what they changed, and what was said of them."""
-    from critic_loop.cli.show import show
+    """Show a stored tree (attempts, changes, feedback), or list the trees of a store.
+
+    Without TREE, the store's only tree is shown; of several, or where a filter is given, a list, newest first.
+    """
+    from critic_loop.cli.show import Options, show
+    from critic_loop.core.listing import TreeQuery
 
     terminal = terminal_of(ctx)
+    query = TreeQuery(
+        recipe=recipe, task=task, tag=tag, state=None if state is None else state.value, before=before,
+        limit=limit,
+    )  # fmt: skip
+    options = Options(attempt=attempt, full=full, html=html, svg=svg)
     with terminal.failing(as_json=as_json):
-        show(store, tree, attempt=attempt, full=full, html=html, svg=svg, as_json=as_json, terminal=terminal)
+        show(store, tree, query, options, as_json=as_json, terminal=terminal)
 
 
 class CompareMeasure(StrEnum):

@@ -1,11 +1,43 @@
-"""What `failures` and `compare` write."""
+"""What `show STORE`, `failures` and `compare` write."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from critic_loop.cli.documents.base import Document
+from critic_loop.core.listing import TreeState
 from critic_loop.metrics import Why
+
+
+class TreeRow(Document):
+    """A tree in a list."""
+
+    id: str
+    task: str
+    """The task's id."""
+    title: str
+    """The first line of its text, shortened."""
+    tags: tuple[str, ...]
+    """The task's tags."""
+    recipe: str
+    created_at: float
+    """Seconds since the epoch."""
+    attempts: int
+    state: TreeState
+    stop: str | None
+    """Null while it has no outcome."""
+
+
+class TreesDocument(Document):
+    """`critic-loop show STORE --json`, where no tree is named and several are found."""
+
+    store: str
+    total: int
+    """Trees that match, on all pages."""
+    trees: list[TreeRow]
+    """Newest first."""
+    next: str | None
+    """What `--before` takes for the next page; null on the last."""
 
 
 class FailureGroup(Document):

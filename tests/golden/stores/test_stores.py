@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 import critic_loop as cl
 from critic_loop.cli import app
 from critic_loop.core.errors import ConfigError
+from critic_loop.core.listing import TreeQuery
 from critic_loop.core.messages import ToolResult
+from critic_loop.core.printable import excerpt
 from critic_loop.core.records import SCHEMA_VERSION
 from critic_loop.store import open_store
 from critic_loop.testing import ScriptedModel, trees
@@ -37,6 +39,18 @@ async def test_records_of_schema_1_read_as_what_is_written_today(old: Path, name
     digests = {"schema_version": 1, "recipe_digest": read.head.recipe_digest}
     assert read.head == head.model_copy(update=digests)
     assert read.log[1:] == rest
+
+
+async def test_trees_of_an_older_file_are_found_by_title_and_tag(old: Path) -> None:
+    store = open_store(old)
+    page = await store.find(TreeQuery(limit=100))
+    for info in page.trees:
+        task = (await store.load(info.id)).task
+        assert info.title == excerpt(task.text.strip().partition("\n")[0])
+        assert info.tags == task.tags
+    await store.aclose()
+    assert page.total == len(page.trees) >= len(trees.ALL)
+    assert any(info.tags for info in page.trees)
 
 
 async def test_a_text_of_a_tool_became_content_parts(old: Path) -> None:

@@ -67,13 +67,12 @@ def test_a_commit_is_on_disk(tmp_path: Path) -> None:
 def test_migrations_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     db = connection(tmp_path / "x.db")
     layout.migrate(db)
-    monkeypatch.setattr(
-        layout, "MIGRATIONS", (layout.V1, "ALTER TABLE trees ADD COLUMN extra; CREATE TABLE new (a)")
-    )
-    monkeypatch.setattr(layout, "VERSION", 2)
+    third = "ALTER TABLE trees ADD COLUMN extra; CREATE TABLE new (a)"
+    monkeypatch.setattr(layout, "MIGRATIONS", (*layout.MIGRATIONS, third))
+    monkeypatch.setattr(layout, "VERSION", 3)
     layout.migrate(db)
     layout.migrate(db)
-    assert layout.version_of(db) == 2
+    assert layout.version_of(db) == 3
     assert db.execute("SELECT extra FROM trees").fetchall() == db.execute("SELECT a FROM new").fetchall() == []
     db.close()
 
@@ -81,11 +80,11 @@ def test_migrations_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     db = connection(tmp_path / "x.db")
     layout.migrate(db)
-    monkeypatch.setattr(layout, "MIGRATIONS", (layout.V1, "CREATE TABLE new (a); NONSENSE"))
-    monkeypatch.setattr(layout, "VERSION", 2)
+    monkeypatch.setattr(layout, "MIGRATIONS", (*layout.MIGRATIONS, "CREATE TABLE new (a); NONSENSE"))
+    monkeypatch.setattr(layout, "VERSION", 3)
     with pytest.raises(sqlite3.OperationalError):
         layout.migrate(db)
-    assert layout.version_of(db) == 1
+    assert layout.version_of(db) == 2
     assert not db.in_transaction
     db.close()
 
