@@ -19,8 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from critic_loop.core.printable import excerpt
-from critic_loop.core.records import Verdict
-from critic_loop.render.words import VERDICT_STYLES, VERDICT_WORDS
+from critic_loop.render.words import NO_ANSWER, WORTH_STYLES
 
 
 @dataclass(slots=True)
@@ -41,10 +40,11 @@ class JobView:
     calls: int = 0
     tokens: int = 0
     cost_usd: float | None = None
-    verdicts: Counter[str] = field(default_factory=Counter[str])
+    worths: Counter[str] = field(default_factory=Counter[str])
+    """What the answers are worth, by `render.words`; `no answer` where there is none."""
     began: float = field(init=False)
-    _last: deque[tuple[dict[str, Any], str]] = field(
-        default_factory=lambda: deque[tuple[dict[str, Any], str]](maxlen=8)
+    _last: deque[tuple[dict[str, Any], str, str]] = field(
+        default_factory=lambda: deque[tuple[dict[str, Any], str, str]](maxlen=8)
     )
     _ends: deque[float] = field(default_factory=lambda: deque[float](maxlen=200))
     _told_at: float = field(init=False)
@@ -62,12 +62,13 @@ class JobView:
             self.started += 1
             yield task
 
-    def ended(self, row: dict[str, Any], task: str) -> None:
-        """Take in a result's row, and the text of its task."""
+    def ended(self, row: dict[str, Any], task: str, worth: str) -> None:
+        """Take in a result's row, the text of its task, and what its answer is worth."""
+        worth = NO_ANSWER if row["error"] else worth
         self.done += 1
         self.reused += bool(row["reused"])
-        self.verdicts["no answer" if row["error"] else VERDICT_WORDS[Verdict(row["verdict"])]] += 1
-        self._last.append((row, task))
+        self.worths[worth] += 1
+        self._last.append((row, task, worth))
         if row["reused"]:
             return
         self._ends.append(self.now())
@@ -103,7 +104,7 @@ class JobView:
             parts.append(_cropped(text, style="yellow"))
         parts = parts[: max(1, lines)]
         last = list(self._last)[-max(0, lines - len(parts)) :] if lines > len(parts) else []
-        return Group(*parts, *(_row(row, task) for row, task in last))
+        return Group(*parts, *(_row(*each) for each in last))
 
     def news(self) -> str:
         """Return how far it is, every ten seconds, or when a tenth has been done since the last time."""
@@ -122,10 +123,9 @@ class JobView:
         return f"{speed}, {_duration((self.total - self.done) / pace)} left"
 
     def _counts(self) -> str:
-        reused = [f"{self.reused:,} from earlier runs"] if self.reused else []
-        return (
-            ", ".join([*(f"{name} {n:,}" for name, n in sorted(self.verdicts.items())), *reused]) or "none yet"
-        )
+        counts = [f"{word} {self.worths[word]:,}" for word in WORTH_STYLES if self.worths[word]]
+        counts += [f"{self.reused:,} from earlier runs"] if self.reused else []
+        return ", ".join(counts) or "none yet"
 
     def _busy(self) -> str:
         asked = ", ".join(f"{slot} {n}" for slot, n in sorted(self.in_flight().items()) if n)
@@ -142,13 +142,9 @@ def _cropped(text: str, style: str = "") -> Text:
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
-def _row(row: dict[str, Any], task: str) -> Text:
-    verdict = Verdict(row["verdict"])
-    word, style = VERDICT_WORDS[verdict], VERDICT_STYLES[verdict]
-    if row["error"]:
-        word, style = "no answer", "red"
+def _row(row: dict[str, Any], task: str, worth: str) -> Text:
     said = row["error"] or row["answer"]
-    line = Text.assemble("  ", (f"{word:<10}  ", style), f"{excerpt(task, 36)}  ")
+    line = Text.assemble("  ", (f"{worth:<10}  ", WORTH_STYLES[worth]), f"{excerpt(task, 36)}  ")
     line.append(excerpt(str(said), 200), style="dim")
     line.no_wrap, line.overflow = True, "ellipsis"
     return line

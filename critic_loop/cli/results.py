@@ -1,8 +1,4 @@
-"""Results as JSON rows and as tables.
-
-The rows' keys are public: they are what `run --json` and `run --out` give. Knows results. Does not
-know how they came about.
-"""
+"""Results as JSON rows and as tables. The rows' keys are public: `run --json` and `run --out` write them."""
 
 from __future__ import annotations
 
@@ -14,10 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from critic_loop.core.printable import count, printable
+from critic_loop.core.printable import printable
 from critic_loop.core.records import Verdict
-from critic_loop.evidence import truth_of
-from critic_loop.render.words import VERDICT_STYLES, verdict_word
+from critic_loop.render.words import WORTH_STYLES, ending, spent, verdict_text, worth
 
 if TYPE_CHECKING:
     from critic_loop.graph.result import Result
@@ -55,54 +50,40 @@ def facts(result: Result[Any], shown: dict[str, Any]) -> RenderableType:
     return table
 
 
-def _is_known(result: Result[Any]) -> bool:
-    return result.attempt_id is not None and truth_of(result.tree, result.attempt_id).right is not None
+def worth_of(result: Result[Any]) -> str:
+    """Return what a result's answer is worth, in the words of all views."""
+    return worth(result.tree, result.attempt_id)
 
 
 def _facts(result: Result[Any], shown: dict[str, Any]) -> list[tuple[str, Text]]:
-    word = verdict_word(result.verdict, known=_is_known(result))
-    verdict = Text(word, style=VERDICT_STYLES[result.verdict])
-    verdict.append(f" (decided by {result.decided_by or 'nobody'})", style="default")
-    if result.verdict is not Verdict.ABSTAIN and shown["score"] is not None:
-        verdict.append(f", score {shown['score']:.2f}", style="default")
-    stop = printable(f"{result.stop}: {result.stop_text}" if result.stop_text else result.stop)
-    spend = ", ".join(
-        [
-            count(shown["attempts"], "attempt"), count(shown["calls"], "call"),
-            f"{shown['input_tokens']:,} tokens in", f"{shown['output_tokens']:,} out",
-            f"{shown['elapsed_s']:.1f} s",
-        ]
-    )  # fmt: skip
+    value = worth_of(result)
+    score, decided_by = shown["score"], result.decided_by
+    ended = ending(value, score, decided_by, result.stop, result.stop_text)
+    cost = spent(*(shown[key] for key in ("attempts", "calls", "input_tokens", "output_tokens", "elapsed_s")))
     tree = result.tree.id + (" (finished earlier; --new begins another)" if shown["reused"] else "")
     waiting = [("waiting", Text(printable(f"{each}\n{each.text}"))) for each in result.waiting]
     return [
-        ("verdict", verdict), *waiting, ("stopped", Text(stop)), ("spent", Text(spend)), ("tree", Text(tree)),
-    ]  # fmt: skip
+        ("verdict", verdict_text(ended["verdict"], value)),
+        *waiting,
+        ("stopped", Text(printable(ended["stopped"]))),
+        ("spent", Text(cost)),
+        ("tree", Text(tree)),
+    ]
 
 
-def many(rows: Sequence[dict[str, Any]]) -> RenderableType:
-    """Return the totals over many results for a person."""
+def many(rows: Sequence[dict[str, Any]], worths: Counter[str]) -> RenderableType:
+    """Return the totals over many results for a person; `worths` counts what their answers are worth."""
     total = summary(rows)
+    numbers = {"tasks": total["tasks"], **{word: worths[word] for word in WORTH_STYLES if worths[word]}}
+    tokens = {"tokens in": total["input_tokens"], "tokens out": total["output_tokens"]}
+    numbers |= {"calls": total["calls"], **tokens}
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in (
-        "tasks",
-        "accepted",
-        "rejected",
-        "not judged",
-        "no answer",
-        "calls",
-        "tokens in",
-        "tokens out",
-    ):
+    for name in numbers:
         table.add_column(name, justify="right")
-    numbers = [
-        total["tasks"], total["pass"], total["fail"], total["abstain"], total["tasks"] - total["answered"],
-        total["calls"], total["input_tokens"], total["output_tokens"],
-    ]  # fmt: skip
-    table.add_row(*(f"{number:,}" for number in numbers))
+    table.add_row(*(f"{number:,}" for number in numbers.values()))
     stops = Counter(r["stop"] for r in rows)
     reasons = ", ".join(f"{name} {number}" for name, number in stops.most_common())
-    return Group(table, Text.assemble(("stopped by  ", "dim"), reasons))
+    return Group(table, Text.assemble(("stopped  ", "dim"), reasons))
 
 
 def _text(answer: Any) -> str:

@@ -262,7 +262,7 @@ async def _one(job: _Job) -> int:
     if job.wish.as_json:
         _document(job, [row], interrupted=interrupted)
     else:
-        terminal.err.print(view_of("", result.tree.log).final())
+        terminal.err.print(view_of("", result.tree.log).final(result.tree))
         terminal.err.print()
         if row["error"]:
             terminal.note(row["error"], style="red")
@@ -291,7 +291,7 @@ async def _many(job: _Job) -> int:
                         left_open += 1
                         continue
                     rows.append(results.row(result))
-                    view.ended(rows[-1], result.task.text)
+                    view.ended(rows[-1], result.task.text, results.worth_of(result))
                     _write(job.sink, rows[-1])
     except (CriticLoopError, asyncio.CancelledError):
         terminal.note(f"{_so_far(job, rows)} {resume_of(job.wish.store)}")
@@ -300,7 +300,7 @@ async def _many(job: _Job) -> int:
     if job.wish.as_json:
         _document(job, rows, interrupted=interrupted)
     else:
-        terminal.out.print(results.many(rows))
+        terminal.out.print(results.many(rows, view.worths))
     for row in [row for row in rows if row["error"]][:5]:
         terminal.note(f"task {row['task']}: {row['error']}", style="red")
     ending = f"Interrupted. {_so_far(job, rows)} {count(left_open, 'tree')} left open." if interrupted else ""

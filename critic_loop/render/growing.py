@@ -14,7 +14,7 @@ from critic_loop.core.printable import excerpt
 from critic_loop.core.protocols import Delta
 from critic_loop.core.records import Ask, Attempt, Call, Feedback, Outcome, Record, Reply, Verdict
 from critic_loop.evidence import EVIDENCE
-from critic_loop.render.words import VERDICT_STYLES, verdict_word
+from critic_loop.render.words import Standing, standing
 
 _FARTHEST = 200
 """Ancestors that are looked through for one that is drawn, too."""
@@ -41,7 +41,9 @@ class Node:
     parent: str | None
     answer: str = ""
     error: str = ""
-    status: str = "open"
+    status: str = "in flight"
+    worth: str = ""
+    """What it is worth, where the whole tree was asked."""
     notes: list[Note] = field(default_factory=list[Note])
 
     @property
@@ -65,16 +67,18 @@ class Node:
         return rank, max((n.score for n in self.notes if n.score is not None), default=-1.0)
 
     @property
-    def state(self) -> tuple[str, str, str]:
-        """Sign, word and style."""
-        if self.status in ("failed", "parked"):
-            return ("!", "failed", "red") if self.status == "failed" else ("?", "waits for a person", "yellow")
+    def standing(self) -> Standing:
+        """How it stands, as far as its feedback tells."""
+        return standing(self.worth or self._worth, self.status)
+
+    @property
+    def _worth(self) -> str:
         verdict = self.verdict
-        if verdict is not None:
-            known = any(n.evidence and n.verdict is verdict for n in self.notes)
-            word = verdict_word(verdict, known=known)
-            return ("✓" if verdict is Verdict.PASS else "✗", word, VERDICT_STYLES[verdict])
-        return ("○", "open", "cyan") if self.status == "open" else ("•", "not judged", "default")
+        if verdict is None:
+            return "scored" if any(note.score is not None for note in self.notes) else "not judged"
+        known = any(note.evidence and note.verdict is verdict for note in self.notes)
+        words = ("right", "wrong") if known else ("accepted", "rejected")
+        return words[verdict is Verdict.FAIL]
 
 
 @dataclass(slots=True)

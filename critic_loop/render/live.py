@@ -16,7 +16,9 @@ from rich.text import Text
 from critic_loop.core.printable import count, excerpt
 from critic_loop.core.protocols import Delta
 from critic_loop.core.records import Record, Verdict
+from critic_loop.core.tree import Tree
 from critic_loop.render.growing import Asked, Growing, Node, Note
+from critic_loop.render.words import CHOSEN, worth
 
 _DEEPEST = 10
 """Indentation ends here; deeper attempts stand below each other."""
@@ -51,7 +53,7 @@ class TreeView:
         if note is not None:
             self._tell(f"attempt {node.number}: {_told_note(note)}")
         else:
-            made = f"{node.state[1]}: {node.error}" if node.error else f"made: {node.answer}"
+            made = f"{node.status}: {node.error}" if node.error else f"made: {node.answer}"
             self._tell(f"attempt {node.number}: {made}")
 
     def _tell(self, text: str) -> None:
@@ -78,8 +80,10 @@ class TreeView:
             head = Text(f"Ending: {waits} in flight may finish. Ctrl-C again leaves at once.", style="yellow")
         return Group(head, *self._lines(lines - 1, width=width))
 
-    def final(self, lines: int = 60) -> RenderableType:
-        """Return the tree as it ended, with what was said about each attempt."""
+    def final(self, tree: Tree, *, lines: int = 60) -> RenderableType:
+        """Return the tree as it ended, with the feedback on each attempt; `tree` tells what each is worth."""
+        for attempt in tree:
+            self.tree.nodes[attempt.id].worth = worth(tree, attempt.id)
         return Group(*self._lines(lines))
 
     def _totals(self) -> str:
@@ -138,11 +142,11 @@ def view_of(title: str, records: Iterable[Record], *, most_calls: int | None = N
 
 
 def _line(node: Node, indent: str, *, chosen: bool, notes: bool) -> Text:
-    sign, word, style = node.state
-    line = Text.assemble(indent, (sign, style), f" {node.number}  ", (word, style))
+    sign, words, style = node.standing
+    line = Text.assemble(indent, (sign, style), f" attempt {node.number}  ", (words, style))
     line.no_wrap, line.overflow = True, "ellipsis"
     if chosen:
-        line.append("  chosen", style="bold")
+        line.append(f"  {CHOSEN}", style="bold")
     if not notes:
         return line
     if said := "; ".join(_said(node)):
@@ -190,7 +194,7 @@ def _tail(text: str, columns: int) -> str:
 
 
 def _told_note(note: Note) -> str:
-    words = {Verdict.PASS: "pass", Verdict.FAIL: "fail", Verdict.ABSTAIN: "abstains", None: ""}[note.verdict]
+    words = "" if note.verdict is None else str(note.verdict)
     score = "" if note.score is None or note.verdict is Verdict.ABSTAIN else f"{note.score:.2f}"
     said = " ".join(part for part in (words, score) if part)
     text = f" ({excerpt(note.text, 120)})" if note.text else ""

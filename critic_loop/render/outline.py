@@ -1,7 +1,7 @@
-"""A tree as a person reads it: attempts in order, each with what was said of it and what it changed.
+"""A tree as a person reads it: attempts in order, each with the feedback on it and what it changed.
 
-Pure, and the same for every view: the terminal's, the page's, the JSON document. Knows records, worth and
-truth. Does not know how anything is shown; texts are handed on as they are, and views make them safe.
+The same for every view: the terminal's, the page's, the JSON document. Texts are as they were written; the
+views make them safe to show.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from pydantic_core import to_json
 
 from critic_loop.core.records import Attempt, Event, Outcome, Spend
 from critic_loop.core.tree import Tree
-from critic_loop.evidence import truth_of, value_of
+from critic_loop.evidence import value_of
 from critic_loop.metrics import Why, why
 from critic_loop.render.diff import Line, diff
 from critic_loop.render.messages import answer_text, message_text
 from critic_loop.render.remarks import Asked, Remark, Remarks, all_said
+from critic_loop.render.words import Standing, standing, worth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,8 @@ class Node:
     """Its place in the order of asking."""
     indent: int
     """Its level: a chain of revisions stays at one, what has siblings or follows one is deeper."""
+    depth: int
+    """How many attempts lead to it."""
     parents: tuple[str, ...]
     kind: str
     status: str
@@ -53,9 +56,9 @@ class Node:
     tokens: int
 
     @property
-    def grade(self) -> float | None:
-        """Its score where nothing better is known: where it is right or wrong, an opinion would mislead."""
-        return None if self.worth in ("right", "wrong") else self.score
+    def standing(self) -> Standing:
+        """How it stands, in the words of all views."""
+        return standing(self.worth, self.status)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,7 @@ class Gap:
     """Attempts that are left out here, one after the other."""
 
     indent: int
+    depth: int
     first: str
     attempts: int
 
@@ -78,6 +82,10 @@ class Outline:
     reference: JsonValue
     attempts: int
     outcome: Outcome | None
+    worth: str
+    """What the chosen attempt is worth; `no answer` where none is chosen."""
+    score: float | None
+    """Of the chosen attempt."""
     spend: Spend
     why: Why
     items: tuple[Node | Gap, ...]
@@ -108,6 +116,7 @@ def outline(tree: Tree, *, most: int | None = None, attempt: str | None = None) 
     reason = why(tree)
     shown = _near(tree, attempt) if attempt else _foremost(tree, reason, most)
     outcome = tree.outcome
+    chosen = outcome.chosen if outcome else None
     spend = tree.spend()
     if outcome is not None:
         spend = spend.model_copy(
@@ -121,6 +130,8 @@ def outline(tree: Tree, *, most: int | None = None, attempt: str | None = None) 
         reference=tree.task.reference,
         attempts=len(tree.asks),
         outcome=outcome,
+        worth=worth(tree, chosen),
+        score=None if chosen is None else value_of(tree, chosen).score,
         spend=spend,
         why=reason,
         items=tuple(_items(_Reader(tree), shown)),
@@ -150,32 +161,38 @@ def _foremost(tree: Tree, reason: Why, most: int | None) -> set[str] | None:
 def _items(reader: _Reader, shown: set[str] | None) -> Iterator[Node | Gap]:
     """Walk the tree in depth: a chain stays at one level, what has siblings or follows one goes deeper."""
     gap: Gap | None = None
-    for attempt, indent in _walk(reader.tree):
+    for attempt, indent, depth in _walk(reader.tree):
         if shown is not None and attempt not in shown:
-            before = gap or Gap(indent=indent, first=attempt, attempts=0)
-            gap = Gap(indent=min(indent, before.indent), first=before.first, attempts=before.attempts + 1)
+            before = gap or Gap(indent=indent, depth=depth, first=attempt, attempts=0)
+            gap = Gap(
+                indent=min(indent, before.indent),
+                depth=min(depth, before.depth),
+                first=before.first,
+                attempts=before.attempts + 1,
+            )
             continue
         if gap is not None:
             yield gap
             gap = None
-        yield reader.node(attempt, indent)
+        yield reader.node(attempt, indent, depth)
     if gap is not None:
         yield gap
 
 
-def _walk(tree: Tree) -> Iterator[tuple[str, int]]:
+def _walk(tree: Tree) -> Iterator[tuple[str, int, int]]:
+    """Yield each attempt with its level and its depth."""
     seen: set[str] = set()
-    stack = [(root, 0, len(tree.roots) > 1) for root in reversed(tree.roots)]
+    stack = [(root, 0, 0, len(tree.roots) > 1) for root in reversed(tree.roots)]
     while stack:
-        attempt, indent, has_siblings = stack.pop()
+        attempt, indent, depth, has_siblings = stack.pop()
         if attempt in seen:  # it has several parents
             continue
         seen.add(attempt)
-        yield attempt, indent
+        yield attempt, indent, depth
         children = tree.children(attempt)
         several = len(children) > 1
         deeper = indent + (several or has_siblings)
-        stack.extend((child, deeper, several) for child in reversed(children))
+        stack.extend((child, deeper, depth + 1, several) for child in reversed(children))
 
 
 # -- one attempt -----------------------------------------------------------------------------------
@@ -192,7 +209,8 @@ class _Reader:
             if attempt.answer is not None:
                 self._first.setdefault(to_json((attempt.kind, attempt.answer)), attempt.id)
 
-    def node(self, attempt_id: str, indent: int) -> Node:
+    def node(self, attempt_id: str, indent: int, depth: int) -> Node:
+        """Return an attempt at its place."""
         ask, attempt = self.tree.asks[attempt_id], self.tree.attempts.get(attempt_id)
         said = self._remarks.on(attempt_id)
         calls = self._remarks.calls(attempt.calls if attempt else ())
@@ -202,6 +220,7 @@ class _Reader:
             id=attempt_id,
             number=attempt_id.rpartition(".")[2],
             indent=indent,
+            depth=depth,
             parents=ask.parents,
             kind=ask.kind,
             status=attempt.status if attempt else "in flight",
@@ -228,17 +247,6 @@ class _Reader:
         if before is None or before.kind != attempt.kind:
             return ()
         return diff(answer_text(before), answer_text(attempt))
-
-
-def worth(tree: Tree, attempt_id: str) -> str:
-    """Return in a word what an attempt is worth: known truth first, then opinion."""
-    right = truth_of(tree, attempt_id).right
-    if right is not None:
-        return "right" if right else "wrong"
-    value = value_of(tree, attempt_id)
-    if value.accepted is not None:
-        return "accepted" if value.accepted else "rejected"
-    return "not judged" if value.score is None else "scored"
 
 
 def _work(attempt: Attempt) -> tuple[tuple[str, str], ...]:

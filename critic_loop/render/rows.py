@@ -12,7 +12,7 @@ from critic_loop.core.tree import Tree
 from critic_loop.evidence import value_of
 from critic_loop.render.cost import Survey
 from critic_loop.render.messages import answer_text, message_text
-from critic_loop.render.outline import worth
+from critic_loop.render.words import worth
 
 _LONGEST_LABEL, _LONGEST_TASK = 46, 56
 _SMALL = 0.01

@@ -18,7 +18,7 @@ from critic_loop.core.printable import count, excerpt, printable
 from critic_loop.core.tree import Tree
 from critic_loop.render.cost import Survey
 from critic_loop.render.rows import Row, colour, rows_of, scope_of
-from critic_loop.render.words import WORTH_STYLES
+from critic_loop.render.words import CHOSEN, WORTH_STYLES
 
 MOST = 60
 """Attempts that have a row of their own, unless all are wanted."""
@@ -59,6 +59,7 @@ def picture(tree: Tree, *, most: int | None = MOST, attempt: str | None = None) 
         scope=len(scope),
         ramp=[(k / 10, colour(k / 10)) for k in range(11)],
         styles=WORTH_STYLES,
+        CHOSEN=CHOSEN,
         excerpt=excerpt,
     )
 

@@ -18,14 +18,21 @@ from critic_loop.render.diff import Line
 from critic_loop.render.outline import Gap, Node, Outline
 from critic_loop.render.remarks import Asked, Remark
 from critic_loop.render.why import cause_style
-from critic_loop.render.words import WORTH_STYLES
+from critic_loop.render.words import (
+    CHOSEN,
+    VERDICT_SIGNS,
+    VERDICT_STYLES,
+    ending,
+    graded,
+    spent,
+    verdict_text,
+)
 
 _MOST_LINES = 14
 _MOST_CHARACTERS = 1_200
 _DEEPEST = 6
 """Branchings that are indented; what lies deeper stays at this level."""
 
-_STANCE = {"pass": ("✓", "green"), "fail": ("✗", "red"), "abstain": ("?", "yellow"), "": ("•", "cyan")}
 _DIFF = {"+": ("green", "bold green"), "-": ("red", "bold red"), " ": ("dim", "dim"), "…": ("dim", "dim")}
 
 
@@ -60,14 +67,14 @@ def _facts(shown: Outline, *, full: bool) -> RenderableType:
 
 
 def _ending(shown: Outline) -> Iterator[tuple[str, Text]]:
-    ended, usage = shown.outcome, shown.spend.usage
+    ended, spend = shown.outcome, shown.spend
     if ended is not None:
-        text = f"{ended.stop}: {ended.stop_text}" if ended.stop_text else ended.stop
-        yield "stopped", _safe(f"{text} (decided by {ended.decided_by or 'nobody'})")
-    spent = [count(shown.attempts, "attempt"), count(shown.spend.calls, "call")]
-    spent += [f"{usage.input_tokens:,} tokens in", f"{usage.output_tokens:,} out"]
-    spent += [f"{shown.spend.elapsed_s:.1f} s"] if shown.spend.elapsed_s else []
-    yield "spent", Text(", ".join(spent))
+        for name, text in ending(
+            shown.worth, shown.score, ended.decided_by, ended.stop, ended.stop_text
+        ).items():
+            yield name, verdict_text(text, shown.worth) if name == "verdict" else _safe(text)
+    tokens = spend.usage.input_tokens, spend.usage.output_tokens
+    yield "spent", Text(spent(shown.attempts, spend.calls, *tokens, spend.elapsed_s))
     cause = Text(f"{shown.why.cause}  ", style=f"bold {cause_style(shown.why)}")
     yield "why", cause.append(printable(shown.why.text), style="not bold default")
     if shown.why.hint:
@@ -97,16 +104,14 @@ def _node(node: Node, *, full: bool, calls: bool) -> RenderableType:
 
 
 def _heading(node: Node) -> Text:
-    mark = ("★ " if node.chosen else "● ", WORTH_STYLES[node.worth])
+    sign, words, style = node.standing
     text = Text.assemble(
-        mark, (f"attempt {printable(node.number)}", "bold"), "  ", (node.worth, WORTH_STYLES[node.worth])
+        (f"{sign} ", style), (f"attempt {printable(node.number)}", "bold"), "  ", (words, style)
     )
-    if node.grade is not None:
-        text.append(f"{' ' if node.worth == 'scored' else '  score '}{node.grade:.2f}")
+    if grade := graded(node.worth, node.score):
+        text.append(f"{' ' if node.worth == 'scored' else '  '}{grade}")
     if node.chosen:
-        text.append("  chosen", style="bold")
-    if node.status != "complete":
-        text.append(f"  {node.status}", style="bold yellow")
+        text.append(f"  {CHOSEN}", style="bold")
     if node.kind != "answer":
         text.append(f"  {node.kind}")
     if node.parents:
@@ -144,7 +149,7 @@ def _diff(lines: Sequence[Line], *, full: bool) -> RenderableType:
 
 
 def _said(said: Remark, *, full: bool, calls: bool) -> RenderableType:
-    sign, style = _STANCE[said.stance]
+    sign, style = VERDICT_SIGNS[said.stance], VERDICT_STYLES[said.stance]
     head = Text.assemble((f"{sign} ", style), (printable(said.author) or said.source, "bold"))
     if said.source not in (said.author, said.author.partition("/")[0]):
         head.append(f" ({said.source})", style="dim")

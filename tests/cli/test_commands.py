@@ -81,10 +81,15 @@ def test_one_task(cli: Cli, serve: Serve) -> None:
     ended = cli("run", "What is 6 * 7?", "--actor", spec(server))
     assert ended.code == 0
     assert ended.out == "answer 42\n", "nothing but the answer"
-    for said in ("accepted (decided by critic)", "accepted: attempt", "2 attempts, 4 calls", "tree "):
+    for said in (
+        "accepted, score 1.00 (decided by critic)",
+        "accepted: attempt",
+        "2 attempts, 4 calls",
+        "tree ",
+    ):
         assert said in ended.err
-    for said in ("✗ 1  rejected  critic/stepwise: fail", "  ✓ 2  accepted  chosen  critic/stepwise: pass"):
-        assert said in ended.err, "the final tree"
+    assert "✗ attempt 1  rejected  critic/stepwise: fail" in ended.err, "the final tree"
+    assert "  ✓ attempt 2  accepted  ★ chosen  critic/stepwise: pass" in ended.err
     for said in ("recipe   refine", "actor    chat:test@", "store    sqlite:///", "cap      at most 20 calls"):
         assert said in ended.err
     assert "the actor's model criticises itself" in ended.err
@@ -133,7 +138,7 @@ def test_many_tasks(cli: Cli, serve: Serve, tmp_path: Path) -> None:
     assert ended.code == 0
     assert "at most 20 calls a task, 100 in all; 16 tasks at once" in ended.err
     assert "5 results in out/r.jsonl" in ended.err
-    assert "stopped by  accepted 5" in ended.out
+    assert "stopped  accepted 5" in ended.out
     rows = [json.loads(line) for line in (tmp_path / "out" / "r.jsonl").read_text().splitlines()]
     assert len({row["tree"] for row in rows}) == 5
     assert {row["answer"] for row in rows} == {"answer 42"}

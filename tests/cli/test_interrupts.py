@@ -93,7 +93,7 @@ def test_one_task(cli: Cli, serve: Serve, tmp_path: Path, number: signal.Signals
     ended = interrupted(arguments, server, after=2, folder=tmp_path, signals=[number])
     assert ended.returncode == 130
     assert ended.stdout == "answer 41\n", "the best so far"
-    assert "✗ 1  rejected" in ended.stderr
+    assert "✗ attempt 1  rejected" in ended.stderr
     assert "interrupted: the run was interrupted" in ended.stderr
     assert "lies in sqlite:///.critic_loop/trees.db. Run the same command again to go on" in ended.stderr
     again = cli(*arguments, "--json")

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from critic_loop.cli.job_view import JobView
-from tests.cli.conftest import Serve, reviewed, spec
+from tests.cli.conftest import Cli, Serve, reviewed, spec
 
 HOSTILE = "\x1b[2J[bold red]x[/bold red]\x07 \u202eevil\nsecond line"
 
@@ -48,9 +48,9 @@ def test_many_tasks_on_their_way() -> None:
     for n in range(9):
         next(tasks)
         clock.time += 2
-        view.ended(row(n, reused=n == 0), f"task {n} {HOSTILE}")
+        view.ended(row(n, reused=n == 0), f"task {n} {HOSTILE}", "accepted")
     next(tasks)
-    view.ended(row(9, "abstain", error="out of order"), "task 9")
+    view.ended(row(9, "abstain", error="out of order"), "task 9", "not judged")
     lines = drawn(view.draw(20, 100), 100)
     assert lines[0].startswith("refine")
     assert "10 of 40  0.5 a second, 60 s left" in lines[0]
@@ -99,6 +99,48 @@ def test_in_a_terminal(serve: Serve, tmp_path: Path) -> None:
     assert process.returncode == 0
     assert out == b"answer 42\n", "nothing but the answer"
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
-    for said in ("→ actor/solver", "→ critic/stepwise", "1 of 20 calls", "✓ 2  accepted  chosen", "verdict"):
+    for said in (
+        "→ actor/solver",
+        "→ critic/stepwise",
+        "1 of 20 calls",
+        "✓ attempt 2  accepted  ★ chosen",
+        "verdict",
+    ):
         assert said in text
     assert server.requests[0].body["stream"] is True
+
+
+def test_run_and_show_have_the_same_words(cli: Cli, serve: Serve) -> None:
+    ran = cli("run", "What is 6 * 7?", "--actor", spec(serve(reviewed)), "--store", "one.db")
+    shown = cli("show", "one.db")
+    assert (ran.code, shown.code) == (0, 0)
+
+    def named(text: str, names: tuple[str, ...]) -> dict[str, str]:
+        rows = [line.split(maxsplit=1) for line in text.splitlines()]
+        return {row[0]: row[1].strip() for row in rows if len(row) == 2 and row[0] in names}
+
+    names = ("verdict", "stopped", "spent")
+    assert named(ran.err, names) == named(shown.out, names)
+    assert named(ran.err, names)["verdict"] == "accepted, score 1.00 (decided by critic)"
+
+    def standing(text: str) -> list[list[str]]:
+        """Return sign, name and worth of each attempt."""
+        return re.findall(r"^ *(\S) (attempt \d+)  (\w+)", text, re.MULTILINE)
+
+    assert standing(ran.err) == standing(shown.out)
+    assert standing(ran.err) == [("✗", "attempt 1", "rejected"), ("✓", "attempt 2", "accepted")]
+    assert all("attempt 2  accepted" in text and "★ chosen" in text for text in (ran.err, shown.out))
+    assert "answer: abstain;" not in ran.err.replace("answer: abstain\n", "")
+
+
+def test_a_run_of_many_counts_in_the_words_of_show(cli: Cli, serve: Serve, tmp_path: Path) -> None:
+    lines = ['{"prompt": "What is 6 * 7?", "reference": "7"}', '{"prompt": "What is 6*7?"}']
+    (tmp_path / "tasks.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    ran = cli("run", "--file", "tasks.jsonl", "--actor", spec(serve(reviewed)), "--store", "two.db")
+    header, numbers, stopped = ran.out.splitlines()
+    assert header.split()[:3] == ["tasks", "wrong", "accepted"], "one is known to be wrong"
+    assert numbers.split()[:3] == ["2", "1", "1"]
+    assert stopped.startswith("stopped  ")
+    ids = [tree["id"] for tree in cli("show", "two.db", "--json").json["trees"]]
+    shown = [re.search(r"^verdict +(\w+)", cli("show", "two.db", i).out, re.MULTILINE) for i in ids]
+    assert sorted(found[1] for found in shown if found) == ["accepted", "wrong"]

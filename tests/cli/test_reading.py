@@ -235,7 +235,7 @@ def test_show_tells_the_whole_story(cli: Cli, mixed: str) -> None:
     out = cli("show", mixed, "broken-by-a-remark").out
     for part in (
         "broken_by_critique",
-        "★ attempt 3  wrong  chosen  after 2",
+        "✗ attempt 3  wrong  ★ chosen  after 2",
         '-   "鸡": 22,',
         '+   "鸡": 21,',
         "[late]",

@@ -48,7 +48,7 @@ def test_a_tree_as_it_grows() -> None:
     view.observe(Delta("t.c1", "forty"))
     assert drawn(view.draw(20, 80)) == [
         "refine  t  1 attempt, 1 of 20 calls, 0 tokens, 2 s",
-        "○ 1  open",
+        "○ attempt 1  in flight",
         "     → actor/solver, 2.5 s  The answer is forty",
     ]
     view.observe(Reply(call="t.c1", status="ok", usage=Usage(input_tokens=10, output_tokens=5), ended_at=0.0))
@@ -64,15 +64,18 @@ def test_a_tree_as_it_grows() -> None:
     view.observe(call(2, "t.2", binding="chat:other@http://gpu"))
     assert drawn(view.draw(20, 120), 120) == [
         "refine  t  2 attempts, 2 of 20 calls, 15 tokens, 2 s",
-        "✗ 1  rejected  critic/stepwise: fail 0.25 (Off by one.); answer: abstains; tests: abstains (no file)",
+        (
+            "✗ attempt 1  rejected  critic/stepwise: fail 0.25 (Off by one.); answer: abstain; "
+            "tests: abstain (no file)"
+        ),
         "     41",
-        "  ○ 2  open",
+        "  ○ attempt 2  in flight",
         "       → actor/solver, 0.0 s  chat:other@http://gpu",
     ]
     assert view.news().splitlines() == [
         "attempt 1: made: 41",
-        "attempt 1: answer: abstains",
-        "attempt 1: tests: abstains (no file)",
+        "attempt 1: answer: abstain",
+        "attempt 1: tests: abstain (no file)",
         "attempt 1: critic/stepwise: fail 0.25 (Off by one.)",
     ]
     assert view.news() == ""
@@ -90,7 +93,7 @@ def test_what_others_wrote_cannot_touch_the_terminal(width: int) -> None:
     view.observe(call(1, "t.2", agent=HOSTILE, binding=HOSTILE))
     view.observe(Delta("t.c1", HOSTILE * 40))
     view.observe(Delta("t.c1", "中文" * 100))
-    lines = drawn(view.draw(20, width), width) + drawn(view.final(), width) + [view.news()]
+    lines = drawn(view.draw(20, width), width) + drawn(view.final(grown.tree), width) + [view.news()]
     text = "\n".join(lines)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", text)
     assert width == 20 or "[bold red]x[/bold red]" in text, "markup is text"
@@ -105,13 +108,13 @@ def test_arguments_and_evidence_on_pairs_judge_no_attempt() -> None:
     grown.say("t.2", "t.1", author="debater/advocate", verdict="abstain", reason="dead", parse="error")
     grown.say("t.1", "t.2", source="verifier", author="pair", verdict="pass")
     grown.say("t.1", "t.2", source="judge", author="judge/debate", verdict="abstain", reason="dead")
-    assert drawn(view_of("t", grown.tree.log).final()) == [
-        "• 1  not judged",
+    assert drawn(view_of("t", grown.tree.log).final(grown.tree)) == [
+        "• attempt 1  not judged",
         "     debater/advocate against 2 (It is mine.)",
         "     pair with 2",
-        "     judge/debate against 2: abstains",
+        "     judge/debate against 2: abstain",
         "     a",
-        "• 2  not judged  debater/advocate against 1: abstains (dead)",
+        "• attempt 2  not judged  debater/advocate against 1: abstain (dead)",
         "     b",
     ]
 
@@ -125,13 +128,13 @@ def test_judges_failures_and_people() -> None:
     grown.settle(grown.ask("t.2"), "c", status="parked")
     grown.verified("t.1", "pass", score=1.0)
     grown.tree.append(Outcome(chosen="t.1"))
-    assert drawn(view_of("t", grown.tree.log).final()) == [
-        "✓ 1  right  chosen  answer: pass 1.00",
+    assert drawn(view_of("t", grown.tree.log).final(grown.tree)) == [
+        "✓ attempt 1  right  ★ chosen  answer: pass 1.00",
         "     a",
-        "  • 2  not judged  judge/pairwise against 1: 0.80",
+        "  • attempt 2  not judged  judge/pairwise against 1: 0.80",
         "       b",
-        "    ! 3  failed  it broke",
-        "    ? 4  waits for a person  c",
+        "    ! attempt 3  failed  it broke",
+        "    ? attempt 4  parked  c",
     ]
 
 
@@ -146,24 +149,26 @@ def test_in_the_end_each_word_has_a_line_where_several_spoke() -> None:
     grown.verified("t.2", "fail")
     grown.verified("t.2", "abstain", author="style")
     view = view_of("t", grown.tree.log)
-    assert drawn(view.final()) == [
-        "✗ 1  wrong",
+    assert drawn(view.final(grown.tree)) == [
+        "✗ attempt 1  wrong",
         "     answer: fail (the first of two long remarks, which alone would fill a line…",
         "     house: pass",
-        "     style: abstains",
+        "     style: abstain",
         "     a",
-        "✗ 2  wrong  answer: fail; style: abstains",
+        "✗ attempt 2  wrong  answer: fail; style: abstain",
         "     b",
     ]
-    assert drawn(view.draw(20, 80))[1].startswith("✗ 1  wrong  answer: fail (the first"), "one while it grows"
+    assert drawn(view.draw(20, 80))[1].startswith("✗ attempt 1  wrong  answer: fail (the first"), (
+        "one while it grows"
+    )
     for number in range(3, 40):
         grown.attempt(answer="c")
         for author in ("answer", "house"):
             grown.verified(f"t.{number}", "pass", author=author)
     grown.tree.append(Outcome(chosen="t.39"))
-    lines = drawn(view_of("t", grown.tree.log).final())
+    lines = drawn(view_of("t", grown.tree.log).final(grown.tree))
     assert len(lines) <= 60
-    assert "✓ 39  right  chosen" in lines, "the chosen one is not cut off"
+    assert "✓ attempt 39  right  ★ chosen" in lines, "the chosen one is not cut off"
     assert "more attempts are not drawn" in lines[0]
 
 
@@ -188,7 +193,7 @@ def test_ten_thousand_attempts_cost_no_more_than_a_screen(shape: str) -> None:
     lines = drawn(view.draw(24, 80))
     assert len(lines) <= 24
     text = "\n".join(lines)
-    for said in ("more attempts are not drawn", "10001  open", "10000  not judged", "→ actor/solver"):
+    for said in ("more attempts are not drawn", "10001  in flight", "10000  not judged", "→ actor/solver"):
         assert said in text
-    assert len(drawn(view.final())) <= 60
+    assert len(drawn(view.final(Grown(tree="t").tree))) <= 60
     assert "... and 9,996 more" in view.news()

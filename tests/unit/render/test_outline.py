@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from itertools import pairwise
 
 import pytest
@@ -11,6 +12,7 @@ from rich.console import Console
 from critic_loop.core.messages import File, Message, Opaque, Reasoning, ToolCall, ToolResult, assistant
 from critic_loop.core.records import Verdict
 from critic_loop.core.tree import Tree
+from critic_loop.render.html import page as html_page
 from critic_loop.render.outline import Gap, Node, outline
 from critic_loop.render.text import page
 from critic_loop.testing.trees import ALL
@@ -142,7 +144,7 @@ def test_a_grade_is_shown_with_its_source_and_decides_what_an_attempt_is_called(
     file = io.StringIO()
     Console(file=file, width=100).print(page(outline(g.tree)))
     assert "hidden-tests (grader)  fail" in file.getvalue()
-    assert "says the grader 'hidden-tests'" in file.getvalue()
+    assert "according to the grader 'hidden-tests'" in file.getvalue()
 
 
 def test_a_reason_is_told_with_words_and_without() -> None:
@@ -228,3 +230,16 @@ def test_the_work_grows_no_faster_than_the_tree() -> None:
         return lines_run(lambda: outline(g.tree, most=20))
 
     assert work(800) < 1.5 * 4 * work(200)
+
+
+def test_a_chain_of_revisions_is_deeper_at_each_step_on_a_page() -> None:
+    g = Grown()
+    last = g.attempt(answer="0")
+    for number in range(1, 4):
+        last = g.attempt(last, answer=str(number))
+    shown = outline(g.tree)
+    assert [node.depth for node in shown.nodes] == [0, 1, 2, 3]
+    assert [node.indent for node in shown.nodes] == [0, 0, 0, 0], "text in a terminal stays at the margin"
+    html = html_page(shown)
+    assert re.findall(r'<article id="t\.\d" class="in-(\d)', html) == ["0", "1", "2", "3"]
+    assert re.findall(r'<li class="in-(\d)', html) == ["0", "1", "2", "3"]
