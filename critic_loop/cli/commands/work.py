@@ -71,7 +71,7 @@ def demo_command(  # noqa: PLR0913  # options of a command line
 
 def run_command(  # noqa: PLR0913  # options of a command line
     ctx: typer.Context,
-    task: Annotated[str | None, typer.Argument(help="What is to be done; - reads standard input.")] = None,
+    task: Annotated[str | None, typer.Argument(help="The prompt; - reads it from standard input.")] = None,
     *,
     file: Annotated[
         str | None,
@@ -107,7 +107,7 @@ def run_command(  # noqa: PLR0913  # options of a command line
             metavar="N",
             min=1,
             envvar="CRITIC_LOOP_SAME_ERROR",
-            help="Calls in a row, in whatever task, that fail in the same way and so end the run.",
+            help="End the run after this many calls in a row, over all tasks, that fail in the same way.",
         ),
     ] = 20,
     max_calls: Annotated[
@@ -171,16 +171,16 @@ def export_command(
         ),
     ],
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="The folder that takes them; an earlier export there goes.")
+        Path, typer.Option(metavar="DIR", help="The folder to write into; an earlier export in it is deleted.")
     ],
     file_format: Annotated[
-        FileFormat, typer.Option("--format", help="How they are written.")
+        FileFormat, typer.Option("--format", help="The format of the files.")
     ] = FileFormat.JSONL,
     store: StoreOption = "./.critic_loop/trees.db",
     recipe: RecipeFilter = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make training data of stored trees."""
+    """Write training data from stored trees."""
     from critic_loop.cli.export import export
 
     terminal = terminal_of(ctx)
