@@ -138,7 +138,7 @@ def undisturbed(server: Server, store: str, *, tasks: int, lanes: int) -> dict[s
     return {tree.task.id: outline(tree) for tree in trees_in(store)}
 
 
-@pytest.mark.parametrize(("lanes", "kills"), [(1, 4), (4, 3)])
+@pytest.mark.parametrize(("lanes", "kills"), [(1, 2), (4, 2)])
 def test_killed_jobs_go_on_where_they_were(server: Server, tmp_path: Path, lanes: int, kills: int) -> None:
     tasks = 24
     lost, trees = kill_and_resume(
