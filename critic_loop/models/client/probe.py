@@ -56,14 +56,19 @@ async def probe(model: ChatModel) -> Findings:
     return Findings(backend=bold.name, name=model.name, url=model.url, at=time.time(), found=found)
 
 
-async def _found(look: Callable[[], Awaitable[Finding]], asker: _Asker) -> Finding:
-    """Return what a question showed; a transient error (a full server, a broken connection) shows nothing."""
+async def _found(look: Callable[[], Awaitable[Finding]], asker: _Asker, *, again: bool = True) -> Finding:
+    """Return what a question showed; a transient error (a full server, a broken connection) shows nothing.
+
+    A question on a broken connection is sent once more: the answer to the question before may have closed it.
+    """
     try:
         return await look()
     except AuthFailed:
         raise
     except ModelError as error:
         said = error.message.removeprefix(f"Model {asker.model.name!r} at {asker.model.url} ")
+        if again and isinstance(error, EndpointError) and error.transient and error.status is None:
+            return await _found(look, asker, again=False)
         if not _is_refusal(error):
             return Finding(can=None, text=said)
         if not await asker.answers_plain_question():

@@ -107,6 +107,21 @@ async def test_what_hangs_is_left(monkeypatch):
     assert "did not answer within" in findings.found["prompt_logprobs"].text
 
 
+async def test_a_question_on_a_broken_connection_is_asked_once_more():
+    """A server that answers 500 may close the connection on which the next question is sent."""
+    sent = []
+
+    def drops(received):
+        fault = Fault("drop") if received.body.get("n") == 2 and not sent else None
+        sent.extend([received] if fault else [])
+        return fault
+
+    async with TestServer(faults=drops) as server:
+        findings = await probed(server.url, VLLM)
+    assert sent
+    assert findings.found["n"].can is True
+
+
 async def test_trouble_is_no_finding():
     findings = await probed("http://127.0.0.1", transport=refusing(status=503, said="busy"))
     assert can(findings) == dict.fromkeys(ALL, None)
