@@ -20,6 +20,7 @@ from critic_loop.demo.countdown import EASY, HARD, check, puzzle_of, read_step, 
 from critic_loop.demo.runtime import Runtime
 from critic_loop.demo.verifier import task_of
 from critic_loop.models import resolve
+from critic_loop.models.client.probe import probe
 from critic_loop.models.vllm.servers import server_of
 from critic_loop.models.vllm.settings import Serve
 from critic_loop.models.wire.health_check import HEALTH_CHECK
@@ -37,36 +38,47 @@ ENOUGH = 30
 """Calls of a critic before it is swapped."""
 
 
-async def test_it_writes_the_embedded_models_tokens(countdown):
-    """Two tokens with almost equal logits may be in another order: `test_layouts` checks each such case."""
-    model = resolve(f"vllm:{countdown / 'base'}", settings={"serve": SERVE_DEMO})
-    conversations = dict(cases())
-    assert len(conversations) >= 500
-    greedy = Sampling(temperature=0.0, max_tokens=NEW_TOKENS)
-    asked = (model.complete(Request(messages=one, sampling=greedy)) for one in conversations.values())
-    got = await asyncio.gather(*asked)
-    await model.aclose()
-    assert [decode(one.prompt_token_ids) for one in got] == list(conversations)
-    ours = await asyncio.to_thread(samples, list(conversations))
-    same = sum(one.choices[0].token_ids == other.token_ids for one, other in zip(got, ours, strict=True))
-    assert same >= 0.99 * len(conversations), f"{same} of {len(conversations)}"
+class TestServed:
+    """One server for all of these tests."""
 
+    @pytest.fixture(scope="class")
+    def vllm(self, countdown):
+        model = resolve(f"vllm:{countdown / 'base'}", settings={"serve": SERVE_DEMO})
+        yield model
+        asyncio.run(model.aclose())
 
-async def test_it_continues_partial_lines_as_the_embedded_model_does(countdown):
-    """The server reports which stop string ended a step; the next step starts after it."""
-    vllm = resolve(f"vllm:{countdown / 'base'}", settings={"serve": SERVE_DEMO})
-    greedy = Prospect(succeeds=(0.5, 0.9) * 4, temperatures=(0.0,))
-    tasks, written = [task_of(puzzle) for puzzle in sample_puzzles(5, 12, HARD)], []
-    for actor in (vllm, EMBEDDED):
-        async with cl.Loop("countdown-steps", actor=actor, search=greedy, stop=cl.MaxAttempts(8)) as loop:
-            results = [result async for result in loop.map(tasks)]
-        written.append({r.tree.task.id: [a.messages[-1].text for a in r.tree] for r in results})
-        choices = [c for r in results for reply in r.tree.replies.values() for c in reply.choices]
-        assert {choice.stopped_by for choice in choices} == {"=", "\n", ""}
-        assert all(choice.logprobs for choice in choices), "prospect weighs novelty by them"
-    await vllm.aclose()
-    theirs, ours = written
-    assert sum(theirs[task] == ours[task] for task in ours) >= len(tasks) - 1, (theirs, ours)
+    async def test_it_writes_the_embedded_models_tokens(self, vllm):
+        """Two tokens with almost equal logits may be in another order: `test_layouts` checks each such case."""
+        conversations = dict(cases())
+        assert len(conversations) >= 500
+        greedy = Sampling(temperature=0.0, max_tokens=NEW_TOKENS)
+        asked = (vllm.complete(Request(messages=one, sampling=greedy)) for one in conversations.values())
+        got = await asyncio.gather(*asked)
+        assert [decode(one.prompt_token_ids) for one in got] == list(conversations)
+        ours = await asyncio.to_thread(samples, list(conversations))
+        same = sum(one.choices[0].token_ids == other.token_ids for one, other in zip(got, ours, strict=True))
+        assert same >= 0.99 * len(conversations), f"{same} of {len(conversations)}"
+
+    async def test_it_continues_partial_lines_as_the_embedded_model_does(self, vllm):
+        """The server reports which stop string ended a step; the next step starts after it."""
+        greedy = Prospect(succeeds=(0.5, 0.9) * 4, temperatures=(0.0,))
+        tasks, written = [task_of(puzzle) for puzzle in sample_puzzles(5, 12, HARD)], []
+        for actor in (vllm, EMBEDDED):
+            stop = cl.MaxAttempts(8)
+            async with cl.Loop("countdown-steps", actor=actor, search=greedy, stop=stop) as loop:
+                results = [result async for result in loop.map(tasks)]
+            written.append({r.tree.task.id: [a.messages[-1].text for a in r.tree] for r in results})
+            choices = [c for r in results for reply in r.tree.replies.values() for c in reply.choices]
+            assert {choice.stopped_by for choice in choices} == {"=", "\n", ""}
+            assert all(choice.logprobs for choice in choices), "prospect weighs novelty by them"
+        theirs, ours = written
+        assert sum(theirs[task] == ours[task] for task in ours) >= len(tasks) - 1, (theirs, ours)
+
+    async def test_a_probe_finds_what_its_chat_template_lets_it_ask(self, vllm):
+        async with vllm.inner.reached() as limited:
+            found = (await probe(limited.inner)).found
+        for name in ("logprobs", "prompt_logprobs", "token_ids", "n", "seed"):
+            assert found[name].can is True, found[name]
 
 
 # -- one job, four swaps -----------------------------------------------------------------------
