@@ -120,8 +120,8 @@ def test_texts_are_weighed_as_what_would_come_next():
     assert found.usage.output_tokens == 0
 
 
-def test_a_text_of_foreign_words_says_which_can_be_weighed():
-    with pytest.raises(ModelError, match=r"no token for 'Y'\. It knows .*'Verdict: correct'"):
+def test_a_text_without_tokens_is_refused_with_texts_that_can_be_scored():
+    with pytest.raises(ModelError, match=r"no token for 'Y'\. It can score .*'Verdict: correct'"):
         ask(embedded("countdown"), Request(messages=JUDGED, score=("Yes",)))
 
 

@@ -104,9 +104,13 @@ def test_a_text_that_is_given_is_taken_however_unlikely_it_is(runtime):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("", "at least 1 token"), ("Yes", "no token for 'Y'"), ("!" * CONTEXT_TOKENS, r"room for \d+ tokens")],
+    [
+        ("", "the text is empty"),
+        ("Yes", "no token for 'Y'"),
+        ("!" * CONTEXT_TOKENS, r"only \d+ fit after this prompt"),
+    ],
 )
-def test_a_text_that_cannot_be_weighed_is_refused(runtime, text, words):
+def test_a_text_that_cannot_be_scored_is_refused(runtime, text, words):
     with pytest.raises(ValueError, match=words):
         asyncio.run(runtime.score(prompts()[0], text))
 
