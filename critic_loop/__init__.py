@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from critic_loop.core.records import Verdict as Verdict
     from critic_loop.core.roles import Human as Human
     from critic_loop.core.roles import Unfinished as Unfinished
-    from critic_loop.core.roles import View as View
     from critic_loop.core.stop import Accepted as Accepted
     from critic_loop.core.stop import Diminishing as Diminishing
     from critic_loop.core.stop import Elapsed as Elapsed
@@ -60,6 +59,7 @@ if TYPE_CHECKING:
     from critic_loop.core.tools import ToolOutput as ToolOutput
     from critic_loop.core.tree import Tree as Tree
     from critic_loop.core.value import Value as Value
+    from critic_loop.core.view import View as View
     from critic_loop.evidence import value_of as value_of
     from critic_loop.graph.events import StreamEvent as StreamEvent
     from critic_loop.graph.events import event_json as event_json
@@ -77,7 +77,7 @@ _HOMES = {
     "core.messages": ("File", "Image", "Message", "assistant", "system", "user"),
     "core.protocols": ("Compare", "Delta", "Model", "Move", "Pick", "Stop", "Store", "Wait"),
     "core.records": ("Attempt", "Feedback", "Sampling", "Task", "Verdict"),
-    "core.roles": ("Human", "Unfinished", "View"),
+    "core.roles": ("Human", "Unfinished"),
     "core.progress": ("Progress", "StopReason"),
     "core.stop": (
         "Accepted", "Diminishing", "Elapsed", "Failing", "MaxAttempts", "MaxRounds", "Plateau", "Spent",
@@ -86,6 +86,7 @@ _HOMES = {
     "core.tools": ("Tool", "ToolContext", "ToolOutput"),
     "core.tree": ("Tree",),
     "core.value": ("Value",),
+    "core.view": ("View",),
     "evidence": ("value_of",),
     "graph.loop": ("Loop",),
     "graph.events": ("StreamEvent", "event_json"),

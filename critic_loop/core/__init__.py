@@ -76,19 +76,7 @@ if TYPE_CHECKING:
         Usage,
         Verdict,
     )
-    from critic_loop.core.roles import (
-        Actor,
-        Critic,
-        Debater,
-        Grader,
-        Human,
-        Judge,
-        ModelAccess,
-        Turn,
-        Unfinished,
-        Verifier,
-        View,
-    )
+    from critic_loop.core.roles import Actor, Critic, Debater, Grader, Human, Judge, Turn, Unfinished, Verifier
     from critic_loop.core.rules import Rule, StopFunction
     from critic_loop.core.tools import (
         Tool,
@@ -103,6 +91,7 @@ if TYPE_CHECKING:
     from critic_loop.core.value import (
         Value,
     )
+    from critic_loop.core.view import ModelAccess, View
 
 __all__ = [
     "Actor",
@@ -196,11 +185,11 @@ __getattr__ = lazy(__name__, {
     ),
     "functions": ("critic", "grader", "verifier"),
     "roles": (
-        "Actor", "Critic", "Debater", "Grader", "Human", "Judge", "ModelAccess", "Turn", "Unfinished",
-        "Verifier", "View",
+        "Actor", "Critic", "Debater", "Grader", "Human", "Judge", "Turn", "Unfinished", "Verifier",
     ),
     "tools": ("Tool", "ToolContext", "ToolOutput", "ToolScope", "tool_digest"),
     "value": ("Value",),
+    "view": ("ModelAccess", "View"),
     "listing": ("TreeInfo", "TreePage", "TreeQuery", "TreeState"),
     "protocols": (
         "Compare", "Completion", "CritiqueOutput", "Delta", "Model", "Move", "Output", "OutputSchema", "Parsed",

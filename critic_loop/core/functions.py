@@ -18,7 +18,8 @@ from typing import Any, ClassVar, cast, overload
 
 from critic_loop.core.errors import VerifierError, boundary
 from critic_loop.core.records import Feedback, Source, Subject, Verdict, digest_of
-from critic_loop.core.roles import View, When, require_role
+from critic_loop.core.roles import When, require_role
+from critic_loop.core.view import View
 
 _EXPECTED = "Return a Feedback, a bool, or a number from 0 to 1."
 

@@ -27,8 +27,8 @@ from critic_loop.assets import Library, SearchUse
 from critic_loop.core.functions import FunctionCritic, critic
 from critic_loop.core.protocols import Model, Store
 from critic_loop.core.records import Feedback, Verdict
-from critic_loop.core.roles import View
 from critic_loop.core.stop import Accepted, Spent
+from critic_loop.core.view import View
 from critic_loop.demo.seeds import seed_of
 from critic_loop.graph.loop import Loop
 from critic_loop.graph.result import Result

@@ -19,8 +19,8 @@ from pydantic import JsonValue
 from critic_loop.core.errors import ModelError
 from critic_loop.core.protocols import Model, Store
 from critic_loop.core.records import Feedback, Outcome, Task, Verdict
-from critic_loop.core.roles import View
 from critic_loop.core.tree import Tree
+from critic_loop.core.view import View
 from critic_loop.demo.arms import ALL_ARMS, ARMS, TOKENS, arm_loop, rejections
 from critic_loop.demo.countdown import LEVELS, check, puzzle_of, sample_puzzles
 from critic_loop.demo.rates import DEMO_SEED, revision_rates

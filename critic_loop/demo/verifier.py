@@ -9,7 +9,7 @@ from typing import Any
 
 from critic_loop.core.functions import verifier
 from critic_loop.core.records import Feedback, Step, Task, Verdict
-from critic_loop.core.roles import View
+from critic_loop.core.view import View
 from critic_loop.demo.countdown import ErrorKind, Puzzle, check, prompt_of, puzzle_of
 
 

@@ -14,9 +14,10 @@ from typing import Any
 from critic_loop.core.messages import Message, Reasoning
 from critic_loop.core.protocols import Move
 from critic_loop.core.records import Ask, Attempt, ContextSpec, Feedback, Sampling, Task, Verdict
-from critic_loop.core.roles import Actor, Critic, Debater, Judge, NoModel, Verifier, View, seed_of
+from critic_loop.core.roles import Actor, Critic, Debater, Judge, Verifier, seed_of
 from critic_loop.core.tools import spec_of
 from critic_loop.core.tree import Tree
+from critic_loop.core.view import NoModel, View
 from critic_loop.evidence import EVIDENCE
 from critic_loop.nodes.access import SlotAccess
 from critic_loop.nodes.context import RunContext

@@ -14,7 +14,8 @@ from critic_loop.assets import Data
 from critic_loop.core.errors import OutputError
 from critic_loop.core.protocols import Request
 from critic_loop.core.records import Feedback, Sampling
-from critic_loop.core.roles import View, seed_of
+from critic_loop.core.roles import seed_of
+from critic_loop.core.view import View
 from critic_loop.outputs import output_of
 from critic_loop.roles.prompted import Prompted, signed
 from critic_loop.roles.texts import answer_text, arguments, transcript

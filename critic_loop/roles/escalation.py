@@ -12,7 +12,8 @@ from typing import Any
 from critic_loop.core.abstain import abstention, is_job_error
 from critic_loop.core.errors import BudgetSpent, CriticLoopError
 from critic_loop.core.records import Feedback, Unit, Verdict
-from critic_loop.core.roles import Critic, View, When
+from critic_loop.core.roles import Critic, When
+from critic_loop.core.view import View
 
 _FIRST = "#first"
 

@@ -11,7 +11,8 @@ from typing import Any
 from critic_loop.core.errors import CriticLoopError, ModelError, OutputError, boundary
 from critic_loop.core.messages import Message, assistant
 from critic_loop.core.protocols import Parsed
-from critic_loop.core.roles import Turn, Unfinished, View
+from critic_loop.core.roles import Turn, Unfinished
+from critic_loop.core.view import View
 from critic_loop.roles.texts import plain_text
 
 

@@ -14,7 +14,8 @@ from critic_loop.assets import Word
 from critic_loop.core.errors import OutputError
 from critic_loop.core.protocols import Request, scored_choices
 from critic_loop.core.records import Choice, Feedback, Sampling
-from critic_loop.core.roles import View, When
+from critic_loop.core.roles import When
+from critic_loop.core.view import View
 from critic_loop.outputs import Likelihood
 from critic_loop.roles.prompted import Prompted, critic_values, signed
 

@@ -15,7 +15,8 @@ from critic_loop.core.errors import ConfigError
 from critic_loop.core.messages import Message, assistant, system, user
 from critic_loop.core.protocols import Completion, CritiqueOutput, Output, Request
 from critic_loop.core.records import UNFINISHED, Attempt, Choice, Feedback, Sampling
-from critic_loop.core.roles import Turn, View, When, seed_of
+from critic_loop.core.roles import Turn, When, seed_of
+from critic_loop.core.view import View
 from critic_loop.roles.texts import answer_text, feedback_values, plain_text, transcript, with_blobs
 
 VARIABLES: dict[str, frozenset[str]] = {

@@ -9,7 +9,8 @@ from typing import Any
 from critic_loop.core.errors import CriticLoopError, ModelError, OutputError, boundary
 from critic_loop.core.messages import assistant
 from critic_loop.core.records import Feedback
-from critic_loop.core.roles import Turn, View
+from critic_loop.core.roles import Turn
+from critic_loop.core.view import View
 from critic_loop.roles.function_actor import message_of, parsed_of, turns_of
 from critic_loop.roles.texts import answer_text, feedback_values, plain_text
 

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from critic_loop.assets import Word, word
 from critic_loop.core.messages import ContentPart, Message
 from critic_loop.core.records import Attempt, Feedback, Task
-from critic_loop.core.roles import View
+from critic_loop.core.view import View
 
 
 def feedback_values(feedback: Feedback) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pydantic_core import to_jsonable_python
 
 from critic_loop.core.functions import verifier
 from critic_loop.core.records import Feedback, Verdict
-from critic_loop.core.roles import View
+from critic_loop.core.view import View
 from critic_loop.outputs import agree
 
 

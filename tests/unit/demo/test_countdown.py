@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from critic_loop.core.messages import assistant
 from critic_loop.core.records import Attempt, Task, Verdict
-from critic_loop.core.roles import View
+from critic_loop.core.view import View
 from critic_loop.demo import countdown as cd
 from critic_loop.demo.verifier import countdown, task_of
 

@@ -10,7 +10,7 @@ from critic_loop.assets.recipe import Field_
 from critic_loop.core.messages import Reasoning, Text, assistant, user
 from critic_loop.core.protocols import Move
 from critic_loop.core.records import Criterion, Span, Step, Task
-from critic_loop.core.roles import View
+from critic_loop.core.view import View
 from critic_loop.nodes.views import (
     actor_views,
     critic_view,

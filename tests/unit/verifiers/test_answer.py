@@ -5,7 +5,7 @@ from pydantic import BaseModel
 
 from critic_loop.core.errors import ConfigError
 from critic_loop.core.records import Task, Verdict
-from critic_loop.core.roles import View
+from critic_loop.core.view import View
 from critic_loop.outputs import agree
 from critic_loop.verifiers import VERIFIERS, answer, verifier_named
 
