@@ -60,13 +60,14 @@ def writes(cli: Cli, serve: Serve, tmp_path: Path) -> Callable[[str], list[Any]]
         "recipes-check": [("recipes", "check"), ("recipes", "check", "bad.toml")],
         "run": [run[:-1], ("run", "--new", *run[1:-1])],
         "show": [("show", DB)],
+        "show-list": [("show", DB, "--state", "ended"), ("show", DB, "--tag", "none")],
         "why": [("why", DB)],
     }
 
     def of(name: str) -> list[Any]:
         if name == "compare":
             assert cli(*run, "--store", "other.db").code == 0
-        if name in ("compare", "export", "failures", "show", "why", "result"):
+        if name in ("compare", "export", "failures", "show", "show-list", "why", "result"):
             out = ("--out", "rows.jsonl") if name == "result" else ()
             assert cli(*run, *out).code == 0
         if name == "result":
