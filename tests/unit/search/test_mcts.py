@@ -8,11 +8,7 @@ from critic_loop.core.records import Attempt
 from critic_loop.evidence import value_of
 from critic_loop.search import Mcts, build
 from critic_loop.search.mcts.scores import Additive
-from tests.unit.search.worlds import World, bandit, deceptive, folded, two_steps
-
-
-def next_move(search, grown):
-    return search.ask(folded(search, grown.tree), grown.tree)
+from tests.unit.search.worlds import World, bandit, deceptive, folded, next_move, two_steps
 
 
 def below(tree, root):

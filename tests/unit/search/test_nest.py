@@ -4,6 +4,7 @@ from critic_loop.core.errors import SearchError
 from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Ask, Attempt
 from critic_loop.search import Beam, BestFirst, Evolve, Mcts, Modified, Nest, Pool, Refine, Sample, Temperature
+from tests.unit.search.worlds import folded, next_move
 from tests.worlds import Played, draw, score_of
 
 
@@ -18,18 +19,6 @@ class Recording(Refine):
 
     def ask(self, state, tree):
         return Stop("told", str(len(state)))
-
-
-def folded(search, grown):
-    state = search.start(grown.tree.task)
-    for record in grown.tree.log[1:]:
-        if isinstance(record, Ask | Attempt):
-            state = search.fold(state, grown.tree, record)
-    return state
-
-
-def next_move(search, grown):
-    return search.ask(folded(search, grown), grown.tree)
 
 
 def test_roots_are_refined_before_new_ones_are_asked_for(grown):
@@ -66,7 +55,7 @@ def test_each_inner_search_hears_of_its_own_root_only(grown):
     search = Nest(Recording(), Recording())
     one, two = grown.attempt(answer="1"), grown.attempt(answer="2")
     below = grown.attempt(one, answer="3")
-    state = folded(search, grown)
+    state = folded(search, grown.tree)
     assert state.inner[two] == [("ask", two), ("attempt", two)]
     assert [name for _, name in state.inner[one]] == [one, one, below, below]
     assert [name for _, name in state.outer] == [one, one, two, two]

@@ -2,20 +2,9 @@ import pytest
 
 from critic_loop.core.errors import SearchError
 from critic_loop.core.protocols import Move, Stop, Wait
-from critic_loop.core.records import Ask, Attempt
+from critic_loop.core.records import Attempt
 from critic_loop.search import Refine
-
-
-def folded(search, grown):
-    state = search.start(grown.tree.task)
-    for record in grown.tree.log[1:]:
-        if isinstance(record, Ask | Attempt):
-            state = search.fold(state, grown.tree, record)
-    return state
-
-
-def next_move(search, grown):
-    return search.ask(folded(search, grown), grown.tree)
+from tests.unit.search.worlds import next_move
 
 
 def test_the_draft_has_no_parents(grown):

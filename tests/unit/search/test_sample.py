@@ -1,18 +1,6 @@
 from critic_loop.core.protocols import Move, Stop, Wait
-from critic_loop.core.records import Ask, Attempt
 from critic_loop.search import ExtraSamples, Sample
-
-
-def folded(search, grown):
-    state = search.start(grown.tree.task)
-    for record in grown.tree.log[1:]:
-        if isinstance(record, Ask | Attempt):
-            state = search.fold(state, grown.tree, record)
-    return state
-
-
-def next_move(search, grown):
-    return search.ask(folded(search, grown), grown.tree)
+from tests.unit.search.worlds import next_move
 
 
 def test_it_asks_for_n_without_waiting(grown):

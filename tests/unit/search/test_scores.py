@@ -79,6 +79,12 @@ def test_each_term_of_the_sum(given, term):
     assert Additive().score(seen(**given)) - Additive().score(plain) == pytest.approx(term)
 
 
+def test_each_term_has_a_weight():
+    assert Additive(exploit=0.5).score(seen()) - Additive().score(seen()) == pytest.approx(-0.5 * 0.6)
+    assert Additive(explore=0.0).score(seen(parent_n=10)) == Additive(explore=0.0).score(seen())
+    assert Additive(depth=0.1).score(seen(depth=9)) - Additive(depth=0.0).score(seen()) == pytest.approx(-0.3)
+
+
 def test_good_attempts_without_children_or_with_one_bad_child_are_built_on():
     rule = Additive()
     plain = rule.score(seen(q=0.9))

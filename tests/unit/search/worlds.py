@@ -16,6 +16,11 @@ def folded(search, tree):
     return state
 
 
+def next_move(search, grown):
+    """Return what a search does next in a tree that was written by hand."""
+    return search.ask(folded(search, grown.tree), grown.tree)
+
+
 class World:
     """Answers follow from the path: `nexts(path, k)` is what the k-th child says, `worth(path)` its score.
 
