@@ -26,8 +26,9 @@ class Played(Driver):
         self.idle = 0
         """How often a lane had nothing to do."""
 
-    def run(self, attempts: int = 10_000, shuffle: random.Random | None = None) -> Played:
-        """Play until the search ends, or so many attempts were asked for."""
+    def run(self, attempts: int | None = None, shuffle: random.Random | None = None) -> Played:
+        """Play until the search ends, or so many attempts were asked for; without a number it must end."""
+        endless, attempts = attempts is None, attempts or 500
         while len(self.tree.asks) < attempts or self.in_flight:
             proposal = self.ask() if len(self.tree.asks) < attempts else Wait()
             if isinstance(proposal, Move) and len(self.in_flight) < self.lanes:
@@ -37,6 +38,7 @@ class Played(Driver):
                 break
             self.idle += len(self.in_flight) < self.lanes and len(self.tree.asks) < attempts
             self.settle(self.in_flight[shuffle.randrange(len(self.in_flight)) if shuffle else 0])
+        assert not endless or len(self.tree.asks) < attempts, f"no end within {attempts} attempts"
         return self
 
     def begin(self, move: Move) -> None:

@@ -137,7 +137,6 @@ class SearchContract:
     """Override the fixture `search`. States of the search are compared with `==`."""
 
     seeds = range(6)
-    """As many as there are ways to drive it: lanes, judged at once or late."""
     limit = 200
     """Attempts within which it must stop."""
     budget: int | None = None

@@ -7,6 +7,7 @@ from critic_loop.core.errors import ConfigError
 from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Ask, Attempt
 from critic_loop.search import AbMcts, build
+from critic_loop.search.posteriors import Beta, Gaussian
 from tests.worlds import Played, deep, score_of, wide
 
 
@@ -130,3 +131,52 @@ def test_it_ends_when_all_have_settled():
 def test_settings_are_checked(settings):
     with pytest.raises(ConfigError, match=f"search 'ab-mcts', setting '{next(iter(settings))}'"):
         build([("ab-mcts", settings)])
+
+
+# -- one rule a test ---------------------------------------------------------------------------
+
+
+def settled(search, world):
+    """Play one draft; return the state before and after it ends."""
+    played = Played(search, world)
+    played.begin(Move(kind=search.moves))
+    before = played.state.wider.count[0]
+    played.settle("toy.1")
+    return before, played.state
+
+
+@pytest.mark.parametrize("virtual_loss", [True, False])
+def test_without_virtual_loss_an_attempt_in_flight_counts_for_nothing(virtual_loss):
+    before, state = settled(AbMcts(virtual_loss=virtual_loss), lambda tree, ask: {"score": 0.5})
+    assert before == virtual_loss
+    assert (state.wider.count[0], state.wider.total[0]) == (1, 0.5)
+
+
+def test_a_failed_attempt_counts_for_nothing_whatever_is_said_of_it():
+    _, state = settled(AbMcts(), lambda tree, ask: {"status": "failed", "answer": None, "score": 0.9})
+    assert (state.wider.count[0], state.wider.total[0], state.children) == (0, 0.0, {})
+
+
+def test_a_step_that_ends_the_answer_is_not_built_on():
+    _, ended = settled(AbMcts(moves="step"), lambda tree, ask: {"score": 0.5})
+    _, unended = settled(AbMcts(moves="step"), lambda tree, ask: {"score": 0.5, "answer": None})
+    assert (ended.children, unended.children) == ({}, {0: [1]})
+
+
+def test_the_prior_is_the_settings_or_the_papers():
+    assert AbMcts().prior == Gaussian(mean=0.0, weight=1.0, freedom=1.0, variance=0.1)
+    assert AbMcts(posterior="beta").prior == Beta(mean=0.5, weight=1.0)
+    given = AbMcts(mean=0.3, weight=2.0, freedom=3.0, variance=0.4).prior
+    assert given == Gaussian(mean=0.3, weight=2.0, freedom=3.0, variance=0.4)
+    assert AbMcts(posterior="beta", mean=0.3, weight=2.0).prior == Beta(mean=0.3, weight=2.0)
+
+
+def test_the_recipes_actor_counts_under_any_name_of_its_spec():
+    played = Played(AbMcts(agents=("actor", "other")), deep)
+    for agent in ("actor/solver", "other"):
+        played.begin(Move(agent=agent))
+    assert list(played.state.agents.count) == [1, 1]
+
+
+def test_n_bounds_the_attempts_asked_for():
+    assert len(Played(AbMcts(n=7), deep, lanes=3).run(20).tree) == 7

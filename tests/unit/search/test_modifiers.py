@@ -4,7 +4,7 @@ from critic_loop.core.errors import ConfigError
 from critic_loop.core.messages import assistant
 from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Sampling
-from critic_loop.search import Modified, Nest, ProposeVerifyReflect, Refine, Sample, build
+from critic_loop.search import ExtraSamples, Modified, Nest, ProposeVerifyReflect, Refine, Sample, build
 from critic_loop.search.modifiers import AntiRepeat, Pool, Temperature, same_answer
 from tests.worlds import Played
 
@@ -175,3 +175,21 @@ def test_each_inner_search_has_a_pool_of_its_own():
     search = build([("sample", {"n": 3}), ("pool", {"n": 2}), ("refine", {})])
     tree = Played(search, saying(*"abcdef"), lanes=2).run().tree
     assert sorted(map(tree.depth, tree.attempts)) == [0, 0, 0, 1, 1, 1]
+
+
+def test_kinds_have_pools_of_their_own():
+    pool = Pool(n=10, by="kind", shares={"tests": 0.2})
+    sample = Sample(n=2, extra_samples=(ExtraSamples(n=5, moves="tests"),))
+    tree = Played(Modified(pool, sample), saying(*"abcdefg")).run().tree
+    assert [attempt.kind for attempt in tree] == ["answer"] * 2 + ["tests"] * 2
+
+
+def test_a_share_is_rounded_to_whole_attempts():
+    pool = Pool(n=10, shares={"draft": 0.27})
+    assert len(Played(Modified(pool, Sample(n=9)), saying(*"abcdefghi")).run().tree) == 3
+
+
+@pytest.mark.parametrize(("holds", "shown"), [(0.5, ()), (0.7, ("toy.1",))])
+def test_an_answer_is_rejected_below_the_score_that_holds(holds, shown):
+    played = Played(Modified(AntiRepeat(holds=holds), Refine(rounds=2)), saying("a", "b", score=0.6)).run()
+    assert played.moves[1].shows == shown

@@ -3,7 +3,19 @@ import pytest
 from critic_loop.core.errors import SearchError
 from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Ask, Attempt
-from critic_loop.search import Beam, BestFirst, Evolve, Mcts, Modified, Nest, Pool, Refine, Sample, Temperature
+from critic_loop.search import (
+    Beam,
+    BestFirst,
+    Evolve,
+    ExtraSamples,
+    Mcts,
+    Modified,
+    Nest,
+    Pool,
+    Refine,
+    Sample,
+    Temperature,
+)
 from tests.unit.search.worlds import folded, next_move
 from tests.worlds import Played, draw, score_of
 
@@ -139,3 +151,23 @@ def test_where_no_draft_is_left_in_the_pool_revisions_go_on():
     pool = Pool(n=12, shares={"draft": 0.25})
     played = Played(Modified(pool, Nest(Sample(n=9), Refine(rounds=4))), random_scores).run()
     assert sorted(map(played.tree.depth, played.tree.attempts)) == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+
+
+def test_below_the_oldest_root_it_goes_on_first(grown):
+    first, second = grown.attempt(answer="1"), grown.attempt(answer="2")
+    search = Nest(Sample(n=2), Refine(rounds=2))
+    assert next_move(search, grown) == Move(parents=(first,))
+    grown.ask(first)
+    assert next_move(search, grown) == Move(parents=(second,))
+
+
+def test_below_tests_nothing_is_searched(grown):
+    outer = Sample(n=1, extra_samples=(ExtraSamples(n=1, moves="tests"),))
+    search = Nest(outer, Refine(rounds=1))
+    answer = grown.attempt(answer="1")
+    grown.attempt(answer="assert f(1)", kind="tests")
+    assert list(folded(search, grown.tree).inner) == [answer]
+
+
+def test_a_nest_inside_a_nest_has_one_root_too():
+    assert Nest(Sample(n=2), Nest(Beam(), Refine())).inner == Nest(Beam(roots=1), Refine())

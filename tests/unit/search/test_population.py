@@ -3,6 +3,7 @@
 import pytest
 
 from critic_loop.core.errors import ConfigError
+from critic_loop.core.protocols import Stop
 from critic_loop.search import Axis, Evolve, MapElites, build, coverage, qd_score
 from critic_loop.search.map_elites import cell_of
 from tests.worlds import Played, draw
@@ -139,3 +140,59 @@ def test_exploring_sees_what_was_tried_but_nothing_incredible_or_failed():
 @pytest.mark.parametrize("search", [Evolve(epochs=None, size=10), MapElites(axes=(SIZE, COLOUR))])
 def test_no_lane_idles_at_an_epochs_end_or_a_seeds(search):
     assert Played(search, coloured, lanes=8).run(120).idle == 0
+
+
+def test_evolution_ends_after_its_epochs():
+    played = Played(Evolve(epochs=2, size=3), ranked, lanes=4).run(20)
+    assert len(played.tree) == 6
+    assert played.ask() == Stop("exhausted", "2 epochs made")
+
+
+@pytest.mark.parametrize(("score", "good"), [(0.5, 0), (0.51, 1)])
+def test_only_a_score_above_the_baseline_beats_it(score, good):
+    played = Played(Evolve(baseline=0.5), lambda tree, ask: {"score": score}).run(1)
+    assert len(played.state.good) == good
+
+
+def test_the_exploiter_varies_and_the_explorer_tries_what_is_new():
+    search = Evolve(size=4, exploiter="breeder", explorer="dreamer")
+    played = Played(search, lambda tree, ask: {"score": 0.5}).run(8)
+    assert {(bool(move.parents), move.agent) for move in played.moves} == {
+        (True, "breeder"),
+        (False, "dreamer"),
+    }
+
+
+def test_with_its_roots_made_and_nothing_good_evolution_ends():
+    played = Played(Evolve(roots=2, baseline=0.9), lambda tree, ask: {"score": 0.5}).run(9)
+    assert len(played.tree) == 2
+    assert played.ask() == Stop("exhausted", "nothing beat the baseline")
+
+
+def test_the_grid_keeps_to_n():
+    assert len(Played(MapElites(axes=(SIZE, COLOUR), n=7, seeds=2), coloured, lanes=3).run(20).tree) == 7
+
+
+@pytest.mark.parametrize(
+    ("outcome", "cells"),
+    [
+        ({"score": 0.5}, 1),
+        ({"score": None}, 0),
+        ({"score": 0.5, "status": "failed"}, 0),
+        ({"score": 0.5, "answer": "a last step"}, 0),
+    ],
+)
+def test_unscored_and_failed_attempts_and_last_steps_take_no_cell(outcome, cells):
+    def world(tree, ask):
+        return {"answer": None, "data": {"colour": "red"}, **outcome}
+
+    played = Played(MapElites(axes=(COLOUR,), moves="step"), world).run(1)
+    assert len(played.state.elites) == cells
+
+
+def test_drafts_and_variations_are_of_the_kind_that_is_set():
+    def world(tree, ask):
+        return {"answer": None, "score": 0.5, "data": {"colour": "red"}}
+
+    played = Played(MapElites(axes=(COLOUR,), moves="step", seeds=1), world).run(2)
+    assert [(move.kind, move.parents) for move in played.moves] == [("step", ()), ("step", ("toy.1",))]

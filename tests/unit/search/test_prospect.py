@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import exp
+from typing import Any
 
 import pytest
 
 from critic_loop.core.messages import assistant
-from critic_loop.core.protocols import Move, Stop
-from critic_loop.core.records import Attempt, Feedback, Verdict
+from critic_loop.core.protocols import Move, Stop, Wait
+from critic_loop.core.records import Attempt, Call, Choice, Feedback, Reply, Verdict
 from critic_loop.search.driver import Driver
-from critic_loop.search.prospect import Prospect
+from critic_loop.search.prospect import Place, Prospect, _likely, _new
 
 NextStep = Callable[[str, int], str]
 
@@ -150,7 +152,7 @@ def test_a_beginning_that_failed_often_is_left() -> None:
 def test_lanes_spread_and_the_budget_holds() -> None:
     search = Prospect(n=5, succeeds=(0.5, 0.5), temperatures=(1.0, 0.0))
     world = World(search, lambda so_far, n: f"{'b' if so_far else 'a'}{n}", "never")
-    while isinstance(move := world.ask(), Move):
+    while isinstance(move := world.ask(), Move) and len(world.in_flight) < 9:
         assert (move.kind, move.sampling.temperature if move.sampling else None) == ("step", 1.0)
         world.begin(move)
     assert len(world.in_flight) == 5
@@ -172,3 +174,90 @@ def test_shares_that_leave_nothing_to_learn_are_refused(succeeds: tuple[float, .
 
     with pytest.raises(ConfigError, match=r"search 'prospect', setting 'succeeds\.0'"):
         build([("prospect", {"succeeds": list(succeeds)})])
+
+
+# -- one rule a test -------------------------------------------------------------------------------
+
+
+def begun(search: Prospect, *moves: Move) -> Driver:
+    driver = Driver(search, "?")
+    for move in moves:
+        driver.begin(move)
+    return driver
+
+
+def step(attempt_id: str, text: str, **fields: Any) -> Attempt:
+    return Attempt(id=attempt_id, kind="step", messages=(assistant(text),), **fields)
+
+
+STEP = Move(kind="step")
+
+
+def test_n_bounds_the_steps() -> None:
+    assert begun(Prospect(n=1)).ask() == STEP
+    assert begun(Prospect(n=1), STEP).ask() == Wait()
+
+
+def test_a_step_that_a_verifier_fails_is_never_gone_on_from() -> None:
+    driver = begun(Prospect(), STEP)
+    attempt = driver.write(step("drive-0.1", "a"))
+    driver.judge(attempt.id, Feedback.failed(source="verifier"))
+    driver.fold(attempt)
+    assert driver.state.places[driver.state.place_of[attempt.id]].ended
+    assert driver.ask() == STEP
+
+
+def test_a_failed_attempt_leads_nowhere() -> None:
+    driver = begun(Prospect(), STEP)
+    driver.fold(driver.write(step("drive-0.1", "a", status="failed")))
+    assert list(driver.state.places) == [""]
+    assert driver.state.places[""].open == 0
+
+
+def test_a_step_in_flight_counts_as_tried_in_vain() -> None:
+    """With a chance of 0.8 for a step, what is known is five times likelier where success is impossible."""
+    alone, busy = (begun(Prospect(succeeds=(0.8, 0.5)), *moves).state.places[""] for moves in ((), (STEP,)))
+    assert (alone.lost, busy.lost) == (1.0, pytest.approx(0.2))
+    assert busy.pays == pytest.approx(0.2 * alone.pays)
+
+
+def test_an_answer_of_more_steps_than_were_foreseen_is_left() -> None:
+    world = World(Prospect(succeeds=(0.5,)), lambda so_far, n: f"a{n}", "never", ends_after=2)
+    assert world.run(4) == ["a1", "a2", "a3", "a4"]
+
+
+def test_a_place_is_weighed_again_for_all_places_that_lead_to_it() -> None:
+    search = Prospect(succeeds=(0.5, 0.5, 0.5), state=r"(\w)$")
+    driver = begun(search, STEP, STEP)
+    for attempt_id, text in zip(list(driver.in_flight), ("=x", "=y"), strict=True):
+        driver.fold(driver.write(step(attempt_id, text)))
+    for parent, text in (("drive-0.1", "=x =z"), ("drive-0.2", "=y =z")):
+        driver.begin(Move(kind="step", parents=(parent,)))
+        driver.fold(driver.write(step(driver.in_flight[0], text, parents=(parent,))))
+    shared = driver.state.places[driver.state.place_of["drive-0.3"]]
+    firsts = [driver.state.place_of[f"drive-0.{k}"] for k in (1, 2)]
+    assert shared.above == sorted(firsts)
+    assert len({driver.state.places[name].lost for name in firsts}) == 1
+
+
+def test_served_probabilities_say_how_much_is_new() -> None:
+    assert _new(Place(depth=0, alive=1.0, drawn={"x": 1}, likely={"a": 0.5, "b": 0.25})) == 0.25
+    assert _new(Place(depth=0, alive=1.0, drawn={"x": 1}, likely={"a": 1.0})) == 0.001
+
+
+def test_without_probabilities_what_was_drawn_once_says_how_much_is_new() -> None:
+    """Good (1953): one of four draws came once; one more of each is added."""
+    assert _new(Place(depth=0, alive=1.0, drawn={"x": 3, "y": 1})) == pytest.approx(2 / 5)
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "likely"),
+    [([(-0.5, -0.25)], exp(-0.75)), ([None], None), ([(-0.5,), (-0.25,)], None)],
+)
+def test_a_step_has_a_probability_where_it_alone_was_served_with_one(logprobs, likely) -> None:
+    driver = begun(Prospect(), STEP)
+    place = {"subject": ("drive-0.1",), "agent": "actor"}
+    driver.tree.append(Call(id="c", place=place, digest="", request=(), binding="", sent_at=0.0))
+    choices = tuple(Choice(message=assistant("a"), logprobs=each) for each in logprobs)
+    driver.tree.append(Reply(call="c", status="ok", choices=choices, ended_at=0.0))
+    assert _likely(driver.tree, driver.write(step("drive-0.1", "a", calls=("c",)))) == likely

@@ -13,7 +13,7 @@ def test_it_asks_for_n_without_waiting(grown):
 
 def test_a_batch_is_one_move_and_the_last_is_what_is_left(grown):
     search, sizes = Sample(n=7, batch=3), []
-    while isinstance(move := next_move(search, grown), Move):
+    while isinstance(move := next_move(search, grown), Move) and len(sizes) < 9:
         sizes.append(move.samples)
         for _ in range(move.samples):
             grown.ask()
@@ -44,7 +44,7 @@ def test_what_is_wanted_also_comes_after_and_no_batch_is_of_two_kinds(grown):
         ),
         [],
     )
-    while isinstance(move := next_move(search, grown), Move):
+    while isinstance(move := next_move(search, grown), Move) and len(asked) < 9:
         asked.append((move.kind, move.agent, move.samples))
         for _ in range(move.samples):
             grown.attempt(kind=move.kind)

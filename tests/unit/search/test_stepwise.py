@@ -148,3 +148,106 @@ def test_what_nobody_judged_holds_and_a_failure_is_forgotten():
         (("toy.1",), ()),
         (("toy.1",), ()),
     ]
+
+
+# -- one rule a test ---------------------------------------------------------------------------
+
+
+def scoring(**scores):
+    """Attempt `toy.k` has the score of `tk`, and None if there is none."""
+    return lambda tree, ask: {"score": scores.get(f"t{ask.attempt.rpartition('.')[2]}")}
+
+
+def parents(played):
+    return [ask.parents for ask in played.tree.asks.values()]
+
+
+def test_a_beam_has_as_many_roots_as_samples_unless_it_is_said():
+    assert len(Played(Beam(samples=3, depth=1), deep).run().tree) == 3
+    assert len(Played(Beam(samples=3, depth=1, roots=2), deep).run().tree) == 2
+
+
+def test_of_equal_steps_the_one_asked_for_first_stays_in_the_beam():
+    played = Played(Beam(samples=3, width=1, moves="answer"), scoring(t1=0.5, t2=0.5, t3=0.5), lanes=3)
+    for _ in range(3):
+        played.begin(played.ask())
+    for attempt in ("toy.3", "toy.1", "toy.2"):
+        played.settle(attempt)
+    assert played.state.beam == ("toy.1",)
+
+
+def test_the_children_of_the_best_are_asked_for_first():
+    played = Played(Beam(samples=2, width=2, moves="answer"), scoring(t1=0.2, t2=0.7)).run(6)
+    assert parents(played)[2:] == [("toy.2",), ("toy.2",), ("toy.1",), ("toy.1",)]
+
+
+def test_a_failed_sample_is_neither_built_on_nor_asked_for_again():
+    def world(tree, ask):
+        failed = {"status": "failed", "answer": None}
+        return failed if ask.attempt == "toy.1" else {"score": 0.1}
+
+    played = Played(Beam(samples=2, width=2, depth=2, moves="answer"), world).run()
+    assert parents(played) == [(), (), ("toy.2",), ("toy.2",)]
+
+
+def test_best_first_keeps_to_n():
+    assert len(Played(BestFirst(n=7), deep, lanes=3).run(20).tree) == 7
+
+
+@pytest.mark.parametrize(("unknown", "parent"), [(0.5, "toy.1"), (0.1, "toy.2")])
+def test_an_unjudged_attempt_stands_among_the_scores_where_it_is_said(unknown, parent):
+    search = BestFirst(roots=2, unknown=unknown)
+    assert parents(Played(search, scoring(t2=0.4)).run(3))[-1] == (parent,)
+
+
+def test_of_equal_attempts_the_one_asked_for_first_is_built_on():
+    assert parents(Played(BestFirst(roots=3), scoring(t1=0.5, t2=0.5, t3=0.5)).run(4))[-1] == ("toy.1",)
+
+
+@pytest.mark.parametrize(("penalty", "parent"), [(0.0, "toy.3"), (0.2, "toy.2")])
+def test_each_attempt_above_costs_the_penalty(penalty, parent):
+    """The child of the better draft has 0.7, or 0.5 with the penalty; the other draft has 0.6."""
+    search = BestFirst(roots=2, width=1, depth_penalty=penalty)
+    assert parents(Played(search, scoring(t1=0.8, t2=0.6, t3=0.7)).run(4))[-1] == (parent,)
+
+
+def test_best_first_never_builds_on_a_step_that_ends_the_answer():
+    world = lambda tree, ask: {"score": 0.9, "answer": "42"}  # noqa: E731
+    played = Played(BestFirst(roots=2, moves="step"), world).run()
+    assert parents(played) == [(), ()]
+    assert played.ask() == Stop("exhausted", "nothing left to build on")
+
+
+def test_an_attempt_in_flight_takes_up_room():
+    played = Played(BestFirst(roots=1, width=1), scoring(t1=0.5)).run(1)
+    played.begin(played.ask())
+    assert played.ask() == Wait()
+
+
+@pytest.mark.parametrize(("holds", "parent"), [(0.5, ("toy.1",)), (0.7, ())])
+def test_an_attempt_holds_from_a_score_on(holds, parent):
+    search = ProposeVerifyReflect(holds=holds)
+    assert parents(Played(search, scripted({"score": 0.6, "answer": None}, FALLS)).run(2))[-1] == parent
+
+
+def test_nothing_is_shown_where_nothing_is_to_be_remembered():
+    played = Played(ProposeVerifyReflect(remember=0), scripted(FALLS, FALLS)).run(2)
+    assert [move.shows for move in played.moves] == [(), ()]
+
+
+def test_follow_ups_are_counted_anew_after_one_without_a_suggestion():
+    mended = {**FALLS, "suggestion": "use a circle"}
+    played = Played(ProposeVerifyReflect(), scripted(HOLDS, mended, FALLS, mended, FALLS)).run(5)
+    assert parents(played) == [(), ("toy.1",), ("toy.2",), ("toy.1",), ("toy.4",)]
+
+
+def test_a_follow_up_that_holds_is_built_on():
+    mended = {**FALLS, "suggestion": "use a circle"}
+    played = Played(ProposeVerifyReflect(), scripted(HOLDS, mended, HOLDS, FALLS)).run(4)
+    assert parents(played) == [(), ("toy.1",), ("toy.2",), ("toy.3",)]
+
+
+def test_it_waits_for_the_attempt_in_flight():
+    played = Played(ProposeVerifyReflect(), scripted())
+    played.begin(Move(kind="step"))
+    assert played.ask() == Wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from critic_loop.core.messages import user
 from critic_loop.core.records import Ask, Attempt, Feedback, Task, Verdict
+from critic_loop.core.stop import MaxAttempts
 from critic_loop.search.driver import drive
 
 
@@ -32,7 +33,8 @@ class World:
 
     def play(self, search, lanes=1):
         """Return the tree and the state after the search's end."""
-        tree = drive(search, Task.of("x"), attempt=self.attempt, evaluate=self.evaluate, lanes=lanes)
+        functions = {"attempt": self.attempt, "evaluate": self.evaluate}
+        tree = drive(search, Task.of("x"), **functions, lanes=lanes, stop=MaxAttempts(500))
         return tree, folded(search, tree)
 
     def attempt(self, tree, ask):
