@@ -38,14 +38,15 @@ ENOUGH = 30
 """Calls of a critic before it is swapped."""
 
 
+@pytest.fixture(scope="class")
+def vllm(countdown):
+    model = resolve(f"vllm:{countdown / 'base'}", settings={"serve": SERVE_DEMO})
+    yield model
+    asyncio.run(model.aclose())
+
+
 class TestServed:
     """One server for all of these tests."""
-
-    @pytest.fixture(scope="class")
-    def vllm(self, countdown):
-        model = resolve(f"vllm:{countdown / 'base'}", settings={"serve": SERVE_DEMO})
-        yield model
-        asyncio.run(model.aclose())
 
     async def test_it_writes_the_embedded_models_tokens(self, vllm):
         """Two tokens with almost equal logits may be in another order: `test_layouts` checks each such case."""
