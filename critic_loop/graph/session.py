@@ -14,19 +14,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from critic_loop.core.budget import Ledger
-from critic_loop.core.errors import BudgetSpent, NotAwaited, SearchError
+from critic_loop.core.errors import NotAwaited, SearchError
 from critic_loop.core.progress import GOES_ON, Progress, StopReason
-from critic_loop.core.protocols import AnySearch, Compare, Move, Pick, Select, Stop, Wait
+from critic_loop.core.protocols import AnySearch, Move, Pick, Select, Stop, Wait
 from critic_loop.core.records import Ask, Attempt, Feedback, Outcome, Record, Reply, Sampling, Spend, Subject
 from critic_loop.core.roles import Human, seed_of
 from critic_loop.core.rules import Rule
 from critic_loop.core.tree import Tree
 from critic_loop.evidence import value_of
+from critic_loop.graph.choice import choice_of
 from critic_loop.nodes import stages
 from critic_loop.nodes.context import RunContext
 from critic_loop.nodes.slots import Change
 from critic_loop.nodes.views import shown_to_actor
-from critic_loop.select import best_value
 
 Group = tuple[Ask, ...]
 
@@ -362,29 +362,9 @@ class Session:
         known = self.tree.outcome
         if known is not None and known.stop not in GOES_ON and not self.busy:
             return known
-        await stages.pair_verifier(self.run)
-        pick = self.select(self.tree)
-        compared: set[frozenset[str]] = set()
-        while isinstance(pick, Compare):
-            pair = frozenset((pick.first, pick.second))
-            if pair in compared:
-                raise SearchError(
-                    f"tree {self.tree.id!r}: the selection asks again for a comparison that was made.",
-                    hint="A selection reads comparisons in the tree (evidence.comparison_of).",
-                )
-            compared.add(pair)
-            if self.run.judge is None:
-                raise SearchError(
-                    "the selection has two attempts to compare, but there is no judge.",
-                    hint="Give the recipe a judge, or another selection.",
-                )
-            try:
-                await stages.judge(self.run, pick.first, pick.second)
-            except BudgetSpent:
-                pick = best_value(self.tree)
-                self.stop = self.spent
-            else:
-                pick = self.select(self.tree)
+        pick, cut_short = await choice_of(self.run, self.select)
+        if cut_short:
+            self.stop = self.spent
         outcome = self._outcome(pick)
         await self.record(outcome, durable=True)
         return outcome

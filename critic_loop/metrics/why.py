@@ -4,9 +4,8 @@ A pure function of the tree, so that it finds more as soon as more is known: a v
 or a user's feedback days later, counts like any other. `evidence.right` decides what is right; where that is
 unknown, the cause is `unknown`.
 
-Several things may have gone wrong in one tree. The first check of `_CHECKS` that finds something names the
-cause: first that the tree has not ended or is right after all; then how a right answer was lost; then what
-ended the loop too early; then what kept it from judging; last that no right answer was found.
+The first check of `_CHECKS` that finds something names the cause: the tree has not ended or is right after all;
+a right answer was lost; the loop ended too early; it could not judge; no right answer was found.
 """
 
 from __future__ import annotations
