@@ -109,7 +109,9 @@ async def test_what_is_evolved_sees_what_was_tried_beside_its_path() -> None:
     actor = improving()
     loop = cl.Loop("evolve", actor=actor, critic=ScriptedModel(rubric), stop=cl.MaxAttempts(30), lanes=1)
     result = await loop.run("Write.")
-    aside = [request for request in actor.requests if "These were written as well" in request.messages[-1].text]
+    aside = [
+        request for request in actor.requests if "These texts were written, too" in request.messages[-1].text
+    ]
     shown = [ask for ask in result.tree.asks.values() if ask.context.also_shown]
     assert len(aside) == len(shown) > 10
 

@@ -87,7 +87,7 @@ def test_a_grader_that_a_recipe_names_as_verifier_is_refused(installed):
 
 def test_a_name_that_no_package_registers_is_refused_with_those_there_are(installed):
     with pytest.raises(
-        errors.ConfigError, match=r"no verifier 'quantitty'; there are answer, .*quantity, unit"
+        errors.ConfigError, match=r"unknown verifier 'quantitty'. Write one of answer, .*quantity, unit"
     ):
         cl.Loop("try-again", actor=ScriptedModel([]), verifiers=["quantitty"])
 
