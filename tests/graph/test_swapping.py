@@ -64,7 +64,7 @@ async def test_a_job_whose_critic_is_swapped_loses_and_doubles_nothing() -> None
         for server in servers:
             await stack.enter_async_context(server)
         ann, bob, cat = map(spec_of, servers)
-        loop = cl.Loop("refine", actor=writer(latency_s=0.002), critic=ann, verifiers=[])
+        loop = cl.Loop("refine", actor=writer(latency_s=0.05), critic=ann, verifiers=[])
         await stack.enter_async_context(loop)
         plan = {40: (bob, "call"), 100: (cat, "attempt"), 160: (ann, "tree"), 230: (bob, "call")}
         drained: dict[int, float] = {}
