@@ -1,4 +1,4 @@
-"""Which attempt comes next: pure functions and folds over the tree.
+"""Searches: which attempt comes next. Pure functions and folds over the tree.
 
 `from critic_loop.search import search` (or `cl.search`) makes a search of a plain function.
 """

@@ -14,16 +14,16 @@ from critic_loop.evidence import value_of
 from critic_loop.search.base import extensible, require_known
 
 Count = Annotated[int, Field(ge=1)]
-Place = tuple[float, int, str]
-"""Minus the score, number in the order of asking, id: the best first."""
+Ranked = tuple[float, int, str]
+"""Minus the score, number in the order of asking, id: sorts the best first, the oldest of equals first."""
 
 
 @dataclass(slots=True)
 class BeamState:
-    """The level that is being made."""
+    """The current level."""
 
     beam: tuple[str, ...] = ("",)
-    """What it is built on, the best first; before the first step the empty id."""
+    """The attempts that it is built on, the best first; before the first step the empty id."""
     level: int = 0
     asked: dict[str, int] = field(default_factory=dict[str, int])
     """Attempts asked for below each of the beam."""
@@ -31,7 +31,7 @@ class BeamState:
     """Order of asking, of this level's attempts."""
     settled: int = 0
     """Attempts of this level that have settled."""
-    candidates: list[Place] = field(default_factory=list[Place])
+    candidates: list[Ranked] = field(default_factory=list[Ranked])
     """Attempts of this level that may be built on."""
 
 
@@ -39,9 +39,9 @@ class BeamState:
 class Beam:
     """Asks for `samples` steps below each of the `width` best of the level before, until `depth` or an end.
 
-    The next level begins when this one has settled: a step critic's scores prune it. What is pruned stays in
-    the tree, and a step that ended its answer takes no place in the beam: both were paid for, and may still
-    be selected. A sample that failed is not asked for again.
+    The next level begins when all attempts of this one have settled. Pruned attempts stay in the tree and may
+    be selected; so do steps that end their answer, which take no place in the beam. A failed sample is not
+    asked for again.
 
     Source: SWE-TRACE (2026) prunes sampled actions by a process reward; PROMST keeps 2 of 8 prompts a level
     (`width=2, samples=4, kind="prompt"`); ToT-BFS. Ties go to what was asked for first.
@@ -58,7 +58,7 @@ class Beam:
     batch: Count = 1
     """Attempts asked for with one request of so many choices (cheaper where prompts are long)."""
     unknown: Unit = 0.5
-    """Where an attempt that nobody judged stands among the scores."""
+    """The score of an unjudged attempt."""
     least: Unit = 0.0
     """A step of a lower score is not built on."""
     moves: AttemptKind = "step"
@@ -68,7 +68,7 @@ class Beam:
         return BeamState(asked={"": 0})
 
     def fold(self, state: BeamState, tree: Tree, record: Ask | Attempt) -> BeamState:
-        """Count what was asked for; rank what has settled, and begin the next level after the last."""
+        """Count asks, rank settled attempts, and begin the next level after the last of them."""
         require_known(tree, record)
         if isinstance(record, Ask):
             state.asked[record.parents[0] if record.parents else ""] += 1

@@ -1,4 +1,4 @@
-"""Greedy best-first search: the best attempt so far that still has room is built on next."""
+"""Greedy best-first search: the best attempt so far with room for another child is built on next."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from critic_loop.search.base import extensible, require_known
 from critic_loop.search.rng import rng_of
 
 Count = Annotated[int, Field(ge=1)]
-Place = tuple[float, int, str]
-"""Worth, minus the number in the order of asking, id: the last of a sorted list comes next."""
+Ranked = tuple[float, int, str]
+"""Worth, minus the number in the order of asking, id: the last of a sorted list is built on next."""
 
 
 def curriculum_weight(p: float) -> float:
-    """Return 2p(1 - p): how much can be learned where the chance of success is `p` in [0, 1]; 0.5 at most.
+    """Return 2p(1 - p), in [0, 0.5]: how much can be learned where the probability of success is `p` in [0, 1].
 
     Source: InternGeometry (2025): the expected size of a binary reward's advantage.
     """
@@ -30,12 +30,12 @@ def curriculum_weight(p: float) -> float:
 
 @dataclass(slots=True)
 class BestFirstState:
-    """What may be built on, the best last, and how often each was."""
+    """Attempts that may be built on, the best last, and how often each was."""
 
-    frontier: list[Place] = field(default_factory=list[Place])
-    places: dict[str, Place] = field(default_factory=dict[str, Place])
+    frontier: list[Ranked] = field(default_factory=list[Ranked])
+    places: dict[str, Ranked] = field(default_factory=dict[str, Ranked])
     used: dict[str, int] = field(default_factory=dict[str, int])
-    """Attempts asked for below each, those that failed not counted; drafts below the empty id."""
+    """Attempts asked for below each, failed ones not counted; drafts are below the empty id."""
     numbers: dict[str, int] = field(default_factory=dict[str, int])
     settled: int = 0
 
@@ -45,8 +45,8 @@ class BestFirst:
     """Asks for `roots` drafts, then builds on the attempt of highest worth, at most `width` times on each.
 
     Worth is the score, or with `by="curriculum"` 2p(1 - p) of the score p (`curriculum_weight`), less
-    `depth_penalty` for each attempt above. An attempt in flight takes up room, so lanes spread; one that
-    failed gives it back. It waits only for its first drafts.
+    `depth_penalty` for each attempt above. An attempt in flight counts against `width`, so that lanes spread; a
+    failed one no longer does.
 
     Source: best-first search as in textbooks; epsilon-greedy where `epsilon` is set.
     """
@@ -56,14 +56,14 @@ class BestFirst:
     roots: Count = 4
     width: Count = 3
     depth: Count | None = None
-    """Attempts on a path at most; None = as many as it likes."""
+    """Attempts on a path at most; None = no limit."""
     by: Literal["score", "curriculum"] = "score"
     epsilon: Unit = 0.0
-    """Chance that any attempt with room, not the best, is built on."""
+    """Probability that an attempt with room is drawn at random, instead of the best."""
     depth_penalty: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    """Taken off for each attempt above."""
+    """Subtracted from the worth for each attempt above."""
     unknown: Unit = 0.5
-    """Where an attempt that nobody judged stands among the scores."""
+    """The score of an unjudged attempt."""
     moves: AttemptKind = "answer"
 
     def start(self, task: Task) -> BestFirstState:  # noqa: ARG002
@@ -71,7 +71,7 @@ class BestFirst:
         return BestFirstState(used={"": 0})
 
     def fold(self, state: BestFirstState, tree: Tree, record: Ask | Attempt) -> BestFirstState:
-        """Take up room below a parent, or make room for what came of it."""
+        """Count an ask below its parent; add an ended attempt to the frontier."""
         require_known(tree, record)
         parent = record.parents[0] if record.parents else ""
         if isinstance(record, Ask):
@@ -113,7 +113,7 @@ class BestFirst:
         return worth - self.depth_penalty * tree.depth(attempt_id)
 
     def _use(self, state: BestFirstState, parent: str, more: int) -> None:
-        """Count an attempt below `parent`, or take one back; a parent without room leaves the frontier."""
+        """Add `more` to the attempts below `parent`, which is in the frontier only while it has room."""
         before = state.used[parent]
         state.used[parent] = before + more
         if parent not in state.places or (before < self.width) == (before + more < self.width):

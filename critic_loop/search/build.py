@@ -1,4 +1,4 @@
-"""From a recipe's data to a search."""
+"""Builds a search from a recipe's data."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class _Searches(Mapping[str, type[Any]]):
 
 
 SEARCHES: Mapping[str, type[Any]] = _Searches()
-"""By kind; the last three change the search that follows them."""
+"""By kind; the last three are modifiers of the search that follows them."""
 GROUP = "critic_loop.searches"
 
 
 def build(levels: Sequence[tuple[str, dict[str, Any]]]) -> AnySearch:
-    """Return the search that `(kind, settings)` from the outermost in describe.
+    """Return the search of a list of `(kind, settings)`, the outermost first.
 
     Raises:
         ConfigError: a kind or a setting is unknown or wrong.
@@ -60,14 +60,14 @@ def build(levels: Sequence[tuple[str, dict[str, Any]]]) -> AnySearch:
         raise ConfigError("a recipe needs a search.", hint='The simplest is search = { kind = "refine" }.')
     if isinstance(searches[-1], Modifier):
         raise ConfigError(
-            f"{levels[-1][0]!r} changes a search, but none follows it.",
+            f"{levels[-1][0]!r} modifies a search, but none follows it.",
             hint='Write the search behind it: search = [{ kind = "temperature" }, { kind = "refine" }].',
         )
     return reduce(_within, reversed(searches))
 
 
 def require_settings(search: object) -> None:
-    """Refuse a built-in search or modifier that was made in Python with settings which no recipe could have.
+    """Refuse a built-in search or modifier that was made in Python with settings out of range.
 
     Raises:
         ConfigError: a setting is out of its range.

@@ -59,7 +59,7 @@ def drive(
             `Attempt` of its own, for example a failed one: `Attempt(id=ask.attempt, parents=ask.parents,
             status="failed")`.
         evaluate: judges what is complete. A number in [0, 1] or a bool is evidence; a `Feedback`, or several,
-            is what it says; None = not judged.
+            is written as it is; None = not judged.
         lanes: attempts in flight at once, 1 or more: a search spreads them as it does for a loop with so many
             lanes. They end in the order of asking, one after the other.
         stop: a stop rule or a function of `Progress`, asked after each attempt; what is in flight then still

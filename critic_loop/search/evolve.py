@@ -1,4 +1,4 @@
-"""Exploit and explore by epochs: what worked is varied, and beside it something different is tried."""
+"""Evolution by epochs: some attempts vary what worked (exploit), the others try something new (explore)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 def exploit_share(epoch: int) -> float:
-    """Return which share of an epoch's attempts vary what worked: min(0.5 + 0.1 * (epoch // 2), 0.8).
+    """Return the share of an epoch's attempts that exploit, min(0.5 + 0.1 * (epoch // 2), 0.8); epochs from 0.
 
     Source: the public code of execution-grounded evolutionary search (NoviScl/Automated-AI-Researcher).
     """
@@ -27,14 +27,14 @@ def exploit_share(epoch: int) -> float:
 
 
 def exploits(epoch: int, place: int) -> bool:
-    """Whether the attempt at `place` in its epoch, from 0, varies what worked; these are spread evenly."""
+    """Whether the attempt at `place` in its epoch, from 0, exploits; those are spread evenly."""
     tenths = round(10 * exploit_share(epoch))
     return (place + 1) * tenths // 10 > place * tenths // 10
 
 
 @dataclass(slots=True)
 class EvolveState:
-    """All that was tried, and what of it beat the baseline; in the order of asking."""
+    """The attempts that were tried, and those of them that beat the baseline, in the order of asking."""
 
     drafts: int = 0
     numbers: dict[str, int] = field(default_factory=dict[str, int])
@@ -45,17 +45,18 @@ class EvolveState:
 
 @dataclass(frozen=True, kw_only=True)
 class Evolve:
-    """Makes epochs of `size` attempts: a growing share varies what beat `baseline`, the rest is new.
+    """Makes epochs of `size` attempts: a growing share varies attempts that beat `baseline`, the rest is new.
 
     To exploit: `inspiring` attempts that beat the baseline are drawn; the first is the parent (the lineage),
-    the others are shown beside it with the feedback on them. To explore: an attempt without parents that is
-    shown `avoided` of all that was tried, in order to be different. While nothing beats the baseline, it
-    explores. Failed attempts, and scores above `believable`, are neither varied nor shown. After `roots`
-    drafts it only exploits, and ends if nothing beat the baseline: inside a nest, each root is a lineage.
+    the others are shown beside it with the feedback on them. To explore: an attempt without parents is asked
+    for, and its actor is shown `avoided` of all attempts so far, from which it is to differ. While nothing
+    beats the baseline, all attempts explore. Failed attempts, and those that score above `believable`, are
+    neither varied nor shown. After `roots` drafts all attempts exploit, and the search ends if nothing beat
+    the baseline: inside a nest, each root is a lineage.
 
     Source: execution-grounded evolutionary search (2026): 10 epochs of 80, 10 ideas to exploit, 100 to
     explore. We differ: an epoch is counted by asking, with no barrier between epochs (there the next one
-    begins when 30% of the results are back), so lanes never idle; the share is spread evenly, not drawn.
+    begins when 30% of the results are back), so that lanes never idle; the share is spread evenly, not drawn.
     """
 
     epochs: Count | None = 10
@@ -63,25 +64,27 @@ class Evolve:
     size: Count = 80
     """Attempts of an epoch."""
     baseline: Unit = 0.0
-    """What a score must be above, to be varied."""
+    """Attempts with a higher score are varied."""
     believable: Unit = 1.0
-    """A higher score is taken for a fault of the measurement."""
+    """A higher score is taken for an error of measurement."""
     inspiring: Count = 10
+    """Attempts drawn to exploit: the parent, and those shown beside it."""
     avoided: Annotated[int, Field(ge=0)] = 100
+    """Attempts shown to explore."""
     exploiter: str = "actor"
-    """The agent that varies."""
+    """The agent of attempts that exploit."""
     explorer: str = "actor"
-    """The agent that tries something different."""
+    """The agent of attempts that explore."""
     moves: AttemptKind = "answer"
     roots: Count | None = None
-    """Attempts without parents at most; None = as many as the shares say. Inside a nest always 1."""
+    """Attempts without parents at most; None = by the shares alone. Inside a nest always 1."""
 
     def start(self, task: Task) -> EvolveState:  # noqa: ARG002
         """Return an empty history."""
         return EvolveState()
 
     def fold(self, state: EvolveState, tree: Tree, record: Ask | Attempt) -> EvolveState:
-        """Remember what was tried, and whether it worked."""
+        """Note an ended attempt, and whether it beat the baseline."""
         require_known(tree, record)
         if isinstance(record, Ask):
             state.numbers[record.attempt] = len(state.numbers)

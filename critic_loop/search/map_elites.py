@@ -1,6 +1,6 @@
-"""MAP-Elites: a grid over how answers behave, with the best answer of each cell kept and varied.
+"""MAP-Elites: a grid over traits of answers; the best answer of each cell is kept and varied.
 
-How an answer behaves is read from the feedback on it. Knows the grid; does not know who describes.
+Traits are read from the feedback on an answer. Knows the grid. Does not know who names the traits.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from critic_loop.search.rng import rng_of
 Count = Annotated[int, Field(ge=1)]
 Cell = tuple[int, ...]
 Elite = tuple[float, int, str]
-"""Score, minus the number in the order of asking, id: the greatest holds the cell."""
+"""Score, minus the number in the order of asking, id: the greatest is the elite of a cell."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """One way in which answers differ: a number cut at `edges`, or one of `values`."""
+    """A trait of answers: a number cut into bins at `edges`, or one of `values`."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     name: str
-    """The key in the `data` of a feedback, or the name of a criterion of its rubric, whose score is meant."""
+    """A key in the `data` of a feedback, or a criterion of its rubric, whose score is the trait."""
     edges: tuple[float, ...] = ()
-    """Where bins end, ascending: k edges make k + 1 bins; a number on an edge falls into the bin above."""
+    """Ascending; k edges make k + 1 bins, and a number on an edge falls into the bin above."""
     values: tuple[str, ...] = ()
 
     @property
     def bins(self) -> int:
-        """How many there are."""
+        """The number of bins."""
         return len(self.values) or len(self.edges) + 1
 
     def bin(self, trait: JsonValue) -> int | None:
-        """Return the bin of a trait; None where it is none of this axis."""
+        """Return the bin of a trait; None if the trait is no number, or not among `values`."""
         if self.values:
             return self.values.index(trait) if isinstance(trait, str) and trait in self.values else None
         if isinstance(trait, bool) or not isinstance(trait, int | float):
@@ -53,7 +53,7 @@ class Axis:
 
 
 def cell_of(tree: Tree, attempt_id: str, axes: Iterable[Axis]) -> Cell | None:
-    """Return where an attempt lies by the latest feedback that has each trait; None where one is missing."""
+    """Return the cell of an attempt by the latest feedback with each trait; None if a trait is missing."""
     said: dict[str, JsonValue] = {}
     for feedback in tree.judgements(attempt_id):
         said |= {c.name: c.score for c in feedback.rubric if c.score is not None} | feedback.data
@@ -77,7 +77,7 @@ def coverage(best: Mapping[Cell, float], axes: Iterable[Axis]) -> float:
 
 @dataclass(slots=True)
 class MapElitesState:
-    """Who holds each cell."""
+    """The elite of each cell."""
 
     elites: dict[Cell, Elite] = field(default_factory=dict[Cell, Elite])
     numbers: dict[str, int] = field(default_factory=dict[str, int])
@@ -85,7 +85,7 @@ class MapElitesState:
 
     @property
     def scores(self) -> dict[Cell, float]:
-        """The score that holds each cell: what `qd_score` and `coverage` read."""
+        """The best score of each cell, for `qd_score` and `coverage`."""
         return {cell: elite[0] for cell, elite in self.elites.items()}
 
 
@@ -93,9 +93,9 @@ class MapElitesState:
 class MapElites:
     """Asks for `seeds` drafts, then for variations of elites drawn evenly from the filled cells.
 
-    An attempt takes a cell that is empty or held by a lower score; the one asked for first wins a tie. What
-    was not scored, or lacks a trait, takes none. There are no generations: every lane draws from the grid as
-    it is, and while it is empty asks for another draft.
+    An attempt becomes the elite of its cell if the cell is empty or its elite has a lower score; of equals
+    the one asked for first stays. An unscored attempt, or one that lacks a trait, has no cell. There are no
+    generations: every lane draws from the grid as it is, and while it is empty asks for another draft.
 
     Source: Mouret and Clune, MAP-Elites (2015); QDAIF (2023), whose bins are narrower near 0 and 1 and which
     made 2000 iterations [K]. We differ: cells come from any feedback's `data`, not only from log-probabilities.
@@ -107,11 +107,11 @@ class MapElites:
     seeds: Count = 8
     """Drafts before the first variation."""
     shots: Annotated[int, Field(ge=0)] = 0
-    """Further elites that the actor is shown beside the one that it varies."""
+    """Further elites that the actor is shown beside the one it varies."""
     moves: AttemptKind = "answer"
 
     def __post_init__(self) -> None:
-        """Refuse axes that make no grid.
+        """Refuse invalid axes.
 
         Raises:
             ConfigError: an axis has neither edges nor values, both, or edges that do not ascend.
@@ -127,7 +127,7 @@ class MapElites:
         return MapElitesState()
 
     def fold(self, state: MapElitesState, tree: Tree, record: Ask | Attempt) -> MapElitesState:
-        """Let what has settled compete for its cell."""
+        """Compare a settled attempt with the elite of its cell."""
         require_known(tree, record)
         if isinstance(record, Ask):
             state.numbers[record.attempt] = len(state.numbers)

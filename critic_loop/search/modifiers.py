@@ -1,9 +1,9 @@
-"""Changes to any search: its temperature, what it may repeat, how much of it there may be.
+"""Modifiers of any search: temperature, no repeated answers, a limit for each stage.
 
     search = [{ kind = "temperature" }, { kind = "anti-repeat" }, { kind = "refine" }]
 
-A modifier stands before the search that it changes, in the same list in which searches nest; what follows
-it is one search to it. Knows moves and attempts. Does not know the search that makes them.
+A modifier stands before the search that it changes, in the list in which searches nest; all that follows it
+is one search to it. Knows moves and attempts. Does not know the search that makes them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ModifiedState(Generic[S]):
 
 @dataclass(frozen=True)
 class Modified(Generic[S]):
-    """A search under a modifier: a search again."""
+    """A search that is changed by a modifier."""
 
     modifier: Modifier[S]
     inner: AnySearch
@@ -48,33 +48,33 @@ class Modified(Generic[S]):
         return ModifiedState(self.modifier.begin(), self.inner.start(task))
 
     def fold(self, state: ModifiedState[S], tree: Tree, record: Ask | Attempt) -> ModifiedState[S]:
-        """Tell the modifier, and the search what the modifier lets through."""
+        """Note the record, and fold what the modifier returns of it."""
         require_known(tree, record)
-        told = self.modifier.note(state.modifier, tree, record)
-        if told is not None:
-            state.search = self.inner.fold(state.search, tree, told)
+        noted = self.modifier.note(state.modifier, tree, record)
+        if noted is not None:
+            state.search = self.inner.fold(state.search, tree, noted)
         return state
 
     def ask(self, state: ModifiedState[S], tree: Tree) -> Move | Wait | Stop:
-        """Return the search's first move that the modifier lets through; else what holds it back."""
+        """Return the first move that remains a move; else a Wait if there is one, else a Stop."""
         held: list[Wait | Stop] = []
         for changed in self.alternatives(state, tree):
             if isinstance(changed, Move):
                 return changed
             held.append(changed)
-        return next((said for said in held if isinstance(said, Wait)), held[0])
+        return next((proposal for proposal in held if isinstance(proposal, Wait)), held[0])
 
     def alternatives(self, state: ModifiedState[S], tree: Tree) -> Iterator[Move | Wait | Stop]:
-        """Yield what the search could do, as the modifier changes it."""
-        for said in alternatives(self.inner, state.search, tree):
-            yield self.modifier.change(state.modifier, tree, said)
+        """Yield what the search could do, as changed by the modifier."""
+        for proposal in alternatives(self.inner, state.search, tree):
+            yield self.modifier.change(state.modifier, tree, proposal)
 
 
 # -- temperature -------------------------------------------------------------------------------
 
 
 def progressive_temperature(turn: int, step: float = 0.15, top: float = 1.5) -> float:
-    """Return min(step * turn, top) for a turn from 0, without the noise of binary fractions.
+    """Return min(step * turn, top) for a turn from 0, rounded to nine digits.
 
     Source: Feedback Friction (2025), whose constants are the defaults: 0, 0.15, 0.3, ... 1.5 from the 10th on.
     """
@@ -83,7 +83,7 @@ def progressive_temperature(turn: int, step: float = 0.15, top: float = 1.5) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class Temperature:
-    """Raises the temperature with each turn: `progressive_temperature`; what a move sets itself is left.
+    """Raises the temperature with each turn (`progressive_temperature`), unless a move sets its own.
 
     A turn is an attempt's depth on its path, or with `by="asked"` the number of attempts asked for before.
     """
@@ -93,129 +93,130 @@ class Temperature:
     by: Literal["depth", "asked"] = "depth"
 
     def begin(self) -> list[int]:
-        """Return a count of nothing."""
+        """Return a count of 0."""
         return [0]
 
     def note(self, state: list[int], tree: Tree, record: Ask | Attempt) -> Ask | Attempt:  # noqa: ARG002
-        """Count what was asked for."""
+        """Count asks."""
         state[0] += isinstance(record, Ask)
         return record
 
-    def change(self, state: list[int], tree: Tree, said: Move | Wait | Stop) -> Move | Wait | Stop:
-        """Lay the temperature over the move's sampling."""
-        if not isinstance(said, Move) or (said.sampling and said.sampling.temperature is not None):
-            return said
-        depth = 1 + max(map(tree.depth, said.parents), default=-1)
+    def change(self, state: list[int], tree: Tree, proposal: Move | Wait | Stop) -> Move | Wait | Stop:
+        """Set the temperature of a move."""
+        if not isinstance(proposal, Move) or (proposal.sampling and proposal.sampling.temperature is not None):
+            return proposal
+        depth = 1 + max(map(tree.depth, proposal.parents), default=-1)
         turn = depth if self.by == "depth" else state[0]
         update = {"temperature": progressive_temperature(turn, self.step, self.top)}
-        return replace(said, sampling=(said.sampling or Sampling()).model_copy(update=update))
+        return replace(proposal, sampling=(proposal.sampling or Sampling()).model_copy(update=update))
 
 
-# -- no answer twice ---------------------------------------------------------------------------
+# -- no repeated answers -----------------------------------------------------------------------
 
 
-def same_answer(attempt: Attempt) -> str | None:
-    """Return what makes two answers the same: the final part of a text, normalised; of others the JSON.
+def answer_key(attempt: Attempt) -> str | None:
+    """Return the key by which answers are compared: the final part of a text, normalised; of others the JSON.
 
-    Of a step or a thought it is all that was written so far. None where there is nothing to compare.
+    Of a step or a thought it is all the text so far. None where there is nothing to compare.
     """
     answer = attempt.answer
     if attempt.unfinished and (written := "\n".join(message.text for message in attempt.messages).strip()):
         return json.dumps([attempt.kind, written])
     if answer is None:
         return None
-    said = str(normalised(final_part(answer))) if isinstance(answer, str) else answer
-    return json.dumps(said, sort_keys=True)
+    key = str(normalised(final_part(answer))) if isinstance(answer, str) else answer
+    return json.dumps(key, sort_keys=True)
 
 
 @dataclass(slots=True)
-class Repeats:
-    """Which answers were rejected, and what repeated one."""
+class AntiRepeatState:
+    """Attempts that were rejected, and those that repeated one."""
 
     numbers: dict[str, int] = field(default_factory=dict[str, int])
     rejected: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     """In the order of asking."""
-    again: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
-    """Attempts that repeated an answer and are to be asked for again, in the order of asking."""
+    to_replace: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
+    """Attempts that repeated an answer and are asked for again, in the order of asking."""
     tries: dict[str, int] = field(default_factory=dict[str, int])
-    """Of each attempt that was asked for in place of another, how many came before it there."""
+    """Of each attempt that replaces a repetition: its number there, from 1."""
     open: int = 0
+    """Replacements in flight."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AntiRepeat:
-    """Shows the actor what was rejected, and builds on no answer that repeats one which was shown.
+    """Shows the actor rejected attempts, and never builds on an answer that repeats one it was shown.
 
     The latest `shown` attempts whose score is below `holds` are shown with each move (`Move.shows`). An
-    attempt that gives the same answer (`same_answer`) as one that its ask shows counts as failed for the
-    search: it is never built on. Where the search has ended, what repeated is asked for again, each up to
-    `tries` times, with the seed of its new place; the new attempt takes the place of the old one.
+    attempt with the same answer (`answer_key`) as one that its ask shows counts as failed for the search: it is
+    never built on. When the search has ended, each repetition is asked for again, up to `tries` times, with the
+    seed of its new place; the new attempt replaces the old one.
 
-    Source: rule 14 of the cards' part 4.5; Feedback Friction (2025), binary hint; InternGeometry (2025),
-    PassCheck. Whether an attempt repeats follows from its ask alone, so the order in which lanes end does
-    not matter: two lanes that could not know of each other may give one answer.
+    Source: Feedback Friction (2025), binary hint; InternGeometry (2025),
+    PassCheck. Whether an attempt repeats another follows from its ask alone, so the order in which lanes end
+    does not matter; two lanes that were asked at the same time may give the same answer.
     """
 
     tries: Annotated[int, Field(ge=0)] = 2
     shown: Count = 10
     holds: Unit = 1.0
-    """The least score of an answer that was not rejected; one that nobody judged was not."""
+    """An attempt with a lower score is rejected; an unjudged one is not."""
 
-    def begin(self) -> Repeats:
+    def begin(self) -> AntiRepeatState:
         """Return an empty list."""
-        return Repeats()
+        return AntiRepeatState()
 
-    def note(self, state: Repeats, tree: Tree, record: Ask | Attempt) -> Ask | Attempt | None:
-        """Remember what was rejected; hide what is asked for again, and call a repetition failed."""
+    def note(self, state: AntiRepeatState, tree: Tree, record: Ask | Attempt) -> Ask | Attempt | None:
+        """Note rejected attempts; return a repetition as failed, and nothing of replacements."""
         if isinstance(record, Ask):
             return self._asked(state, record)
         again = record.id in state.tries
         state.open -= again
         if repeats(tree, record):
             if state.tries.get(record.id, 0) < self.tries:
-                insort(state.again, (state.numbers[record.id], record.id))
+                insort(state.to_replace, (state.numbers[record.id], record.id))
             record = record.model_copy(update={"status": "failed"})
         else:
             self._judge(state, tree, record)
         return None if again else record
 
-    def change(self, state: Repeats, tree: Tree, said: Move | Wait | Stop) -> Move | Wait | Stop:
-        """Show what was rejected; once the search has ended, ask again for what repeated."""
+    def change(self, state: AntiRepeatState, tree: Tree, proposal: Move | Wait | Stop) -> Move | Wait | Stop:
+        """Show rejected attempts; once the search has ended, ask for replacements of repetitions."""
         shows = tuple(name for _, name in state.rejected[-self.shown :])
-        if isinstance(said, Move):
-            return replace(said, shows=tuple(dict.fromkeys((*said.shows, *shows))))
-        if isinstance(said, Wait) or not (state.again or state.open):
-            return said
-        if not state.again:
+        if isinstance(proposal, Move):
+            return replace(proposal, shows=tuple(dict.fromkeys((*proposal.shows, *shows))))
+        if isinstance(proposal, Wait) or not (state.to_replace or state.open):
+            return proposal
+        if not state.to_replace:
             return Wait()
-        ask = tree.asks[state.again[0][1]]
+        ask = tree.asks[state.to_replace[0][1]]
         return Move(
             parents=ask.parents, kind=ask.kind, agent=ask.agent, sampling=ask.sampling,
             replaces=ask.attempt, shows=shows,
         )  # fmt: skip
 
-    def _asked(self, state: Repeats, ask: Ask) -> Ask | None:
+    def _asked(self, state: AntiRepeatState, ask: Ask) -> Ask | None:
         state.numbers[ask.attempt] = len(state.numbers)
         place = (state.numbers.get(ask.replaces or "", -1), ask.replaces or "")
-        if place not in state.again:
+        if place not in state.to_replace:
             return ask
-        state.again.remove(place)
+        state.to_replace.remove(place)
         state.tries[ask.attempt] = state.tries.get(place[1], 0) + 1
         state.open += 1
         return None
 
-    def _judge(self, state: Repeats, tree: Tree, attempt: Attempt) -> None:
+    def _judge(self, state: AntiRepeatState, tree: Tree, attempt: Attempt) -> None:
         score = value_of(tree, attempt.id).score
         if attempt.status == "complete" and score is not None and score < self.holds:
             insort(state.rejected, (state.numbers[attempt.id], attempt.id))
 
 
 def repeats(tree: Tree, attempt: Attempt) -> bool:
-    """Whether an attempt gives an answer that its ask showed the actor."""
-    answer = same_answer(attempt)
+    """Whether an attempt has an answer that its ask showed the actor."""
+    answer = answer_key(attempt)
     view = tree.asks[attempt.id].context
     shown = (*view.attempts, *view.also_shown) if answer is not None else ()
-    return any(i in tree and same_answer(tree[i]) == answer for i in shown)
+    return any(i in tree and answer_key(tree[i]) == answer for i in shown)
 
 
 # -- pools -------------------------------------------------------------------------------------
@@ -223,13 +224,13 @@ def repeats(tree: Tree, attempt: Attempt) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """Lets a search make `n` attempts at most, and of each stage no more than its share of them.
+    """Limits a search to `n` attempts, and each stage to its share of them.
 
-    A stage is `draft` or `revision` (with parents), or with `by` a kind of attempt, or an agent. A stage
-    without a share is bounded by `n` alone. Before searches that nest, the pool is that of all of them: where
-    no revision is left, the next draft is asked for. Before a search that stands inside another one, it is
-    each inner search's own: `[{kind="sample", n=4}, {kind="pool", n=5}, {kind="refine"}]`. A single search
-    says one move at a time: it ends as soon as that one has no share left, whatever others have.
+    A stage is `draft` or `revision` (with parents), or by `by` a kind of attempt, or an agent. A stage
+    without a share is limited by `n` alone. A pool before searches that nest is shared by all of them: when
+    no revision is left, the next draft is asked for. A pool before an inner search is that of each inner
+    search: `[{kind="sample", n=4}, {kind="pool", n=5}, {kind="refine"}]`. A single search proposes one move
+    at a time: it ends as soon as the share of that move's stage is used up.
     """
 
     n: Count
@@ -238,7 +239,7 @@ class Pool:
     by: Literal["stage", "kind", "agent"] = "stage"
 
     def __post_init__(self) -> None:
-        """Refuse shares of stages that no attempt has.
+        """Refuse shares of unknown stages.
 
         Raises:
             ValueError: there is no such stage, or kind of attempt.
@@ -248,27 +249,32 @@ class Pool:
             raise ValueError(f"no attempt is a {min(unknown)!r}; there are {', '.join(known)}")
 
     def begin(self) -> dict[str, int]:
-        """Return counts by stage; the empty name counts what is in flight."""
+        """Return counts by stage; the empty name counts attempts in flight."""
         return {"": 0}
 
     def note(self, state: dict[str, int], tree: Tree, record: Ask | Attempt) -> Ask | Attempt:  # noqa: ARG002
-        """Count what was asked for, by stage, and what is in flight."""
+        """Count asks by stage, and attempts in flight."""
         state[""] += 1 if isinstance(record, Ask) else -1
         if isinstance(record, Ask):
             stage = self._stage(record)
             state[stage] = state.get(stage, 0) + 1
         return record
 
-    def change(self, state: dict[str, int], tree: Tree, said: Move | Wait | Stop) -> Move | Wait | Stop:  # noqa: ARG002
-        """Hold back a move whose pool is used up: the search waits for what is in flight, then ends."""
-        if not isinstance(said, Move):
-            return said
-        stage = self._stage(said)
+    def change(
+        self,
+        state: dict[str, int],
+        tree: Tree,  # noqa: ARG002
+        proposal: Move | Wait | Stop,
+    ) -> Move | Wait | Stop:
+        """Replace a move whose share is used up: by a Wait while attempts are in flight, then by a Stop."""
+        if not isinstance(proposal, Move):
+            return proposal
+        stage = self._stage(proposal)
         left = self.n - sum(count for name, count in state.items() if name)
         if stage in self.shares:
             left = min(left, round(self.shares[stage] * self.n) - state.get(stage, 0))
         if left > 0:
-            return replace(said, samples=min(said.samples, left))
+            return replace(proposal, samples=min(proposal.samples, left))
         return Wait() if state[""] else Stop("exhausted", f"the pool for {stage} is used up")
 
     def _stage(self, move: Ask | Move) -> str:

@@ -1,8 +1,7 @@
 """Searches inside searches: `[{kind="sample", n=8}, {kind="refine"}]` refines each of eight drafts.
 
-The outer search asks for the roots; below each root an inner search of its own goes on, as if the
-root were its first attempt. Tests are nobody's draft, and stand for themselves. Knows nothing of what the two
-searches are.
+The outer search asks for the roots. Below each root an inner search of its own continues, as if the root were
+its first attempt; attempts of kind `tests` have none. Does not know which searches they are.
 """
 
 from __future__ import annotations
@@ -33,15 +32,15 @@ class NestState:
 class Nest:
     """`outer` asks for roots, `inner` works below each.
 
-    An inner search has one root, and no other draft: where it has a setting `roots`, that is 1. One that must
-    have drafts (`sample`, `ab-mcts`, `map-elites` before its `seeds`) ends with the first that it asks for.
+    An inner search has one root, and no other draft: its setting `roots`, if it has one, becomes 1. A search
+    that asks for a second draft (`sample`, `ab-mcts`, `map-elites` before its `seeds`) ends there.
     """
 
     outer: AnySearch
     inner: AnySearch
 
     def __post_init__(self) -> None:
-        """Tell the inner search of its one root."""
+        """Set the inner search's `roots` to 1."""
         object.__setattr__(self, "inner", _rooted(self.inner))
 
     def start(self, task: Task) -> NestState:
@@ -49,7 +48,7 @@ class Nest:
         return NestState(task, self.outer.start(task))
 
     def fold(self, state: NestState, tree: Tree, record: Ask | Attempt) -> NestState:
-        """Tell the outer search of its roots, and each inner one of all below its root."""
+        """Fold roots into the outer search's state, and all at or below a root into that root's."""
         require_known(tree, record)
         if isinstance(record, Ask):
             root = state.root_of[record.parents[0]] if record.parents else record.attempt
@@ -65,34 +64,34 @@ class Nest:
         return state
 
     def ask(self, state: NestState, tree: Tree) -> Move | Wait | Stop:
-        """Go on below the roots there are, oldest first; else ask for another root.
+        """Continue below the roots, oldest first; else ask for another root.
 
         Raises:
-            SearchError: the outer search builds on its roots, which is what the inner one is for.
+            SearchError: the outer search builds on its roots; only the inner one may.
         """
         return next(self.alternatives(state, tree))
 
     def alternatives(self, state: NestState, tree: Tree) -> Iterator[Move | Wait | Stop]:
-        """Yield the moves below each root, oldest first, then the outer search's; else why there is none.
+        """Yield the moves below each root, oldest first, then the outer search's; else one Wait or Stop.
 
-        An inner search that wants a new root (its draft came to nothing) has ended: roots are the outer's.
+        An inner search that asks for a new root (its draft failed, for example) has ended.
         """
         ends: list[Wait | Stop] = []
         moves = False
-        for said in self._each(state, tree):
-            if isinstance(said, Move):
+        for proposal in self._each(state, tree):
+            if isinstance(proposal, Move):
                 moves = True
-                yield said
+                yield proposal
             else:
-                ends.append(said)
+                ends.append(proposal)
         if not moves:
-            yield next((said for said in ends if isinstance(said, Wait)), ends[0])
+            yield next((proposal for proposal in ends if isinstance(proposal, Wait)), ends[0])
 
     def _each(self, state: NestState, tree: Tree) -> Iterator[Move | Wait | Stop]:
         for root, inner in state.inner.items():
-            for said in alternatives(self.inner, inner, tree):
-                if not isinstance(said, Move) or said.parents:
-                    yield said
+            for proposal in alternatives(self.inner, inner, tree):
+                if not isinstance(proposal, Move) or proposal.parents:
+                    yield proposal
                 elif root in tree and tree[root].status == "complete":
                     yield Stop("exhausted", f"below {root} another draft was wanted")
         outer = self.outer.ask(state.outer, tree)
@@ -105,7 +104,7 @@ class Nest:
 
 
 def _rooted(search: AnySearch) -> AnySearch:
-    """Return a search for the place below a root: its `roots`, where it has such a setting, are 1."""
+    """Return a search with its setting `roots`, if it has one, at 1; also inside modifiers and nests."""
     match search:
         case Nest():
             return replace(search, outer=_rooted(search.outer))

@@ -1,4 +1,4 @@
-"""Propose, verify, reflect: only what holds is built on, and what did not is remembered."""
+"""Propose, verify, reflect: only attempts that hold are built on; rejected ones are shown."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Count = Annotated[int, Field(ge=1)]
 
 @dataclass(slots=True)
 class ProposeState:
-    """The chain of what held, and what did not."""
+    """The chain of attempts that held, and the rejected ones."""
 
     base: str | None = None
-    """The last attempt that held."""
+    """The latest attempt that held."""
     rejected: list[str] = field(default_factory=list[str])
-    """What did not hold, oldest first."""
+    """Attempts that did not hold, oldest first."""
     edit: str | None = None
-    """A rejected attempt whose feedback suggests what to change: a follow-up builds on it."""
+    """A rejected attempt whose feedback has a suggestion: the next attempt is a follow-up of it."""
     edits: int = 0
     """Follow-ups in a row."""
     in_flight: bool = False
@@ -35,25 +35,26 @@ class ProposeState:
 
 @dataclass(frozen=True, kw_only=True)
 class ProposeVerifyReflect:
-    """Builds each attempt on the last that held, in view of the last `remember` that did not.
+    """Builds each attempt on the latest that held, and shows the latest `remember` that did not.
 
-    An attempt holds if its score is `holds` or more, or if nobody judged it. One that does not hold is never
-    built on, except that up to `follow_ups` attempts in a row may mend it where its feedback has a
-    suggestion. Of the remembered ones the actor is shown what `memory` and `show` of the recipe leave:
-    action and outcome, not thoughts. A step that ends the answer and holds ends the search.
+    An attempt holds if its score is `holds` or more, or if it is unjudged. Others are rejected and never built
+    on, with one exception: where the feedback has a suggestion, up to `follow_ups` attempts in a row build on
+    the rejected one. What the actor is shown of rejected attempts is set by `memory` and `show` of the recipe.
+    A step that ends the answer and holds ends the search.
 
     Source: InternGeometry (2025), up to 200 steps, memory compressed to action and outcome; Auto Research
     with lineage (2026), one follow-up where a trial exposes a concrete next edit, failures listed. We differ:
-    `remember` bounds the list. What repeats an earlier attempt is the modifier `anti-repeat`'s to reject.
+    `remember` bounds the list. Repetitions of earlier attempts are rejected by the modifier `anti-repeat`.
     """
 
     rounds: Count | None = 200
     """Attempts in all; None leaves it to the stop rules."""
     holds: Unit = 1.0
-    """The least score of an attempt that is built on."""
+    """The least score of an attempt that holds."""
     remember: Annotated[int, Field(ge=0)] = 8
     """Rejected attempts that are shown, the latest ones."""
     follow_ups: Annotated[int, Field(ge=0)] = 1
+    """Attempts in a row that build on rejected ones."""
     moves: AttemptKind = "step"
 
     def start(self, task: Task) -> ProposeState:  # noqa: ARG002
@@ -61,7 +62,7 @@ class ProposeVerifyReflect:
         return ProposeState()
 
     def fold(self, state: ProposeState, tree: Tree, record: Ask | Attempt) -> ProposeState:
-        """Move the base along, or remember what did not hold."""
+        """Take an attempt that holds as the base, or add it to the rejected ones."""
         require_known(tree, record)
         if isinstance(record, Ask):
             state.in_flight, state.made = True, state.made + 1
@@ -78,7 +79,7 @@ class ProposeVerifyReflect:
         return state
 
     def ask(self, state: ProposeState, tree: Tree) -> Move | Wait | Stop:  # noqa: ARG002
-        """Ask for the next proposal when the last one has been judged."""
+        """Ask for the next attempt when the last one has ended."""
         if state.in_flight:
             return Wait()
         if state.done:

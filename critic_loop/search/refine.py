@@ -23,30 +23,30 @@ class RefineState:
     in_flight: bool = False
     made: int = 0
     done: bool = False
-    """Whether the base ends the answer that was begun in steps."""
+    """Whether the base ends an answer that was made in steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refine:
     """Revises the last attempt, or the last that was kept.
 
-    With `base="last"` each revision starts from the one before it. With `base="kept"` a revision that
-    does not beat its parent (by a judge in both orders, else by value) is left, and the next one starts
-    from the parent again. A failed attempt (a model error, say) is never a base.
+    With `base="last"` each revision starts from the one before it. With `base="kept"` a revision must beat its
+    parent (by a judge in both orders, else by value) to be kept; otherwise the next one starts from the parent
+    again. A failed attempt (a model error, say) is never a base.
     """
 
     rounds: Annotated[int, Field(ge=1)] | None = None
     """Attempts on the chain, the draft counted; None leaves it to the stop rules."""
     base: Literal["last", "kept"] = "last"
     moves: AttemptKind = "answer"
-    """`step`: each goes on from the one before it, until one ends the answer."""
+    """`step`: each attempt continues the one before it, until one ends the answer."""
 
     def start(self, task: Task) -> RefineState:  # noqa: ARG002
         """Return the state before the draft."""
         return RefineState()
 
     def fold(self, state: RefineState, tree: Tree, record: Ask | Attempt) -> RefineState:
-        """Move the base along."""
+        """Take an ended attempt as the base, if it is kept."""
         require_known(tree, record)
         if isinstance(record, Ask):
             state.in_flight = True
@@ -59,7 +59,7 @@ class Refine:
         return state
 
     def ask(self, state: RefineState, tree: Tree) -> Move | Wait | Stop:  # noqa: ARG002
-        """Ask for the next revision when the last one has been judged."""
+        """Ask for the next revision when the last one has ended."""
         if state.in_flight:
             return Wait()
         if state.done:

@@ -17,10 +17,10 @@ Count = Annotated[int, Field(ge=1)]
 
 @dataclass(slots=True)
 class SampleState:
-    """How many roots have been asked for and judged."""
+    """How many roots have been asked for, and how many have ended."""
 
     asked: int = 0
-    judged: int = 0
+    ended: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +35,10 @@ class ExtraSamples:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Asks for `n` attempts without parents, as many at once as there are lanes; then for those of `also`.
+    """Asks for `n` attempts without parents, as many at once as there are lanes; then for `extra_samples`.
 
-    Solutions by one agent and tests by another are `extra_samples=[{n=8, moves="tests", agent="tester"}]`.
-    **Source**: of solutions beside tests, CodeT (Chen et al. 2022).
+    `extra_samples=[{n=8, moves="tests", agent="tester"}]` adds tests by another agent.
+    **Source**: solutions and tests, CodeT (Chen et al. 2022).
     """
 
     n: Count = 8
@@ -60,15 +60,15 @@ class Sample:
         if isinstance(record, Ask):
             state.asked += 1
         else:
-            state.judged += 1
+            state.ended += 1
         return state
 
     def ask(self, state: SampleState, tree: Tree) -> Move | Wait | Stop:  # noqa: ARG002
-        """Ask until there are as many as wanted, then wait for those in flight."""
+        """Ask until all samples have been asked for, then wait for those in flight."""
         wanted = 0
         for each in (self, *self.extra_samples):
             wanted += each.n
             if state.asked < wanted:
                 samples = min(self.batch, wanted - state.asked)
                 return Move(kind=each.moves, agent=each.agent, samples=samples)
-        return Stop("exhausted", f"{wanted} samples made") if state.judged == wanted else Wait()
+        return Stop("exhausted", f"{wanted} samples made") if state.ended == wanted else Wait()

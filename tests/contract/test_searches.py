@@ -255,21 +255,21 @@ class _Broken:
         if self.fault == "unknown" and getattr(record, "id", "").startswith("elsewhere"):
             return state
         if self.fault == "order" and getattr(record, "id", "") != "":
-            state.judged += 1 if state.judged == 0 or record.answer != 0 else 0
+            state.ended += 1 if state.ended == 0 or record.answer != 0 else 0
             state.asked = int(record.id.rpartition(".")[2])
             return state
         state = self.inner.fold(state, tree, record)
         if self.fault == "forgets" and len(tree.attempts) == 2:
             state.asked += 1
         if self.fault == "in order of arrival" and isinstance(record, Attempt):
-            state.judged = (state.judged * 31 + int(record.id.rpartition(".")[2])) % 1000 + 3
+            state.ended = (state.ended * 31 + int(record.id.rpartition(".")[2])) % 1000 + 3
         return state
 
     def ask(self, state, tree):
         said = self.inner.ask(state, tree)
         match self.fault:
             case "impure":
-                state.judged += isinstance(said, Wait)
+                state.ended += isinstance(said, Wait)
             case "endless" if isinstance(said, Stop):
                 return Move()
             case "idle" if isinstance(said, Stop):

@@ -121,7 +121,7 @@ def test_a_pool_is_never_exceeded(pool, inner, lanes, seed):
 
 @given(plain, st.integers(1, 5), st.integers(0, 10**6))
 def test_forbidden_answers_are_never_built_on(inner, lanes, seed):
-    """Part 4.3 of the cards: an answer that was on the list shown is no parent, however it came."""
+    """An answer that was on the list shown is no parent, whatever search it is."""
     tree = Played(Modified(AntiRepeat(tries=1), inner), any_world, lanes=lanes, seed=seed).run(60).tree
     for ask in tree.asks.values():
         for parent in ask.parents if not ask.replaces else ():

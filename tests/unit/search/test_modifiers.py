@@ -5,7 +5,7 @@ from critic_loop.core.messages import assistant
 from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Sampling
 from critic_loop.search import ExtraSamples, Modified, Nest, ProposeVerifyReflect, Refine, Sample, build
-from critic_loop.search.modifiers import AntiRepeat, Pool, Temperature, same_answer
+from critic_loop.search.modifiers import AntiRepeat, Pool, Temperature, answer_key
 from tests.worlds import Played
 
 
@@ -27,7 +27,7 @@ def test_a_modifier_changes_what_follows_it():
 
 
 def test_a_modifier_with_nothing_behind_it_is_refused():
-    with pytest.raises(ConfigError, match="'temperature' changes a search, but none follows it"):
+    with pytest.raises(ConfigError, match="'temperature' modifies a search, but none follows it"):
         build([("sample", {}), ("temperature", {})])
 
 
@@ -138,9 +138,9 @@ def test_good_and_unjudged_answers_are_not_on_the_list_and_it_keeps_the_latest()
     ],
 )
 def test_which_answers_are_the_same(grown, one, other, same):
-    keys = [same_answer(grown.tree[grown.attempt(answer=answer)]) for answer in (one, other)]
+    keys = [answer_key(grown.tree[grown.attempt(answer=answer)]) for answer in (one, other)]
     assert (keys[0] == keys[1]) == same
-    assert same_answer(grown.tree[grown.attempt(answer=None)]) is None
+    assert answer_key(grown.tree[grown.attempt(answer=None)]) is None
 
 
 # -- pools -------------------------------------------------------------------------------------

@@ -7,14 +7,14 @@ from math import expm1, inf, sqrt
 import pytest
 
 from critic_loop.search.base import exact
-from critic_loop.search.posteriors import Beta, Drawn, Gaussian, _level, gamma
+from critic_loop.search.posteriors import Beta, Gaussian, StudentSums, _level, gamma
 
 PRIOR = Gaussian(mean=0.0, weight=1.0, freedom=1.0, variance=0.1)
 
 
 def told(prior, *rows):
     """Return sums with a row for each tuple of scores."""
-    sums = Drawn()
+    sums = StudentSums()
     for row, scores in enumerate(rows):
         sums.add()
         for score in scores:
@@ -119,7 +119,7 @@ def test_no_row_draws_above_the_level_beyond_the_end_of_its_bin(freedom):
     finite = 0
     for place, members in crowd(prior, sums).items():
         for drawn in (-1.0, 0.3, 0.9, 1.4, 2.0, 2.1, 7.7, 300.0):
-            end = prior._ends[_level(drawn)][place]
+            end = prior._limits[_level(drawn)][place]
             if end == inf:
                 continue
             finite += 1

@@ -12,7 +12,7 @@ from critic_loop.core.messages import assistant
 from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Attempt, Call, Choice, Feedback, Reply, Verdict
 from critic_loop.search.driver import Driver
-from critic_loop.search.prospect import Place, Prospect, _likely, _new
+from critic_loop.search.prospect import Position, Prospect, _new, _probability
 
 NextStep = Callable[[str, int], str]
 
@@ -81,7 +81,7 @@ def test_steps_that_lead_to_the_same_state_are_one_place() -> None:
     search = Prospect(succeeds=(0.5, 0.5), state="=(.*)$")
     world = World(search, lambda so_far, n: f"b{n}" if so_far else f"{n}=same", "never")
     world.run(20)
-    assert len({world.state.place_of[i] for i in world.tree.roots}) == 1
+    assert len({world.state.position_of[i] for i in world.tree.roots}) == 1
     assert {p for ask in world.tree.asks.values() for p in ask.parents} == {"drive-0.1"}
 
 
@@ -203,22 +203,22 @@ def test_a_step_that_a_verifier_fails_is_never_gone_on_from() -> None:
     attempt = driver.write(step("drive-0.1", "a"))
     driver.judge(attempt.id, Feedback.failed(source="verifier"))
     driver.fold(attempt)
-    assert driver.state.places[driver.state.place_of[attempt.id]].ended
+    assert driver.state.positions[driver.state.position_of[attempt.id]].ended
     assert driver.ask() == STEP
 
 
 def test_a_failed_attempt_leads_nowhere() -> None:
     driver = begun(Prospect(), STEP)
     driver.fold(driver.write(step("drive-0.1", "a", status="failed")))
-    assert list(driver.state.places) == [""]
-    assert driver.state.places[""].open == 0
+    assert list(driver.state.positions) == [""]
+    assert driver.state.positions[""].in_flight == 0
 
 
 def test_a_step_in_flight_counts_as_tried_in_vain() -> None:
     """With a chance of 0.8 for a step, what is known is five times likelier where success is impossible."""
-    alone, busy = (begun(Prospect(succeeds=(0.8, 0.5)), *moves).state.places[""] for moves in ((), (STEP,)))
-    assert (alone.lost, busy.lost) == (1.0, pytest.approx(0.2))
-    assert busy.pays == pytest.approx(0.2 * alone.pays)
+    alone, busy = (begun(Prospect(succeeds=(0.8, 0.5)), *moves).state.positions[""] for moves in ((), (STEP,)))
+    assert (alone.trials, busy.trials) == (1.0, pytest.approx(0.2))
+    assert busy.gain == pytest.approx(0.2 * alone.gain)
 
 
 def test_an_answer_of_more_steps_than_were_foreseen_is_left() -> None:
@@ -234,20 +234,20 @@ def test_a_place_is_weighed_again_for_all_places_that_lead_to_it() -> None:
     for parent, text in (("drive-0.1", "=x =z"), ("drive-0.2", "=y =z")):
         driver.begin(Move(kind="step", parents=(parent,)))
         driver.fold(driver.write(step(driver.in_flight[0], text, parents=(parent,))))
-    shared = driver.state.places[driver.state.place_of["drive-0.3"]]
-    firsts = [driver.state.place_of[f"drive-0.{k}"] for k in (1, 2)]
+    shared = driver.state.positions[driver.state.position_of["drive-0.3"]]
+    firsts = [driver.state.position_of[f"drive-0.{k}"] for k in (1, 2)]
     assert shared.above == sorted(firsts)
-    assert len({driver.state.places[name].lost for name in firsts}) == 1
+    assert len({driver.state.positions[name].trials for name in firsts}) == 1
 
 
 def test_served_probabilities_say_how_much_is_new() -> None:
-    assert _new(Place(depth=0, alive=1.0, drawn={"x": 1}, likely={"a": 0.5, "b": 0.25})) == 0.25
-    assert _new(Place(depth=0, alive=1.0, drawn={"x": 1}, likely={"a": 1.0})) == 0.001
+    assert _new(Position(depth=0, possible=1.0, drawn={"x": 1}, probabilities={"a": 0.5, "b": 0.25})) == 0.25
+    assert _new(Position(depth=0, possible=1.0, drawn={"x": 1}, probabilities={"a": 1.0})) == 0.001
 
 
 def test_without_probabilities_what_was_drawn_once_says_how_much_is_new() -> None:
     """Good (1953): one of four draws came once; one more of each is added."""
-    assert _new(Place(depth=0, alive=1.0, drawn={"x": 3, "y": 1})) == pytest.approx(2 / 5)
+    assert _new(Position(depth=0, possible=1.0, drawn={"x": 3, "y": 1})) == pytest.approx(2 / 5)
 
 
 @pytest.mark.parametrize(
@@ -260,4 +260,4 @@ def test_a_step_has_a_probability_where_it_alone_was_served_with_one(logprobs, l
     driver.tree.append(Call(id="c", place=place, digest="", request=(), binding="", sent_at=0.0))
     choices = tuple(Choice(message=assistant("a"), logprobs=each) for each in logprobs)
     driver.tree.append(Reply(call="c", status="ok", choices=choices, ended_at=0.0))
-    assert _likely(driver.tree, driver.write(step("drive-0.1", "a", calls=("c",)))) == likely
+    assert _probability(driver.tree, driver.write(step("drive-0.1", "a", calls=("c",)))) == likely

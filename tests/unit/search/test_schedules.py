@@ -1,4 +1,4 @@
-"""Card table 4.3, check B25: printed values of the schedules of two published methods, from their public code.
+"""Printed values of the schedules of two published methods, from their public code.
 
 Exploit shares: execution-grounded evolutionary search (NoviScl/Automated-AI-Researcher), epochs 0 to 9.
 Temperatures: Feedback Friction (JHU-CLSP/Feedback-Friction), turns 0 to 10.
@@ -29,5 +29,5 @@ def test_an_epoch_exploits_exactly_its_share(epoch, size):
 
 
 def test_what_is_half_known_teaches_most():
-    """Card 1.34: 2p(1 - p) peaks at p = 0.5 and vanishes where nothing is left to learn."""
+    """2p(1 - p) peaks at p = 0.5 and vanishes where nothing is left to learn."""
     assert [curriculum_weight(p) for p in (0.0, 0.25, 0.5, 0.75, 1.0)] == [0.0, 0.375, 0.5, 0.375, 0.0]
