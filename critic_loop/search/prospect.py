@@ -1,6 +1,6 @@
 """Step by step towards one verified answer: the next step is asked for where success per step is likeliest.
 
-Knows of each position how likely success is joint possible there, and how likely another step from it is new.
+Knows of each position how likely success is still possible there, and how likely another step from it is new.
 Does not know what a step says, beyond the part of it that names a state (`Prospect.state`).
 """
 

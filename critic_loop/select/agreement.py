@@ -1,9 +1,9 @@
-"""Which solutions to trust when the tests are no surer than they are: scores over a solutions x tests matrix.
+"""Scores of groups of solutions by tests that may be wrong themselves, over a solutions x tests matrix.
 
 Solutions that pass the same tests form a group: a guess at which solutions and which tests are right. Each
-function takes a matrix `passes[solution][test]`, as nested sequences or anything that can be indexed so (a
-numpy array), and returns the score of each group; ties share. Higher is better; scores of different functions
-do not compare. Knows no trees (`select.by_tests` reads the matrix out of one). O(solutions x tests) each.
+function takes a matrix `passes[solution][test]`, as nested sequences or a numpy array, and returns the score
+of each group. Higher is better; scores of different functions are not comparable. Knows no trees
+(`select.by_tests` reads the matrix out of one). O(solutions x tests) each.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Indexed(Protocol[T_co]):
-    """A row, or rows: what has a length and is indexed from 0."""
+    """A row, or rows: anything with a length that is indexed from 0."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> T_co: ...
@@ -53,14 +53,15 @@ def b4_scores(passes: Matrix, *, alpha: float, beta0: float) -> dict[frozenset[i
         + ln B(s1 + 1, m1 - s1 + 1) + ln B(s0 + 1, m0 - s0 + beta0)
 
     where the other solutions pass `s1` of their `m1` cells on those tests, and `s0` of `m0` on the rest. With
-    small settings many alike outweigh a good one: at 1 and 1, three solutions that pass nothing beat a lone one
-    that passes two tests of three.
+    small settings the size of a group outweighs its tests: at 1 and 1, three solutions that pass nothing beat a
+    single one that passes two tests of three.
 
     Args:
         passes: the matrix.
-        alpha: above 0; how strongly large groups and many passed tests are believed in beforehand. The authors'
-            code has 10 for simulated and 1000 for real data.
-        beta0: above 0; how rarely a wrong solution passes a wrong test. Theirs has 10, and 1e4 to 1e6.
+        alpha: above 0; how strongly the prior favours large groups and many passed tests. The authors' code has
+            10 for simulated and 1000 for real data.
+        beta0: above 0; the greater, the less likely a wrong solution passes a wrong test. The authors' code has
+            10, and 1e4 to 1e6.
 
     Raises:
         ValueError: a setting is not above 0, or rows have different lengths.

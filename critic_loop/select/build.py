@@ -1,4 +1,4 @@
-"""From a recipe's data to a selection."""
+"""Builds a selection from a recipe's data."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ RULES: dict[str, Select | type[Any]] = {
 }
 """Functions of the tree; rules with settings are classes whose objects are such functions."""
 COMPARES = frozenset({"duel", "keep-if-better", "tournament", "win-rate"})
-"""Rules that cannot do without a judge."""
+"""Rules that need a judge."""
 GROUP = "critic_loop.selections"
 
 
@@ -64,14 +64,14 @@ def selection(kind: str, settings: Mapping[str, Any] | None = None) -> Select:
 
 
 def require_fit(select: object, *, judged: bool) -> None:
-    """Refuse a rule given in Python that is not made yet, has wrong settings, or compares without a judge.
+    """Refuse a rule given in Python that is a class, has invalid settings, or compares without a judge.
 
     Raises:
         ConfigError: it is one of these.
     """
     if isinstance(select, type):
         raise ConfigError(
-            f"{select.__name__} is a class, no selection.", hint=f"Make one: {select.__name__}()."
+            f"{select.__name__} is a class, not a selection.", hint=f"Make one: {select.__name__}()."
         )
     kind = next((kind for kind, rule in RULES.items() if rule in (select, type(select))), None)
     if kind is None:
@@ -83,10 +83,10 @@ def require_fit(select: object, *, judged: bool) -> None:
 
 
 def require_judge(kind: str) -> None:
-    """Refuse a rule that compares; to be asked where there is no judge.
+    """Refuse a rule that compares attempts, for recipes without a judge.
 
     Raises:
-        ConfigError: it is one.
+        ConfigError: it compares.
     """
     if kind in COMPARES:
         message = f"selection {kind!r} compares, but the recipe has no judge."

@@ -1,7 +1,8 @@
-"""Selection by tests: which solutions to trust when the tests may be wrong, too.
+"""Selection by tests that may be wrong themselves.
 
-The matrix is read from evidence, in either of two places: a verifier's verdict about a pair (a solution, an
-attempt of kind `tests`), or the results of single tests, `Feedback.tests`, about a solution or such a pair.
+The matrix of solutions and tests is read from evidence of two kinds: a verifier's verdict about a pair (a
+solution, an attempt of kind `tests`), and results of single tests, `Feedback.tests`, about a solution or a
+pair.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from critic_loop.select.rules import best_value, candidates
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Test = tuple[str, str]
-"""Whose it is (an attempt of kind `tests`, or a verifier), and its name; empty for an attempt as a whole."""
+"""Its author (an attempt of kind `tests`, or a verifier), and its name; empty for an attempt as a whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +42,8 @@ class TestMatrix:
 def matrix_of(tree: Tree, ids: tuple[str, ...]) -> TestMatrix:
     """Return the matrix over these attempts. O(the feedback on them).
 
-    Solutions on which no test was run are left out; so is a test that was not run on all the others, since
-    not run is neither passed nor failed: a verifier that ends early tells the rest as failed. Tests that
+    Left out are solutions on which no test was run, and tests that were not run on all other solutions: not
+    run is neither passed nor failed. A verifier that ends early reports the rest as failed. Tests that
     another attempt replaced do not count.
     """
     replaced = {a.replaces for a in tree if a.replaces and a.status == "complete"}
@@ -54,7 +55,7 @@ def matrix_of(tree: Tree, ids: tuple[str, ...]) -> TestMatrix:
 
 
 def _results(tree: Tree, solution: str, replaced: Collection[str]) -> dict[Test, bool]:
-    """Return what is known of single tests on a solution; the latest word on each."""
+    """Return the latest result of each test on a solution."""
     found: dict[Test, bool] = {}
     for feedback in tree.about(solution):
         subject = feedback.subject
@@ -88,9 +89,9 @@ class B4:
     """
 
     alpha: Positive = 1000.0
-    """How strongly large groups and many passed tests are believed in beforehand; 10 for few, clean samples."""
+    """How strongly the prior favours large groups and many passed tests; 10 for few, clean samples."""
     beta0: Positive = 10000.0
-    """How rarely a wrong solution passes a wrong test."""
+    """The greater, the less likely a wrong solution passes a wrong test."""
 
     def __call__(self, tree: Tree) -> Pick:
         """Choose."""
@@ -106,7 +107,7 @@ def code_t(tree: Tree) -> Pick:
 
 
 def max_pass(tree: Tree) -> Pick:
-    """The oldest of the solutions that pass the most tests, whoever wrote these."""
+    """The oldest of the solutions that pass the most tests."""
     return _by_tests(tree, max_pass_scores)
 
 
@@ -119,9 +120,10 @@ def mbr(tree: Tree) -> Pick:
 
 
 def _by_tests(tree: Tree, scores: Callable[[Matrix], dict[frozenset[int], float]]) -> Pick:
-    """The oldest of the best group, among those that no verifier failed as a whole, where there are such.
+    """Return the oldest solution of the best group.
 
-    The value decides where no tests were run.
+    Solutions that a verifier failed as a whole are left out, if others remain. Without tests, the highest
+    value wins.
     """
     matrix = matrix_of(tree, standing(tree, candidates(tree)))
     if not matrix.tests:

@@ -1,8 +1,8 @@
-"""Selection by a pairwise judge, who is asked in both orders: a disagreement is a tie.
+"""Selection by a pairwise judge, which compares in both orders; if the two disagree, it is a tie.
 
-Evidence comes first: only those that verifiers rank highest meet. Equal answers play as one, so that nobody is
-asked to tell a text from itself. `select.rules.keep_if_better` compares, too. What comparisons come to, and
-which of two is better, is decided in `evidence.better`.
+Evidence comes first: only attempts that verifiers rank highest are compared. Of equal answers only the oldest
+is compared. `select.rules.keep_if_better` compares, too. Which of two attempts is better is decided in
+`evidence.better`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from critic_loop.select.rules import candidates
 
 
 def tournament(tree: Tree) -> Pick | Compare:
-    """A knock-out by the judge: neighbours in age meet, an odd one goes on; 2 (n - 1) calls for n answers.
+    """A knock-out by the judge: neighbours in age are compared, and an odd one advances.
 
-    Evidence that tells two apart spares the judge. A tie, and a judge who only abstains, leave it to the higher
-    value, then to age. Rounds are played from the oldest pair on.
+    2 (n - 1) calls for n answers. The judge is not asked where evidence decides. Ties and abstentions are
+    decided by the higher value, then by age. Each round begins with the oldest pair.
     """
     players, judged = players_of(tree), False
     while len(players) > 1:
@@ -42,22 +42,22 @@ def tournament(tree: Tree) -> Pick | Compare:
 
 
 def _higher(tree: Tree, first: str, second: str) -> str:
-    """Return the one of higher value, the first of equals: what decides where judges prefer neither."""
+    """Return the attempt of higher value, the first of equals: for pairs without a preference."""
     return max(first, second, key=lambda i: value_of(tree, i).key)
 
 
 @dataclass(frozen=True, kw_only=True)
 class WinRate:
-    """The attempt that the judge prefers most, on average over all others: a round robin.
+    """The attempt with the highest mean preference over all others: a round robin.
 
-    Ties count half; pairs on which the judge only abstained count nowhere. Equal averages go to the higher
-    value, then to age. n (n - 1) calls for n answers.
+    Ties count half; pairs on which the judge only abstained do not count. Of equal means the higher value wins,
+    then age. n (n - 1) calls for n answers.
 
     **Source**: win rates of AlpacaFarm (Dubois et al. 2023), there against one fixed opponent.
     """
 
     among: Annotated[int, Field(ge=2)] = 8
-    """How many meet: those of highest value, the oldest of equals."""
+    """How many are compared: those of highest value, the oldest of equals."""
 
     def __call__(self, tree: Tree) -> Pick | Compare:
         """Choose, or ask for the next comparison."""
@@ -78,7 +78,7 @@ class WinRate:
 
 
 def players_of(tree: Tree) -> tuple[str, ...]:
-    """Return the candidates that meet, oldest first: one for each answer."""
+    """Return the candidates that are compared, oldest first: one for each answer."""
     first: dict[bytes, str] = {}
     for i in standing(tree, candidates(tree)):
         first.setdefault(to_json(tree[i].answer), i)

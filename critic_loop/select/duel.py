@@ -1,7 +1,7 @@
-"""A dueling bandit: which two candidates a judge compares next, so that few comparisons find the best.
+"""A dueling bandit: chooses which two candidates a judge compares next, to find the best with few comparisons.
 
-Knows the candidates' texts and the comparisons in the tree. It is a selection, not a search: what it asks
-for are comparisons of attempts that are there, and it is called again after each.
+Knows the candidates' texts and the comparisons in the tree. It is a selection, not a search: it asks for
+comparisons of existing attempts, and is called again after each.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Vector = Sequence[float]
 Contest = tuple[int, int, float]
-"""Two arms, and how much the first was preferred, in [0, 1]."""
+"""Two arms, and the preference for the first, in [0, 1]."""
 _STEPS = 100
 
 
 def features(text: str, size: int) -> tuple[float, ...]:
-    """Return a text as `size` numbers of length 1: its words and pairs of words, hashed with signs."""
+    """Return a text as a vector `[size]` of length 1: its words and pairs of words, hashed with signs."""
     words = text.casefold().split()
     vector = [0.0] * size
     for term in (*words, *(f"{a} {b}" for a, b in pairwise(words))):
@@ -76,7 +76,7 @@ class Duel:
     rounds: Count = 150
     warm_up: Annotated[int, Field(ge=0)] = 5
     nu: Positive = 1.0
-    """Weight of what is not known."""
+    """Weight of the uncertainty."""
     damping: Positive = 0.1
     size: Count = 64
     """Length of the feature vectors."""
@@ -104,24 +104,24 @@ class Duel:
         """Return two arms that have not been compared, or None."""
         if len(done) < self.warm_up:
             left = (pair for pair in combinations(range(len(arms)), 2) if pair not in done)
-            return min(left, key=lambda pair: _lot(tree, pair), default=None)
+            return min(left, key=lambda pair: _random_order(tree, pair), default=None)
         seen = [self.damping] * self.size
         for i, j in done:
             for k in range(self.size):
                 seen[k] += (arms[i][k] - arms[j][k]) ** 2
         for first in sorted(range(len(arms)), key=lambda arm: (-worth[arm], arm)):
             others = [x for x in range(len(arms)) if x != first and _pair(first, x) not in done]
-            hopes = {x: worth[x] + self._doubt(arms[x], arms[first], seen) for x in others}
-            if hopes:
-                return first, max(hopes, key=hopes.__getitem__)
+            bounds = {x: worth[x] + self._uncertainty(arms[x], arms[first], seen) for x in others}
+            if bounds:
+                return first, max(bounds, key=bounds.__getitem__)
         return None
 
-    def _doubt(self, arm: Vector, first: Vector, seen: Vector) -> float:
+    def _uncertainty(self, arm: Vector, first: Vector, seen: Vector) -> float:
         return sqrt(self.nu * sum((a - b) ** 2 / u for a, b, u in zip(arm, first, seen, strict=True)))
 
 
 def _compared(tree: Tree, ids: tuple[str, ...]) -> dict[tuple[int, int], float | None]:
-    """Return the pairs that stand in the tree in both orders, in the order of their first comparison."""
+    """Return the pairs that were compared in both orders, in the order of their first comparison."""
     place = {name: index for index, name in enumerate(ids)}
     found: dict[tuple[int, int], float | None] = {}
     for feedback in tree.feedback.values():
@@ -140,7 +140,7 @@ def _pair(one: int, other: int) -> tuple[int, int]:
     return (one, other) if one < other else (other, one)
 
 
-def _lot(tree: Tree, pair: tuple[int, int]) -> bytes:
+def _random_order(tree: Tree, pair: tuple[int, int]) -> bytes:
     place = f"{tree.head.seed}/{tree.task.id}/{pair[0]}/{pair[1]}"
     return hashlib.blake2b(place.encode(), digest_size=8).digest()
 

@@ -1,4 +1,4 @@
-"""Which answer wins: pure functions of the tree. Search proposes, selection disposes.
+"""Which answer wins: pure functions of the tree.
 
 Every rule looks at complete attempts only and breaks ties by age, so that the same tree always gives
 the same pick. A rule that needs a judge returns `Compare` and is called again with the answer in the tree.
@@ -19,7 +19,7 @@ from critic_loop.outputs import final_part, normalised
 def candidates(tree: Tree) -> tuple[str, ...]:
     """Return the attempts that may win: complete answers that no other replaced, oldest first.
 
-    Unreadable ones may win only where there is nothing else.
+    Unreadable answers are returned only if there are no others.
     """
     replaced = {a.replaces for a in tree if a.replaces and a.status == "complete"}
     answers = (a for a in tree if a.status == "complete" and a.kind != "tests" and not a.unfinished)
@@ -31,7 +31,7 @@ def candidates(tree: Tree) -> tuple[str, ...]:
 def verified_first(tree: Tree) -> Pick:
     """The oldest attempt that verifiers passed; else the best by value, the latest of equals.
 
-    Where nobody judged anything, the last revision wins, as in plain refinement.
+    Without any judgement the last revision wins, as in plain refinement.
     """
     ids = candidates(tree)
     passed = next((i for i in ids if value_of(tree, i).verified is True), None)
@@ -66,10 +66,10 @@ def filtered_majority(tree: Tree) -> Pick:
 def mean_trajectory(tree: Tree) -> Pick:
     """The attempt with the highest mean score over its path, itself included.
 
-    What nobody judged counts nowhere.
+    Unjudged attempts do not count.
 
     Source: SWE-Search (Antoniades et al. 2024), whose mean is over values backed up by its search; here it is
-    over what was said of each attempt, so that it is the same under any search.
+    over the scores of each attempt, so that it is the same under any search.
     """
     means = _path_means(tree)
     ids = standing(tree, candidates(tree))
@@ -94,11 +94,11 @@ def _low(score: float | None) -> float:
 
 
 def keep_if_better(tree: Tree) -> Pick | Compare:
-    """Walk the attempts in order; a later one takes over only if it is better than the one that holds.
+    """The first attempt, unless a later one is better: each is compared with the best so far, in order.
 
-    `evidence.better_of` decides: evidence where it tells the two apart; else a judge in both orders (a
-    disagreement is a tie, which keeps the holder); where the judge only abstained, opinion. Each attempt's
-    worth is looked up once, because this is called again after each comparison. O(candidates and feedback).
+    `evidence.better_of` decides: by evidence if it differs; else by a judge in both orders (a disagreement is a
+    tie, which keeps the best so far); by opinion if the judge only abstained. Each attempt's value is computed
+    once, because this is called again after each comparison. O(candidates and feedback).
     """
     ids = candidates(tree)
     if not ids:
@@ -117,7 +117,7 @@ def keep_if_better(tree: Tree) -> Pick | Compare:
 
 
 def answer_key(attempt: Attempt) -> str:
-    """Return what makes two answers the same vote: the final part of a text, normalised; of others the JSON."""
+    """Return the key by which votes are counted: the final part of a text, normalised; of others the JSON."""
     answer = attempt.answer
     vote = str(normalised(final_part(answer))) if isinstance(answer, str) else answer
     return json.dumps(vote, sort_keys=True)

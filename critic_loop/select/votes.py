@@ -1,4 +1,4 @@
-"""Votes that do not all weigh the same. `select.rules` has the plain ones."""
+"""Weighted votes. `select.rules` has the unweighted ones."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ By = Literal["score", "confidence"]
 
 @dataclass(frozen=True, kw_only=True)
 class WeightedVote:
-    """The oldest attempt with the answer whose votes weigh most, among those that verifiers rank highest.
+    """The oldest attempt with the answer of highest total weight, among those that verifiers rank highest.
 
-    An attempt that nobody weighed votes with the mean weight of those that were: not judged is not 0. Where
-    none was, each vote counts the same. Equal answers are those of `majority`.
+    An attempt without a weight counts with the mean of the others: not judged is not 0. Where none has a
+    weight, all count the same. Answers are equal as for `majority`.
 
     **Source**: score-weighted voting (DiVeRSe, Li et al. 2023); confidence-weighted voting (CISC, Taubenfeld et
     al. 2025), where the confidence is the answerer's own: here it is the critics'.
     """
 
     by: By = "score"
-    """`score`: what the attempt is worth (`value_of`). `confidence`: how sure its critics are that it is right,
-    in [0, 1]: a confidence of 0.9 in a rejection weighs 0.1; the mean over critics who state both."""
+    """`score`: the attempt's score (`value_of`). `confidence`: its critics' confidence in [0, 1] that it is
+    right, where 0.9 in a rejection weighs 0.1: the mean over critics that state both verdict and confidence."""
 
     def __call__(self, tree: Tree) -> Pick:
         """Choose."""
@@ -52,13 +52,13 @@ def _score(tree: Tree, attempt_id: str) -> float | None:
 
 
 def _confidence(tree: Tree, attempt_id: str) -> float | None:
-    said = [_sureness(f) for f in tree.judgements(attempt_id) if f.source in OPINION]
+    said = [_confidence_in_right(f) for f in tree.judgements(attempt_id) if f.source in OPINION]
     known = [sure for sure in said if sure is not None]
     return sum(known) / len(known) if known else None
 
 
-def _sureness(feedback: Feedback) -> float | None:
-    """Return how sure a critic is that an answer is right; None where it does not say."""
+def _confidence_in_right(feedback: Feedback) -> float | None:
+    """Return a critic's confidence that an answer is right; None if it states none."""
     sure = feedback.confidence
     if sure is None or feedback.verdict not in (Verdict.PASS, Verdict.FAIL):
         return None

@@ -214,7 +214,7 @@ def test_a_search_made_in_python_is_looked_at_before_anything_runs(search: Any, 
     ("select", "said"),
     [
         (Duel(rounds=0), "selection 'duel', setting 'rounds': "),
-        (Duel, r"Duel is a class, no selection\. Make one: Duel\(\)\."),
+        (Duel, r"Duel is a class, not a selection\. Make one: Duel\(\)\."),
         (WinRate(), "selection 'win-rate' compares, but the recipe has no judge"),
         (tournament, "selection 'tournament' compares, but the recipe has no judge"),
         (3, "3 is not a selection"),
