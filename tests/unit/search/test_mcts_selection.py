@@ -109,7 +109,8 @@ def test_of_equals_the_one_asked_for_first_is_selected(rule):
 def test_only_nodes_with_room_at_or_below_them_are_selected(rule):
     state = Nodes()
     full, other = state.child(q=0.9), state.child(q=0.1)
-    state.selectable[full] = state.has_room[full] = 0
+    state.child(full)
+    state.selectable[full] = 0
     assert selected(state, **rule) == other
 
 
