@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import cache, lru_cache, reduce
 from importlib import import_module
 from typing import Any
 
@@ -15,9 +15,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from critic_loop.core.errors import ConfigError, boundary
 
+_OWN = f"{__name__.partition('.')[0]}."
+
 
 def load(path: str) -> Any:
-    """Return what `package.module:name` names.
+    """Return what `package.module:name` names; `name` may have dots, as in `Class.method`.
 
     Raises:
         ConfigError: the module cannot be imported, or has no such name.
@@ -26,7 +28,7 @@ def load(path: str) -> Any:
     with boundary(ConfigError, f"{path!r}: cannot import {module_name!r}"):
         module = import_module(module_name)
     try:
-        return getattr(module, name)
+        return reduce(getattr, name.split("."), module)
     except AttributeError as error:
         raise ConfigError(f"{path!r}: module {module_name!r} has no {name!r}.") from error
 
@@ -44,20 +46,33 @@ def parts_of(path: str) -> tuple[str, str]:
 
 
 @cache
-def _registered(group: str) -> dict[str, str]:
+def _registered(group: str) -> dict[str, tuple[str, ...]]:
+    """Return the paths that installed packages register, by name: this package's own alone where it has one."""
     from importlib.metadata import entry_points
 
-    return {point.name: point.value for point in entry_points(group=group)}
+    found: dict[str, dict[str, None]] = {}
+    for point in entry_points(group=group):
+        path = "".join(point.value.partition("[")[0].split())  # without the extras that it needs
+        found.setdefault(point.name, {})[path] = None
+    own = {name: [path for path in paths if path.startswith(_OWN)][:1] for name, paths in found.items()}
+    return {name: tuple(own[name] or paths) for name, paths in found.items()}
 
 
 def find(group: str, name: str) -> Any:
     """Return the entry point `name` of `group`, or what `package.module:name` names; None if neither.
 
+    Other packages cannot replace an entry point of this package.
+
     Raises:
-        ConfigError: it is registered but cannot be loaded.
+        ConfigError: it cannot be loaded, or several packages register the name.
     """
-    path = name if ":" in name else _registered(group).get(name)
-    return load(path) if path else None
+    paths = (name,) if ":" in name else _registered(group).get(name, ())
+    if len(paths) > 1:
+        raise ConfigError(
+            f"several packages register {name!r} for {group}: {', '.join(paths)}.",
+            hint="Uninstall all but one.",
+        )
+    return load(paths[0]) if paths else None
 
 
 def names(group: str) -> list[str]:
