@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -37,19 +38,21 @@ def listing(page: TreePage, where: str, store: str, terminal: Terminal, *, as_js
 
 
 def _table(page: TreePage) -> RenderableType:
+    """Return the trees as a table; on a narrow terminal, texts are shortened and ids are not."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for name in ("tree", "begun"):
         table.add_column(name, no_wrap=True)
-    table.add_column("recipe", no_wrap=True, max_width=20)
+    table.add_column("recipe", max_width=20)
     table.add_column("attempts", justify="right", no_wrap=True)
-    table.add_column("stopped", no_wrap=True, max_width=20)
-    table.add_column("task", no_wrap=True, ratio=1)
+    table.add_column("stopped", max_width=20)
+    table.add_column("task")
+    cell = partial(Text, overflow="ellipsis", no_wrap=True)
     for tree in page.trees:
         begun = datetime.fromtimestamp(tree.created_at).astimezone().strftime("%Y-%m-%d %H:%M")
-        task = Text(excerpt(tree.title, 100), overflow="ellipsis", no_wrap=True)
+        task = cell(excerpt(tree.title, 100))
         for tag in tree.tags:
             task.append(f"  #{excerpt(tag, 30)}", style="dim")
-        stop = Text(excerpt(tree.stop or tree.state, 40), style=STATE_STYLES[tree.state], overflow="ellipsis")
-        recipe = Text(excerpt(tree.recipe, 40), overflow="ellipsis")
+        stop = cell(excerpt(tree.stop or tree.state, 40), style=STATE_STYLES[tree.state])
+        recipe = cell(excerpt(tree.recipe, 40))
         table.add_row(Text(excerpt(tree.id, 40), style="bold"), begun, recipe, f"{tree.attempts:,}", stop, task)
     return table

@@ -80,6 +80,23 @@ def test_a_person_gets_a_table_and_the_command_for_the_next_page(cli: Cli, store
     assert "--before t42" in ended.err
 
 
+def test_ids_are_shown_whole_where_texts_are_long(cli: Cli) -> None:
+    tree_id = "t0123456789abcdef"
+
+    async def write() -> None:
+        opened, (head, *_) = open_store("long.db"), records(0)
+        task = head.task.model_copy(
+            update={"prompt": (user("Add these numbers. " * 20),), "tags": ("t" * 30,) * 3}
+        )
+        named = {"tree": tree_id, "task": task, "recipe": "a-recipe-with-quite-a-long-name"}
+        await opened.append(tree_id, head.model_copy(update=named))
+        await opened.aclose()
+
+    asyncio.run(write())
+    _, row = cli("show", "long.db", "--state", "unfinished").out.splitlines()
+    assert row.startswith(f"{tree_id}  ")
+
+
 def test_pages_hold_each_tree_once(cli: Cli, store: str) -> None:
     seen: list[str] = []
     options: list[str] = []
@@ -121,6 +138,8 @@ def test_a_filter_lists_even_the_only_tree(cli: Cli) -> None:
     [
         (["t01", "--tag", "even"], "exclude each other"),
         (["--tag", "even", "--full"], "exclude each other"),
+        (["--limit", "0"], "Invalid value for '--limit'"),
+        (["--limit", str(1 << 63)], "Invalid value for '--limit'"),
         (["--state", "running"], "'running' is not one of"),
         (["--before", "none"], "--before none: the store has no tree 'none'"),
     ],

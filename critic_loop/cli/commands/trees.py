@@ -87,7 +87,9 @@ def show_command(  # noqa: PLR0913  # options of a command line
     ] = None,
     state: Annotated[State | None, typer.Option(help="List the trees in this state.")] = None,
     recipe: RecipeFilter = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Trees on a page of the list.")] = 20,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1_000_000, help="Trees on a page of the list.")
+    ] = 20,
     before: Annotated[
         str | None,
         typer.Option(metavar="TREE", help="List the trees that are older than this one: the next page."),
