@@ -27,6 +27,7 @@ from critic_loop.nodes import stages
 from critic_loop.nodes.context import RunContext
 from critic_loop.nodes.slots import Change
 from critic_loop.nodes.views import shown_to_actor
+from critic_loop.search.base import require_move
 
 Group = tuple[Ask, ...]
 
@@ -131,7 +132,7 @@ class Session:
         while not self.ended:
             if self.todo:
                 return self._take(self.todo.popleft())
-            move = self.search.ask(self.state, self.tree)
+            move = require_move(self.search.ask(self.state, self.tree), self.search)
             match move:
                 case Move():
                     return await self._begin(move, lane)

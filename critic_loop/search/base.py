@@ -30,6 +30,20 @@ def require_known(tree: Tree, record: Ask | Attempt) -> None:
                 raise SearchError(f"attempt {parent!r} is unknown to tree {tree.id!r}.")
 
 
+def require_move(given: object, search: object) -> Move | Wait | Stop:
+    """Return what a search proposes.
+
+    Raises:
+        SearchError: it is no Move, Wait or Stop, or a Move of no attempt.
+    """
+    name = getattr(search, "name", type(search).__name__)
+    if not isinstance(given, Move | Wait | Stop):
+        raise SearchError(f"search {name!r} returned {given!r}.", hint="Return a Move, a Wait or a Stop.")
+    if isinstance(given, Move) and given.samples < 1:
+        raise SearchError(f"search {name!r} asks for {given.samples} attempts.", hint="Ask for 1 or more.")
+    return given
+
+
 def extensible(attempt: Attempt, moves: AttemptKind) -> bool:
     """Whether a search that makes such `moves` may build on an attempt: it did not fail, and ends no answer."""
     ended = moves in UNFINISHED and (attempt.answer is not None or not attempt.unfinished)

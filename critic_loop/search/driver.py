@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from critic_loop.core.errors import SearchError
+from critic_loop.core.errors import ConfigError, SearchError
 from critic_loop.core.functions import remarks
 from critic_loop.core.messages import assistant
 from critic_loop.core.progress import Progress
@@ -34,6 +34,7 @@ from critic_loop.core.roles import Unfinished
 from critic_loop.core.rules import StopFunction, as_rule
 from critic_loop.core.tree import Tree
 from critic_loop.evidence import value_of
+from critic_loop.search.base import require_move
 
 Attempted = Attempt | Unfinished | JsonValue
 Evaluated = Feedback | bool | float | Sequence[Feedback | bool | float] | None
@@ -67,11 +68,14 @@ def drive(
         seed: for searches that draw random numbers; the same seed gives the same tree.
 
     Raises:
-        SearchError: the search waits although nothing is in flight.
+        SearchError: the search waits although nothing is in flight, or what it returned is no move.
         VerifierError: `evaluate` returned something else.
         StopRuleError: `stop` did.
+        ConfigError: `lanes` is less than 1.
         Exception: what your functions raise.
     """
+    if lanes < 1:
+        raise ConfigError(f"drive was given {lanes} lanes.", hint="Give it 1 or more.")
     driver, rule = Driver(search, task, seed), None if stop is None else as_rule(stop)
     tree, progress, stopped = driver.tree, Progress(driver.tree), False
     while True:
@@ -122,8 +126,12 @@ class Driver:
         self.tree, self.state = Tree(head), self.search.start(task)
 
     def ask(self) -> Move | Wait | Stop:
-        """Return the search's next move."""
-        return self.search.ask(self.state, self.tree)
+        """Return the search's next move.
+
+        Raises:
+            SearchError: what it returned is none.
+        """
+        return require_move(self.search.ask(self.state, self.tree), self.search)
 
     def begin(self, move: Move) -> None:
         """Ask for the attempts of a move: they are in flight."""

@@ -21,7 +21,7 @@ from critic_loop.core.errors import ConfigError, SearchError, boundary
 from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Ask, Attempt, Task
 from critic_loop.core.tree import Tree
-from critic_loop.search.base import require_known
+from critic_loop.search.base import require_known, require_move
 
 SearchFn = Callable[..., Move | Wait | Stop]
 
@@ -70,11 +70,7 @@ class FunctionSearch:
         """
         with boundary(SearchError, f"search {self.name!r}"):
             answer = cast("object", self.function(tree, **self.settings))
-        if not isinstance(answer, Move | Wait | Stop):
-            raise SearchError(
-                f"search {self.name!r} returned {answer!r}.", hint="Return a Move, a Wait or a Stop."
-            )
-        return answer
+        return require_move(answer, self)
 
 
 def search(function: SearchFn) -> FunctionSearch:

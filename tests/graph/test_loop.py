@@ -22,6 +22,7 @@ from critic_loop.core.errors import (
 )
 from critic_loop.core.records import Ask, Call, Feedback, Outcome, Reply
 from critic_loop.models import Retrying, RetryPolicy, resolve
+from critic_loop.search import Refine
 from critic_loop.testing import Fault, ScriptedModel, TestServer
 from tests.graph.conftest import RIGHT, WRONG, by_seed, counting, disagree, is_42, never, outline
 
@@ -324,6 +325,15 @@ async def test_a_search_that_waits_for_nothing_is_told_so() -> None:
     loop = cl.Loop("best-of-n", actor=counting(), verifiers=[], search=lambda tree: cl.Wait())
     with pytest.raises(SearchError, match="nothing is in flight"):
         await loop.run("x")
+
+
+async def test_a_search_that_returns_no_move_ends_the_tree() -> None:
+    class Silent(Refine):
+        def ask(self, state: Any, tree: cl.Tree) -> Any:
+            return None
+
+    with pytest.raises(SearchError, match="search 'Silent' returned None"):
+        await cl.Loop("refine", actor=counting(), critic=disagree(), search=Silent(rounds=2)).run("x")
 
 
 async def test_cancelling_stops_all_lanes_and_records_what_was_in_flight() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from critic_loop.core.errors import SearchError, VerifierError
+from critic_loop.core.errors import ConfigError, SearchError, VerifierError
 from critic_loop.core.protocols import Move, Wait
 from critic_loop.core.records import Attempt, Feedback, Task, Verdict
 from critic_loop.core.roles import Unfinished
@@ -137,3 +137,21 @@ def test_what_a_function_raises_is_raised():
 
     with pytest.raises(ZeroDivisionError, match="mine"):
         driven(attempt=attempt)
+
+
+@pytest.mark.parametrize(
+    ("proposal", "message"),
+    [(None, "returned None"), ("a move", "returned 'a move'"), (Move(samples=0), "0 attempts")],
+)
+def test_a_search_proposes_a_move_of_one_attempt_or_more(proposal, message):
+    class Wrong(Refine):
+        def ask(self, state, tree):
+            return proposal
+
+    with pytest.raises(SearchError, match=f"search 'Wrong' .*{message}"):
+        driven(Wrong(rounds=2))
+
+
+def test_there_is_a_lane_or_more():
+    with pytest.raises(ConfigError, match="0 lanes"):
+        driven(lanes=0)
