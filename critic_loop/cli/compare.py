@@ -106,7 +106,7 @@ def document(wish: Wish, ours: _Side, theirs: _Side) -> CompareDocument:
     """Return the comparison as a JSON document.
 
     Raises:
-        UsageProblem: no task is known on both sides, or nobody knows what runs cost.
+        UsageProblem: no task is known on both sides, or the cost of a run is unknown.
     """
     mine, yours = by_task(ours.runs, wish.measure), by_task(theirs.runs, wish.measure)
     common = mine.keys() & yours.keys()
@@ -234,7 +234,7 @@ def _tell_what_is_left_out(side: ComparedSide, found: CompareDocument, terminal:
     name = _names(found)[0 if side is found.ours else 1]
     for number, why in (
         (side.unfinished, "not ended"),
-        (side.unknown, "of which nobody knows what is compared"),
+        (side.unknown, "whose result is unknown"),
         (side.unmatched, "whose task the other side does not have"),
     ):
         if number:

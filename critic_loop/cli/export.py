@@ -64,7 +64,7 @@ def require_file(store: str) -> None:
     if "://" not in str(path) and path.suffix in (".db", ".sqlite", ".sqlite3") and not path.exists():
         raise UsageProblem(
             f"there is no store {store}.",
-            hint="Name one with --store; critic-loop run and critic-loop demo say where their trees lie.",
+            hint="Name one with --store; critic-loop run and critic-loop demo print the store's path.",
         )
 
 

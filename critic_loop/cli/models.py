@@ -1,7 +1,7 @@
-"""`critic-loop models`: which models are configured, which of them answer, and what they can do.
+"""`critic-loop models`: which models are configured, which respond, and what they support.
 
-Without `--probe`, no prompt leaves: an endpoint is asked for the list of its models, and only one that
-somebody named.
+Without `--probe`, no prompt is sent: only the list of models is requested, and only from endpoints that the
+user named.
 """
 
 from __future__ import annotations

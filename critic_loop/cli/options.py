@@ -27,7 +27,7 @@ Assets = Annotated[
         "--assets",
         metavar="DIR",
         envvar="CRITIC_LOOP_ASSETS",
-        help="A folder with agents/ and prompts/ to look through first. Repeatable.",
+        help="A folder with agents/ and prompts/, searched before the package's. Repeatable.",
     ),
 ]
 StoreOption = Annotated[
@@ -79,7 +79,7 @@ TreeArgument = Annotated[
     typer.Argument(
         metavar="TREE",
         autocompletion=completion.trees,
-        help="Its id or how it begins; not needed where there is but one.",
+        help="The tree's id or the first letters of it; not needed if the store has one tree.",
     ),
 ]
 

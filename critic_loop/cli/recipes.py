@@ -74,7 +74,7 @@ def _checked(what: str | None, project: Path, assets: Sequence[Path]) -> tuple[l
     path = Path(what)
     if path.is_dir():
         if not _holds_assets(path):
-            raise UsageProblem(f"{path}: no folder with agents/ or prompts/ in it.", hint="Name another.")
+            raise UsageProblem(f"{path}: the folder has neither agents/ nor prompts/.", hint="Name another.")
         return check_folder(path, Library([path, *assets]))
     if path.is_file():
         return [path], check_file(path, Library([*_root_of(path), *assets]))

@@ -74,7 +74,7 @@ def run(wish: Wish, terminal: Terminal) -> int:
         )
     seed = secrets.randbelow(2**31) if wish.new else wish.seed or 0
     if wish.new:
-        terminal.note(f"A new run: seed {seed}. Give --seed {seed} instead of --new to go on with it.")
+        terminal.note(f"A new run: seed {seed}. To resume it, give --seed {seed} instead of --new.")
     tasks = tasks_from(wish.task, wish.file)
     _keep_input(wish)
     if wish.replay is not None:

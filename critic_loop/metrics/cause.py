@@ -51,9 +51,9 @@ _HINTS = {
     Cause.VERIFIER_ABSTAINED: "Fix the verifier or give tasks what it needs (checks); then run them again.",
     Cause.BUDGET: "",  # depends on the limit
     Cause.ERROR: "Fix what the message names, and run it again with the same store.",
-    Cause.UNKNOWN: "Run with a verifier, or add what is known: store.add_feedback(attempt_id, "
+    Cause.UNKNOWN: "Run with a verifier, or rate the answer: store.add_feedback(attempt_id, "
     "Feedback.user(score=...)).",
-    Cause.PARKED: "Give it with loop.respond(tree_id, ...), and run the tree again.",
+    Cause.PARKED: "Give the response with loop.respond(tree_id, ...), and run the tree again.",
     Cause.UNFINISHED: "If no process runs it any more, run it again with the same store: no finished call is "
     "repeated.",
     Cause.SOLVED: "",

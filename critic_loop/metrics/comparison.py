@@ -33,7 +33,7 @@ class Cost:
     tokens: int
     """Generated, reasoning included."""
     usd: float | None
-    """None = nobody knows; never 0 for unknown."""
+    """None = unknown; never 0."""
 
     def of(self, unit: Unit) -> float | None:
         """Return it in one unit."""
@@ -119,7 +119,7 @@ def equal_cost(runs: Iterable[Run], budgets: Sequence[float], *, unit: Unit = "t
     knows whether they solved their task are left out.
 
     Raises:
-        ValueError: no run is known to have solved its task or not, or nobody knows what one cost in this unit.
+        ValueError: no run is known to have solved its task or not, or a run's cost in this unit is unknown.
     """
     return _shares([(run.task, _solved_at(run, unit)) for run in runs if run.solved is not None], budgets)
 
@@ -162,7 +162,7 @@ def curve(
 def _spent(run: Run, unit: Unit) -> float:
     cost = run.spent.of(unit)
     if cost is None:
-        raise ValueError(f"nobody knows what a run of task {run.task!r} cost in {unit}")
+        raise ValueError(f"the cost of a run of task {run.task!r} in {unit} is unknown")
     return cost
 
 

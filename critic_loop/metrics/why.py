@@ -31,8 +31,8 @@ _MORE = {
 """What lifts each of `LIMITS`."""
 _NOT_ON_RECORD = "Give the loop the source that knew it (a verifier, the hidden tests), or a better judge."
 _GIVE = (
-    "If it is known, run the task again with it; else add another verifier, or what is known of the "
-    "answer: store.add_feedback(attempt_id, Feedback.user(score=...))."
+    "Add a reference answer to the task and run it again, or add another verifier, or rate the answer: "
+    "store.add_feedback(attempt_id, Feedback.user(score=...))."
 )
 
 
@@ -321,7 +321,7 @@ def _never_found(facts: Facts) -> Why | None:
 
 
 def _unknown(facts: Facts) -> Why:
-    """Return what is known about an answer where it is unknown whether it is right."""
+    """Explain what is known about an answer when nothing tells whether it is right."""
     chosen = facts.chosen
     if chosen is None:
         text = "The loop ended without an answer"

@@ -221,7 +221,7 @@ def test_what_a_project_lies_in_may_have_any_name(
     [
         (["nobody"], "There is no recipe 'nobody'"),
         (["nobody.toml"], "nobody.toml: no such file."),
-        (["prompts"], "no folder with agents/ or prompts/ in it"),
+        (["prompts"], "the folder has neither agents/ nor prompts/"),
     ],
 )
 def test_what_cannot_be_checked(cli: Cli, project: Path, arguments: list[str], said: str) -> None:

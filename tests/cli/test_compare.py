@@ -32,7 +32,7 @@ def ran(recipe: str, task: int, verdict: str | None, tokens: int, *, usd: float 
 
 
 def arm(recipe: str, solved: str, *, tokens: int = 100, usd: float | None = None) -> Iterable[Tree]:
-    """`+` is a task solved, `-` one not solved, `?` one of which nobody knows."""
+    """`+` is a task solved, `-` one not solved, `?` one whose result is unknown."""
     verdicts = {"+": "pass", "-": "fail", "?": None}
     return [ran(recipe, n, verdicts[sign], tokens * (n + 1), usd=usd) for n, sign in enumerate(solved)]
 
@@ -97,7 +97,7 @@ def test_what_is_not_known_is_left_out_and_told(cli: Cli) -> None:
     assert (ended.json["tasks"], ended.json["ours"]["unknown"], ended.json["theirs"]["unfinished"]) == (1, 1, 1)
     assert ended.json["ours"]["unmatched"] == 2
     told = cli("compare", "some.db", "--recipe", "a").err
-    assert "Left out of a: 1 tree of which nobody knows what is compared." in told
+    assert "Left out of a: 1 tree whose result is unknown." in told
     assert "Left out of b: 1 tree not ended." in told
 
 
@@ -112,7 +112,7 @@ def test_scores_and_dollars(cli: Cli, two: str) -> None:
     assert "difference  +0.400  95 % +0." in cli("compare", two, "--measure", "score").out
     refused = cli("compare", two, "--unit", "usd")
     assert refused.code == 2
-    assert "nobody knows what a run of task 'task-0' cost in usd." in refused.clean
+    assert "the cost of a run of task 'task-0' in usd is unknown." in refused.clean
     keep("paid.db", [*arm("a", "+-", usd=0.25), *arm("b", "-+", usd=0.5)])
     paid = cli("compare", "paid.db", "--unit", "usd", "--json").json
     assert paid["ours"]["cost_usd"] == 0.5

@@ -1,4 +1,4 @@
-"""`models`: who answers, and what they can do."""
+"""`models`: which models respond, and what they support."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from critic_loop.cli.options import (
 
 group = typer.Typer(
     invoke_without_command=True,
-    help="Show which models are configured, which answer, and what they can do.\n\n"
-    "An endpoint is asked for the list of its models; exit code 1 if one does not answer.",
+    help="Show which models are configured, which respond, and what they support.\n\n"
+    "An endpoint is asked for the list of its models; exit code 1 if one does not respond.",
 )
 
 
@@ -31,13 +31,13 @@ def models_command(
     critic: CriticOption = None,
     judge: JudgeOption = None,
     probe: Annotated[
-        bool, typer.Option("--probe", metavar="", help="Ask each for one token, too: that is a prompt.")
+        bool, typer.Option("--probe", metavar="", help="Also send each model a prompt and ask for one token.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show which models are configured, which answer, and what they can do.
+    """Show which models are configured, which respond, and what they support.
 
-    An endpoint is asked for the list of its models; exit code 1 if one does not answer.
+    An endpoint is asked for the list of its models; exit code 1 if one does not respond.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -55,19 +55,19 @@ def models_probe_command(
     spec: Annotated[
         str,
         typer.Argument(
-            autocompletion=completion.models, help="BACKEND:NAME[@URL], or the name of a table in \\[models]."
+            autocompletion=completion.models, help="BACKEND:NAME\\[@URL], or the name of a table in \\[models]."
         ),
     ],
     *,
     refresh: Annotated[
-        bool, typer.Option("--refresh", metavar="", help="Ask again, though an earlier answer is kept.")
+        bool, typer.Option("--refresh", metavar="", help="Probe again, even if a result is stored.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find out what an endpoint can do, with about ten short requests, and keep the answer.
+    """Test what an endpoint supports with about ten short requests, and store the result.
 
     Tools, JSON schemas, log-probabilities of answers and of given texts, token ids, several choices, seeds,
-    images. Models of this endpoint are asked accordingly from then on.
+    images. Later requests to this endpoint use only what it supports.
     """
     from critic_loop.cli.probe import probe
 

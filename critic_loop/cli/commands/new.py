@@ -1,4 +1,4 @@
-"""`new`: files of one's own to begin with."""
+"""`new`: starter files for a recipe or a verifier."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from critic_loop.cli.options import (
     terminal_of,
 )
 
-group = typer.Typer(no_args_is_help=True, help="Write files of your own to begin with; they work as they are.")
+group = typer.Typer(
+    no_args_is_help=True, help="Write starter files for a recipe or a verifier, with a test that passes."
+)
 
 
 @group.command("recipe")
 def new_recipe_command(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="As in careful-summary.")],
+    name: Annotated[str, typer.Argument(help="Its name, such as careful-summary.")],
     *,
     prompts: Annotated[
-        bool, typer.Option("--prompts", metavar="", help="With an actor, a critic and their prompts.")
+        bool, typer.Option("--prompts", metavar="", help="Also write an actor, a critic and their prompts.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -36,7 +38,7 @@ def new_recipe_command(
 @group.command("verifier")
 def new_verifier_command(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="As in short-answer.")],
+    name: Annotated[str, typer.Argument(help="Its name, such as short-answer.")],
     *,
     as_json: AsJson = False,
 ) -> None:

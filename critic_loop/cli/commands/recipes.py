@@ -1,4 +1,4 @@
-"""`recipes`: what there is to run."""
+"""`recipes`: list, show and check recipes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from critic_loop.cli.options import (
     terminal_of,
 )
 
-group = typer.Typer(no_args_is_help=True, help="What there is to run, and whether it is in order.")
+group = typer.Typer(no_args_is_help=True, help="List, show and check recipes.")
 
 
 @group.command("list")
@@ -53,7 +53,7 @@ def recipes_check_command(
         str | None,
         typer.Argument(
             autocompletion=completion.recipes,
-            help="A recipe's name, a file, or a folder with agents/ and prompts/; else this project's.",
+            help="A recipe's name, a file, or a folder with agents/ and prompts/; else this project's folder.",
             metavar="[NAME|PATH]",
         ),
     ] = None,

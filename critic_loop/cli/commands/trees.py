@@ -132,7 +132,7 @@ def compare_command(  # noqa: PLR0913  # options of a command line
     ctx: typer.Context,
     store: StoreArgument,
     other: Annotated[
-        str | None, typer.Argument(metavar="OTHER", help="The other side's store; else the same one.")
+        str | None, typer.Argument(metavar="OTHER", help="The other side's store; else the same store.")
     ] = None,
     *,
     recipe: Annotated[
@@ -144,13 +144,16 @@ def compare_command(  # noqa: PLR0913  # options of a command line
         typer.Option(metavar="NAME", autocompletion=completion.recipes, help="The recipe of the other side."),
     ] = None,
     measure: Annotated[
-        CompareMeasure, typer.Option(help="Whether answers are right, or what their loop thinks of them.")
+        CompareMeasure,
+        typer.Option(help="solved: share of right answers; score: the loop's own score of its answers."),
     ] = CompareMeasure.SOLVED,
     unit: Annotated[
         CompareUnit, typer.Option(help="What budgets count: generated tokens, calls, or US dollars.")
     ] = CompareUnit.TOKENS,
-    resamples: Annotated[int, typer.Option(metavar="N", min=100, help="Of the paired bootstrap.")] = 2000,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the paired bootstrap.")] = 0,
+    resamples: Annotated[
+        int, typer.Option(metavar="N", min=100, help="Resamples of the paired bootstrap.")
+    ] = 2000,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the paired bootstrap.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Compare two loops on the tasks that both have: paired, and at equal cost."""

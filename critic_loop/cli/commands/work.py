@@ -35,14 +35,15 @@ class FileFormat(StrEnum):
 def demo_command(  # noqa: PLR0913  # options of a command line
     ctx: typer.Context,
     *,
-    puzzles: Annotated[int, typer.Option(metavar="N", min=1, help="How many held-out puzzles a level.")] = 60,
+    puzzles: Annotated[int, typer.Option(metavar="N", min=1, help="Held-out puzzles per level.")] = 60,
     full: Annotated[
-        bool, typer.Option("--full", metavar="", help="All arms: best-of-n, vote, and the controls, too.")
+        bool, typer.Option("--full", metavar="", help="Also run the arms best-of-n and vote, and the controls.")
     ] = False,
     tokens: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Generated tokens a puzzle, in place of the level's.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Most generated tokens per puzzle; else the level's cap."),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the puzzles and of every draw.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the puzzles and of all draws.")] = 1,
     actor: Annotated[
         str, typer.Option(metavar="SPEC", help="The model that plays all roles.")
     ] = "embedded:countdown",
@@ -51,7 +52,7 @@ def demo_command(  # noqa: PLR0913  # options of a command line
         typer.Option(metavar="STORE", help="Where trees are kept; else a new file in .critic_loop/."),
     ] = None,
     into: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A Markdown file whose demo table is written anew.")
+        Path | None, typer.Option(metavar="FILE", help="A Markdown file whose demo table is replaced.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -61,7 +62,7 @@ def demo_command(  # noqa: PLR0913  # options of a command line
 
     terminal = terminal_of(ctx)
     where = store or str(fresh_file())
-    resume = resume_of(where) if store else f"Run the same command with --store {where} to go on."
+    resume = resume_of(where) if store else f"Run the same command with --store {where} to resume."
     with terminal.failing(as_json=as_json, resume=resume):
         demo(
             actor=actor, puzzles=puzzles, full=full, tokens=tokens, seed=seed, store=where, into=into,
@@ -129,7 +130,7 @@ def run_command(  # noqa: PLR0913  # options of a command line
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume/--new", metavar="", help="Go on with the trees of an equal command, or begin new ones."
+            "--resume/--new", metavar="", help="Resume the trees of the same command, or start new ones."
         ),
     ] = True,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Results as JSON lines.")] = None,
@@ -137,7 +138,7 @@ def run_command(  # noqa: PLR0913  # options of a command line
 ) -> None:
     """Run a recipe on a task, or on many.
 
-    Ctrl-C once waits for the calls in flight and ends; twice ends at once. The same command goes on.
+    Ctrl-C once stops after the calls in flight, twice stops at once. The same command resumes the run.
     """
     from critic_loop.cli.run import Wish, resume_of, run
 

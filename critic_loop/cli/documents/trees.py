@@ -87,11 +87,11 @@ class ComparedSide(Document):
     calls: int
     output_tokens: int
     cost_usd: float | None
-    """null = nobody knows the price of one of them."""
+    """null = the price of one of them is unknown."""
     unfinished: int
     """Trees left out: they have not ended."""
     unknown: int
-    """Trees left out: nobody knows whether they solved their task, or scored them."""
+    """Trees left out: whether they solved their task, or their score, is unknown."""
     unmatched: int
     """Trees left out: the other side does not have their task."""
 

@@ -36,7 +36,7 @@ class RunDocument(Document):
     results: list[ResultJson[JsonValue]]
     summary: Summary
     interrupted: bool
-    """Whether a signal ended it; the same command goes on."""
+    """Whether a signal stopped the run; the same command resumes it."""
 
 
 class ArmRow(Document):

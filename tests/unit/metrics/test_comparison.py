@@ -99,7 +99,7 @@ def test_what_was_found_and_not_chosen_is_on_the_other_curve():
 
 def test_an_unknown_price_is_refused_not_taken_for_nothing():
     runs = [run("a", 1, usd=0.01), run("b", 1)]
-    with pytest.raises(ValueError, match="nobody knows what a run of task 'b' cost in usd"):
+    with pytest.raises(ValueError, match="the cost of a run of task 'b' in usd is unknown"):
         equal_cost(runs, [1.0], unit="usd")
     with pytest.raises(ValueError, match="not known in US dollars"):
         found_within(runs, [1.0], unit="usd")

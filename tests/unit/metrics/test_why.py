@@ -282,7 +282,7 @@ def test_a_verifier_with_nothing_to_judge_by_has_not_failed() -> None:
         "The verifier 'answer' could not judge: the task has no reference answer."
     )
     assert word in {e.id for e in found.evidence}
-    assert found.hint.startswith("If it is known, run the task again with it")
+    assert found.hint.startswith("Add a reference answer to the task")
     cannot_judge(g, draft, "timeout", author="unit_tests")
     assert cause(g) == "verifier_abstained", "another could have judged, and did not"
     assert "unit_tests" in why(g.tree).text
