@@ -157,7 +157,7 @@ class UnreadableResponse(ConfigError):
 
 
 class NotAwaited(ConfigError):
-    """No attempt waits for this answer: it was given before, nobody was asked, or somebody else is.
+    """No attempt waits for this answer: it was given before, no person was asked, or another one was.
 
     `result.waiting` lists what waits, and for whom. To keep what was said, add it to the attempt as later
     feedback: `store.add_feedback(attempt_id, Feedback.user(score=..., text=...))`. Nothing was written.

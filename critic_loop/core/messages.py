@@ -68,7 +68,7 @@ class _Blob(_Part):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     media_type: str
     data: bytes | None = Field(default=None, exclude=True, repr=False)
-    """The bytes themselves: never serialised with the record, absent if nobody loaded them."""
+    """The bytes themselves: never serialised with the record, absent until they are loaded."""
 
     @classmethod
     def of(cls, data: bytes, media_type: str) -> Self:
@@ -146,7 +146,7 @@ class Reasoning(_Part):
 
 
 class Opaque(_Part):
-    """A provider's own block, returned to that provider verbatim and shown to nobody else."""
+    """A provider's own block, returned to that provider verbatim and sent to no other."""
 
     type: Literal["opaque"] = "opaque"
     provider: str

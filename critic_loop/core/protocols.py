@@ -100,7 +100,7 @@ class Completion:
     request_id: str = ""
     prompt_token_ids: tuple[int, ...] | None = None
     busy_s: float | None = None
-    """The call's share of the endpoint's time, in seconds; None where nobody measured it."""
+    """The call's share of the endpoint's time, in seconds; None if not measured."""
     hold_s: float = 0.0
     """How long the endpoint's rate-limit headers ask to send nothing more."""
 

@@ -81,7 +81,7 @@ class Spend(Frozen):
     calls: int = 0
     usage: Usage = Usage.model_construct()
     cost_usd: float | None = None
-    """None = nobody knows the price; never 0 for unknown."""
+    """None = the price is unknown; never 0 for unknown."""
     elapsed_s: float = 0.0
 
 
@@ -431,7 +431,7 @@ class Feedback(Frozen):
     def tests(self) -> dict[str, bool]:
         """Which single tests were passed, by name: what verifiers write as `data={"tests": {"adds": True}}`.
 
-        Not run is neither: such a test is left out, or null. Empty where nobody told.
+        Not run is neither: such a test is left out, or null. Empty if the author gave none.
         """
         told = self.data.get("tests")
         given = told.items() if isinstance(told, dict) else ()

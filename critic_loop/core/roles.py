@@ -228,7 +228,8 @@ def require_role(thing: object, role: str) -> None:
     """
     if isinstance(thing, type) and any(callable(getattr(thing, method, None)) for method in _METHODS):
         raise ConfigError(
-            f"{thing.__name__} is a class, no {role}.", hint=f"Make an object: {thing.__name__}(...)."
+            f"{thing.__name__} is a class; an object is needed as {role}.",
+            hint=f"Pass an instance: {thing.__name__}(...).",
         )
     method = thing.__name__ if inspect.ismethod(thing) else ""
     if method == "__call__":  # a role made of a function, handed over as a plain function

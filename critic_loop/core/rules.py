@@ -73,11 +73,12 @@ class FunctionRule(Rule):
     name: ClassVar[str] = "function"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be asked."""
+        """Refuse a class, and an object that cannot be called."""
         given: Any = self.function
         if isinstance(given, type):
             raise ConfigError(
-                f"{given.__name__} is a class, no stop rule.", hint=f"Make one: {given.__name__}(...)."
+                f"{given.__name__} is a class, not a stop rule.",
+                hint=f"Pass an instance: {given.__name__}(...).",
             )
         if not callable(given):
             hint = (

@@ -93,7 +93,7 @@ class Plateau(Rule):
     name: ClassVar[str] = "plateau"
 
     def __call__(self, progress: Progress) -> StopReason | None:
-        """Compare the best score with that of `rounds` attempts ago. Silent while nobody scores."""
+        """Compare the best score with that of `rounds` attempts ago. Never holds before there are scores."""
         scores = progress.best_scores
         if len(scores) <= self.rounds or progress.value.score is None:
             return None
@@ -115,7 +115,7 @@ class Diminishing(Rule):
     name: ClassVar[str] = "diminishing"
 
     def __call__(self, progress: Progress) -> StopReason | None:
-        """Compare score and calls with those of `rounds` attempts ago. Silent while nobody scores."""
+        """Compare score and calls with those of `rounds` attempts ago. Never holds before there are scores."""
         scores, calls = progress.best_scores, progress.calls
         if len(scores) <= self.rounds or progress.value.score is None:
             return None
@@ -159,7 +159,7 @@ class Spent(Rule):
     """Stops when so much has been spent; whichever is given and reached first."""
 
     usd: Amount | None = None
-    """Loops refuse it where nobody knows what one of their models costs."""
+    """Loops refuse it if the price of one of their models is unknown."""
     tokens: Count | None = None
     output_tokens: Count | None = None
     """What the models wrote, without what they read."""

@@ -175,9 +175,11 @@ def _search(given: LoopArguments, hashes: dict[str, str]) -> AnySearch:
 
 def _require_search(given: Any) -> None:
     if isinstance(given, type):
-        raise ConfigError(f"{given.__name__} is a class, not a search.", hint=f"Make one: {given.__name__}().")
+        raise ConfigError(
+            f"{given.__name__} is a class, not a search.", hint=f"Pass an instance: {given.__name__}()."
+        )
     if isinstance(given, Modifier):
-        hint = f"Say which: Modified({type(given).__name__}(...), Refine())."
+        hint = f"Name the search: Modified({type(given).__name__}(...), Refine())."
         raise ConfigError(f"{given!r} changes another search, but none is given.", hint=hint)
     if not (hasattr(given, "fold") or callable(given)):
         raise ConfigError(

@@ -113,7 +113,9 @@ def _check_memory(recipe: Recipe, template: Template) -> None:
 def _template(library: Library, spec: AgentSpec, *, recipe_name: str, hashes: dict[str, str]) -> Template:
     template, needs = library.prompt(spec.prompt), BLOCKS[spec.role]
     if needs not in template.blocks:
-        raise ConfigError(f"{template.where}: a prompt for role {spec.role!r} needs a block {needs!r}.")
+        raise ConfigError(
+            f"{template.where}: a prompt for role {spec.role!r} needs a block {needs!r}, but has none."
+        )
     hashes[recipe_name] = spec.digest
     hashes[f"prompts/{spec.prompt}"] = template.digest
     return template

@@ -279,7 +279,7 @@ def _block(part: ContentPart) -> dict[str, Any] | None:
     if not isinstance(part, Image | File):
         return None
     if part.data is None:
-        raise ModelError(f"The bytes of the {part.type} {part.sha256[:12]} are not at hand.")
+        raise ModelError(f"The bytes of the {part.type} {part.sha256[:12]} are not loaded.")
     encoded = base64.b64encode(part.data).decode()
     return {"type": part.type, "base64": encoded, "mime_type": part.media_type}
 

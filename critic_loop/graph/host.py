@@ -1,6 +1,6 @@
 """A loop within a host: ids of trees, tasks in a host's state, its stream, callbacks and context.
 
-Knows LangGraph's runtime, and imports none of it: where a host runs, LangGraph has been imported already.
+Knows LangGraph's runtime, but does not import it: a running host has imported LangGraph already.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def new_tree_id() -> str:
 
 
 def job_tree_id(task: Task, parts_digest: str, seed: int) -> str:
-    """Return the id of the tree for a task, a loop's parts and a seed: the same for the same."""
+    """Return the id of the tree for a task, a loop's parts and a seed; equal arguments give equal ids."""
     return id_of("job", task.id, parts_digest, seed)
 
 

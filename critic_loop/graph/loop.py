@@ -277,7 +277,7 @@ class Loop(Generic[T]):
 
         Raises:
             UnreadableResponse: the answer cannot be read, or is empty.
-            NotAwaited: no attempt waits for it: it was given before, or nobody was asked.
+            NotAwaited: no attempt waits for it: it was given before, or no person was asked.
             NoSuchAttempt, NoSuchTree: there is none of this id.
             AlreadyRunning: another answer for the tree is being written.
         """

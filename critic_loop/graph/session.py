@@ -196,8 +196,8 @@ class Session:
         if move.agent not in self.run.actors:
             known = ", ".join(["actor", *sorted(self.run.actors)])
             raise SearchError(
-                f"tree {self.tree.id!r}: the search asks actor {move.agent!r}; there are {known}.",
-                hint="Name it under the recipe's actors.",
+                f"tree {self.tree.id!r}: the search asks for actor {move.agent!r}; the recipe has {known}.",
+                hint="Add it to the recipe's key 'actors'.",
             )
         return move.agent
 

@@ -1,4 +1,4 @@
-"""Returns the parser of answers for a setting.
+"""Finds the parser of answers for the setting `output`.
 
 Knows all built-in outputs by name. Does not know recipes.
 """

@@ -55,7 +55,7 @@ def selection(kind: str, settings: Mapping[str, Any] | None = None) -> Select:
     """
     rule = RULES.get(kind) or plugins.find(GROUP, kind)
     if rule is None:
-        raise ConfigError(f"there is no selection {kind!r}; there are {', '.join(sorted(RULES))}.")
+        raise ConfigError(f"unknown selection {kind!r}; known are {', '.join(sorted(RULES))}.")
     if isinstance(rule, type):
         return plugins.built(f"selection {kind!r}", rule, settings or {})
     if settings:
@@ -71,7 +71,7 @@ def require_fit(select: object, *, judged: bool) -> None:
     """
     if isinstance(select, type):
         raise ConfigError(
-            f"{select.__name__} is a class, not a selection.", hint=f"Make one: {select.__name__}()."
+            f"{select.__name__} is a class, not a selection.", hint=f"Pass an instance: {select.__name__}()."
         )
     kind = next((kind for kind, rule in RULES.items() if rule in (select, type(select))), None)
     if kind is None:

@@ -211,9 +211,9 @@ async def test_an_answer_of_the_wrong_type_is_an_unreadable_one(value):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"critic": Critic}, "is a class, no critic"),
-        ({"actor": Actor}, "is a class, no actor"),
-        ({"verifiers": [Verifier]}, "is a class, no verifier"),
+        ({"critic": Critic}, "is a class; an object is needed as critic"),
+        ({"actor": Actor}, "is a class; an object is needed as actor"),
+        ({"verifiers": [Verifier]}, "is a class; an object is needed as verifier"),
         ({"critic": type("Bare", (), {"critique": breaks})()}, "has no 'name'"),
         ({"verifiers": [Critic(breaks).critique]}, "cannot stand in as verifier"),
         ({"verifiers": [cl.critic(breaks).__call__]}, "cannot stand in as verifier"),

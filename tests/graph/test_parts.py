@@ -200,8 +200,11 @@ def test_settings_count_and_addresses_do_not(make: Any) -> None:
         (Mcts(rule="ucb"), "search 'mcts', setting 'rule': "),  # type: ignore[arg-type]
         (Nest(Sample(n=2), Refine(rounds=0)), "search 'refine', setting 'rounds': "),
         (Modified(Pool(n=0), Refine()), "search 'pool', setting 'n': "),
-        (Refine, r"Refine is a class, not a search\. Make one: Refine\(\)\."),
-        (Temperature(), r"Temperature\(.*\) changes another search, but none is given\. Say which: Modified\("),
+        (Refine, r"Refine is a class, not a search\. Pass an instance: Refine\(\)\."),
+        (
+            Temperature(),
+            r"Temperature\(.*\) changes another search, but none is given\. Name the search: Modified\(",
+        ),
         (3, "3 is not a search"),
     ],
 )
@@ -214,7 +217,7 @@ def test_a_search_made_in_python_is_looked_at_before_anything_runs(search: Any, 
     ("select", "said"),
     [
         (Duel(rounds=0), "selection 'duel', setting 'rounds': "),
-        (Duel, r"Duel is a class, not a selection\. Make one: Duel\(\)\."),
+        (Duel, r"Duel is a class, not a selection\. Pass an instance: Duel\(\)\."),
         (WinRate(), "selection 'win-rate' compares, but the recipe has no judge"),
         (tournament, "selection 'tournament' compares, but the recipe has no judge"),
         (3, "3 is not a selection"),

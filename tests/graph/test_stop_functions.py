@@ -67,7 +67,7 @@ async def test_a_rule_that_raises_ends_its_tree_and_no_other(store: str) -> None
 
 
 async def test_what_is_no_rule_is_refused_when_the_loop_is_made() -> None:
-    with pytest.raises(ConfigError, match="MaxRounds is a class, no stop rule"):
+    with pytest.raises(ConfigError, match="MaxRounds is a class, not a stop rule"):
         a_loop(stop=cl.MaxRounds)
 
 

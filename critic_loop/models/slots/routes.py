@@ -54,7 +54,7 @@ class Fallback:
             ConfigError: there are fewer than two candidates.
         """
         if len(candidates) < 2:
-            raise ConfigError("a fallback chain has two candidates or more.", hint='Write "FIRST | SECOND".')
+            raise ConfigError("a fallback chain needs two candidates or more.", hint='Write "FIRST | SECOND".')
         self._candidates = candidates
         self._on: dict[Cause, FailurePolicy] = {
             "outage": outage, "refusal": refusal, "invalid": invalid, "credit": credit,

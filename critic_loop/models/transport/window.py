@@ -1,14 +1,14 @@
-"""The number of requests that are in flight at an endpoint: a window that finds out how many it takes.
+"""A window on the requests in flight at an endpoint; it adapts to how many the endpoint accepts.
 
 Knows answers, refusals and time. Does not know why a call is made, nor what an error is (`wrappers.limit`).
 
 The window grows while it is full and answers come: at first it doubles with each round of answers; after the
-first refusal it grows by one (additive increase), and ten times slower to where it was refused. It shrinks by
-a tenth (multiplicative decrease), the first time by half, when the endpoint refuses for load (429, 503, 529)
-or takes three times as long for a token as it did at its best. Only calls sent after the last change count,
-so that one burst shrinks it once. A refusal also shrinks it to the number of the other calls in flight. A
-call that is several requests at once takes a place for each; one that needs more places than there are is
-sent alone.
+first refusal it grows by one (additive increase); the step to a size that was refused is ten times slower.
+It shrinks by a tenth (multiplicative decrease), the first time by half, when the endpoint refuses for load
+(429, 503, 529) or takes three times as long for a token as it did at its best. Only calls sent after the last
+change count, so that one burst shrinks it once. A refusal also shrinks it to the number of the other calls in
+flight. A call that is several requests at once takes a place for each; one that needs more places than there
+are is sent alone.
 
 An outage shrinks it to one call. It grows back by doubling, too, up to the size that the outage's first
 refusal had left (TCP's slow start threshold), or to half of that when that is refused.
@@ -32,7 +32,7 @@ _START = 16
 _MOST = 10_000
 _SHRINK = 0.9
 _CAUTION = 0.1
-"""How much slower the window takes the step to what was too many: each try costs a call its answer."""
+"""Factor on the growth to a size that was refused before, as each try may cost a refused call."""
 _SLOW = 3.0
 """Times the best seconds per token at which an endpoint counts as overloaded."""
 _FLOOR = 8

@@ -45,7 +45,7 @@ class Adapter:
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise ConfigError(
                 f"{str(folder)!r} holds no LoRA adapter ({type(error).__name__}).",
-                hint="Behind the + stands a folder with adapter_config.json, or a name from serve.adapters.",
+                hint="After the +, write a folder with adapter_config.json, or a name from serve.adapters.",
             ) from error
         self.digest = ""
         """Of its content, once there is a copy."""

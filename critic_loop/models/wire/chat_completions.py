@@ -37,7 +37,7 @@ def to_wire(request: Request, *, name: str, profile: Profile = GENERIC) -> Json:
     """Return the body that asks the model `name` for what `request` wants.
 
     Raises:
-        ModelError: an image or file has no bytes at hand, or `sampling.extra` sets a reserved field.
+        ModelError: an image or file has no bytes loaded, or `sampling.extra` sets a reserved field.
     """
     body: Json = {"model": name, "messages": messages_to_wire(request.messages, profile)}
     if request.tools:

@@ -66,11 +66,11 @@ def encoded(part: Image | File) -> str:
     """Return the bytes of an image or file in base64.
 
     Raises:
-        ModelError: they are not at hand.
+        ModelError: they are not loaded.
     """
     if part.data is None:
         raise ModelError(
-            f"The bytes of the {part.type} {part.sha256[:12]} are not at hand.",
+            f"The bytes of the {part.type} {part.sha256[:12]} are not loaded.",
             hint="Load the tree from its store, or make the part with Image.of or File.of.",
         )
     return _base64(part.data)

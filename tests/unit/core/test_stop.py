@@ -383,7 +383,7 @@ async def later(progress):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (MaxRounds, r"MaxRounds is a class, no stop rule. Make one: MaxRounds\(\.\.\.\)"),
+        (MaxRounds, r"MaxRounds is a class, not a stop rule. Pass an instance: MaxRounds\(\.\.\.\)"),
         (3, "3 is no stop rule"),
         (None, "None is no stop rule"),
         ([Verified()], "is no stop rule. .* combine rules with | and &"),
@@ -419,7 +419,7 @@ def test_a_function_is_written_by_its_path():
         (":it", "not of the form 'package.module:name'"),
         (f"{__name__}:nothing", "has no 'nothing'"),
         (f"{__name__}:not_a_rule", "3 is no stop rule"),
-        (f"{__name__}:Moody", "Moody is a class, no stop rule"),
+        (f"{__name__}:Moody", "Moody is a class, not a stop rule"),
     ],
 )
 def test_a_path_that_leads_to_no_rule_is_refused(path, says):

@@ -351,7 +351,7 @@ def test_rules_are_found_by_name():
     assert selection("majority") is majority
     assert selection("critic_loop.select.rules:best_value") is best_value
     assert selection("b4", {"alpha": 10}) == B4(alpha=10.0)
-    with pytest.raises(ConfigError, match="there is no selection 'mojority'; there are b4, best-value, code-t"):
+    with pytest.raises(ConfigError, match="unknown selection 'mojority'; known are b4, best-value, code-t"):
         selection("mojority")
 
 

@@ -152,7 +152,7 @@ def test_pictures_and_documents_are_sent_as_bytes():
     ]
     with pytest.raises(ModelError, match="application/zip"):
         body(user(File.of(b"PK", "application/zip")))
-    with pytest.raises(ModelError, match="not at hand"):
+    with pytest.raises(ModelError, match="not loaded"):
         body(user(Image.of(b"png", "image/png").model_copy(update={"data": None})))
 
 

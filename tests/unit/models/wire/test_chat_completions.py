@@ -130,7 +130,7 @@ def test_another_providers_block_is_shown_to_nobody():
 
 def test_an_image_without_bytes_says_what_to_do():
     part = Image(sha256="0" * 64, media_type="image/png")
-    with pytest.raises(ModelError, match="not at hand"):
+    with pytest.raises(ModelError, match="not loaded"):
         messages_to_wire([user(part)])
 
 
