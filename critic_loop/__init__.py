@@ -1,4 +1,4 @@
-"""Critic Loop: draft, critique, refine or search, and keep every trajectory as a tree.
+"""Critic Loop: draft, critique, refine or search, and keep every attempt in a tree.
 
     import critic_loop as cl
 

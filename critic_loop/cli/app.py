@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="critic-loop",
-    help="Draft, critique, refine or search, and keep every trajectory as a tree.",
+    help="Draft, critique, refine or search, and keep every attempt in a tree.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -62,7 +62,7 @@ def options(
         bool, typer.Option("--version", metavar="", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Draft, critique, refine or search, and keep every trajectory as a tree."""
+    """Draft, critique, refine or search, and keep every attempt in a tree."""
     from critic_loop.cli.settings import Found, effective
 
     given = {"log_level": log_level, "log_format": log_format}

@@ -197,7 +197,7 @@ class LangChainModel:
         unclear = any(kind.endswith(_NO_CONNECTION) for kind in kinds)
         if kinds & _UNREACHED or (unclear and not broken):
             hint = "Check the chat model's address, and that the server is up."
-            return Unreachable(f"Nothing answers for {self._spec} ({said.rstrip('.')}).", hint=hint)
+            return Unreachable(f"{self._spec} cannot be reached ({said.rstrip('.')}).", hint=hint)
         return EndpointError(f"{self._spec} failed: {said}", transient=broken)
 
     def _without_secrets(self, text: str) -> str:

@@ -101,7 +101,7 @@ def test_what_does_not_answer_is_told_one_by_one(cli: Cli, serve: Serve, tmp_pat
         "[models.wrong]": "auth", "[models.down]": "unreachable", "[models.keyless]": "config",
         "[models.odd]": "config",
     }  # fmt: skip
-    for said in ("Check the key in WRONG_KEY", "Nothing answers", "Set OPENAI_API_KEY", "no backend 'foo'"):
+    for said in ("Check the key in WRONG_KEY", "cannot be reached", "Set OPENAI_API_KEY", "no backend 'foo'"):
         assert said in shown.out
     assert "sk-" not in shown.out + ended.out
 

@@ -216,7 +216,7 @@ def test_two_tasks_of_one_id_are_refused(cli: Cli) -> None:
 def test_nobody_answers(cli: Cli) -> None:
     ended = cli("run", "x", "--actor", NOBODY)
     assert ended.code == 1
-    assert "Nothing answers" in ended.clean
+    assert "cannot be reached" in ended.clean
     assert "hint: Check the address, and that the server is up." in ended.clean
 
 

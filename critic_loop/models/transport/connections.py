@@ -123,7 +123,7 @@ def connection_failure(error: Exception, *, endpoint: str) -> ModelError:
     unreached = aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL
     if isinstance(cause, unreached) or isinstance(error, httpx.ConnectError):
         return Unreachable(
-            f"Nothing answers for {endpoint} ({reason}).",
+            f"{endpoint} cannot be reached ({reason}).",
             hint="Check the address, and that the server is up.",
         )
     return EndpointError(f"{endpoint} broke off the connection ({reason}).", transient=True)
