@@ -111,3 +111,7 @@ def test_a_name_without_a_table(cli: Cli, tmp_path: Path) -> None:
     ended = cli("models", "--actor", "gpuu")
     assert ended.code == 1
     assert "There is no model 'gpuu' in [models]." in ended.out
+
+
+def test_help_keeps_what_is_in_square_brackets(cli: Cli) -> None:
+    assert "BACKEND:NAME[@URL], or the name of a table in [models]." in cli("models", "probe", "--help").out
