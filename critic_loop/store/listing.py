@@ -6,9 +6,7 @@ import json
 import sqlite3
 from typing import Any
 
-from pydantic import ValidationError
-
-from critic_loop.core.errors import NoSuchTree, StoreError
+from critic_loop.core.errors import NoSuchTree
 from critic_loop.core.listing import TreeInfo, TreePage, TreeQuery
 from critic_loop.core.records import Head
 from critic_loop.store import codec
@@ -87,17 +85,24 @@ def title_and_tags(head: Head) -> tuple[str, str]:
 
 
 def describe_trees(db: sqlite3.Connection) -> None:
-    """Fill the columns `title` and `tags` of trees that were written before there were any."""
+    """Fill the columns `title` and `tags` of trees that were written before there were any.
+
+    Trees that an older version adds meanwhile are left to the next opening of the file.
+    """
     query = (
         "SELECT trees.id, trees.tree, records.kinds, records.body FROM trees JOIN records"
-        " ON records.tree = trees.id AND records.seq = 0 WHERE trees.title IS NULL LIMIT ?"
+        " ON records.tree = trees.id AND records.seq = 0"
+        " WHERE trees.title IS NULL AND trees.id > ? AND trees.id <= ? ORDER BY trees.id LIMIT ?"
     )
-    while rows := db.execute(query, (_PAGE,)).fetchall():
+    (last,) = db.execute("SELECT coalesce(max(id), 0) FROM trees").fetchone()
+    after = 0
+    while rows := db.execute(query, (after, last, _PAGE)).fetchall():
         texts = StoredTexts(db)
         described = [(*_described(tree, kinds, body, texts), ref) for ref, tree, kinds, body in rows]
         db.execute("BEGIN IMMEDIATE")
         db.executemany("UPDATE trees SET title = ?, tags = ? WHERE id = ?", described)
         db.execute("COMMIT")
+        after = rows[-1][0]
 
 
 def _described(tree: str, kinds: str, body: str, texts: StoredTexts) -> tuple[str, str]:
@@ -105,6 +110,6 @@ def _described(tree: str, kinds: str, body: str, texts: StoredTexts) -> tuple[st
     try:
         fields = codec.loads(body.partition("\n")[0], tree, texts.get)
         head = record_of(kinds[0], fields, tree, version_in(fields))
-    except (StoreError, ValidationError, ValueError, KeyError):
+    except Exception:  # noqa: BLE001  # whatever is stored there, only this tree is affected
         return "", "[]"
     return title_and_tags(head) if isinstance(head, Head) else ("", "[]")

@@ -5,6 +5,7 @@ tool, a late word of its user, and a run that its budget cut short.
 """
 
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ from critic_loop.core.errors import ConfigError
 from critic_loop.core.listing import TreeQuery
 from critic_loop.core.messages import ToolResult
 from critic_loop.core.printable import excerpt
-from critic_loop.core.records import SCHEMA_VERSION
-from critic_loop.store import open_store
+from critic_loop.core.records import SCHEMA_VERSION, Head
+from critic_loop.store import listing, open_store
 from critic_loop.testing import ScriptedModel, trees
 
 HERE = Path(__file__).parent
@@ -51,6 +52,44 @@ async def test_trees_of_an_older_file_are_found_by_title_and_tag(old: Path) -> N
     await store.aclose()
     assert page.total == len(page.trees) >= len(trees.ALL)
     assert any(info.tags for info in page.trees)
+
+
+async def test_a_head_that_cannot_be_read_hides_its_own_tree_alone(old: Path) -> None:
+    db = sqlite3.connect(old)
+    row = "SELECT 'broken', task, recipe, created_at, attempts, owner FROM trees WHERE tree = 'finished'"
+    made = db.execute(f"INSERT INTO trees (tree, task, recipe, created_at, attempts, owner) {row}")
+    db.execute("INSERT INTO records (tree, seq, kinds, body) VALUES (?, 0, 'h', '[1]')", (made.lastrowid,))
+    db.commit()
+    db.close()
+    store = open_store(old)
+    newest, before, *_ = (await store.find(TreeQuery())).trees
+    assert (newest.id, newest.title, newest.tags) == ("broken", "", ())
+    assert before.title == "What is 20 + 22?"
+    assert len(await store.load("finished")) == 2
+    await store.aclose()
+
+
+async def test_a_file_opens_while_an_older_version_adds_trees(old: Path, monkeypatch) -> None:
+    described, left = listing.title_and_tags, iter(range(50))
+
+    def meanwhile(head: Head) -> tuple[str, str]:
+        if next(left, None) is None:
+            return described(head)
+        db = sqlite3.connect(old)
+        columns = "task, recipe, created_at, attempts, owner"
+        one = f"SELECT 'x' || max(id), {columns} FROM trees"
+        made = db.execute(f"INSERT INTO trees (tree, {columns}) {one}").lastrowid
+        first = "SELECT kinds, body FROM records WHERE seq = 0 AND kinds <> '' LIMIT 1"
+        db.execute(f"INSERT INTO records (tree, seq, kinds, body) SELECT ?, 0, * FROM ({first})", (made,))
+        db.commit()
+        db.close()
+        return described(head)
+
+    monkeypatch.setattr(listing, "title_and_tags", meanwhile)
+    store = open_store(old)
+    page = await store.find(TreeQuery(limit=1000))
+    await store.aclose()
+    assert all((tree.title == "") == tree.id.startswith("x") for tree in page.trees)
 
 
 async def test_a_text_of_a_tool_became_content_parts(old: Path) -> None:
