@@ -89,17 +89,20 @@ class _Asker:
     def __init__(self, model: ChatModel, profile: Profile) -> None:
         self.model = model
         self.profile = profile
-        self._question = HEALTH_CHECK
+        self._plain = _ask(HEALTH_CHECK)
 
     async def ask(self, request: Request, **fields: Any) -> Json:
         """Return the body that the endpoint answers with."""
-        self._question = request.messages[-1].text
+        self._plain = _ask(request.messages[-1].text, max_tokens=request.sampling.max_tokens or _TOKENS)
         return await self.model.ask(request, profile=self.profile, fields=fields, timeout_s=_TIMEOUT_S)
 
     async def answers_plain_question(self) -> bool:
-        """Whether the endpoint answers the text of the last request without its picture and its fields."""
+        """Whether the endpoint answers the last request without its picture and its fields.
+
+        It is asked for as many tokens: a request that does not fit its context is refused for that alone.
+        """
         try:
-            await self.ask(_ask(self._question, max_tokens=1))
+            await self.ask(self._plain)
         except ModelError:
             return False
         return True

@@ -175,6 +175,15 @@ async def test_a_refused_question_says_nothing_of_the_capability(caplog):
     assert not caplog.records
 
 
+async def test_a_refusal_of_so_many_tokens_says_nothing_of_the_capability():
+    def short(received):
+        return Fault("bad_request") if received.body.get("max_completion_tokens", 0) > 16 else None
+
+    async with TestServer(faults=short) as server:
+        found = can(await probed(server.url, VLLM))
+    assert found == dict.fromkeys(ALL, True) | {"tools": None, "json_schema": None, "seed": None}
+
+
 async def test_a_pool_with_a_server_of_which_a_capability_is_unknown_has_it_unknown():
     one, other = findings_of("http://a/v1", n=True, seed=True), findings_of("http://b/v1", n=True)
     assert can(together([one, other])) == can(together([other, one])) == {"n": True, "seed": None}
