@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from critic_loop.core.errors import ConfigError
+from critic_loop.core.progress import ENDED_BY_HAND
+
 TreeState = Literal["unfinished", "parked", "interrupted", "ended"]
-"""Whether a tree has no outcome yet, waits for a person's feedback, was interrupted, or has ended otherwise."""
+"""Whether a tree has no outcome yet, waits for a person's feedback, was interrupted or stopped by hand, or has
+ended otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +37,10 @@ class TreeInfo:
         match self.stop:
             case None:
                 return "unfinished"
-            case "parked" | "interrupted":
-                return self.stop
-            case _:
-                return "ended"
+            case "parked":
+                return "parked"
+            case stop:
+                return "interrupted" if stop in ENDED_BY_HAND else "ended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,15 @@ class TreeQuery:
     """Only trees that are older in the store than the tree of this id: the last one of the page before."""
     limit: int = 20
     """How many at most; at least 1."""
+
+    def __post_init__(self) -> None:
+        """Check the limit.
+
+        Raises:
+            ConfigError: it is below 1.
+        """
+        if self.limit < 1:
+            raise ConfigError(f"the limit of a listing is at least 1, not {self.limit}.")
 
     def matches(self, tree: TreeInfo) -> bool:
         """Return whether a tree fulfils the filters; its place is not looked at."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from critic_loop.core.errors import NoSuchTree
 from critic_loop.core.listing import TreeInfo, TreePage, TreeQuery
+from critic_loop.core.progress import ENDED_BY_HAND
 from critic_loop.core.records import Head
 from critic_loop.store import codec
 from critic_loop.store.rebuild import record_of, title_of, version_in
@@ -15,11 +16,12 @@ from critic_loop.store.texts import StoredTexts
 
 _PAGE = 500
 _SELECT = "SELECT id, tree, task, title, tags, recipe, created_at, attempts, stop "
+_BY_HAND = "('" + "', '".join(sorted(ENDED_BY_HAND)) + "')"
 _OF_STATE = {
     "unfinished": "stop IS NULL",
     "parked": "stop = 'parked'",
-    "interrupted": "stop = 'interrupted'",
-    "ended": "stop IS NOT NULL AND stop NOT IN ('parked', 'interrupted')",
+    "interrupted": f"stop IN {_BY_HAND}",
+    "ended": f"stop IS NOT NULL AND stop <> 'parked' AND stop NOT IN {_BY_HAND}",
 }
 
 

@@ -285,8 +285,15 @@ class StoreContract:
         await store.append("t", *move("t", 2))
         (info,) = await listed(store)
         assert (info.stop, info.state) == (None, "unfinished")
-        await store.append("t", Outcome(stop="interrupted"))
-        assert [t.id for t in (await store.find(TreeQuery(state="interrupted"))).trees] == ["t"]
+        for by_hand in ("interrupted", "stopped"):
+            await store.append("t", Outcome(stop=by_hand))
+            assert [t.id for t in (await store.find(TreeQuery(state="interrupted"))).trees] == ["t"]
+            assert (await store.find(TreeQuery(state="ended"))).trees == ()
+
+    async def test_a_limit_below_one_is_refused(self) -> None:
+        """No store has to decide what a page of no trees is."""
+        with pytest.raises(ConfigError, match="at least 1"):
+            TreeQuery(limit=0)
 
     async def test_pages(self, store: Store) -> None:
         """Pages follow each other without gap or repetition, while new trees arrive."""
