@@ -87,10 +87,9 @@ def _here() -> Path:
 
 
 def _defaults(command: object, found: Found) -> dict[str, Any]:
-    """Return what the configuration file gives as the options' defaults, by command.
+    """Return the options' defaults from the configuration file, by command.
 
-    Only `run` takes everything: what a word like `recipe` means elsewhere is another thing. `demo` is the same
-    everywhere.
+    Only `run` takes all of them: elsewhere `recipe` and others have another meaning. `demo` takes none.
     """
     shared = {name: found.in_file[name] for name in ("store", "assets") if name in found.in_file}
     given: dict[str, Any] = {}

@@ -22,8 +22,8 @@ _UNITS = {"tokens": "tokens", "calls": "calls", "usd": "USD"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What is to be compared, and how."""
+class CompareArguments:
+    """The arguments of `critic-loop compare`."""
 
     store: str
     other: str | None
@@ -45,13 +45,13 @@ class _Side:
     unfinished: int
 
 
-def compare(wish: Wish, terminal: Terminal, *, as_json: bool) -> None:
-    """Say how much better one loop is than another on the tasks that both have.
+def compare(arguments: CompareArguments, terminal: Terminal, *, as_json: bool) -> None:
+    """Print how much better one loop is than another on the tasks that both have.
 
     Raises:
-        UsageProblem: it is not clear what is meant, or there is nothing to compare.
+        UsageProblem: the arguments are ambiguous, or there is nothing to compare.
     """
-    found = document(wish, *_sides(wish, terminal))
+    found = document(arguments, *_sides(arguments, terminal))
     if as_json:
         terminal.document(found)
         return
@@ -60,27 +60,27 @@ def compare(wish: Wish, terminal: Terminal, *, as_json: bool) -> None:
         _tell_what_is_left_out(side, found, terminal)
 
 
-def _sides(wish: Wish, terminal: Terminal) -> tuple[_Side, _Side]:
+def _sides(arguments: CompareArguments, terminal: Terminal) -> tuple[_Side, _Side]:
     with ExitStack() as open_stores:
-        ours = open_stores.enter_context(stored(wish.store))
-        theirs = ours if wish.other is None else open_stores.enter_context(stored(wish.other))
-        mine, yours = _recipes(wish, ours, theirs)
+        ours = open_stores.enter_context(stored(arguments.store))
+        theirs = ours if arguments.other is None else open_stores.enter_context(stored(arguments.other))
+        mine, yours = _recipes(arguments, ours, theirs)
         return _side(ours, mine, terminal), _side(theirs, yours, terminal)
 
 
-def _recipes(wish: Wish, ours: Stored, theirs: Stored) -> tuple[str, str]:
-    """Return which recipe each side means; what is not said must be the only one left.
+def _recipes(arguments: CompareArguments, ours: Stored, theirs: Stored) -> tuple[str, str]:
+    """Return the recipe of each side; one that is not given must be the only one left.
 
     Raises:
         UsageProblem: several are left.
     """
     mine, yours = ours.recipes(), theirs.recipes()
-    if wish.other is not None:
-        first = wish.recipe or _only(mine, "--recipe")
-        return first, wish.against or (first if first in yours else _only(yours, "--against"))
-    left = [name for name in mine if name != wish.against]
-    first = wish.recipe or (left[0] if len(mine) == 2 else _only(left, "--recipe"))
-    return first, wish.against or _only([name for name in yours if name != first], "--against")
+    if arguments.other is not None:
+        first = arguments.recipe or _only(mine, "--recipe")
+        return first, arguments.against or (first if first in yours else _only(yours, "--against"))
+    left = [name for name in mine if name != arguments.against]
+    first = arguments.recipe or (left[0] if len(mine) == 2 else _only(left, "--recipe"))
+    return first, arguments.against or _only([name for name in yours if name != first], "--against")
 
 
 def _only(names: Sequence[str], option: str) -> str:
@@ -102,37 +102,37 @@ def _side(trees: Stored, recipe: str, terminal: Terminal) -> _Side:
 # -- what is found ---------------------------------------------------------------------------------
 
 
-def document(wish: Wish, ours: _Side, theirs: _Side) -> CompareDocument:
+def document(arguments: CompareArguments, ours: _Side, theirs: _Side) -> CompareDocument:
     """Return the comparison as a JSON document.
 
     Raises:
         UsageProblem: no task is known on both sides, or the cost of a run is unknown.
     """
-    mine, yours = by_task(ours.runs, wish.measure), by_task(theirs.runs, wish.measure)
+    mine, yours = by_task(ours.runs, arguments.measure), by_task(theirs.runs, arguments.measure)
     common = mine.keys() & yours.keys()
     if not common:
         raise UsageProblem(
             f"{ours.recipe!r} and {theirs.recipe!r} have no task in common that is known.",
             hint="Give the loops a verifier or tasks with a reference, or compare --measure score.",
         )
-    found = paired(mine, yours, resamples=wish.resamples, seed=wish.seed)
+    found = paired(mine, yours, resamples=arguments.resamples, seed=arguments.seed)
     try:
-        points = curve(ours.runs, theirs.runs, unit=wish.unit) if wish.measure == "solved" else ()
+        points = curve(ours.runs, theirs.runs, unit=arguments.unit) if arguments.measure == "solved" else ()
     except ValueError as error:
         raise UsageProblem(f"{error}.", hint="Compare --unit tokens or --unit calls.") from error
     return CompareDocument(
-        measure=wish.measure,
+        measure=arguments.measure,
         tasks=found.tasks,
-        ours=_row(ours, common, wish.measure),
-        theirs=_row(theirs, common, wish.measure),
+        ours=_row(ours, common, arguments.measure),
+        theirs=_row(theirs, common, arguments.measure),
         difference=_rounded(found.difference),
         ci95=(_rounded(found.low), _rounded(found.high)),
         better=found.better,
         worse=found.worse,
         mcnemar_p=found.mcnemar_p,
-        resamples=wish.resamples,
-        seed=wish.seed,
-        unit=wish.unit,
+        resamples=arguments.resamples,
+        seed=arguments.seed,
+        unit=arguments.unit,
         curve=[CurveRow(budget=p.budget, ours=_rounded(p.ours), theirs=_rounded(p.theirs)) for p in points],
     )
 
@@ -173,7 +173,7 @@ def page(found: CompareDocument) -> RenderableType:
 
 
 def _names(found: CompareDocument) -> tuple[str, str]:
-    """Return what tells the sides apart: their recipes, else their stores."""
+    """Return the names of the sides: their recipes, else their stores."""
     ours, theirs = found.ours, found.theirs
     if ours.recipe != theirs.recipe:
         return printable(ours.recipe), printable(theirs.recipe)

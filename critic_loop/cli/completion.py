@@ -1,7 +1,7 @@
-"""What a shell offers when Tab is pressed: recipes, models, formats, verifiers, trees.
+"""Shell completion: recipes, models, formats, verifiers, trees.
 
-Each function looks only at files of this machine, says nothing and never fails: a completion that cannot be
-made is none. Everything heavy is imported when it is needed.
+Each function reads only files of this machine, prints nothing and never fails: where it cannot complete, it
+returns nothing. Everything heavy is imported when it is needed.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def document(found: Found) -> ConfigDocument:
 
 
 def _given(found: Found, name: str) -> dict[str, Any]:
-    """Return what a table says; of `extra` only the keys, for a secret may have any name."""
+    """Return the settings of a table; of `extra` only the keys, because any of them may be a secret."""
     given = found.settings.models[name].model_dump(mode="json", exclude_unset=True)
     if "extra" in given:
         given["extra"] = dict.fromkeys(given["extra"], "…")

@@ -1,6 +1,6 @@
-"""Many tasks on their way.
+"""The progress of a job of many tasks.
 
-Takes in results, each in constant time, and draws itself into as many lines as there are. Does not know loops,
+Adds each result in constant time and draws into the lines that are available. Does not know loops,
 nor when it is drawn (`cli.live`).
 """
 
@@ -24,7 +24,7 @@ from critic_loop.render.words import NO_ANSWER, WORTH_STYLES
 
 @dataclass(slots=True)
 class JobView:
-    """Many tasks on their way."""
+    """The progress of a job of many tasks."""
 
     title: str
     total: int
@@ -51,11 +51,11 @@ class JobView:
     _told: int = 0
 
     def __post_init__(self) -> None:
-        """Note when it began."""
+        """Start the clock."""
         self.began = self._told_at = self.now()
 
     def begins(self, tasks: Iterable[Any]) -> Iterator[Any]:
-        """Yield the tasks, counting them as they are taken; none any more once it is ending."""
+        """Yield the tasks and count them as they are taken; stop once the job is ending."""
         for task in tasks:
             if self.ending:
                 return
@@ -63,7 +63,7 @@ class JobView:
             yield task
 
     def ended(self, row: dict[str, Any], task: str, worth: str) -> None:
-        """Take in a result's row, the text of its task, and what its answer is worth."""
+        """Add a result's row, the text of its task, and the value of its answer."""
         worth = NO_ANSWER if row["error"] else worth
         self.done += 1
         self.reused += bool(row["reused"])
@@ -107,7 +107,7 @@ class JobView:
         return Group(*parts, *(_row(*each) for each in last))
 
     def news(self) -> str:
-        """Return how far it is, every ten seconds, or when a tenth has been done since the last time."""
+        """Return the progress for a log every ten seconds or at another tenth; else an empty text."""
         since, grown = self.now() - self._told_at, self.done - self._told
         if not grown or (since < 10 and grown * 10 < self.total and self.done < self.total):
             return ""

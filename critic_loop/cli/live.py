@@ -1,4 +1,4 @@
-"""What a run looks like while it runs: a view is drawn again and again, or tells its news.
+"""A run while it runs: a view that is redrawn in a terminal and logged line by line elsewhere.
 
 Does not know what it shows (`render.live`, `cli.job_view`).
 """
@@ -28,11 +28,11 @@ class View(Protocol):
     ending: bool
 
     def draw(self, lines: int, width: int) -> RenderableType:
-        """Return the present state in at most so many lines of so many columns."""
+        """Return the current state in at most so many lines of so many columns."""
         ...
 
     def news(self) -> str:
-        """Return what has happened since the last time, for a log; empty if there is nothing to tell."""
+        """Return what has happened since the last call, for a log; empty if nothing has."""
         ...
 
 

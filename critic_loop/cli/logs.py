@@ -83,5 +83,5 @@ def configure(level: LogLevel, form: LogFormat, console: Console) -> None:
 
 
 def _printable(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Make what endpoints and models said safe to show, before colours are added."""
+    """Escape control characters in texts of endpoints and models, before colours are added."""
     return {key: printable(value) if isinstance(value, str) else value for key, value in event.items()}

@@ -102,11 +102,11 @@ def row(answer: Answer) -> ModelRow:
 
 
 def _wanted(slots: Mapping[str, str | None], tables: Mapping[str, ModelTable]) -> dict[str, list[str]]:
-    """Return what to look at, spec or table, with the names that stand for it."""
+    """Return the specs and tables to look at, each with the names that refer to it."""
     wanted: dict[str, list[str]] = {}
     for slot, name in slots.items():
-        for leg in specs_in(name) if name is not None else ():
-            wanted.setdefault(leg, []).append(slot)
+        for candidate in specs_in(name) if name is not None else ():
+            wanted.setdefault(candidate, []).append(slot)
     for name in sorted(tables):
         wanted.setdefault(name, []).append(f"[models.{name}]")
     return wanted
@@ -185,7 +185,7 @@ async def _ask_model(model: Model, answer: Answer) -> None:
 
 
 def capabilities(profile: Profile) -> dict[str, Any]:
-    """Return what a kind of endpoint is taken to be able to do."""
+    """Return what a kind of endpoint is assumed to support."""
     return {
         "choices": "in one request" if profile.many_choices else "a request each",
         "output": profile.output,

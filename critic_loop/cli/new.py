@@ -1,6 +1,6 @@
-"""`critic-loop new`: files of your own to begin with, that work as they are.
+"""`critic-loop new`: starter files that work unchanged.
 
-Knows which files make up a recipe or a verifier. What stands in them is data, in `starters/`.
+Knows which files make up a recipe or a verifier. Their contents are data, in `starters/`.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def verifier(name: str, found: Found, terminal: Terminal, *, as_json: bool) -> N
 
 
 def _taken(module: str) -> str:
-    """Return what a name stands for already; nothing if a module and a function may have it."""
+    """Return what a name is already used for; empty if a module and a function may have it."""
     if keyword.iskeyword(module) or keyword.issoftkeyword(module):
         return "is a word of Python"
     if hasattr(builtins, module):

@@ -1,4 +1,4 @@
-"""Options that several commands have, and what stands behind them: a terminal, the settings in force.
+"""Options of several commands, and what they are made into: a terminal, the effective settings.
 
 Does not know commands.
 """

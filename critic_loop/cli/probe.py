@@ -1,7 +1,6 @@
-"""`critic-loop models probe`: what an endpoint can do, asked once and kept.
+"""`critic-loop models probe`: what an endpoint supports, tested once and stored.
 
-Knows how findings are shown. How they are found out is in `models.client.probe`, where they are kept in
-`models.client.findings`.
+Knows how findings are shown. `models.client.probe` tests, `models.client.findings` stores.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ def probe(
     """Show what the endpoints behind a spec or a table's name can do; a vLLM is started and ended for it.
 
     Raises:
-        ConfigError: it is no endpoint.
-        ModelError: it does not answer.
+        ConfigError: the name is not that of an endpoint.
+        ModelError: the endpoint does not respond.
     """
     table = tables.get(name)
     spec = name if table is None else table.spec

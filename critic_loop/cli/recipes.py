@@ -1,4 +1,4 @@
-"""`critic-loop recipes`: what there is to run, what a recipe consists of, and what is wrong with one."""
+"""`critic-loop recipes`: list recipes, show one, and check them."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _table(found: Sequence[Recipe]) -> RenderableType:
 
 
 def roles(recipe: Recipe) -> list[str]:
-    """Return which roles a recipe has."""
+    """Return the roles of a recipe."""
     present = {
         "actor": True,
         "verifier": bool(recipe.verifiers),
@@ -155,7 +155,7 @@ def _page(library: Library, recipe: Recipe) -> RenderableType:
 
 
 def _asked(use: CriticUse) -> str:
-    """Return what a critic sees, when it is asked, and what comes of it."""
+    """Return what a critic sees, when it is asked, and what its feedback may do."""
     said = [f"sees {', '.join(use.sees)}", use.when]
     if use.slot is not None:
         said.append(f"slot {use.slot}")

@@ -41,7 +41,7 @@ def answer_of(shown: dict[str, Any]) -> Text:
 
 
 def facts(result: Result[Any], shown: dict[str, Any]) -> RenderableType:
-    """Return what there is to know about one result beside its answer."""
+    """Return the facts about one result beside its answer."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -51,7 +51,7 @@ def facts(result: Result[Any], shown: dict[str, Any]) -> RenderableType:
 
 
 def worth_of(result: Result[Any]) -> str:
-    """Return what a result's answer is worth, in the words of all views."""
+    """Return the value of a result's answer, in the words that all views use."""
     return worth(result.tree, result.attempt_id)
 
 

@@ -37,8 +37,8 @@ _FORGOTTEN = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What was typed."""
+class RunArguments:
+    """The arguments of `critic-loop run`."""
 
     task: str | None
     file: str | None
@@ -66,25 +66,25 @@ class Wish:
     """A store whose trees answer instead of models."""
 
 
-def run(wish: Wish, terminal: Terminal) -> int:
-    """Do what was typed and return the exit code."""
-    if wish.new and wish.seed is not None:
+def run(arguments: RunArguments, terminal: Terminal) -> int:
+    """Run the recipe and return the exit code."""
+    if arguments.new and arguments.seed is not None:
         raise UsageProblem(
             "--new and --seed contradict each other.", hint="--new draws a seed; --seed names one."
         )
-    seed = secrets.randbelow(2**31) if wish.new else wish.seed or 0
-    if wish.new:
+    seed = secrets.randbelow(2**31) if arguments.new else arguments.seed or 0
+    if arguments.new:
         terminal.note(f"A new run: seed {seed}. To resume it, give --seed {seed} instead of --new.")
-    tasks = tasks_from(wish.task, wish.file)
-    _keep_input(wish)
-    if wish.replay is not None:
-        _require_replay(wish, wish.replay)
+    tasks = tasks_from(arguments.task, arguments.file)
+    _keep_input(arguments)
+    if arguments.replay is not None:
+        _require_replay(arguments, arguments.replay)
     made: dict[str, Model] = {}
-    loop = _loop(wish, _models(wish, made), terminal)
-    _introduce(loop, wish, tasks, terminal)
-    sink = _open_out(wish.out)  # what an earlier run wrote there goes only now that everything is in order
+    loop = _loop(arguments, _models(arguments, made), terminal)
+    _introduce(loop, arguments, tasks, terminal)
+    sink = _open_out(arguments.out)  # what an earlier run wrote there goes only now that everything is in order
     try:
-        return asyncio.run(_work(_Job(loop, tasks, seed, wish, terminal, sink, list(made.values()))))
+        return asyncio.run(_work(_Job(loop, tasks, seed, arguments, terminal, sink, list(made.values()))))
     except asyncio.CancelledError:  # the second Ctrl-C
         raise KeyboardInterrupt from None
     finally:
@@ -93,20 +93,22 @@ def run(wish: Wish, terminal: Terminal) -> int:
 
 
 def resume_of(store: str) -> str:
-    """Return what a person does after an interruption to go on."""
+    """Return how an interrupted run is resumed."""
     return _FORGOTTEN if store in ("memory", ":memory:", "sqlite://", "sqlite:///:memory:") else _RESUME
 
 
-def _keep_input(wish: Wish) -> None:
+def _keep_input(arguments: RunArguments) -> None:
     """Refuse to write results over the tasks."""
-    if wish.out is None or wish.file in (None, "-"):
+    if arguments.out is None or arguments.file in (None, "-"):
         return
     try:
-        same = wish.out.samefile(wish.file)
+        same = arguments.out.samefile(arguments.file)
     except OSError:  # there is no such file yet
         return
     if same:
-        raise UsageProblem(f"{wish.out}: --out and --file are the same file.", hint="Name another for --out.")
+        raise UsageProblem(
+            f"{arguments.out}: --out and --file are the same file.", hint="Name another for --out."
+        )
 
 
 def _open_out(path: Path | None) -> TextIO | None:
@@ -121,8 +123,8 @@ def _open_out(path: Path | None) -> TextIO | None:
         ) from error
 
 
-def _models(wish: Wish, made: dict[str, Model]) -> dict[str, Route]:
-    """Return what was named for the roles: specs, names of tables, and chains and splits of these.
+def _models(arguments: RunArguments, made: dict[str, Model]) -> dict[str, Route]:
+    """Return the routes of the roles: specs, names of tables, and chains and splits of these.
 
     Each model is made once, and added to `made`.
     """
@@ -131,28 +133,28 @@ def _models(wish: Wish, made: dict[str, Model]) -> dict[str, Route]:
         if not isinstance(name, str):
             return name
         if name not in made:
-            made[name] = configured(name, wish.models)
+            made[name] = configured(name, arguments.models)
         return made[name]
 
-    wanted = {name for name in (wish.actor, wish.critic, wish.judge) if name is not None}
+    wanted = {name for name in (arguments.actor, arguments.critic, arguments.judge) if name is not None}
     return {name: route_of(name, make) for name in sorted(wanted)}
 
 
-def _require_replay(wish: Wish, replay: str) -> None:
-    """Refuse to replay with models, what is not there, or into the store that is replayed."""
+def _require_replay(arguments: RunArguments, replay: str) -> None:
+    """Refuse a replay that names models, a missing store, or the replayed store as its own store."""
     from critic_loop.cli.export import require_file
 
-    if wish.actor or wish.critic or wish.judge:
+    if arguments.actor or arguments.critic or arguments.judge:
         raise UsageProblem("--replay asks no model.", hint="Leave --actor, --critic and --judge out.")
     require_file(replay)
-    if open_store(replay).where == open_store(wish.store).where:
+    if open_store(replay).where == open_store(arguments.store).where:
         raise UsageProblem(
             "--replay and --store are the same store.", hint="Leave --store out: a replay is kept in memory."
         )
 
 
-def _loop(wish: Wish, named: Mapping[str, Route], terminal: Terminal) -> Loop[Any]:
-    if wish.actor is None and wish.replay is None:
+def _loop(arguments: RunArguments, named: Mapping[str, Route], terminal: Terminal) -> Loop[Any]:
+    if arguments.actor is None and arguments.replay is None:
         raise UsageProblem(
             "no model was named.",
             hint="Pass --actor openai:NAME, chat:NAME@http://HOST:PORT/v1, ollama:NAME or embedded:countdown, "
@@ -160,21 +162,21 @@ def _loop(wish: Wish, named: Mapping[str, Route], terminal: Terminal) -> Loop[An
         )
     from critic_loop.graph.loop import Loop
 
-    recipe = Library(wish.assets).recipe(wish.recipe)
-    judge = None if wish.judge_if_any and recipe.judge is None else wish.judge
+    recipe = Library(arguments.assets).recipe(arguments.recipe)
+    judge = None if arguments.judge_if_any and recipe.judge is None else arguments.judge
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         loop: Loop[Any] = Loop(
             recipe,
-            actor=None if wish.actor is None else named[wish.actor],
-            critic=None if wish.critic is None else named[wish.critic],
+            actor=None if arguments.actor is None else named[arguments.actor],
+            critic=None if arguments.critic is None else named[arguments.critic],
             judge=None if judge is None else named[judge],
-            verifiers=list(wish.verifiers) or None,
-            store=wish.store,
-            lanes=wish.lanes,
-            max_calls=wish.max_calls,
-            assets=wish.assets,
-            replay=wish.replay,
+            verifiers=list(arguments.verifiers) or None,
+            store=arguments.store,
+            lanes=arguments.lanes,
+            max_calls=arguments.max_calls,
+            assets=arguments.assets,
+            replay=arguments.replay,
         )
     for warning in caught:
         if issubclass(warning.category, UserWarning):
@@ -182,20 +184,20 @@ def _loop(wish: Wish, named: Mapping[str, Route], terminal: Terminal) -> Loop[An
     return loop
 
 
-def _introduce(loop: Loop[Any], wish: Wish, tasks: Sequence[Task], terminal: Terminal) -> None:
-    """Show what is about to be asked of whom, before the first call."""
-    if wish.file_of_settings is not None:
-        terminal.fact("config", str(wish.file_of_settings))
+def _introduce(loop: Loop[Any], arguments: RunArguments, tasks: Sequence[Task], terminal: Terminal) -> None:
+    """Print recipe, models and tasks before the first call."""
+    if arguments.file_of_settings is not None:
+        terminal.fact("config", str(arguments.file_of_settings))
     terminal.fact("recipe", f"{loop.recipe.name}: {loop.recipe.description}".rstrip(": "))
     for slot, spec in bound(loop).items():
         terminal.fact(slot, spec)
     terminal.fact("store", loop.store.where)
-    if wish.replay is not None:
-        terminal.fact("replay", f"{wish.replay}: no model is asked")
+    if arguments.replay is not None:
+        terminal.fact("replay", f"{arguments.replay}: no model is asked")
     each = " a task" if len(tasks) > 1 else ""
     cap = f"at most {count(loop.parts.max_calls, 'call')}{each}"
     if len(tasks) > 1:
-        cap += f", {loop.parts.max_calls * len(tasks):,} in all; {wish.in_flight} tasks at once"
+        cap += f", {loop.parts.max_calls * len(tasks):,} in all; {arguments.in_flight} tasks at once"
     terminal.fact("cap", cap)
 
 
@@ -215,14 +217,14 @@ class _Job:
     loop: Loop[Any]
     tasks: Sequence[Task]
     seed: int
-    wish: Wish
+    arguments: RunArguments
     terminal: Terminal
     sink: TextIO | None
     models: Sequence[Model]
 
     @property
     def single(self) -> bool:
-        return self.wish.file is None
+        return self.arguments.file is None
 
 
 async def _work(job: _Job) -> int:
@@ -235,7 +237,7 @@ async def _work(job: _Job) -> int:
 
 
 async def _one(job: _Job) -> int:
-    """Run one task under the id that a second run derives, too, and show its tree as it grows."""
+    """Run one task and show its tree as it grows; the tree's id is the same in every run of the command."""
     from critic_loop.graph.host import job_tree_id
     from critic_loop.graph.result import Result
 
@@ -259,7 +261,7 @@ async def _one(job: _Job) -> int:
     row = results.row(result)
     _write(job.sink, row)
     interrupted = presses.any and result.stop == "interrupted"
-    if job.wish.as_json:
+    if job.arguments.as_json:
         _document(job, [row], interrupted=interrupted)
     else:
         terminal.err.print(view_of("", result.tree.log).final(result.tree))
@@ -278,9 +280,9 @@ async def _many(job: _Job) -> int:
     loop, terminal = job.loop, job.terminal
     rows: list[dict[str, Any]] = []
     view = JobView(loop.recipe.name, len(job.tasks), loop.parts.max_calls, lambda: _calls_in_flight(loop))
-    wish = job.wish
+    arguments = job.arguments
     found = loop.map(
-        view.begins(job.tasks), in_flight=wish.in_flight, seed=job.seed, same_error=wish.same_error
+        view.begins(job.tasks), in_flight=arguments.in_flight, seed=job.seed, same_error=arguments.same_error
     )
     left_open = 0
     try:
@@ -294,10 +296,10 @@ async def _many(job: _Job) -> int:
                     view.ended(rows[-1], result.task.text, results.worth_of(result))
                     _write(job.sink, rows[-1])
     except (CriticLoopError, asyncio.CancelledError):
-        terminal.note(f"{_so_far(job, rows)} {resume_of(job.wish.store)}")
+        terminal.note(f"{_so_far(job, rows)} {resume_of(job.arguments.store)}")
         raise
     interrupted = presses.any and len(rows) < len(job.tasks)
-    if job.wish.as_json:
+    if job.arguments.as_json:
         _document(job, rows, interrupted=interrupted)
     else:
         terminal.out.print(results.many(rows, view.worths))
@@ -322,11 +324,11 @@ def _ending(view: View, job: _Job) -> Callable[[], None]:
 
 
 def _ended(job: _Job, rows: Sequence[dict[str, Any]], interrupted: str) -> int:
-    """Say what is left to say and return the exit code."""
-    if job.wish.out is not None:
-        job.terminal.note(f"{count(len(rows), 'result')} in {job.wish.out}")
+    """Print the closing notes and return the exit code."""
+    if job.arguments.out is not None:
+        job.terminal.note(f"{count(len(rows), 'result')} in {job.arguments.out}")
     if interrupted:
-        job.terminal.note(f"{interrupted} {resume_of(job.wish.store)}", style="yellow")
+        job.terminal.note(f"{interrupted} {resume_of(job.arguments.store)}", style="yellow")
         return INTERRUPTED
     return FAILURE if any(row["error"] for row in rows) else 0
 

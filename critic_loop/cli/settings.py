@@ -1,6 +1,6 @@
-"""What a command line starts from: `critic_loop.toml`, then the environment, then flags.
+"""The settings of the command line: `critic_loop.toml`, then the environment, then flags.
 
-Only the command line reads the file; a `Loop` in somebody's program never does. Knows where the file
+Only the command line reads the file; a `Loop` in a program never does. Knows where the file
 lies, what may stand in it, and where each value came from. Does not know commands.
 """
 
@@ -31,7 +31,7 @@ _SECRET = re.compile(r"key|token|secret|password|credential|auth", re.IGNORECASE
 
 
 class Settings(Frozen):
-    """Everything that may stand in `critic_loop.toml`."""
+    """All settings of `critic_loop.toml`."""
 
     actor: str | None = None
     """A spec, or the name of a table in [models]."""
@@ -83,12 +83,12 @@ def find(start: Path) -> Path | None:
 
 
 def effective(start: Path, environment: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Found:
-    """Return what is in force in a folder.
+    """Return the effective settings in a folder.
 
     Args:
         start: the folder that a command is run in.
         environment: with `CRITIC_LOOP_*` in it.
-        flags: what was typed, by the setting's name.
+        flags: values given on the command line, by the setting's name.
 
     Raises:
         UsageProblem: the file or a variable is wrong; names every place.
@@ -153,7 +153,7 @@ def _without_secrets(problem: Problem) -> Problem:
 
 
 def _whole(name: str, value: Any, folder: Path) -> Any:
-    """Return a setting of the file with its paths counted from the file's folder."""
+    """Return a setting of the file; relative paths are resolved against the file's folder."""
     if name == "assets":
         return tuple(str(folder / one) for one in value)
     if name == "recipe" and value.endswith(".toml"):

@@ -79,7 +79,7 @@ def _show_tree(tree: Tree, wanted: str | None, options: Options, terminal: Termi
 
 
 def _attempt(tree: Tree, wanted: str | None) -> str | None:
-    """Return the attempt's id; its number within the tree will do.
+    """Return the attempt's id, given that id or its number within the tree.
 
     Raises:
         UsageProblem: the tree has no such attempt.

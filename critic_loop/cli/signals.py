@@ -1,6 +1,6 @@
 """Ctrl-C and SIGTERM: once ends a run when its calls in flight have settled, twice at once.
 
-Knows signals and the running event loop. Does not know what is ended.
+Knows signals and the running event loop. Does not know what is being ended.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(slots=True)
 class Presses:
-    """How often somebody wanted an end."""
+    """How often a person pressed Ctrl-C."""
 
     number: int = 0
 
     @property
     def any(self) -> bool:
-        """Whether the run is to end."""
+        """Whether it was pressed at least once."""
         return self.number > 0
 
 
@@ -31,7 +31,7 @@ class Presses:
 def patiently(settle: Callable[[], None]) -> Generator[Presses]:
     """Call `settle` at the first signal, cancel the current task at the second, raise at the third.
 
-    The third is for code that blocks the event loop, which hears neither of the others.
+    The third is for code that blocks the event loop, which reacts to neither of the others.
     """
     loop, task, presses = asyncio.get_running_loop(), asyncio.current_task(), Presses()
 
@@ -45,7 +45,7 @@ def patiently(settle: Callable[[], None]) -> Generator[Presses]:
             raise KeyboardInterrupt
 
     before = {}
-    with suppress(ValueError):  # not the main thread: signals are somebody else's
+    with suppress(ValueError):  # not the main thread: signals belong to the host
         for number in _SIGNALS:
             before[number] = signal.signal(number, pressed)
     try:

@@ -24,19 +24,19 @@ class Stored:
     """A store that is read by a command, one tree in memory at a time."""
 
     def __init__(self, store: Store, runner: asyncio.Runner) -> None:
-        """Take an open store and the event loop that reads it."""
+        """Store the open store and the event loop that reads it."""
         self._store = store
         self._runner = runner
 
     @property
     def where(self) -> str:
-        """The place as people write it."""
+        """The store's address as people write it."""
         return self._store.where
 
     def tree(self, wanted: str | None) -> Tree:
-        """Return the tree of this id, or whose id alone begins so, or that has this attempt.
+        """Return the tree with this id, with an id that begins so and is unique, or with this attempt.
 
-        None means the only one that there is.
+        None means the only tree of the store.
 
         Raises:
             UsageProblem: there is none, or there are several.
@@ -51,7 +51,7 @@ class Stored:
         """Return a page of the trees that a query finds.
 
         Raises:
-            UsageProblem: it begins after a tree that the store does not have.
+            UsageProblem: `before` names a tree that the store does not have.
         """
         try:
             return self._runner.run(self._store.find(query))

@@ -1,6 +1,6 @@
 """Tasks from an argument, from standard input, or from a file of JSON lines.
 
-Every line of a file is checked before anything is sent; each problem is told with file, line, key
+Every line of a file is checked before anything is sent; each problem names file, line, key
 and what was expected. Knows text and JSON. Does not know loops.
 """
 
@@ -28,7 +28,7 @@ _EXAMPLE = (
 
 
 def tasks_from(text: str | None, file: str | None) -> list[Task]:
-    """Return the tasks that a command line names; `-` stands for standard input.
+    """Return the tasks that a command line names; `-` means standard input.
 
     Raises:
         UsageProblem: none or both were given, a file cannot be read, or a line is not a task.
@@ -68,7 +68,7 @@ def _from_stdin() -> str:
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines of a file; what else Unicode calls the end of a line may stand in a JSON string."""
+    """Return the lines of a file. Only a newline ends one: JSON strings may hold Unicode's other line ends."""
     return text.removesuffix("\n").split("\n") if text else []
 
 

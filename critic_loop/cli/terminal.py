@@ -29,10 +29,10 @@ INTERRUPTED = 130
 
 
 class UsageProblem(ConfigError):
-    """What was typed cannot be done; `details` has a line for each thing that is wrong."""
+    """The arguments are wrong; `details` has a line for each problem."""
 
     def __init__(self, message: str, *, hint: str = "", details: Sequence[str] = ()) -> None:
-        """Say what is wrong, one line for each place where it is."""
+        """Store what is wrong, one line for each place."""
         super().__init__(message, hint=hint)
         self.details = tuple(details)
 
@@ -40,7 +40,7 @@ class UsageProblem(ConfigError):
 class Interrupted(CriticLoopError):
     """A signal ended the command at once.
 
-    Calls in flight were given up; what had settled is stored, and the same command goes on from there.
+    Calls in flight were cancelled; what had settled is stored, and the same command resumes from there.
     """
 
     code = "interrupted"
@@ -56,7 +56,7 @@ def _stderr() -> Console:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terminal:
-    """What a command may write to, and how it ends when something is wrong."""
+    """What a command writes to, and how it reports errors."""
 
     out: Console = field(default_factory=_stdout)
     err: Console = field(default_factory=_stderr)
@@ -65,15 +65,15 @@ class Terminal:
     """What was wrong before the command began, in its configuration: told where the command would begin."""
 
     def note(self, text: str, *, style: str = "dim") -> None:
-        """Tell a person something beside the result."""
+        """Print a note to stderr."""
         self.err.print(Text(printable(text), style=style), soft_wrap=True)
 
     def fact(self, name: str, text: str) -> None:
-        """Tell a person a setting, before work begins."""
+        """Print a setting to stderr, before work begins."""
         self.err.print(Text.assemble((f"{name:<8}", "dim"), " ", printable(text)), soft_wrap=True)
 
     def document(self, data: Any) -> None:
-        """Write the JSON document: a pydantic model of `cli.documents`, or what is JSON-like already."""
+        """Write the JSON document: a pydantic model of `cli.documents`, or JSON-like data."""
         import orjson
         from pydantic import BaseModel
 
@@ -110,7 +110,7 @@ class Terminal:
 
         Args:
             as_json: whether stdout gets a document about the error.
-            resume: what a person does after an interruption to go on.
+            resume: how an interrupted command is resumed.
         """
         try:
             self._require_settings()
@@ -162,7 +162,7 @@ class Terminal:
 
 
 def _drop_what_cannot_be_written() -> None:
-    """Send what stdout holds and cannot write to nowhere, so that Python does not fail over it at its end."""
+    """Discard what stdout still holds and cannot write, so that Python does not fail at exit."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -173,6 +173,6 @@ def _drop_what_cannot_be_written() -> None:
 
 
 def _of_the_system(error: OSError) -> CriticLoopError:
-    """Return what the operating system refused as an error with a hint."""
+    """Return an error of the operating system as one with a hint."""
     what = f"{error.filename}: {error.strerror}." if error.filename else f"{error}."
     return CriticLoopError(what, hint="Check the path, its permissions and the space that is left.")

@@ -39,7 +39,7 @@ class By(StrEnum):
 
 
 def explain(store: str, tree: str | None, terminal: Terminal, *, as_json: bool) -> None:
-    """Say why a stored tree came to no right answer."""
+    """Print why a stored tree came to no right answer."""
     with stored(store) as trees:
         found = why(trees.tree(tree))
     if as_json:
@@ -53,7 +53,7 @@ def explain(store: str, tree: str | None, terminal: Terminal, *, as_json: bool) 
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """A tree's cause, with what a person knows it by."""
+    """A tree's cause, with its task and id."""
 
     found: Why
     task: str
@@ -97,7 +97,7 @@ def failures(
     """Count the trees of a store by what went wrong, or list those of one cause.
 
     Raises:
-        UsageProblem: `by` or `cause` is none that is known, or there are no such trees.
+        UsageProblem: `by` or `cause` is unknown, or there are no such trees.
     """
     what = By.CAUSE if by is None else _one_of(By, by, "--by")
     only = None if cause is None else _one_of(Cause, cause, "--cause")
@@ -192,7 +192,7 @@ def _document(groups: dict[str, _Group], total: Counter[Cause], *, by: By) -> di
 
 
 def _table(groups: dict[str, _Group], total: Counter[Cause], *, by: By, width: int) -> RenderableType:
-    """Return the groups, a line each: where it is narrow, the example gives way, and then the longest names."""
+    """Return the groups, a line each; a narrow terminal drops the example first, then cuts long names."""
     trees, failed = total.total(), sum(total[cause] for cause in FAILURES)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column(str(by), no_wrap=True, max_width=max(_NAME, width - _BESIDE))

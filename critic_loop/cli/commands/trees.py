@@ -157,12 +157,12 @@ def compare_command(  # noqa: PLR0913  # options of a command line
     as_json: AsJson = False,
 ) -> None:
     """Compare two loops on the tasks that both have: paired, and at equal cost."""
-    from critic_loop.cli.compare import Wish, compare
+    from critic_loop.cli.compare import CompareArguments, compare
 
     terminal = terminal_of(ctx)
-    wish = Wish(
+    arguments = CompareArguments(
         store=store, other=other, recipe=recipe, against=against, measure=measure.value, unit=unit.value,
         resamples=resamples, seed=seed,
     )  # fmt: skip
     with terminal.failing(as_json=as_json):
-        compare(wish, terminal, as_json=as_json)
+        compare(arguments, terminal, as_json=as_json)

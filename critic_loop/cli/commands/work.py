@@ -140,7 +140,7 @@ def run_command(  # noqa: PLR0913  # options of a command line
 
     Ctrl-C once stops after the calls in flight, twice stops at once. The same command resumes the run.
     """
-    from critic_loop.cli.run import Wish, resume_of, run
+    from critic_loop.cli.run import RunArguments, resume_of, run
 
     terminal, found = terminal_of(ctx), settings_of(ctx)
     if replay is not None:  # what the configuration names is for runs with models
@@ -149,7 +149,7 @@ def run_command(  # noqa: PLR0913  # options of a command line
             for name, given in (("actor", actor), ("critic", critic), ("judge", judge))
         )
         store = store if typed(ctx, "store") else "memory"
-    wish = Wish(
+    arguments = RunArguments(
         task=task, file=file, recipe=recipe, actor=actor, critic=critic, judge=judge, verifiers=verifier or (),
         store=store, assets=assets or (), in_flight=in_flight, same_error=same_error, max_calls=max_calls,
         lanes=lanes, seed=seed, new=not resume, out=out, as_json=as_json, judge_if_any=not typed(ctx, "judge"),
@@ -157,7 +157,7 @@ def run_command(  # noqa: PLR0913  # options of a command line
     )  # fmt: skip
     with terminal.failing(as_json=as_json, resume=resume_of(store)):
         import_from(found.folder)
-        raise typer.Exit(run(wish, terminal))
+        raise typer.Exit(run(arguments, terminal))
 
 
 def export_command(
