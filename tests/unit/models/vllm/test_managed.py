@@ -306,7 +306,8 @@ def test_a_vllm_that_is_started_here_names_its_weights_itself():
 
 
 PARENT = """
-import asyncio, json, os, sys, time
+import asyncio, json, os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 from critic_loop.core.messages import user
 from critic_loop.core.protocols import Request
 from critic_loop.models import resolve
@@ -341,7 +342,10 @@ def test_nothing_outlives_the_process_that_started_it(fake, end):
         assert parent.stdout.readline() == "up\n"
         if not isinstance(end, str):
             parent.send_signal(end)
-        parent.wait(20)
+        try:
+            parent.wait(20)
+        finally:
+            parent.kill()
     [start] = fake.noted("start")
     assert gone(start["pid"], start["worker"])
 
