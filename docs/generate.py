@@ -11,6 +11,7 @@ site is made of it (zensical.toml), nor how Python names become Markdown (`pytho
 
 from __future__ import annotations
 
+import argparse
 import ast
 import dataclasses
 import importlib
@@ -684,7 +685,12 @@ def _file(name: str) -> str:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description="Write the generated pages into docs/, and a copy of all pages."
+    )
+    parser.add_argument("copy", nargs="?", type=Path, help="the folder of the copy that the site is built from")
+    options = parser.parse_args()
     for changed in refresh():
         sys.stdout.write(f"{changed.relative_to(ROOT)} was stale\n")
-    if sys.argv[1:]:
-        write(Path(sys.argv[1]))
+    if options.copy:
+        write(options.copy)

@@ -5,6 +5,7 @@ The schemas describe what `model_dump_json` writes, with or without defaults.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,5 +65,7 @@ def _clean(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    for path in write(schemas(), Path(sys.argv[1]) if sys.argv[1:] else FOLDER):
+    parser = argparse.ArgumentParser(description="Write the JSON Schemas.")
+    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
+    for path in write(schemas(), parser.parse_args().folder):
         sys.stdout.write(f"{path}\n")

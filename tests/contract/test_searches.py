@@ -2,6 +2,7 @@
 
 import pytest
 
+from critic_loop.core.errors import SearchError
 from critic_loop.core.protocols import Move, Stop, Wait
 from critic_loop.core.records import Attempt
 from critic_loop.evidence import value_of
@@ -311,7 +312,7 @@ def test_the_contract_finds_a_broken_search(fault, test):
     contract = SearchContract()
     contract.budget = 3
     getattr(contract, test)(Sample(n=3))
-    with pytest.raises((AssertionError, pytest.fail.Exception)):
+    with pytest.raises((AssertionError, pytest.fail.Exception, SearchError)):
         getattr(contract, test)(_Broken(fault))
 
 

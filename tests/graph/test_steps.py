@@ -138,7 +138,7 @@ async def test_a_further_actor_plays_where_the_search_names_it() -> None:
 
 async def test_an_actor_that_nobody_named_is_refused() -> None:
     loop, _, _ = made(search=straight_on(agent="third"))
-    with pytest.raises(SearchError, match=r"asks actor 'third'; there are actor\."):
+    with pytest.raises(SearchError, match=r"asks for actor 'third'; the recipe has actor\."):
         await loop.run(TASK)
 
 
