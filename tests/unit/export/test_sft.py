@@ -54,7 +54,11 @@ def test_the_chosen_verified_attempt_is_learnt_with_what_it_was_shown():
 def test_which_attempts_are_learnt_is_a_setting():
     assert answers(Sft(only="passed"), verified_tree()) == ["7", "7!"]
     assert answers(Sft(only="all"), verified_tree()) == ["6", "7", "7!", "8"]
-    assert [row.columns["weight"] for row in rows(Sft(only="passed"), verified_tree())] == [0.5, 0.5]
+
+
+def test_the_rows_of_a_tree_weigh_one_together_however_many_they_are():
+    for only, expected in (("chosen", [1.0]), ("passed", [0.5] * 2), ("all", [0.25] * 4)):
+        assert [row.columns["weight"] for row in rows(Sft(only=only), verified_tree())] == expected
 
 
 def test_a_request_that_does_not_hold_the_earlier_turns_is_taken_as_it_is():
