@@ -95,7 +95,8 @@ def resolve(spec: str | Model, *, settings: ModelSettings | Mapping[str, Any] | 
     backend, _, rest = spec.partition(":")
     provider = plugins.find(GROUP, backend)
     if not rest:
-        form = provider.form if isinstance(provider, Provider) else "BACKEND:NAME"
+        known = "BACKEND" if provider is None else backend
+        form = provider.form if isinstance(provider, Provider) else f"{known}:NAME"
         raise ConfigError(f"{without_secrets(spec)!r} names no model.", hint=f"Write {form}.")
     if provider is None:
         raise _unknown(backend)

@@ -54,7 +54,8 @@ def test_a_model_is_returned_as_it_is():
     [
         ("opnai:gpt", "Did you mean 'openai'"),
         ("nonsense:x", "Known: anthropic, chat, embedded"),
-        ("gpt-5", "names no model"),
+        ("gpt-5", "names no model. Write BACKEND:NAME"),
+        ("embedded", "names no model. Write embedded:NAME"),
         ("openai:", "names no model"),
         ("openai:gpt", "Set OPENAI_API_KEY"),
         ("anthropic:claude", "Set ANTHROPIC_API_KEY"),
