@@ -135,7 +135,7 @@ def document(report: Report) -> DemoDocument:
         ],
         store=report.store,
         reused_trees=report.reused,
-        revised_tree=None if report.mended is None else report.mended.id,
+        revised_tree=None if report.revised is None else report.revised.id,
     )
 
 
@@ -242,8 +242,8 @@ def page(report: Report) -> RenderableType:
     if report.reused:
         trees = f"{report.reused} trees were in the store before; seconds count only what this run added."
         parts.append(Text(trees, style="yellow"))
-    if report.mended is not None:
-        parts += [Text(), branches(report.mended)]
+    if report.revised is not None:
+        parts += [Text(), branches(report.revised)]
     return Group(*parts)
 
 
@@ -251,8 +251,8 @@ def ending(report: Report) -> Text:
     """Return where the trees lie and what can be done next; not wrapped, so that it can be copied."""
     path = report.store.removeprefix("sqlite:///")
     commands = [f"export --to preference --recipe countdown/refine --store {path} --out pairs"]
-    if report.mended is not None:
-        commands.insert(0, f"show {path} {report.mended.id}")
+    if report.revised is not None:
+        commands.insert(0, f"show {path} {report.revised.id}")
     text = Text.assemble("\n", ("trees  ", "dim"), path)
     for command, name in zip(commands, ("next   ", "       "), strict=False):
         text.append(f"\n{name}", style="dim").append(f"{program()} {command}", style="not dim")

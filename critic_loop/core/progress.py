@@ -14,14 +14,14 @@ from critic_loop.core.value import NOT_JUDGED, Value
 LIMITS = frozenset({"budget", "spent", "elapsed", "steps"})
 """Stop reasons that cut a search short."""
 ENDED_BY_HAND = frozenset({"interrupted", "stopped"})
-"""Stop reasons of somebody outside: `Loop.interrupt` for all trees, `Loop.stop` for one."""
+"""Stop reasons of `Loop.interrupt`, which ends all trees, and `Loop.stop`, which ends one."""
 GOES_ON = LIMITS | ENDED_BY_HAND | {"parked", "failing"}
-"""Stop reasons after which a tree may be resumed: with more budget or time, new feedback, a mended server."""
+"""Stop reasons after which a tree may be resumed: with more budget or time, new feedback, a repaired server."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopReason:
-    """Which rule ended a loop, and what a person is told."""
+    """The name of the rule that ended a loop, and a sentence for people."""
 
     name: str
     text: str = ""

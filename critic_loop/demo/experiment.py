@@ -126,7 +126,7 @@ class Report:
     store: str
     reused: int
     """The number of trees that were in the store before; their calls are not made again."""
-    mended: Tree | None
+    revised: Tree | None
     """A tree in which a wrong answer was criticised and revised to a right one; None without any."""
 
 
@@ -187,7 +187,7 @@ async def experiment(
         levels=tuple(compared),
         store=store.where,
         reused=reused,
-        mended=shortest_mended(refined),
+        revised=shortest_revised(refined),
     )
 
 
@@ -253,10 +253,10 @@ def _require_answers(results: Sequence[Result[str]]) -> None:
         raise ModelError(f"all attempts failed; the error of the first: {attempts[0].error}")
 
 
-def shortest_mended(results: Sequence[Result[str]]) -> Tree | None:
+def shortest_revised(results: Sequence[Result[str]]) -> Tree | None:
     """Return the tree with the fewest attempts whose first answer was wrong and whose last is right."""
-    mended = [result.tree for result in results if len(result.tree) > 1 and _is_right(result)]
-    return min(mended, key=len, default=None)
+    revised = [result.tree for result in results if len(result.tree) > 1 and _is_right(result)]
+    return min(revised, key=len, default=None)
 
 
 def after_first_round(results: Sequence[Result[str]], known: Mapping[str, Counts]) -> Revised:

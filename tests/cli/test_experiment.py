@@ -90,10 +90,10 @@ async def test_the_comparison() -> None:
         assert against["resample"].only_ours == 6 - arms["resample"].solved
         assert against["resample"].only_theirs == 0
     assert told[-1] == ("hard reviser-drafts", 6, 6)
-    assert report.mended is not None
+    assert report.revised is not None
     shown, exported = ending(report).plain.splitlines()[-2:]
     assert shown.startswith("next   ")
-    assert shown.endswith(f" show {report.store} {report.mended.id}")
+    assert shown.endswith(f" show {report.store} {report.revised.id}")
     assert exported.startswith("       ")
     assert " export --to preference " in exported
     assert len([tree async for tree in store.trees()]) == 2 * 6 * len(ALL_ARMS)

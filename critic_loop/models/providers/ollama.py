@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from critic_loop.models.providers.http import HttpProvider
 from critic_loop.models.wire.profiles import Profile
 
@@ -14,9 +16,13 @@ OLLAMA = Profile(
 )
 
 
+_ANY_ADDRESS = re.compile(r"(?<![\d.])0\.0\.0\.0(?![\d.])")
+"""The address that a server listens on to be reached by all; no client connects to it."""
+
+
 def _base_url(host: str) -> str:
     """Return the address of `OLLAMA_HOST`, which may lack a scheme, or be one to listen on."""
-    host = host.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+    host = _ANY_ADDRESS.sub("127.0.0.1", host)
     return host if "://" in host else f"http://{host}"
 
 

@@ -41,7 +41,7 @@ class Process:
         self._secret = secret
         self._from = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
-            self._supervisor = subprocess.Popen(  # noqa: S603
+            self._supervisor = subprocess.Popen(  # noqa: S603  # no shell: the command of the settings
                 [*_SUPERVISOR, str(GRACE_S), *command],
                 stdin=subprocess.PIPE,
                 stdout=output,
@@ -98,7 +98,7 @@ class Watch:
     def __init__(self, pids: Sequence[int]) -> None:
         """Begin to watch over them."""
         line = [*_SUPERVISOR, str(GRACE_S), "--watch", *map(str, pids)]
-        self._supervisor = subprocess.Popen(line, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
+        self._supervisor = subprocess.Popen(line, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603  # no shell
 
     def end(self) -> None:
         """Watch no more; they have ended."""

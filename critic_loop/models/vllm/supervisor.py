@@ -31,7 +31,7 @@ def main(grace_s: float, command: list[str]) -> int:
     if command[0] == "--watch":
         return _watch(grace_s, parent, [int(pid) for pid in command[1:]])
     try:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603  # the user's own
     except OSError as error:
         sys.stderr.write(f"{command[0]} cannot be run: {error.strerror}\n")
         return 127

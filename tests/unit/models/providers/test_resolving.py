@@ -96,6 +96,12 @@ def test_ollamas_own_variable_is_read(monkeypatch, host):
     assert resolve("ollama:q").spec == "ollama:q@http://gpu:11434"
 
 
+@pytest.mark.parametrize(("host", "asked"), [("0.0.0.0:1", "127.0.0.1:1"), ("10.0.0.0:1", "10.0.0.0:1")])
+def test_ollama_is_asked_here_where_its_variable_is_the_address_of_all(monkeypatch, host, asked):
+    monkeypatch.setenv("OLLAMA_HOST", host)
+    assert resolve("ollama:q").spec == f"ollama:q@http://{asked}"
+
+
 def test_unknown_settings_are_refused():
     with pytest.raises(ConfigError, match="timeout"):
         resolve("ollama:q", settings={"timeout": 3})
