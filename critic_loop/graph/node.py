@@ -7,7 +7,6 @@ Importing this module loads LangChain's core; it is imported when a node is aske
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from langchain_core.runnables import Runnable, RunnableLambda
@@ -16,7 +15,7 @@ from critic_loop.core.records import Task
 from critic_loop.graph.background import Background
 from critic_loop.graph.host import field_of, host_stream, host_tree_id, new_tree_id, task_in
 from critic_loop.graph.interrupts import ask_people, skip_answers
-from critic_loop.graph.options import RunOptions, TaskLike
+from critic_loop.graph.options import RunOptions, TaskLike, ignore
 from critic_loop.graph.result import Result
 from critic_loop.graph.runner import Runner
 
@@ -49,7 +48,7 @@ def node_of(
 async def _result(runner: Runner, task: Task, thread: str | None, *, deltas: bool) -> Result[Any]:
     """Run the loop, and ask the host's people as long as attempts wait for them and there is a thread."""
     tree_id, stream = thread or new_tree_id(), host_stream()
-    options = replace(RunOptions(deltas=deltas), **({} if stream is None else {"notify": stream}))
+    options = RunOptions(deltas=deltas, notify=stream or ignore)
     result = await runner.run(task, tree_id, 0, options)
     if thread is not None and runner.parts.humans:
         skip_answers(result.tree)
